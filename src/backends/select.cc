@@ -1,0 +1,180 @@
+#include "backends/select.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+
+#include "base/cpu_info.h"
+#include "ir/graph.h"
+#include "tune/timer.h"
+
+namespace hone {
+namespace {
+
+constexpr std::string_view kVersion = "0.1";
+
+std::string device_name(const Machine& machine) {
+  return fmt::format("hone {} cpu '{}' tier {} threads {}", kVersion, cpu::cpu_info().model,
+                     std::min(machine.max_tier, static_cast<int>(cpu::best_tier())), machine.threads);
+}
+
+std::string attr_text(const Attr& attr) {
+  return std::visit([](const auto& v) -> std::string {
+    using T = std::decay_t<decltype(v)>;
+    if constexpr (std::is_same_v<T, std::shared_ptr<const Graph>>) return to_text(*v, {.max_inline = 0});
+    else if constexpr (requires { v.begin(); } && !std::is_same_v<T, std::string>) return fmt::format("[{}]", fmt::join(v, ","));
+    else return fmt::format("{}", v);
+  }, attr);
+}
+
+// Inputs and outputs of the right types, filled with what a network may hold.
+struct Sandbox {
+  Tensors inputs, outputs;
+  std::vector<const Tensor*> in;
+  std::vector<Tensor*> out;
+  std::shared_ptr<std::byte> workspace;
+
+  void add_workspace(int64_t bytes) {
+    const size_t rounded = (static_cast<size_t>(bytes) + 4096) / 4096 * 4096;
+    workspace = {static_cast<std::byte*>(std::aligned_alloc(4096, rounded)), std::free};
+  }
+};
+
+Tensor random_tensor(const TensorType& type) {
+  Tensor t(type.dtype, *type.shape.concrete());
+  std::minstd_rand random(1);
+  if (type.dtype == DType::f32) {
+    auto* data = t.mutable_data<float>();
+    for (int64_t i = 0; i < t.count(); ++i) data[i] = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
+  }
+  return t;
+}
+
+Sandbox make_sandbox(const Problem& problem) {
+  Sandbox box;
+  for (size_t i = 0; i < problem.inputs.size(); ++i) {
+    const TensorType& type = problem.inputs[i];
+    box.inputs.push_back(!type.defined() ? Tensor() : problem.is_constant(i) ? problem.constants[i] : random_tensor(type));
+  }
+  for (const TensorType& type : problem.outputs) box.outputs.emplace_back(type.dtype, *type.shape.concrete());
+  for (const Tensor& t : box.inputs) box.in.push_back(&t);
+  for (Tensor& t : box.outputs) box.out.push_back(&t);
+  return box;
+}
+
+}  // namespace
+
+std::string describe(const Problem& problem) {
+  std::string text(problem.op.name());
+  for (const auto& [key, value] : problem.op.attrs()) text += fmt::format(" {}={}", key, attr_text(value));
+  for (size_t i = 0; i < problem.inputs.size(); ++i)
+    text += fmt::format("|{}{}", problem.inputs[i].defined() ? to_text(problem.inputs[i]) : "_", problem.is_constant(i) ? "c" : "");
+  for (const TensorType& t : problem.outputs) text += "->" + to_text(t);
+  return text;
+}
+
+Selector::Selector(SelectOptions options)
+    : options_(std::move(options)),
+      device_(options_.reference_only ? "reference" : device_name(options_.machine)),
+      pool_(options_.machine.threads),
+      start_(std::chrono::steady_clock::now()) {}
+
+bool Selector::out_of_time() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() > options_.time_budget_s;
+}
+
+Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<const Tactic* const> candidates) {
+  Sandbox box = make_sandbox(problem);
+  struct Timed {
+    const Tactic* tactic;
+    int variant;
+    double us;
+    std::unique_ptr<const Kernel> kernel;
+  };
+  std::vector<Timed> field;
+  double best = 1e18;
+  Winner winner;
+  for (const Tactic* tactic : candidates) {
+    HONE_TRY(const Prepared prepared, tactic->prepare(problem, 0, options_.machine));
+    const int variants = tactic->variants(problem, options_.machine);
+    for (int v = 0; v < variants; ++v) {
+      if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
+      if (out_of_time() && !field.empty()) break;
+      HONE_TRY(auto kernel, tactic->make(problem, prepared.packed, v, options_.machine));
+      box.add_workspace(kernel->workspace_bytes());
+      Status status;
+      const auto call = [&] {
+        if (status.ok()) status = kernel->run({box.in, box.out, box.workspace.get(), pool_});
+      };
+      call();
+      if (!status.ok()) return status.within(tactic->name);
+      const double us = time_us(call, 1.3 * best, best > 2000 ? 1 : 3);
+      ++timed_;
+      best = std::min(best, us);
+      field.push_back({tactic, v, us, std::move(kernel)});
+    }
+  }
+  // The leaders once more, so that one lucky sample does not decide.
+  std::sort(field.begin(), field.end(), [](const Timed& a, const Timed& b) { return a.us < b.us; });
+  for (size_t i = 0; i < field.size() && i < 3 && !out_of_time(); ++i) {
+    if (field[i].us > 1.15 * best) break;
+    box.add_workspace(field[i].kernel->workspace_bytes());
+    field[i].us = time_us([&] { (void)field[i].kernel->run({box.in, box.out, box.workspace.get(), pool_}).ok(); }, 1e18, 5);
+  }
+  const auto leader = std::min_element(field.begin(), field.begin() + std::min<size_t>(field.size(), 3),
+                                       [](const Timed& a, const Timed& b) { return a.us < b.us; });
+  winner.choice = {std::string(leader->tactic->name), leader->variant, leader->us};
+  for (const Tactic* tactic : candidates) {
+    double us = 1e18;
+    for (const Timed& t : field)
+      if (t.tactic == tactic) us = std::min(us, t.us);
+    if (tactic == leader->tactic) continue;
+    winner.losers.emplace_back(tactic->name, us < 1e18 ? fmt::format("slower: {:.1f} us", us) : "not timed: the time budget ran out");
+  }
+  return winner;
+}
+
+Result<Choice> Selector::choose(const Problem& problem) {
+  Choice choice;
+  std::vector<const Tactic*> candidates;
+  const auto table = tactic_table();
+  for (const Tactic& tactic : table) {
+    if (&tactic == &table.back() && !candidates.empty()) break;  // the reference is for what nothing else can do
+    if (options_.reference_only && &tactic != &table.back()) continue;
+    std::string reason = tactic.supports(problem, options_.machine);
+    if (reason.empty()) candidates.push_back(&tactic);
+    else if (reason != "another op") choice.refused.emplace_back(tactic.name, std::move(reason));
+  }
+  choice.tactic = candidates.front();
+  const bool only_one = candidates.size() == 1 && (!problem.is_static() || choice.tactic == &table.back() ||
+                                                   choice.tactic->variants(problem, options_.machine) <= 1);
+  if (options_.tune && !only_one) {
+    const std::string text = describe(problem), key = cache_key(device_, text);
+    auto seen = seen_.find(key);
+    if (seen == seen_.end() && options_.cache) {
+      const auto cached = options_.cache->find(key);
+      const bool usable = cached && std::any_of(candidates.begin(), candidates.end(), [&](const Tactic* t) {
+        return t->name == cached->tactic && cached->variant < t->variants(problem, options_.machine);
+      });
+      if (usable) {
+        ++cache_hits_;
+        seen = seen_.emplace(key, Winner{*cached, {}}).first;
+        for (const Tactic* t : candidates)
+          if (t->name != cached->tactic) seen->second.losers.emplace_back(t->name, "slower when it was tuned (from the cache)");
+      }
+    }
+    if (seen == seen_.end()) {
+      HONE_TRY(Winner winner, measure(problem, candidates));
+      if (options_.cache) options_.cache->put(key, winner.choice);
+      seen = seen_.emplace(key, std::move(winner)).first;
+    }
+    choice.tactic = find_tactic(seen->second.choice.tactic);
+    choice.variant = seen->second.choice.variant;
+    choice.time_us = seen->second.choice.time_us;
+    choice.refused.insert(choice.refused.end(), seen->second.losers.begin(), seen->second.losers.end());
+  }
+  HONE_TRY(choice.prepared, choice.tactic->prepare(problem, choice.variant, options_.machine));
+  return choice;
+}
+
+}  // namespace hone

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+
+#include "base/thread_pool.h"
+#include "tactics/tactic.h"
+#include "tune/cache.h"
+
+namespace hone {
+
+struct Choice {
+  const Tactic* tactic = nullptr;
+  int variant = 0;
+  double time_us = 0;
+  Prepared prepared;
+  std::vector<std::pair<std::string, std::string>> refused;  // tactic, reason
+};
+
+struct SelectOptions {
+  Machine machine;
+  bool reference_only = false;
+  bool tune = true;              // else the first tactic that supports the problem
+  double time_budget_s = 1e9;
+  TacticCache* cache = nullptr;  // read and written
+  std::function<bool()> cancelled;
+};
+
+// Picks a tactic for each problem: from the cache, else by timing the candidates on this machine.
+class Selector {
+ public:
+  explicit Selector(SelectOptions options);
+
+  Result<Choice> choose(const Problem& problem);
+  int64_t timed() const { return timed_; }
+  int64_t cache_hits() const { return cache_hits_; }
+  const std::string& device() const { return device_; }
+
+ private:
+  struct Winner {
+    CachedChoice choice;
+    std::vector<std::pair<std::string, std::string>> losers;
+  };
+  Result<Winner> measure(const Problem& problem, std::span<const Tactic* const> candidates);
+  bool out_of_time() const;
+
+  SelectOptions options_;
+  std::string device_;
+  cpu::ThreadPool pool_;
+  std::chrono::steady_clock::time_point start_;
+  std::map<std::string, Winner> seen_;
+  int64_t timed_ = 0, cache_hits_ = 0;
+};
+
+// What identifies a problem: op, attributes and types, never names or values.
+std::string describe(const Problem& problem);
+
+}  // namespace hone

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "backends/lower.h"
+#include "engine/engine_file.h"
+
+namespace hone {
+
+struct CompileOptions {
+  std::string target = "cpu";              // cpu, reference
+  std::map<std::string, Dims> shapes;      // of inputs, by name
+  int threads = 0;                         // 0: as many as usable
+  int max_tier = 2;                        // highest instruction tier: 0 scalar, 1 AVX2, 2 AVX-512
+  bool winograd = true;
+  bool tune = true;
+  double time_budget_s = 60;
+  std::string timing_cache;                // file; empty: none
+  bool verify_passes = false;
+  Progress progress;
+};
+
+// The whole pipeline: import, canonical, fuse, layout, tune, plan.
+Result<EngineData> compile_file(const std::string& path, const CompileOptions& options);
+Result<EngineData> compile_graph(Graph graph, const CompileOptions& options);
+
+}  // namespace hone

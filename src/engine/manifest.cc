@@ -1,0 +1,199 @@
+#include "engine/manifest.h"
+
+#include <nlohmann/json.hpp>
+
+#include "ir/graph.h"
+
+namespace hone {
+namespace {
+
+using Json = nlohmann::json;
+using GraphPtr = std::shared_ptr<const Graph>;
+
+constexpr std::string_view kKinds[] = {"input", "constant", "arena", "alias", "dynamic"};
+
+Json attr_json(const Attr& attr) {
+  if (const auto* graph = std::get_if<GraphPtr>(&attr)) return Json{{"graph", to_text(**graph)}};
+  // Infinities and NaN are no JSON numbers.
+  if (const auto* real = std::get_if<double>(&attr)) return Json{{"real", fmt::format("{}", *real)}};
+  if (const auto* reals = std::get_if<std::vector<double>>(&attr)) {
+    Json list = Json::array();
+    for (double v : *reals) list.push_back(fmt::format("{}", v));
+    return Json{{"reals", list}};
+  }
+  return std::visit([](const auto& v) -> Json {
+    if constexpr (std::is_same_v<std::decay_t<decltype(v)>, GraphPtr>) return nullptr;
+    else return v;
+  }, attr);
+}
+
+Attr attr_from(const Json& json) {
+  if (json.is_boolean()) return json.get<bool>();
+  if (json.is_number_integer()) return json.get<int64_t>();
+  if (json.is_string()) return json.get<std::string>();
+  if (json.is_array()) {
+    if (!json.empty() && json[0].is_string()) return json.get<std::vector<std::string>>();
+    return json.get<std::vector<int64_t>>();
+  }
+  if (json.contains("real")) return std::stod(json["real"].get<std::string>());
+  if (json.contains("reals")) {
+    std::vector<double> reals;
+    for (const Json& v : json["reals"]) reals.push_back(std::stod(v.get<std::string>()));
+    return reals;
+  }
+  auto graph = graph_from_text(json.at("graph").get<std::string>());
+  if (!graph.ok()) throw std::runtime_error(graph.status().message());
+  return GraphPtr(std::make_shared<Graph>(std::move(*graph)));
+}
+
+std::string type_text(const TensorType& type) { return type.defined() ? to_text(type) : ""; }
+
+TensorType type_from(const Json& json) {
+  const auto text = json.get<std::string>();
+  if (text.empty()) return {};
+  auto type = type_from_text(text);
+  if (!type.ok()) throw std::runtime_error(type.status().message());
+  return *type;
+}
+
+Json slot_json(const Slot& slot) {
+  Json json{{"kind", kKinds[static_cast<size_t>(slot.kind)]}, {"type", type_text(slot.type)}};
+  if (!slot.name.empty()) json["name"] = slot.name;
+  if (slot.kind == Slot::Kind::constant || slot.kind == Slot::Kind::arena) json["offset"] = slot.offset;
+  if (slot.kind == Slot::Kind::alias) json["alias_of"] = slot.alias_of;
+  return json;
+}
+
+Slot slot_from(const Json& json) {
+  Slot slot;
+  const auto kind = json.at("kind").get<std::string>();
+  const auto row = std::find(std::begin(kKinds), std::end(kKinds), kind);
+  if (row == std::end(kKinds)) throw std::runtime_error("slot of unknown kind");
+  slot.kind = static_cast<Slot::Kind>(row - std::begin(kKinds));
+  slot.type = type_from(json.at("type"));
+  slot.name = json.value("name", "");
+  slot.offset = json.value("offset", int64_t{0});
+  slot.alias_of = json.value("alias_of", -1);
+  return slot;
+}
+
+Json step_json(const Step& step) {
+  Json attrs = Json::object(), types = Json::array(), refused = Json::array();
+  for (const auto& [key, value] : step.attrs) attrs[key] = attr_json(value);
+  for (const TensorType& t : step.input_types) types.push_back(type_text(t));
+  for (const auto& [tactic, reason] : step.refused) refused.push_back({{"tactic", tactic}, {"reason", reason}});
+  return {{"tactic", step.tactic}, {"variant", step.variant}, {"op", step.op}, {"attrs", attrs},
+          {"inputs", step.inputs}, {"outputs", step.outputs}, {"packed", step.packed}, {"types", types},
+          {"workspace_offset", step.workspace_offset}, {"sources", step.sources}, {"label", step.label},
+          {"time_us", step.time_us}, {"refused", refused}};
+}
+
+Step step_from(const Json& json) {
+  Step step;
+  step.tactic = json.at("tactic");
+  step.variant = json.at("variant");
+  step.op = json.at("op");
+  for (const auto& [key, value] : json.at("attrs").items()) step.attrs.emplace(key, attr_from(value));
+  step.inputs = json.at("inputs").get<std::vector<int>>();
+  step.outputs = json.at("outputs").get<std::vector<int>>();
+  step.packed = json.at("packed").get<std::vector<int>>();
+  for (const Json& t : json.at("types")) step.input_types.push_back(type_from(t));
+  step.workspace_offset = json.at("workspace_offset");
+  step.sources = json.at("sources").get<std::vector<std::string>>();
+  step.label = json.at("label");
+  step.time_us = json.at("time_us");
+  for (const Json& r : json.at("refused")) step.refused.emplace_back(r.at("tactic"), r.at("reason"));
+  return step;
+}
+
+Json bindings_json(const std::vector<Binding>& bindings) {
+  Json list = Json::array();
+  for (const Binding& b : bindings) list.push_back({{"name", b.name}, {"slot", b.slot}, {"type", type_text(b.type)}});
+  return list;
+}
+
+std::vector<Binding> bindings_from(const Json& json) {
+  std::vector<Binding> list;
+  for (const Json& b : json) list.push_back({b.at("name"), b.at("slot"), type_from(b.at("type"))});
+  return list;
+}
+
+// What indexing at run time relies on.
+Status check(const Program& program) {
+  const auto slots = static_cast<int>(program.slots.size());
+  const auto all = [&](const std::vector<int>& list, int lowest) {
+    return std::all_of(list.begin(), list.end(), [&](int s) { return s >= lowest && s < slots; });
+  };
+  for (int s = 0; s < slots; ++s) {
+    const Slot& slot = program.slots[static_cast<size_t>(s)];
+    if (slot.kind == Slot::Kind::alias && (slot.alias_of < 0 || slot.alias_of >= s)) return invalid("slot {} aliases nothing", s);
+    if (slot.kind == Slot::Kind::dynamic) continue;
+    const auto dims = slot.type.shape.concrete();
+    if (slot.kind == Slot::Kind::input && !dims) continue;
+    if (!dims) return invalid("slot {} has no fixed shape", s);
+    HONE_TRY(const int64_t bytes, checked_bytes(slot.type.dtype, *dims));
+    const int64_t limit = slot.kind == Slot::Kind::arena ? program.memory.arena_bytes : program.memory.weights_bytes;
+    const bool placed = slot.kind == Slot::Kind::arena || slot.kind == Slot::Kind::constant;
+    if (placed && slot.type.dtype != DType::string && (slot.offset < 0 || slot.offset > limit || bytes > limit - slot.offset))
+      return invalid("slot {} lies outside its memory", s);
+    if (slot.kind == Slot::Kind::alias) {
+      const auto owner = program.slots[static_cast<size_t>(slot.alias_of)].type.shape.concrete();
+      const DType type = program.slots[static_cast<size_t>(slot.alias_of)].type.dtype;
+      if (!owner || type != slot.type.dtype || element_count(*owner) != element_count(*dims))
+        return invalid("slot {} is an alias of another size", s);
+    }
+  }
+  for (const Step& step : program.steps) {
+    if (!all(step.inputs, -1) || !all(step.outputs, 0) || !all(step.packed, 0) || step.inputs.size() != step.input_types.size())
+      return invalid("step '{}' is malformed", step.label);
+    if (step.workspace_offset < 0 || step.workspace_offset > program.memory.arena_bytes)
+      return invalid("step '{}' has its workspace outside the arena", step.label);
+  }
+  for (const auto* bindings : {&program.inputs, &program.outputs})
+    for (const Binding& b : *bindings)
+      if (b.slot < 0 || b.slot >= slots) return invalid("binding '{}' is malformed", b.name);
+  return {};
+}
+
+}  // namespace
+
+std::string to_json(const Program& p) {
+  Json slots = Json::array(), steps = Json::array();
+  for (const Slot& s : p.slots) slots.push_back(slot_json(s));
+  for (const Step& s : p.steps) steps.push_back(step_json(s));
+  const Json json{
+      {"name", p.name}, {"target", p.target}, {"device", p.device}, {"threads", p.threads},
+      {"inputs", bindings_json(p.inputs)}, {"outputs", bindings_json(p.outputs)}, {"slots", slots}, {"steps", steps},
+      {"memory", {{"arena_bytes", p.memory.arena_bytes}, {"lower_bound_bytes", p.memory.lower_bound_bytes},
+                  {"without_reuse_bytes", p.memory.without_reuse_bytes}, {"weights_bytes", p.memory.weights_bytes},
+                  {"workspace_bytes", p.memory.workspace_bytes}}},
+      {"build", {{"seconds", p.build.seconds}, {"tactics_timed", p.build.tactics_timed}, {"cache_hits", p.build.cache_hits}}}};
+  return json.dump(1);
+}
+
+Result<Program> program_from_json(std::string_view text) {
+  // nlohmann reports by exception; none may leave this file.
+  try {
+    const Json json = Json::parse(text);
+    Program p;
+    p.name = json.at("name");
+    p.target = json.at("target");
+    p.device = json.at("device");
+    p.threads = json.at("threads");
+    for (const Json& s : json.at("slots")) p.slots.push_back(slot_from(s));
+    for (const Json& s : json.at("steps")) p.steps.push_back(step_from(s));
+    p.inputs = bindings_from(json.at("inputs"));
+    p.outputs = bindings_from(json.at("outputs"));
+    const Json& memory = json.at("memory");
+    p.memory = {memory.at("arena_bytes"), memory.at("lower_bound_bytes"), memory.at("without_reuse_bytes"),
+                memory.at("weights_bytes"), memory.at("workspace_bytes")};
+    const Json& build = json.at("build");
+    p.build = {build.at("seconds"), build.at("tactics_timed"), build.at("cache_hits")};
+    HONE_CHECK(check(p));
+    return p;
+  } catch (const std::exception& e) {
+    return invalid("the manifest is malformed: {}", e.what());
+  }
+}
+
+}  // namespace hone

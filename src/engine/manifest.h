@@ -1,0 +1,11 @@
+#pragma once
+
+#include "engine/program.h"
+
+namespace hone {
+
+// The program as readable JSON, and back. The reader checks every index, offset and type.
+std::string to_json(const Program& program);
+Result<Program> program_from_json(std::string_view text);
+
+}  // namespace hone

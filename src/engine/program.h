@@ -1,0 +1,62 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ir/op.h"
+
+namespace hone {
+
+// A place that a step reads or writes.
+struct Slot {
+  enum class Kind { input, constant, arena, alias, dynamic };
+  Kind kind = Kind::dynamic;
+  TensorType type;
+  std::string name;
+  int64_t offset = 0;   // arena: bytes from its start; constant: bytes from the start of the weights
+  int alias_of = -1;    // alias: the slot that owns the memory, the same elements under another shape
+};
+
+// One kernel launch. Slot -1 stands for an absent input.
+struct Step {
+  std::string tactic;
+  int variant = 0;
+  std::string op;
+  Attrs attrs;
+  std::vector<int> inputs, outputs;
+  std::vector<int> packed;               // constants in the tactic's own format
+  Types input_types;                     // of the problem, those of dropped inputs too
+  int64_t workspace_offset = 0;          // in the arena
+  std::vector<std::string> sources;      // framework nodes
+  std::string label;
+  double time_us = 0;                    // as tuned; 0 when it was not timed
+  std::vector<std::pair<std::string, std::string>> refused;  // tactic, reason
+};
+
+struct Binding {
+  std::string name;
+  int slot = -1;
+  TensorType type;
+};
+
+struct MemorySummary {
+  int64_t arena_bytes = 0, lower_bound_bytes = 0, without_reuse_bytes = 0, weights_bytes = 0, workspace_bytes = 0;
+};
+
+struct BuildSummary {
+  double seconds = 0;
+  int64_t tactics_timed = 0, cache_hits = 0;
+};
+
+// Everything an engine runs, as data.
+struct Program {
+  std::string name, target, device;
+  int threads = 0;                       // tuned for; 0: as many as usable
+  std::vector<Slot> slots;
+  std::vector<Step> steps;
+  std::vector<Binding> inputs, outputs;
+  MemorySummary memory;
+  BuildSummary build;
+};
+
+}  // namespace hone

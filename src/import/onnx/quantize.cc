@@ -1,0 +1,70 @@
+#include "ops/quantize.h"
+
+#include "import/onnx/importer.h"
+#include "ops/reduce.h"
+
+namespace hone::import_onnx {
+namespace {
+
+// The axis as it is given when the rank is not known, or when it does not matter (one scale for all).
+int64_t axis_of(NodeImport& n) {
+  const int64_t axis = n.i("axis", 1), rank = n.type(n.input(0)).shape.rank();
+  return axis < 0 && rank >= -axis ? axis + rank : axis;
+}
+
+// An element type attribute for which 0 means the default.
+DType optional_dtype(NodeImport& n, const char* attr) { return n.i(attr, 0) == 0 ? DType::none : n.dtype(attr); }
+
+void import_quantize(NodeImport& n) {
+  const ValueId x = n.input(0), scale = n.input(1), zero = n.input(2);
+  const DType given = optional_dtype(n, "output_dtype"), of_zero = n.type(zero).dtype;
+  if (given != DType::none && n.has_input(2) && given != of_zero)
+    return n.invalid("output_dtype is {}, the zero point {}", name(given), name(of_zero));
+  const Quantize op{.type = n.has_input(2)         ? of_zero
+                            : given == DType::none ? DType::u8
+                                                   : given,
+                    .axis = axis_of(n),
+                    .block = n.i("block_size", 0),
+                    .saturate = n.i("saturate", 1) != 0,
+                    .precision = optional_dtype(n, "precision")};
+  n.output(0, n.add(op, {x, scale, zero}));
+}
+
+void import_dequantize(NodeImport& n) {
+  const ValueId x = n.input(0), scale = n.input(1), zero = n.input(2);
+  const DType given = optional_dtype(n, "output_dtype");
+  const Dequantize op{
+      .type = given == DType::none ? n.type(scale).dtype : given, .axis = axis_of(n), .block = n.i("block_size", 0)};
+  n.output(0, n.add(op, {x, scale, zero}));
+}
+
+// Scale and zero point from the range of x, widened to hold 0.
+void import_dynamic(NodeImport& n) {
+  const ValueId x = n.input(0);
+  const auto number = [&](double v) { return n.scalar(v, DType::f32); };
+  const auto extreme = [&](const char* kind) { return n.add(Reduce{.kind = kind, .keep_dims = false}, {x}); };
+  const ValueId high = n.pointwise(Fn::max, {extreme("max"), number(0)});
+  const ValueId low = n.pointwise(Fn::min, {extreme("min"), number(0)});
+  const ValueId range = n.pointwise(Fn::sub, {high, low});
+  const ValueId flat = n.pointwise(Fn::equal, {range, number(0)});
+  const ValueId scale = n.pointwise(Fn::div, {n.pointwise(Fn::where, {flat, number(1), range}), number(255)});
+  const ValueId offset = n.pointwise(Fn::neg, {n.pointwise(Fn::div, {low, scale})});
+  const ValueId clipped = n.pointwise(Fn::clip, {offset, number(0), number(255)});
+  const ValueId zero = n.cast(n.pointwise(Fn::round, {clipped}), DType::u8);
+  n.output(0, n.add(Quantize{.type = DType::u8}, {x, scale, zero}));
+  n.output(1, scale);
+  n.output(2, zero);
+}
+
+}  // namespace
+
+std::span<const ImporterRow> quantize_importers() {
+  static constexpr ImporterRow kRows[] = {
+      {"QuantizeLinear", import_quantize, 10},
+      {"DequantizeLinear", import_dequantize, 10},
+      {"DynamicQuantizeLinear", import_dynamic, 11},
+  };
+  return kRows;
+}
+
+}  // namespace hone::import_onnx

@@ -1,0 +1,17 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// The rows of the convolution table, each defined beside its kernels.
+#pragma once
+
+#include "kernels/cpu/conv/conv.h"
+
+namespace hone::cpu {
+
+extern const ConvAlgorithm conv_1x1;
+extern const ConvAlgorithm conv_depthwise;
+extern const ConvAlgorithm conv_winograd_f4;
+extern const ConvAlgorithm conv_winograd_f2;
+extern const ConvAlgorithm conv_direct;
+extern const ConvAlgorithm conv_grouped;
+extern const ConvAlgorithm conv_reference;
+
+}  // namespace hone::cpu

@@ -1,0 +1,212 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// conv_1x1, conv_direct and conv_grouped: implicit GEMM over output pixels. Row pointers into the
+// input, one per pixel and tap, take the place of im2col; taps in the padding point to zeros. Where a
+// tap has too few channels to loop over (the stem), a whole line of a window is one tap: in place where
+// its pixels are adjacent in memory, copied to scratch for one block of pixels elsewhere.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/conv/algorithms.h"
+#include "kernels/cpu/gemm/dense.h"
+
+namespace hone::cpu {
+namespace {
+
+// Groups narrower than a vector are merged into one block-diagonal group: the zeros multiplied cost
+// what the empty lanes would have, and the loops get longer.
+int64_t merged_groups(const ConvProblem& p, Tier tier) {
+  const int64_t lanes = panel_kernel(tier).nr / 2, cout = p.cout / p.groups;
+  int64_t merge = 1;
+  while (merge * 2 * cout <= lanes && p.groups % (merge * 2) == 0) merge *= 2;
+  return merge;
+}
+
+// The convolution as the GEMM driver sees it.
+struct Geometry {
+  int64_t groups, cin, cout;  // after merging: per group
+  int64_t panels;             // of one group
+};
+
+Geometry geometry_of(const ConvProblem& p, Tier tier) {
+  const int64_t groups = p.groups / merged_groups(p, tier);
+  const int64_t cout = p.cout / groups;
+  return {groups, p.cin / groups, cout, ceil_div(cout, panel_kernel(tier).nr)};
+}
+
+bool joins_lines(const ConvProblem& p, const ConvVariant& v) {
+  if (p.groups != 1 || p.kw == 1) return false;
+  return v.join_lines != 0 ? v.join_lines == 1 : p.cin < 16;
+}
+
+DenseShape shape_of(const ConvProblem& p, const ConvContext& ctx) {
+  const Geometry g = geometry_of(p, ctx.tier);
+  const bool lines = joins_lines(p, ctx.variant);
+  return {.m = p.n * p.out_h() * p.out_w(), .n = g.cout, .taps = lines ? p.kh : p.kh * p.kw,
+          .depth = lines ? p.kw * g.cin : g.cin, .batch = g.groups, .scratch = lines};
+}
+
+DenseBlocking blocking_of(const ConvProblem& p, const ConvContext& ctx) {
+  const ConvVariant& v = ctx.variant;
+  return choose_blocking(shape_of(p, ctx), ctx.tier, ctx.threads, {v.split, v.row_block, v.k_block});
+}
+
+struct Source {
+  const ConvProblem* p;
+  const float* in;
+  const float* zeros;
+};
+
+// Walks output pixels in order without a division for each.
+struct Pixel {
+  int64_t n, y, x;
+  Pixel(const ConvProblem& p, int64_t index)
+      : n(index / (p.out_h() * p.out_w())), y(index / p.out_w() % p.out_h()), x(index % p.out_w()) {}
+  void advance(int64_t oh, int64_t ow) {
+    if (++x < ow) return;
+    x = 0;
+    if (++y < oh) return;
+    y = 0;
+    ++n;
+  }
+};
+
+void point_rows(const void* context, int64_t row0, int64_t m, const float** rows, int64_t rows_ld, float*) {
+  const auto& s = *static_cast<const Source*>(context);
+  const ConvProblem& p = *s.p;
+  const int64_t oh = p.out_h(), ow = p.out_w(), pitch = p.in_pitch();
+  Pixel px(p, row0);
+  for (int64_t i = 0; i < m; ++i, px.advance(oh, ow)) {
+    const int64_t y0 = px.y * p.stride_h - p.pad_top, x0 = px.x * p.stride_w - p.pad_left;
+    const float* image = s.in + px.n * p.h * p.w * pitch;
+    const float** row = rows + i;
+    for (int64_t ky = 0; ky < p.kh; ++ky) {
+      const int64_t y = y0 + ky * p.dilation_h;
+      const bool row_inside = y >= 0 && y < p.h;
+      for (int64_t kx = 0; kx < p.kw; ++kx, row += rows_ld) {
+        const int64_t x = x0 + kx * p.dilation_w;
+        *row = row_inside && x >= 0 && x < p.w ? image + (y * p.w + x) * pitch : s.zeros;
+      }
+    }
+  }
+}
+
+// A line of a window, pixel by pixel, zeros outside the image.
+void copy_line(const ConvProblem& p, const float* line, int64_t x0, float* out) {
+  const int64_t pitch = p.in_pitch();
+  for (int64_t kx = 0; kx < p.kw; ++kx, out += p.cin) {
+    const int64_t x = x0 + kx * p.dilation_w;
+    const bool inside = x >= 0 && x < p.w;
+    for (int64_t c = 0; c < p.cin; ++c) out[c] = inside ? line[x * pitch + c] : 0.f;
+  }
+}
+
+void point_lines(const void* context, int64_t row0, int64_t m, const float** rows, int64_t rows_ld, float* scratch) {
+  const auto& s = *static_cast<const Source*>(context);
+  const ConvProblem& p = *s.p;
+  const int64_t oh = p.out_h(), ow = p.out_w(), pitch = p.in_pitch();
+  const bool adjacent = pitch == p.cin && p.dilation_w == 1;
+  Pixel px(p, row0);
+  for (int64_t i = 0; i < m; ++i, px.advance(oh, ow)) {
+    const int64_t x0 = px.x * p.stride_w - p.pad_left;
+    const bool in_place = adjacent && x0 >= 0 && x0 + p.kw <= p.w;
+    for (int64_t ky = 0; ky < p.kh; ++ky) {
+      const int64_t y = px.y * p.stride_h - p.pad_top + ky * p.dilation_h;
+      const float*& row = rows[ky * rows_ld + i];
+      row = s.zeros;
+      if (y < 0 || y >= p.h) continue;
+      const float* line = s.in + (px.n * p.h + y) * p.w * pitch;
+      if (in_place) {
+        row = line + x0 * pitch;
+        continue;
+      }
+      copy_line(p, line, x0, scratch);
+      row = scratch;
+      scratch += p.kw * p.cin;
+    }
+  }
+}
+
+size_t packed_bytes(const ConvProblem& p, Tier tier) {
+  const Geometry g = geometry_of(p, tier);
+  return static_cast<size_t>(g.groups * g.panels * panel_kernel(tier).nr * p.kh * p.kw * g.cin) * sizeof(float);
+}
+
+// [group][panel][tap][cin][nr]
+void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
+  const Geometry g = geometry_of(p, tier);
+  const int64_t nr = panel_kernel(tier).nr, taps = p.kh * p.kw, cin = p.cin / p.groups, cout = p.cout / p.groups;
+  std::memset(packed, 0, packed_bytes(p, tier));
+  for (int64_t oc = 0; oc < p.cout; ++oc) {
+    const int64_t column = oc % g.cout, first = oc / cout * cin % g.cin;
+    float* panel = static_cast<float*>(packed) + (oc / g.cout * g.panels + column / nr) * taps * g.cin * nr;
+    for (int64_t c = 0; c < cin; ++c)
+      for (int64_t t = 0; t < taps; ++t)
+        panel[(t * g.cin + first + c) * nr + column % nr] = weights[(oc * cin + c) * taps + t];
+  }
+}
+
+size_t zero_row_bytes(const ConvProblem& p) {
+  return static_cast<size_t>(round_up(p.kw * p.cin, kAlign / sizeof(float))) * sizeof(float);
+}
+
+size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
+  return zero_row_bytes(p) + dense_workspace_bytes(shape_of(p, ctx), ctx.tier, blocking_of(p, ctx), ctx.threads);
+}
+
+void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
+  const Geometry g = geometry_of(p, ctx.tier);
+  const Source source{&p, args.in, static_cast<float*>(args.workspace)};
+  std::memset(args.workspace, 0, zero_row_bytes(p));
+  DenseJob job;
+  job.shape = shape_of(p, ctx);
+  job.tier = ctx.tier;
+  job.blocking = blocking_of(p, ctx);
+  job.fill_rows = job.shape.scratch ? point_lines : point_rows;
+  job.context = &source;
+  job.a_stride = g.cin;
+  job.b = static_cast<const float*>(args.packed);
+  job.b_ld = panel_kernel(ctx.tier).nr;
+  job.panel_stride = job.b_ld * p.kh * p.kw * g.cin;
+  job.b_stride = job.panel_stride * g.panels;
+  job.c = args.out;
+  job.ldc = p.out_pitch();
+  job.c_stride = g.cout;
+  job.bias_stride = g.cout;
+  job.epilogue = args.epilogue;
+  run_dense(job, *args.pool, static_cast<char*>(args.workspace) + zero_row_bytes(p));
+}
+
+const char* supports_1x1(const ConvProblem& p) {
+  if (p.kh != 1 || p.kw != 1) return "kernel is not 1x1";
+  if (p.groups != 1) return "grouped";
+  if (p.pad_top != 0 || p.pad_left != 0 || p.pad_bottom != 0 || p.pad_right != 0) return "padded";
+  return nullptr;
+}
+
+const char* supports_direct(const ConvProblem& p) { return p.groups == 1 ? nullptr : "grouped"; }
+
+const char* supports_grouped(const ConvProblem& p) { return p.groups > 1 ? nullptr : "one group"; }
+
+size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVariant> variants) {
+  size_t count = 0;
+  const auto add = [&](const ConvVariant& v) {
+    if (count < variants.size()) variants[count++] = v;
+  };
+  const int mr = panel_kernel(ctx.tier).mr;
+  add({});
+  for (int split = 1; split <= (ctx.threads > 1 ? 2 : 1); ++split) {
+    for (int rows : {4, 8, 16, 32}) add({.split = split, .row_block = rows * mr});
+    add({.split = split, .k_block = 1 << 30});
+    add({.split = split, .k_block = 512});
+  }
+  if (p.kw > 1 && p.groups == 1) add({.join_lines = p.cin < 16 ? 2 : 1});
+  return count;
+}
+
+}  // namespace
+
+const ConvAlgorithm conv_1x1{"conv_1x1", supports_1x1, packed_bytes, pack, workspace_bytes, run, candidates};
+const ConvAlgorithm conv_direct{"conv_direct", supports_direct, packed_bytes, pack, workspace_bytes, run, candidates};
+const ConvAlgorithm conv_grouped{"conv_grouped", supports_grouped, packed_bytes, pack, workspace_bytes, run, candidates};
+
+}  // namespace hone::cpu

@@ -1,0 +1,97 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// conv_depthwise: each channel with its own kernel, vectors over channels, threads over output rows.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/conv/algorithms.h"
+#include "kernels/cpu/conv/depthwise_kernel.h"
+#include "kernels/cpu/gemm/dense.h"
+
+namespace hone::cpu {
+
+namespace scalar {
+extern const DepthwiseKernel kDepthwiseKernel;
+}
+namespace avx2 {
+extern const DepthwiseKernel kDepthwiseKernel;
+}
+namespace avx512 {
+extern const DepthwiseKernel kDepthwiseKernel;
+}
+
+DepthwiseKernel depthwise_kernel(Tier tier) {
+  switch (tier) {
+    case Tier::avx512: return avx512::kDepthwiseKernel;
+    case Tier::avx2: return avx2::kDepthwiseKernel;
+    case Tier::scalar: break;
+  }
+  return scalar::kDepthwiseKernel;
+}
+
+namespace {
+
+constexpr int64_t kChannelUnit = 16;
+
+const char* supports(const ConvProblem& p) {
+  if (p.groups != p.cin || p.cin != p.cout) return "not one channel a group";
+  return nullptr;
+}
+
+int64_t padded_channels(const ConvProblem& p) { return round_up(p.cin, kChannelUnit); }
+
+size_t packed_bytes(const ConvProblem& p, Tier) {
+  return static_cast<size_t>(p.kh * p.kw * padded_channels(p)) * sizeof(float);
+}
+
+// [tap][channel]
+void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
+  std::memset(packed, 0, packed_bytes(p, tier));
+  const int64_t taps = p.kh * p.kw, ld = padded_channels(p);
+  for (int64_t c = 0; c < p.cin; ++c)
+    for (int64_t t = 0; t < taps; ++t) static_cast<float*>(packed)[t * ld + c] = weights[c * taps + t];
+}
+
+size_t workspace_bytes(const ConvProblem&, const ConvContext&) { return 0; }
+
+void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
+  const DepthwiseKernel kernel = depthwise_kernel(ctx.tier);
+  const Epilogue& ep = args.epilogue;
+  const int64_t oh = p.out_h(), ow = p.out_w(), pairs = ceil_div(oh, 2), jobs = p.n * pairs;
+  const int64_t units = ceil_div(p.cin, kChannelUnit);
+  // Too few rows to share out evenly: cut the channels as well.
+  const int64_t cuts = ctx.variant.split == 1 || jobs >= 8 * ctx.threads
+                           ? 1
+                           : std::min<int64_t>(units, ctx.threads);
+  args.pool->parallel(jobs * cuts, [&](int64_t i, int) {
+    const int64_t n = i % jobs / pairs, oy = i % pairs * 2, cut = i / jobs;
+    const int64_t row = n * oh + oy;
+    DepthwiseRows job{};
+    job.problem = &p;
+    job.image = args.in + n * p.h * p.w * p.in_pitch();
+    job.weights = static_cast<const float*>(args.packed);
+    job.weights_ld = padded_channels(p);
+    job.oy = oy;
+    job.rows = static_cast<int>(std::min<int64_t>(2, oh - oy));
+    job.c0 = units * cut / cuts * kChannelUnit;
+    job.c1 = std::min(p.cin, units * (cut + 1) / cuts * kChannelUnit);
+    job.out = args.out + row * ow * p.out_pitch();
+    job.residual = ep.residual == nullptr ? nullptr : ep.residual + row * ow * p.out_pitch();
+    job.epilogue = &ep;
+    kernel(job);
+    if (ep.tile_hook != nullptr)
+      ep.tile_hook(ep.hook_user, job.out + job.c0, row * ow, job.rows * ow, job.c0, job.c1 - job.c0, p.out_pitch());
+  });
+}
+
+size_t candidates(const ConvProblem&, const ConvContext& ctx, std::span<ConvVariant> variants) {
+  size_t count = 0;
+  if (count < variants.size()) variants[count++] = {};
+  if (count < variants.size() && ctx.threads > 1) variants[count++] = {.split = 1};
+  return count;
+}
+
+}  // namespace
+
+const ConvAlgorithm conv_depthwise{"conv_depthwise", supports, packed_bytes, pack, workspace_bytes, run, candidates};
+
+}  // namespace hone::cpu

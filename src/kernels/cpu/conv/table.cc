@@ -1,0 +1,22 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+
+#include "kernels/cpu/conv/algorithms.h"
+
+namespace hone::cpu {
+
+std::span<const ConvAlgorithm* const> conv_algorithms() {
+  static constexpr const ConvAlgorithm* kTable[] = {
+      &conv_1x1,    &conv_depthwise, &conv_winograd_f4, &conv_winograd_f2,
+      &conv_direct, &conv_grouped,   &conv_reference,
+  };
+  return kTable;
+}
+
+const ConvAlgorithm* find_conv_algorithm(const char* name) {
+  for (const ConvAlgorithm* a : conv_algorithms())
+    if (std::strcmp(a->name, name) == 0) return a;
+  return nullptr;
+}
+
+}  // namespace hone::cpu

@@ -1,0 +1,258 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// conv_winograd_f4 and conv_winograd_f2: a block of tiles is transformed into a buffer that stays in
+// L2, multiplied panel by panel at each point, and transformed back while the products are in L1.
+// Threads share out tiles; where weights outweigh activations they share out output channels instead,
+// after transforming all tiles together.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/conv/algorithms.h"
+#include "kernels/cpu/conv/winograd_kernel.h"
+#include "kernels/cpu/conv/winograd_weights.h"
+#include "kernels/cpu/gemm/dense.h"
+
+namespace hone::cpu {
+
+namespace scalar {
+extern const WinogradKernel kWinogradF2, kWinogradF4;
+}
+namespace avx2 {
+extern const WinogradKernel kWinogradF2, kWinogradF4;
+}
+namespace avx512 {
+extern const WinogradKernel kWinogradF2, kWinogradF4;
+}
+
+const WinogradKernel& winograd_kernel(Tier tier, int tile) {
+  switch (tier) {
+    case Tier::avx512: return tile == 2 ? avx512::kWinogradF2 : avx512::kWinogradF4;
+    case Tier::avx2: return tile == 2 ? avx2::kWinogradF2 : avx2::kWinogradF4;
+    case Tier::scalar: break;
+  }
+  return tile == 2 ? scalar::kWinogradF2 : scalar::kWinogradF4;
+}
+
+namespace {
+
+// A line between points, so that their rows do not fall into one set of the cache.
+constexpr int64_t kLine = 16;
+
+// Everything that follows from the problem and the variant; floats unless said otherwise.
+struct Plan {
+  int64_t points, tiles_y, tiles_x, tiles;
+  int64_t block, blocks;           // tiles in a block (the last may be shorter), and blocks
+  int64_t row, v_point, v_block;   // V: a tile's channels, one point of a block, the block
+  int64_t m_point, m_block;        // M likewise
+  int64_t partial, pointers;       // panel kernel's scratch; row pointers, counted in pointers
+  int64_t worker;                  // M, partial, pointers, and V unless it is shared
+  int64_t panels, k_block;
+  bool by_channels;
+};
+
+template <int TILE>
+Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
+  const PanelKernel& kernel = panel_kernel(ctx.tier);
+  const CpuInfo& cpu = cpu_info();
+  Plan w{};
+  w.points = (TILE + 2) * (TILE + 2);
+  w.tiles_y = ceil_div(p.out_h(), TILE);
+  w.tiles_x = ceil_div(p.out_w(), TILE);
+  w.tiles = p.n * w.tiles_y * w.tiles_x;
+  w.row = round_up(p.cin, kLine);
+  w.panels = ceil_div(p.cout, kernel.nr);
+  w.k_block = cpu.l1d / (kernel.nr * static_cast<int64_t>(sizeof(float)));
+
+  const int64_t fits = cpu.l2 / 2 / (w.points * w.row * static_cast<int64_t>(sizeof(float)));
+  const int64_t wanted = ctx.variant.tile_block > 0
+                             ? ctx.variant.tile_block
+                             : std::clamp<int64_t>(fits / kernel.mr * kernel.mr, 24, 48);
+  const int64_t few = w.panels >= 2 * ctx.threads && w.tiles < 4 * kernel.mr * ctx.threads;
+  w.by_channels = ctx.threads > 1 && (ctx.variant.split > 0 ? ctx.variant.split == 2 : few != 0);
+  int64_t blocks = ceil_div(w.tiles, wanted);
+  if (!w.by_channels && ctx.threads > 1) blocks = round_up(blocks, ctx.threads);
+  w.block = std::max<int64_t>(1, ceil_div(w.tiles, blocks));
+  w.blocks = ceil_div(w.tiles, w.block);
+
+  w.v_point = w.block * w.row + kLine;
+  w.v_block = w.points * w.v_point;
+  w.m_point = w.block * kernel.nr + kLine;
+  w.m_block = w.points * w.m_point;
+  w.partial = round_up(w.block * kernel.nr, kLine);
+  w.pointers = round_up(w.block, kLine);
+  w.worker = w.m_block + w.partial + 2 * w.pointers + (w.by_channels ? 0 : w.v_block) + kLine;
+  return w;
+}
+
+int64_t zero_row(const Plan& w) { return w.row; }
+
+template <int TILE>
+struct Run {
+  const ConvProblem& p;
+  const ConvArgs& args;
+  const Plan w;
+  const PanelKernel& panel;
+  const WinogradKernel& kernel;
+  const int64_t oh, ow;
+
+  Run(const ConvProblem& problem, const ConvContext& ctx, const ConvArgs& a)
+      : p(problem), args(a), w(plan_of<TILE>(problem, ctx)), panel(panel_kernel(ctx.tier)),
+        kernel(winograd_kernel(ctx.tier, TILE)), oh(problem.out_h()), ow(problem.out_w()) {}
+
+  float* zeros() const { return static_cast<float*>(args.workspace); }
+  float* worker(int id) const { return zeros() + zero_row(w) + id * w.worker; }
+  float* private_v(int id) const { return worker(id) + w.m_block + w.partial + 2 * w.pointers; }
+  float* shared_v(int64_t block) const { return worker(args.pool->size()) + block * w.v_block; }
+  int64_t block_tiles(int64_t block) const { return std::min(w.block, w.tiles - block * w.block); }
+
+  void transform_in(int64_t tile, float* v) const {
+    constexpr int S = TILE + 2;
+    const int64_t n = tile / (w.tiles_y * w.tiles_x), pitch = p.in_pitch();
+    const int64_t y0 = tile / w.tiles_x % w.tiles_y * TILE - p.pad_top, x0 = tile % w.tiles_x * TILE - p.pad_left;
+    WinogradInput job;
+    for (int i = 0; i < S * S; ++i) {
+      const int64_t y = y0 + i / S, x = x0 + i % S;
+      const bool inside = y >= 0 && y < p.h && x >= 0 && x < p.w;
+      job.pixels[i] = inside ? args.in + ((n * p.h + y) * p.w + x) * pitch : zeros();
+    }
+    job.channels = p.cin;
+    job.v = v;
+    job.point_stride = w.v_point;
+    kernel.input(job);
+  }
+
+  void transform_out(int64_t tile, int64_t col, const float* m) const {
+    const Epilogue& ep = args.epilogue;
+    const int64_t n = tile / (w.tiles_y * w.tiles_x);
+    const int64_t y = tile / w.tiles_x % w.tiles_y * TILE, x = tile % w.tiles_x * TILE;
+    const int64_t pixel = (n * oh + y) * ow + x, at = pixel * p.out_pitch() + col;
+    WinogradOutput job{};
+    job.m = m;
+    job.point_stride = w.m_point;
+    job.channels = std::min<int64_t>(panel.nr, p.cout - col);
+    job.height = static_cast<int>(std::min<int64_t>(TILE, oh - y));
+    job.width = static_cast<int>(std::min<int64_t>(TILE, ow - x));
+    job.out = args.out + at;
+    job.pixel_stride = p.out_pitch();
+    job.row_stride = ow * job.pixel_stride;
+    job.epilogue = &ep;
+    job.bias = ep.bias == nullptr ? nullptr : ep.bias + col;
+    job.residual = ep.residual == nullptr ? nullptr : ep.residual + at;
+    kernel.output(job);
+    if (ep.tile_hook == nullptr) return;
+    for (int i = 0; i < job.height; ++i)
+      ep.tile_hook(ep.hook_user, job.out + i * job.row_stride, pixel + i * ow, job.width, col, job.channels,
+                   job.pixel_stride);
+  }
+
+  // One block of tiles against one panel of output channels.
+  void multiply(int64_t block, int64_t panel_index, const float* v, float* mine) const {
+    static const Epilogue plain;
+    float* const m = mine;
+    auto** rows = reinterpret_cast<const float**>(mine + w.m_block + w.partial);
+    const int64_t tiles = block_tiles(block);
+    for (int64_t i = 0; i < tiles; ++i) rows[i] = v + i * w.row;
+    PanelJob job;
+    job.rows = rows;
+    job.m = tiles;
+    job.n = panel.nr;
+    job.depth = p.cin;
+    job.b_ld = panel.nr;
+    job.k_block = w.k_block;
+    job.partial = mine + w.m_block;
+    job.ldc = panel.nr;
+    job.epilogue = &plain;
+    const auto* u = static_cast<const float*>(args.packed) + panel_index * w.points * p.cin * panel.nr;
+    for (int64_t e = 0; e < w.points; ++e) {
+      job.a_offset = e * w.v_point;
+      job.b = u + e * p.cin * panel.nr;
+      job.c = m + e * w.m_point;
+      panel.run(job);
+    }
+    for (int64_t i = 0; i < tiles; ++i)
+      transform_out(block * w.block + i, panel_index * panel.nr, m + i * panel.nr);
+  }
+
+  void run_by_tiles() const {
+    args.pool->parallel(w.blocks, [this](int64_t block, int id) {
+      float* const v = private_v(id);
+      const int64_t tiles = block_tiles(block);
+      for (int64_t i = 0; i < tiles; ++i) transform_in(block * w.block + i, v + i * w.row);
+      for (int64_t q = 0; q < w.panels; ++q) multiply(block, q, v, worker(id));
+    });
+  }
+
+  void run_by_channels() const {
+    args.pool->parallel(w.tiles, [this](int64_t tile, int) {
+      transform_in(tile, shared_v(tile / w.block) + tile % w.block * w.row);
+    });
+    args.pool->parallel(w.panels * w.blocks, [this](int64_t i, int id) {
+      multiply(i % w.blocks, i / w.blocks, shared_v(i % w.blocks), worker(id));
+    });
+  }
+};
+
+const char* supports(const ConvProblem& p) {
+  if (p.kh != 3 || p.kw != 3) return "kernel is not 3x3";
+  if (p.stride_h != 1 || p.stride_w != 1) return "stride is not 1";
+  if (p.dilation_h != 1 || p.dilation_w != 1) return "dilated";
+  if (p.groups != 1) return "grouped";
+  if (p.cin < 8 || p.cout < 8) return "too few channels for the transforms to pay";
+  return nullptr;
+}
+
+template <int TILE>
+size_t packed_bytes(const ConvProblem& p, Tier tier) {
+  return static_cast<size_t>((TILE + 2) * (TILE + 2) * packed_floats(p.cout, p.cin, tier)) * sizeof(float);
+}
+
+// [panel][point][cin][nr]
+template <int TILE>
+void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
+  constexpr int S = TILE + 2;
+  const int64_t nr = panel_kernel(tier).nr;
+  auto* const out = static_cast<float*>(packed);
+  std::memset(packed, 0, packed_bytes<TILE>(p, tier));
+  for (int64_t oc = 0; oc < p.cout; ++oc)
+    for (int64_t ic = 0; ic < p.cin; ++ic) {
+      double u[S][S];
+      transform_weights<TILE>(weights + (oc * p.cin + ic) * 9, u);
+      for (int e = 0; e < S * S; ++e)
+        out[((oc / nr * S * S + e) * p.cin + ic) * nr + oc % nr] = static_cast<float>(u[e / S][e % S]);
+    }
+}
+
+template <int TILE>
+size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
+  const Plan w = plan_of<TILE>(p, ctx);
+  const int64_t shared = w.by_channels ? w.blocks * w.v_block : 0;
+  return static_cast<size_t>(zero_row(w) + ctx.threads * w.worker + shared) * sizeof(float);
+}
+
+template <int TILE>
+void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
+  const Run<TILE> r(p, ctx, args);
+  std::memset(r.zeros(), 0, static_cast<size_t>(zero_row(r.w)) * sizeof(float));
+  r.w.by_channels ? r.run_by_channels() : r.run_by_tiles();
+}
+
+size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVariant> variants) {
+  size_t count = 0;
+  const auto add = [&](const ConvVariant& v) {
+    if (count < variants.size()) variants[count++] = v;
+  };
+  add({});
+  const int mr = panel_kernel(ctx.tier).mr;
+  const int64_t tiles = p.n * ceil_div(p.out_h(), 4) * ceil_div(p.out_w(), 4);
+  for (int rows : {2, 4, 8}) add({.split = 1, .tile_block = rows * mr});
+  // Sharing out channels keeps every tile transformed at once: only for small outputs.
+  if (ctx.threads > 1 && tiles <= 512)
+    for (int rows : {2, 4, 8}) add({.split = 2, .tile_block = rows * mr});
+  return count;
+}
+
+}  // namespace
+
+const ConvAlgorithm conv_winograd_f4{"conv_winograd_f4", supports, packed_bytes<4>, pack<4>, workspace_bytes<4>, run<4>, candidates};
+const ConvAlgorithm conv_winograd_f2{"conv_winograd_f2", supports, packed_bytes<2>, pack<2>, workspace_bytes<2>, run<2>, candidates};
+
+}  // namespace hone::cpu

@@ -1,0 +1,42 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// The per-tier half of Winograd convolution F(m x m, 3 x 3): transforms of one tile between pixels and
+// the (m + 2)^2 points at which input and weights are multiplied. The other half is the panel kernel.
+#pragma once
+
+#include <cstdint>
+
+#include "base/cpu_info.h"
+#include "kernels/cpu/gemm/epilogue.h"
+
+namespace hone::cpu {
+
+// V[point] = B^T d B over all channels. V rows have room for channels rounded up to 16.
+struct WinogradInput {
+  const float* pixels[36];  // (m + 2)^2 of them, row by row; zeros where outside the image
+  int64_t channels;
+  float* v;
+  int64_t point_stride;
+};
+
+// out = epilogue(A^T M A) for one tile and at most a panel of channels.
+struct WinogradOutput {
+  const float* m;
+  int64_t point_stride;
+  int64_t channels;
+  int height, width;  // of the tile inside the image, at most m
+  float* out;         // first pixel
+  int64_t row_stride, pixel_stride;
+  const Epilogue* epilogue;
+  const float* bias;
+  const float* residual;  // at the first pixel, strides as out
+};
+
+struct WinogradKernel {
+  void (*input)(const WinogradInput& job);
+  void (*output)(const WinogradOutput& job);
+};
+
+// `tile` is m: 2 or 4.
+const WinogradKernel& winograd_kernel(Tier tier, int tile);
+
+}  // namespace hone::cpu

@@ -1,0 +1,65 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// The loop nest around the panel kernel that GEMM and the dense convolutions share: it cuts the
+// output into blocks of rows and groups of panels and spreads them over the threads.
+#pragma once
+
+#include "base/thread_pool.h"
+#include "kernels/cpu/gemm/panel.h"
+
+namespace hone::cpu {
+
+// What a tuner may change; 0 leaves the choice to choose_blocking().
+struct DenseTuning {
+  int split = 0;      // 1: threads share out rows, 2: columns
+  int row_block = 0;  // rows whose input should stay in L2 while all panels pass over them
+  int k_block = 0;    // see PanelJob::k_block
+  bool operator==(const DenseTuning&) const = default;
+};
+
+struct DenseShape {
+  int64_t m = 0, n = 0, taps = 1, depth = 0;
+  int64_t batch = 1;     // independent products over the same row pointers (channel groups)
+  bool scratch = false;   // the filler gets taps * depth floats a row of a block to copy windows to
+};
+
+struct DenseBlocking {
+  int64_t row_block = 0, panel_block = 0, k_block = 0;
+};
+
+DenseBlocking choose_blocking(const DenseShape& shape, Tier tier, int threads, const DenseTuning& tuning);
+
+struct DenseJob {
+  DenseShape shape;
+  Tier tier = Tier::scalar;
+  DenseBlocking blocking;
+
+  // Writes pointers of rows [row0, row0 + m): rows[tap * rows_ld + i]. `scratch` is per worker.
+  void (*fill_rows)(const void* context, int64_t row0, int64_t m, const float** rows, int64_t rows_ld,
+                    float* scratch) = nullptr;
+  const void* context = nullptr;
+  int64_t a_stride = 0;  // added to row pointers from one batch item to the next
+
+  const float* b = nullptr;
+  int64_t b_ld = 0, panel_stride = 0, b_stride = 0;  // floats: next k, next panel, next batch item
+  const float* b_tail = nullptr;  // the partial last panel, when packed apart from the others
+  int64_t b_tail_stride = 0;
+
+  float* c = nullptr;
+  int64_t ldc = 0, c_stride = 0;
+  int64_t bias_stride = 0;  // 0 or n, per batch item
+  Epilogue epilogue;
+};
+
+size_t dense_workspace_bytes(const DenseShape& shape, Tier tier, const DenseBlocking& blocking, int threads);
+void run_dense(const DenseJob& job, ThreadPool& pool, void* workspace);
+
+// B[k][n] (or its transpose, n rows of k) into panels [n / nr][k][nr], zero padded.
+int64_t packed_floats(int64_t n, int64_t k, Tier tier);
+void pack_panel(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, int64_t panel, int nr,
+                float* packed);
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+constexpr size_t kAlign = 64;  // of workspaces and packed weights
+
+}  // namespace hone::cpu

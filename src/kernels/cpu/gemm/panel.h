@@ -1,0 +1,47 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// The one inner kernel under GEMM and every dense convolution: a block of rows, given by pointers,
+// times one packed panel of columns.
+//
+//   C[i][j] = epilogue(sum over t < taps, k < depth of
+//                      rows[t * rows_ld + i][a_offset + k] * B[t * depth + k][j])
+//
+// for i < m, j < n. A row pointer per (tap, row) lets a convolution read its NHWC input in place:
+// a tap that falls into the padding points to a row of zeros. C is written where rows are `ldc` apart.
+// B is a panel of `nr` columns, zero padded, b_ld floats from one k to the next.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/cpu_info.h"
+#include "kernels/cpu/gemm/epilogue.h"
+
+namespace hone::cpu {
+
+struct PanelJob {
+  const float* const* rows = nullptr;
+  int64_t rows_ld = 0;
+  int64_t a_offset = 0;  // which batch item or channel group of the rows
+  int64_t m = 0, n = 0;
+  int64_t taps = 1, depth = 0;
+  const float* b = nullptr;
+  int64_t b_ld = 0;
+  int64_t k_block = 0;       // longest stretch of taps * depth summed in one go; its B stays in L1
+  float* partial = nullptr;  // m * nr floats, used when taps * depth exceeds k_block
+  float* c = nullptr;
+  int64_t ldc = 0;
+  const Epilogue* epilogue = nullptr;
+  const float* bias = nullptr;      // of the panel's first column
+  const float* residual = nullptr;  // of the block's first element, row stride ldc
+};
+
+struct PanelKernel {
+  int mr;  // rows of the register tile
+  int nr;  // columns of a panel
+  void (*run)(const PanelJob& job);
+};
+
+// The tier must not exceed what the CPU has.
+const PanelKernel& panel_kernel(Tier tier);
+
+}  // namespace hone::cpu

@@ -1,0 +1,137 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// Conversions of a block between types. Included by sources built once per tier.
+#pragma once
+
+#include <cmath>
+
+#include "kernels/cpu/pointwise/block.h"
+#include "kernels/cpu/simd_math.h"
+
+namespace hone::cpu::HONE_TIER_NS {
+
+// Rounds half to even; NaN stays NaN.
+HONE_INLINE uint16_t bf16_bits(float v) {
+  const uint32_t bits = __builtin_bit_cast(uint32_t, v);
+  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  return static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? (bits >> 16) | 0x40 : rounded);
+}
+HONE_INLINE float from_bf16(uint16_t bits) { return __builtin_bit_cast(float, static_cast<uint32_t>(bits) << 16); }
+
+#if defined(__F16C__)
+HONE_INLINE float from_f16(uint16_t bits) { return _cvtsh_ss(bits); }
+HONE_INLINE uint16_t f16_bits(float v) { return _cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT); }
+#else
+HONE_INLINE float from_f16(uint16_t bits) { return to_float(f16{bits}); }
+HONE_INLINE uint16_t f16_bits(float v) { return to_f16(v).bits; }
+#endif
+
+// As the reference: NaN is 0, the rest saturates at 64 bits (narrower types then wrap).
+HONE_INLINE int64_t whole(float v) {
+  if (v != v) return 0;
+  if (v >= 9223372036854775808.f) return INT64_MAX;
+  if (v <= -9223372036854775808.f) return INT64_MIN;
+  return static_cast<int64_t>(v);
+}
+
+template <class To, class From, class F>
+HONE_INLINE void each(const BlockArgs& args, F f) {
+  const From* a = static_cast<const From*>(args.in[0]);
+  To* out = static_cast<To*>(args.out);
+#pragma GCC ivdep
+  for (int64_t i = 0; i < args.n; ++i) out[i] = f(a[i]);
+}
+
+template <class To, class From>
+void convert_block(const BlockArgs& args) {
+  each<To, From>(args, [](From v) { return static_cast<To>(v); });
+}
+template <class From>
+void to_boolean(const BlockArgs& args) {
+  each<uint8_t, From>(args, [](From v) { return static_cast<uint8_t>(v != 0 && v == v); });
+}
+
+static void widen_f16(const BlockArgs& args) {
+  int64_t i = 0;
+#if defined(__F16C__)
+  const auto* a = static_cast<const uint16_t*>(args.in[0]);
+  float* out = static_cast<float*>(args.out);
+  for (; i + 8 <= args.n; i += 8)
+    _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a + i))));
+#endif
+  const BlockArgs rest{{static_cast<const uint16_t*>(args.in[0]) + i}, static_cast<float*>(args.out) + i, args.n - i};
+  each<float, uint16_t>(rest, from_f16);
+}
+static void narrow_f16(const BlockArgs& args) {
+  int64_t i = 0;
+#if defined(__F16C__)
+  const float* a = static_cast<const float*>(args.in[0]);
+  auto* out = static_cast<uint16_t*>(args.out);
+  for (; i + 8 <= args.n; i += 8)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                     _mm256_cvtps_ph(_mm256_loadu_ps(a + i), _MM_FROUND_TO_NEAREST_INT));
+#endif
+  const BlockArgs rest{{static_cast<const float*>(args.in[0]) + i}, static_cast<uint16_t*>(args.out) + i, args.n - i};
+  each<uint16_t, float>(rest, f16_bits);
+}
+static void widen_bf16(const BlockArgs& args) { each<float, uint16_t>(args, from_bf16); }
+static void narrow_bf16(const BlockArgs& args) { each<uint16_t, float>(args, bf16_bits); }
+static void float_to_whole(const BlockArgs& args) { each<int64_t, float>(args, whole); }
+
+template <class To>
+BlockFn from_integer(DType from) {
+  switch (from) {
+    case DType::i8: return convert_block<To, int8_t>;
+    case DType::u8:
+    case DType::boolean: return convert_block<To, uint8_t>;
+    case DType::i16: return convert_block<To, int16_t>;
+    case DType::u16: return convert_block<To, uint16_t>;
+    case DType::i32: return convert_block<To, int32_t>;
+    case DType::u32: return convert_block<To, uint32_t>;
+    case DType::i64: return convert_block<To, int64_t>;
+    default: return nullptr;
+  }
+}
+
+static BlockFn find_boolean(DType from) {
+  switch (from) {
+    case DType::f32: return to_boolean<float>;
+    case DType::i32: return to_boolean<int32_t>;
+    case DType::i64: return to_boolean<int64_t>;
+    default: return nullptr;
+  }
+}
+
+static BlockFn find_convert(DType from, DType to) {
+  switch (to) {
+    case DType::f32:
+      return from == DType::f16 ? widen_f16 : from == DType::bf16 ? widen_bf16 : from_integer<float>(from);
+    case DType::f16: return from == DType::f32 ? narrow_f16 : nullptr;
+    case DType::bf16: return from == DType::f32 ? narrow_bf16 : nullptr;
+    case DType::boolean: return find_boolean(from);
+    case DType::i64: return from == DType::f32 ? float_to_whole : from_integer<int64_t>(from);
+    case DType::i32: return from_integer<int32_t>(from);
+    case DType::i8: return from_integer<int8_t>(from);
+    case DType::u8: return from_integer<uint8_t>(from);
+    case DType::i16: return from_integer<int16_t>(from);
+    case DType::u16: return from_integer<uint16_t>(from);
+    case DType::u32: return from_integer<uint32_t>(from);
+    default: return nullptr;
+  }
+}
+
+template <class T>
+void splat_block(const BlockArgs& args) {
+  const T v = *static_cast<const T*>(args.in[0]);
+  T* out = static_cast<T*>(args.out);
+  for (int64_t i = 0; i < args.n; ++i) out[i] = v;
+}
+static BlockFn find_splat(DType type) {
+  switch (type) {
+    case DType::f32: return splat_block<float>;
+    case DType::i32: return splat_block<int32_t>;
+    case DType::i64: return splat_block<int64_t>;
+    default: return splat_block<uint8_t>;
+  }
+}
+
+}  // namespace hone::cpu::HONE_TIER_NS

@@ -1,0 +1,21 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kernels/cpu/pool/pool.h"
+
+namespace hone::cpu {
+
+// One output pixel: the part of its window that lies inside the image.
+struct PoolPixel {
+  const float* x;    // the window's first element inside
+  int64_t count[3];  // elements inside, per dim
+  int64_t step[3];   // floats from one to the next
+  float* y;
+  int64_t channels;
+  float scale;  // 1 / divisor of an average
+};
+using PoolPixelFn = void (*)(const PoolPixel&);
+
+constexpr int64_t kPoolRun = 32;  // elements summed in one go
+
+}  // namespace hone::cpu

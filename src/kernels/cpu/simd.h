@@ -1,0 +1,143 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// The vector type of the tier that the including file is compiled for. Include it only in kernel
+// sources built once per tier: everything lives in a namespace of the tier's name, so that code
+// compiled for one instruction set never gets linked into another.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define HONE_TIER_NS avx512
+#elif defined(__AVX2__)
+#define HONE_TIER_NS avx2
+#else
+#define HONE_TIER_NS scalar
+#endif
+
+#define HONE_INLINE inline __attribute__((always_inline))
+
+namespace hone::cpu::HONE_TIER_NS {
+
+// Arithmetic operators, comparisons and ?: come from the compiler's vector extension.
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+typedef float V __attribute__((vector_size(kLanes * 4)));
+typedef int32_t VI __attribute__((vector_size(kLanes * 4)));
+typedef float VUnaligned __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+
+HONE_INLINE V set1(float x) { return x - V{}; }
+HONE_INLINE VI set1i(int32_t x) { return x - VI{}; }
+HONE_INLINE V zero() { return V{}; }
+HONE_INLINE V load(const float* p) { return *reinterpret_cast<const VUnaligned*>(p); }
+HONE_INLINE void store(float* p, V v) { *reinterpret_cast<VUnaligned*>(p) = v; }
+HONE_INLINE V as_float(VI v) { return reinterpret_cast<V>(v); }
+HONE_INLINE VI as_int(V v) { return reinterpret_cast<VI>(v); }
+
+#if defined(__AVX512F__)
+// The maskz forms below avoid a false "uninitialised" warning of GCC 12; they compile to the plain ones.
+HONE_INLINE V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+HONE_INLINE V fnma(V a, V b, V c) { return _mm512_fnmadd_ps(a, b, c); }
+HONE_INLINE V max(V a, V b) { return _mm512_maskz_max_ps(0xffff, a, b); }
+HONE_INLINE V min(V a, V b) { return _mm512_maskz_min_ps(0xffff, a, b); }
+HONE_INLINE V round(V a) { 
+  return _mm512_maskz_roundscale_ps(0xffff, a, _MM_FROUND_TO_NEAREST_INT);
+ }
+HONE_INLINE VI to_int(V a) { return (VI)_mm512_maskz_cvtps_epi32(0xffff, a); }
+// The first n lanes only, 0 < n <= kLanes: the rest reads as zero and is not written.
+HONE_INLINE V load_n(const float* p, int n) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+}
+HONE_INLINE void store_n(float* p, V v, int n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+}
+#elif defined(__AVX2__)
+HONE_INLINE V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+HONE_INLINE V fnma(V a, V b, V c) { return _mm256_fnmadd_ps(a, b, c); }
+HONE_INLINE V max(V a, V b) { return _mm256_max_ps(a, b); }
+HONE_INLINE V min(V a, V b) { return _mm256_min_ps(a, b); }
+HONE_INLINE V round(V a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+HONE_INLINE VI to_int(V a) { return (VI)_mm256_cvtps_epi32(a); }
+HONE_INLINE __m256i first_lanes(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+HONE_INLINE V load_n(const float* p, int n) { return _mm256_maskload_ps(p, first_lanes(n)); }
+HONE_INLINE void store_n(float* p, V v, int n) { _mm256_maskstore_ps(p, first_lanes(n), v); }
+#else
+HONE_INLINE V fma(V a, V b, V c) { return a * b + c; }
+HONE_INLINE V fnma(V a, V b, V c) { return c - a * b; }
+HONE_INLINE V max(V a, V b) { return a > b ? a : b; }
+HONE_INLINE V min(V a, V b) { return a < b ? a : b; }
+// Adding 1.5 * 2^23 leaves no fraction bits: right for |a| < 2^22, all that the kernels ask for.
+HONE_INLINE V round(V a) { return (a + set1(12582912.f)) - set1(12582912.f); }
+HONE_INLINE VI to_int(V a) { return __builtin_convertvector(round(a), VI); }
+HONE_INLINE V load_n(const float* p, int n) {
+  V v = zero();
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+HONE_INLINE void store_n(float* p, V v, int n) {
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+#endif
+
+HONE_INLINE V abs(V a) { return as_float(as_int(a) & set1i(0x7fffffff)); }
+HONE_INLINE V copy_sign(V magnitude, V sign) {
+  return as_float((as_int(magnitude) & set1i(0x7fffffff)) | (as_int(sign) & set1i(INT32_MIN)));
+}
+
+// e^x within 2 ulp for results in the normal range; below it the smallest normal, above it 2^127 * 1.99.
+HONE_INLINE V exp(V x) {
+  x = min(max(x, set1(-87.33654f)), set1(88.72283f));
+  V n = round(x * set1(1.44269504f));
+  n = min(n, set1(127.f));
+  // ln 2 in two parts: the first has so few bits that n * it is exact.
+  V r = fnma(n, set1(0.693359375f), x);
+  r = fnma(n, set1(-2.12194440e-4f), r);
+  V p = set1(1.f / 5040);
+  p = fma(p, r, set1(1.f / 720));
+  p = fma(p, r, set1(1.f / 120));
+  p = fma(p, r, set1(1.f / 24));
+  p = fma(p, r, set1(1.f / 6));
+  p = fma(p, r, set1(0.5f));
+  p = fma(p * r, r, r) + set1(1.f);
+  return p * as_float((to_int(n) + set1i(127)) << 23);
+}
+
+HONE_INLINE V sigmoid(V x) { return set1(1.f) / (set1(1.f) + exp(-x)); }
+
+// Near zero the quotient form cancels, so an odd Taylor polynomial takes over.
+HONE_INLINE V tanh(V x) {
+  const V a = abs(x), s = x * x;
+  V p = set1(-1382.f / 155925);
+  p = fma(p, s, set1(62.f / 2835));
+  p = fma(p, s, set1(-17.f / 315));
+  p = fma(p, s, set1(2.f / 15));
+  p = fma(p, s, set1(-1.f / 3));
+  const V small = fma(p * s, x, x);
+  const V large = set1(1.f) - set1(2.f) / (exp(a + a) + set1(1.f));
+  return a < set1(0.35f) ? small : copy_sign(large, x);
+}
+
+// x * Phi(x) with Abramowitz and Stegun 7.1.26 for erfc: absolute error below 1e-7 * |x|.
+HONE_INLINE V gelu_erf(V x) {
+  const V z = abs(x) * set1(0.70710678f);
+  const V t = set1(1.f) / fma(z, set1(0.3275911f), set1(1.f));
+  V p = set1(1.061405429f);
+  p = fma(p, t, set1(-1.453152027f));
+  p = fma(p, t, set1(1.421413741f));
+  p = fma(p, t, set1(-0.284496736f));
+  p = fma(p, t, set1(0.254829592f));
+  const V half_erfc = set1(0.5f) * p * t * exp(-(z * z));
+  return x * (x < zero() ? half_erfc : set1(1.f) - half_erfc);
+}
+
+}  // namespace hone::cpu::HONE_TIER_NS

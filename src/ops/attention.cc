@@ -1,0 +1,178 @@
+#include "ops/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "ops/eval.h"
+#include "ops/numbers.h"
+#include "ops/table.h"
+
+namespace hone {
+namespace {
+
+constexpr double kMasked = -std::numeric_limits<double>::infinity();
+
+// The dims of input i, unknown ones when its rank is; an error when the rank is not 4.
+Result<std::vector<Dim>> four_dims(const InferArgs& args, size_t i) {
+  const TensorType& type = args.type(i);
+  if (!type.defined()) return invalid("input {} is missing", i);
+  if (!type.shape.ranked) return std::vector<Dim>(4);
+  if (type.shape.rank() != 4) return invalid("input {} is {}, expected rank 4", i, to_text(type));
+  return type.shape.dims;
+}
+
+// Takes what is known from both; false when they disagree.
+bool agree(Dim& a, const Dim& b) {
+  if (a.known() && b.known()) return a == b;
+  if (b.known() || (!a.known() && a.symbol.empty())) a = b;
+  return true;
+}
+
+Status check_mask(const TensorType& mask, const std::vector<Dim>& scores, DType type) {
+  if (!mask.defined()) return {};
+  if (mask.dtype != type && mask.dtype != DType::boolean)
+    return invalid("the mask is {}, expected bool or {}", name(mask.dtype), name(type));
+  if (!mask.shape.ranked) return {};
+  const auto& dims = mask.shape.dims;
+  bool fits = dims.size() >= 1 && dims.size() <= 4;
+  for (size_t i = 0; fits && i < dims.size(); ++i) {
+    const Dim& to = scores[i + 4 - dims.size()];
+    if (!dims[i].known() || !to.known()) continue;
+    fits = i + 1 == dims.size() ? dims[i].value <= to.value : dims[i].value == 1 || dims[i] == to;
+  }
+  if (!fits)
+    return invalid("the mask {} does not broadcast to the scores {}", to_text(mask), to_text({type, Shape(scores)}));
+  return {};
+}
+
+struct Head {
+  int64_t batch, head, queries, keys, size, v_size;
+};
+
+// What is added to each score: the mask, the lengths and the causal rule as one [queries, keys] matrix.
+class Bias {
+ public:
+  Bias(const Attention& op, const EvalArgs& args) : causal_(op.causal) {
+    if (args.has(3)) {
+      dims_ = args[3].dims();
+      dims_.insert(dims_.begin(), 4 - dims_.size(), 1);
+      values_ = numbers_of<double>(args[3]);
+      if (args[3].type() == DType::boolean)
+        for (double& v : values_) v = v != 0 ? 0 : kMasked;
+    }
+    if (args.has(4)) lengths_ = args[4].to_ints();
+    if (args.has(5) && args[5].count() > 0) offset_ = args[5].int_at(0);
+  }
+
+  double at(const Head& h, int64_t i, int64_t j) const {
+    if (causal_ && j > i + offset_) return kMasked;
+    if (!lengths_.empty() && j >= lengths_[static_cast<size_t>(h.batch)]) return kMasked;
+    if (dims_.empty()) return 0;
+    if (j >= dims_[3]) return kMasked;
+    const auto pick = [&](size_t d, int64_t at) { return dims_[d] == 1 ? 0 : at; };
+    return values_[static_cast<size_t>(
+        ((pick(0, h.batch) * dims_[1] + pick(1, h.head)) * dims_[2] + pick(2, i)) * dims_[3] + j)];
+  }
+
+ private:
+  bool causal_;
+  Dims dims_;
+  std::vector<double> values_;
+  std::vector<int64_t> lengths_;
+  int64_t offset_ = 0;
+};
+
+void softmax_row(double* row, int64_t count) {
+  double top = kMasked, sum = 0;
+  for (int64_t i = 0; i < count; ++i) top = std::max(top, row[i]);
+  // A row with every key masked attends to nothing.
+  if (top == kMasked) return static_cast<void>(std::fill_n(row, count, 0.0));
+  for (int64_t i = 0; i < count; ++i) sum += row[i] = std::exp(row[i] - top);
+  for (int64_t i = 0; i < count; ++i) row[i] /= sum;
+}
+
+// Turns the products of one head into softmax weights; `kept` gets the scores after the stage that the op names.
+void weigh(const Attention& op, const Head& h, const Bias& bias, std::vector<double>& scores, double* kept) {
+  const auto keep = [&](std::string_view stage) {
+    if (kept != nullptr && op.scores_output == stage) std::copy(scores.begin(), scores.end(), kept);
+  };
+  keep("product");
+  if (op.softcap > 0)
+    for (double& s : scores) s = op.softcap * std::tanh(s / op.softcap);
+  keep("capped");
+  for (int64_t i = 0; i < h.queries; ++i)
+    for (int64_t j = 0; j < h.keys; ++j) scores[static_cast<size_t>(i * h.keys + j)] += bias.at(h, i, j);
+  keep("masked");
+  for (int64_t i = 0; i < h.queries; ++i) softmax_row(scores.data() + i * h.keys, h.keys);
+  keep("softmax");
+}
+
+}  // namespace
+
+Result<Types> Attention::infer(const InferArgs& args) const {
+  const DType type = args.type(0).dtype;
+  if (!is_float(type)) return invalid("attention over {}", name(type));
+  if (args.type(1).dtype != type || args.type(2).dtype != args.type(1).dtype)
+    return invalid("q, k and v are {}, {} and {}", name(type), name(args.type(1).dtype), name(args.type(2).dtype));
+  if (scores_output != "product" && scores_output != "capped" && scores_output != "masked" &&
+      scores_output != "softmax")
+    return invalid("there is no attention stage '{}'", scores_output);
+  if (!(softcap >= 0)) return invalid("softcap is {}", softcap);
+  HONE_TRY(auto q, four_dims(args, 0));
+  HONE_TRY(auto k, four_dims(args, 1));
+  HONE_TRY(const auto v, four_dims(args, 2));
+  Dim batch = q[0], size = q[3], heads = k[1], keys = k[2];
+  if (!agree(batch, k[0]) || !agree(batch, v[0]) || !agree(size, k[3]) || !agree(heads, v[1]) || !agree(keys, v[2]))
+    return invalid("q {}, k {} and v {} do not fit each other", to_text(args.type(0)), to_text(args.type(1)),
+                   to_text(args.type(2)));
+  if (q[1].known() && heads.known() && (heads.value == 0 || q[1].value % heads.value != 0))
+    return invalid("{} query heads are no multiple of {} key heads", q[1].value, heads.value);
+  const std::vector<Dim> scores{batch, q[1], q[2], keys};
+  HONE_CHECK(check_mask(args.type(3), scores, type));
+  const Dim lengths = args.has(4) && args.type(4).shape.rank() == 1 ? args.type(4).shape.dims[0] : Dim();
+  if (args.has(4) && ((args.type(4).shape.ranked && args.type(4).shape.rank() != 1) || !agree(batch, lengths)))
+    return invalid("the key lengths are {}", to_text(args.type(4)));
+  Types types{{type, Shape({batch, q[1], q[2], v[3]})}};
+  if (args.outputs > 1) types.push_back({type, Shape(scores)});
+  if (args.outputs > 2) return invalid("attention has no output 2");
+  return types;
+}
+
+Result<Tensors> Attention::evaluate(const EvalArgs& args) const {
+  const Types inputs = types_of(args);
+  HONE_TRY(const Types types, infer({inputs, {}, 2}));
+  const Dims y_dims = *types[0].shape.concrete(), s_dims = *types[1].shape.concrete();
+  HONE_CHECK(checked_bytes(DType::f64, s_dims));
+  Head h{0, 0, s_dims[2], s_dims[3], args[0].dims()[3], y_dims[3]};
+  const int64_t heads = s_dims[1], shared = heads / std::max<int64_t>(args[1].dims()[1], 1);
+  const double factor = scale != 0 ? scale : 1 / std::sqrt(static_cast<double>(h.size));
+  const auto q = numbers_of<double>(args[0]), k = numbers_of<double>(args[1]), v = numbers_of<double>(args[2]);
+  const Bias bias(*this, args);
+  std::vector<double> y(static_cast<size_t>(element_count(y_dims))),
+      kept(args.outputs > 1 ? static_cast<size_t>(element_count(s_dims)) : 0);
+  std::vector<double> keys(static_cast<size_t>(h.size * h.keys)), scores;
+  for (int64_t i = 0; i < s_dims[0] * heads; ++i) {
+    h.batch = i / heads;
+    h.head = i % heads;
+    const int64_t kv = h.batch * args[1].dims()[1] + h.head / shared;
+    for (int64_t j = 0; j < h.keys; ++j)
+      for (int64_t c = 0; c < h.size; ++c)
+        keys[static_cast<size_t>(c * h.keys + j)] = factor * k[static_cast<size_t>((kv * h.keys + j) * h.size + c)];
+    scores.assign(static_cast<size_t>(h.queries * h.keys), 0);
+    multiply_add(q.data() + i * h.queries * h.size, keys.data(), scores.data(), h.queries, h.size, h.keys);
+    weigh(*this, h, bias, scores, kept.empty() ? nullptr : kept.data() + i * h.queries * h.keys);
+    multiply_add(scores.data(), v.data() + kv * h.keys * h.v_size, y.data() + i * h.queries * h.v_size, h.queries,
+                 h.keys, h.v_size);
+  }
+  Tensors out{tensor_from(types[0].dtype, y_dims, y)};
+  if (args.outputs > 1) out.push_back(tensor_from(types[0].dtype, s_dims, kept));
+  return out;
+}
+
+std::span<const OpRow> attention_ops() {
+  static constexpr OpRow kRows[] = {op_row<Attention>()};
+  return kRows;
+}
+
+}  // namespace hone

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "ir/op.h"
+
+namespace hone {
+
+// Scaled dot-product attention: attention(q, k, v, mask?, lengths?, causal_offset?).
+// q: [batch, heads, queries, size]; k: [batch, kv_heads, keys, size]; v: [batch, kv_heads, keys, v_size]; heads is a
+// multiple of kv_heads, and each key head serves that many neighbouring query heads. scores = softcap(q k^T * scale) +
+// mask; y = softmax(scores) v: [batch, heads, queries, v_size]. Masks broadcast to [batch, heads, queries, keys]:
+// booleans keep where true, numbers are added; keys beyond the mask's last dim are masked out. lengths: i64 [batch],
+// how many keys count; causal: query i sees key j when j <= i + causal_offset (i64, one element, default 0). A second
+// output, when asked for, is [batch, heads, queries, keys]: `scores_output` says after which stage.
+struct Attention {
+  static constexpr std::string_view kName = "Attention";
+  double scale = 0;    // 0: 1 / sqrt(size)
+  double softcap = 0;  // c * tanh(x / c); 0: none
+  bool causal = false;
+  std::string scores_output = "product";  // product, capped, masked, softmax
+
+  static void fields(auto& self, auto&& field) {
+    field("scale", self.scale);
+    field("softcap", self.softcap);
+    field("causal", self.causal);
+    field("scores_output", self.scores_output);
+  }
+  Result<Types> infer(const InferArgs& args) const;
+  Result<Tensors> evaluate(const EvalArgs& args) const;
+};
+
+}  // namespace hone

@@ -1,0 +1,45 @@
+#include "ops/fold.h"
+
+#include "ops/shape.h"
+
+namespace hone {
+namespace {
+
+// Shape of a value whose dims are all known, though the value itself is not.
+std::optional<Tensors> fold_shape(const Graph& graph, const Op& op, std::span<const ValueId> inputs) {
+  const auto* shape = op.as<ShapeOf>();
+  if (shape == nullptr) return std::nullopt;
+  const auto dims = graph.type(inputs[0]).shape.concrete();
+  if (!dims) return std::nullopt;
+  return Tensors{shape->of(*dims)};
+}
+
+}  // namespace
+
+std::optional<Tensors> fold(const Graph& graph, const Op& op, std::span<const ValueId> inputs, size_t outputs) {
+  if (auto shape = fold_shape(graph, op, inputs)) return shape;
+  if (!op.pure()) return std::nullopt;
+  Types types;
+  Tensors values;
+  int64_t input_bytes = 0;
+  for (ValueId v : inputs) {
+    const Value& value = graph.value(v);
+    if (v != ValueId::none && !value.is_constant()) return std::nullopt;
+    types.push_back(value.type);
+    values.push_back(value.constant);
+    input_bytes += static_cast<int64_t>(value.constant.defined() ? value.constant.bytes() : 0);
+  }
+  const auto inferred = op.infer({types, values, outputs});
+  if (!inferred.ok()) return std::nullopt;
+  for (const TensorType& t : *inferred) {
+    const auto dims = t.shape.concrete();
+    if (!dims) continue;
+    const auto bytes = checked_bytes(t.dtype, *dims);
+    if (!bytes.ok() || (*bytes > input_bytes && *bytes > kMaxFoldedBytes)) return std::nullopt;
+  }
+  auto results = op.evaluate({values, outputs});
+  if (!results.ok()) return std::nullopt;
+  return std::move(*results);
+}
+
+}  // namespace hone

@@ -1,0 +1,44 @@
+#pragma once
+
+#include "ir/op.h"
+
+namespace hone {
+
+// quantize(x, scale, zero_point?) = saturate(round_half_even(x / scale) + zero_point) as `type`, an integer type or
+// fp8/fp4. Scale and zero point are one element, [x.dims[axis]], or, when block > 0, of x's dims with ceil(dim / block)
+// at `axis`. `saturate` false: fp8 overflow becomes NaN or infinity. The quotient is rounded to `precision` (none: the
+// scale's type).
+struct Quantize {
+  static constexpr std::string_view kName = "Quantize";
+  DType type = DType::u8;
+  int64_t axis = 1, block = 0;
+  bool saturate = true;
+  DType precision = DType::none;
+
+  static void fields(auto& self, auto&& field) {
+    field("type", self.type);
+    field("axis", self.axis);
+    field("block", self.block);
+    field("saturate", self.saturate);
+    field("precision", self.precision);
+  }
+  Result<Types> infer(const InferArgs& args) const;
+  Result<Tensors> evaluate(const EvalArgs& args) const;
+};
+
+// dequantize(x, scale, zero_point?) = (x - zero_point) * scale as `type`; scale and zero point as in Quantize.
+struct Dequantize {
+  static constexpr std::string_view kName = "Dequantize";
+  DType type = DType::f32;
+  int64_t axis = 1, block = 0;
+
+  static void fields(auto& self, auto&& field) {
+    field("type", self.type);
+    field("axis", self.axis);
+    field("block", self.block);
+  }
+  Result<Types> infer(const InferArgs& args) const;
+  Result<Tensors> evaluate(const EvalArgs& args) const;
+};
+
+}  // namespace hone

@@ -1,0 +1,73 @@
+#include "ops/pointwise.h"
+
+#include <algorithm>
+
+#include "passes/passes.h"
+#include "passes/pointwise/program.h"
+#include "passes/rewrite.h"
+
+namespace hone {
+namespace {
+
+using namespace rewrite;
+
+constexpr size_t kMaxInstructions = 64;
+constexpr size_t kMaxInputs = 16;
+
+// The user's program with the producer's in the place of its input `v`.
+PointwiseProgram join(const Node& producer, const Node& user, ValueId v, std::vector<ValueId>& inputs) {
+  const auto& before = producer.op.as<Pointwise>()->program.code;
+  const auto& after = user.op.as<Pointwise>()->program.code;
+  PointwiseProgram out;
+  out.code = before;
+  inputs = producer.inputs;
+  const auto shift = static_cast<int32_t>(inputs.size());
+  inputs.insert(inputs.end(), user.inputs.begin(), user.inputs.end());
+  std::vector<int32_t> place(after.size());
+  for (size_t i = 0; i < after.size(); ++i) {
+    PointwiseInstr instr = after[i];
+    if (instr.fn == Fn::input && user.inputs[static_cast<size_t>(instr.input)] == v) {
+      place[i] = static_cast<int32_t>(before.size()) - 1;
+      continue;
+    }
+    if (instr.fn == Fn::input) instr.input += shift;
+    for (int k = 0; k < arity(instr.fn); ++k) instr.operand[k] = place[static_cast<size_t>(instr.operand[k])];
+    place[i] = static_cast<int32_t>(out.code.size());
+    out.code.push_back(instr);
+  }
+  // The user may return its input unchanged, which is not the last instruction then.
+  if (place.back() + 1 != static_cast<int32_t>(out.code.size())) out.code.resize(static_cast<size_t>(place.back()) + 1);
+  return out;
+}
+
+// Pointwise whose only user is a Pointwise of the same shape -> one Pointwise.
+bool merge_into_user(Graph& graph, NodeId id) {
+  if (op_of<Pointwise>(graph, id) == nullptr) return false;
+  const ValueId v = output(graph, id);
+  const NodeId user = only_user(graph, v);
+  if (op_of<Pointwise>(graph, user) == nullptr) return false;
+  const Shape shape = graph.type(output(graph, user)).shape;
+  if (!same_shape(graph.type(v).shape, shape)) return false;
+  std::vector<ValueId> inputs;
+  PointwiseProgram program = join(graph.node(id), graph.node(user), v, inputs);
+  // The joined slots of v itself are no longer read.
+  std::vector<ValueId> kept;
+  std::vector<int32_t> place;
+  for (ValueId in : inputs) {
+    place.push_back(in == v ? -1 : static_cast<int32_t>(kept.size()));
+    if (in != v) kept.push_back(in);
+  }
+  for (PointwiseInstr& instr : program.code)
+    if (instr.fn == Fn::input) instr.input = place[static_cast<size_t>(instr.input)];
+  drop_unused_inputs(graph, shape, program, kept);
+  program = simplify(program);
+  drop_unused_inputs(graph, shape, program, kept);
+  if (program.code.size() > kMaxInstructions || kept.size() > kMaxInputs) return false;
+  return replace(graph, output(graph, user), emit(graph, Pointwise{program}, kept, {id, user}));
+}
+
+}  // namespace
+
+Result<int> merge_pointwise(Graph& graph, int limit) { return apply(graph, limit, {merge_into_user}); }
+
+}  // namespace hone

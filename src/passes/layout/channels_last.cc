@@ -1,0 +1,59 @@
+#include "ops/conv.h"
+#include "ops/movement.h"
+#include "ops/norm.h"
+#include "ops/pool.h"
+#include "passes/layout/layout.h"
+#include "passes/passes.h"
+
+namespace hone {
+
+namespace layout {
+
+rewrite::Perm to_last(int64_t rank) {
+  rewrite::Perm perm{0};
+  for (int64_t i = 2; i < rank; ++i) perm.push_back(i);
+  perm.push_back(1);
+  return perm;
+}
+
+rewrite::Perm to_first(int64_t rank) { return rewrite::inverse(to_last(rank)); }
+
+}  // namespace layout
+
+namespace {
+
+using namespace rewrite;
+
+template <class T>
+std::optional<Op> turned(const Graph& graph, NodeId id) {
+  const T* op = op_of<T>(graph, id);
+  if (op == nullptr || op->channels_last || graph.node(id).outputs.size() != 1) return std::nullopt;
+  T copy = *op;
+  copy.channels_last = true;
+  return Op(copy);
+}
+
+// Conv(x) -> Transpose(channels-last Conv(Transpose(x))), and so for the other windowed ops; those of one or two spatial
+// dims in f32. What is around them takes the Transposes away again.
+bool convert(Graph& graph, NodeId id) {
+  auto op = turned<Conv>(graph, id);
+  if (!op) op = turned<ConvTranspose>(graph, id);
+  if (!op) op = turned<Pool>(graph, id);
+  if (!op) op = turned<GroupNorm>(graph, id);
+  if (!op) return false;
+  const ValueId x = input(graph, id, 0);
+  const int64_t rank = graph.type(x).shape.rank();
+  if (graph.type(x).dtype != DType::f32 || rank < 3 || rank > 4) return false;
+  auto inputs = graph.node(id).inputs;
+  inputs[0] = emit(graph, Transpose{layout::to_last(rank)}, {x}, {id});
+  if (inputs[0] == ValueId::none) return false;
+  const ValueId y = emit(graph, *op, inputs, {id});
+  if (y == ValueId::none) return false;
+  return replace(graph, output(graph, id), emit(graph, Transpose{layout::to_first(rank)}, {y}, {id}));
+}
+
+}  // namespace
+
+Result<int> channels_last(Graph& graph, int limit) { return apply(graph, limit, {convert}); }
+
+}  // namespace hone

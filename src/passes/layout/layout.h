@@ -1,0 +1,26 @@
+#pragma once
+
+#include "passes/rewrite.h"
+
+namespace hone::layout {
+
+// [N, C, spatial...] -> [N, spatial..., C], and back.
+rewrite::Perm to_last(int64_t rank);
+rewrite::Perm to_first(int64_t rank);
+
+// A node rewritten to work on the inputs of the Transposes before it; `perm` is what its outputs need after it.
+struct Sunk {
+  Op op;
+  std::vector<ValueId> inputs;
+  rewrite::Perm perm;
+};
+
+// How an op whose first input is u transposed by `perm` works on u itself; nothing when it does not.
+std::optional<Sunk> sink_one(Graph& graph, NodeId id, ValueId u, const rewrite::Perm& perm);
+
+// Where axis `a` of the transposed tensor lies in the tensor before.
+inline int64_t before(const rewrite::Perm& perm, int64_t a) { return perm[static_cast<size_t>(a)]; }
+// The order of what remains when the axes `removed` (of the transposed tensor) are dropped.
+rewrite::Perm without(const rewrite::Perm& perm, const std::vector<int64_t>& removed);
+
+}  // namespace hone::layout

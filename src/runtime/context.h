@@ -1,0 +1,59 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "engine/engine_file.h"
+#include "tactics/tactic.h"
+
+namespace hone {
+
+// An engine made ready to run: kernels are instantiated once and shared. Immutable; any number of contexts at once.
+class LoadedEngine {
+ public:
+  static Result<std::shared_ptr<const LoadedEngine>> make(EngineData data);
+
+  const Program& program() const { return data_.program; }
+  const EngineData& data() const { return data_; }
+  const Kernel& kernel(size_t step) const { return *kernels_[step]; }
+
+ private:
+  EngineData data_;
+  std::vector<std::unique_ptr<const Kernel>> kernels_;
+};
+
+// The state of one caller: arena and bindings. One per thread; not thread safe itself.
+class ExecutionContext {
+ public:
+  // threads: 0 for what the engine was built for.
+  explicit ExecutionContext(std::shared_ptr<const LoadedEngine> engine, int threads = 0);
+
+  // Reads `value` in place on the next run. The dtype and shape must be those of the binding.
+  Status bind_input(std::string_view name, Tensor value);
+  // Valid until the next run; it lies in the context's memory.
+  Result<Tensor> output(std::string_view name) const;
+  Tensors outputs() const;
+
+  Status run();
+
+  // Called after each step with its index and time in microseconds; slows the run by two clock reads a step.
+  std::function<void(size_t step, double us)> profiler;
+
+  const LoadedEngine& engine() const { return *engine_; }
+
+ private:
+  Status run_step(size_t step);
+  Tensor* slot(int index) { return index < 0 ? &absent_ : &slots_[static_cast<size_t>(index)]; }
+  void refresh_aliases();
+
+  std::shared_ptr<const LoadedEngine> engine_;
+  std::shared_ptr<std::byte> arena_;
+  cpu::ThreadPool pool_;
+  std::vector<Tensor> slots_;
+  std::vector<std::vector<const Tensor*>> step_inputs_;
+  std::vector<std::vector<Tensor*>> step_outputs_;
+  std::vector<bool> bound_;
+  Tensor absent_;
+};
+
+}  // namespace hone

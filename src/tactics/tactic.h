@@ -1,0 +1,66 @@
+#pragma once
+
+#include <memory>
+
+#include "base/thread_pool.h"
+#include "ir/op.h"
+
+namespace hone {
+
+// One step to be computed: an op with the types around it. `constants` holds the inputs known at build time.
+struct Problem {
+  Op op;
+  Types inputs, outputs;
+  Tensors constants;  // one an input, undefined when not constant; empty when an engine is loaded
+
+  bool is_constant(size_t i) const { return i < constants.size() && constants[i].defined(); }
+  // Every shape is fully known and every type has a size.
+  bool is_static() const;
+};
+
+// The machine that a tactic is judged for.
+struct Machine {
+  int threads = 1;
+  int max_tier = 2;        // see base/cpu_info.h: Tier
+  bool winograd = true;    // allowed to trade rounding error for speed, within its bound
+};
+
+struct KernelArgs {
+  std::span<const Tensor* const> inputs;  // an absent or packed input is an undefined tensor
+  std::span<Tensor* const> outputs;
+  std::byte* workspace;                   // 64-byte aligned, as large as the kernel asked for
+  cpu::ThreadPool& pool;
+};
+
+// A problem made ready to run. Immutable; any number of threads may run it at once, each with its own workspace.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  virtual int64_t workspace_bytes() const { return 0; }
+  virtual Status run(const KernelArgs& args) const = 0;
+};
+
+// What a tactic makes of a problem at build time.
+struct Prepared {
+  Tensors packed;           // constants in the kernel's own format, stored in the engine
+  std::vector<bool> drops;  // inputs that the kernel no longer reads, by index
+};
+
+// One way to compute a family of problems. Tactics of a family are an ordered list that ends in the reference.
+struct Tactic {
+  std::string_view name;
+  // Empty when the tactic can do it, else why not.
+  std::string (*supports)(const Problem&, const Machine&);
+  // How many variants (tile sizes, splits) a tuner may try; at least 1.
+  int (*variants)(const Problem&, const Machine&);
+  Result<Prepared> (*prepare)(const Problem&, int variant, const Machine&);
+  // From the problem and the packed constants; `problem.constants` is not used.
+  Result<std::unique_ptr<const Kernel>> (*make)(const Problem&, std::span<const Tensor> packed, int variant, const Machine&);
+  // The input whose memory output 0 may take over, or -1.
+  int (*in_place)(const Problem&) = nullptr;
+};
+
+std::span<const Tactic> tactic_table();
+const Tactic* find_tactic(std::string_view name);
+
+}  // namespace hone

@@ -1,0 +1,210 @@
+#include "tools/common.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <random>
+
+#include "base/cpu_info.h"
+#include "base/file_map.h"
+#include "import/onnx/model.h"
+
+namespace hone::tools {
+namespace {
+
+std::atomic<bool> g_interrupted{false};
+
+void watch_interrupt() {
+  std::signal(SIGINT, [](int) { g_interrupted = true; });
+  std::signal(SIGTERM, [](int) { g_interrupted = true; });
+}
+
+Result<std::pair<std::string, Dims>> parse_shape(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0) return invalid("--shape {}: expected NAME:1x3x224x224", text);
+  Dims dims;
+  std::string_view rest = std::string_view(text).substr(colon + 1);
+  while (!rest.empty()) {
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
+    if (error != std::errc() || value < 0) return invalid("--shape {}: expected NAME:1x3x224x224", text);
+    dims.push_back(value);
+    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
+    if (rest.empty()) break;
+    if (rest.front() != 'x' || rest.size() == 1) return invalid("--shape {}: expected NAME:1x3x224x224", text);
+    rest.remove_prefix(1);
+  }
+  return std::pair(text.substr(0, colon), dims);
+}
+
+// Fills in the dims that the model leaves open; those that nobody gives are all reported.
+Result<std::map<std::string, Dims>> resolve_shapes(const Graph& graph, std::map<std::string, Dims> given, int64_t batch) {
+  std::string open;
+  for (ValueId v : graph.inputs()) {
+    const std::string& name = graph.value(v).name;
+    const Shape& shape = graph.type(v).shape;
+    if (given.contains(name) || shape.known()) continue;
+    Dims dims;
+    for (size_t i = 0; shape.ranked && i < shape.dims.size(); ++i)
+      dims.push_back(shape.dims[i].known() ? shape.dims[i].value : i == 0 ? std::max<int64_t>(batch, 1) : -1);
+    if (shape.ranked && std::find(dims.begin(), dims.end(), -1) == dims.end()) given[name] = dims;
+    else open += fmt::format("\n  input '{}' is {}", name, to_text(graph.type(v)));
+  }
+  if (!open.empty()) return invalid("some dims are open: give --shape NAME:1x3x224x224 for{}", open);
+  return given;
+}
+
+Progress progress_line(const Output& output) {
+  const bool terminal = isatty(STDERR_FILENO) && !output.quiet;
+  return [terminal](size_t done, size_t total, std::string_view) {
+    if (terminal) {
+      const int width = 30, filled = static_cast<int>(width * (done + 1) / total);
+      fmt::print(stderr, "\rtuning [{:<{}}] {}/{}{}", std::string(static_cast<size_t>(filled), '='), width, done + 1, total,
+                 done + 1 == total ? "\r\033[K" : "");
+      std::fflush(stderr);
+    }
+    return !g_interrupted.load();
+  };
+}
+
+}  // namespace
+
+void ModelOptions::add_to(CLI::App& app) {
+  app.add_option("MODEL", model, "An .onnx file or an engine")->required();
+  app.add_option("--target", target, "cpu or reference")->capture_default_str();
+  app.add_option("--shape", shapes, "Shape of an input, NAME:1x3x224x224 (repeatable)");
+  app.add_option("--threads", threads, "CPU threads; 0: as many as usable")->check(CLI::Range(0, 1024));
+  app.add_option("--isa", isa, "Highest instruction set: auto, avx512, avx2, scalar")
+      ->check(CLI::IsMember({"auto", "avx512", "avx2", "scalar"}))->capture_default_str();
+  app.add_option("--precision", precision, "Precisions allowed; this version computes in fp32")->check(CLI::IsMember({"fp32"}));
+  app.add_option("--time-budget", time_budget, "Limit for timing tactics, e.g. 30s")->capture_default_str();
+  app.add_option("--timing-cache", timing_cache, "Tactic cache file; 'none' for none");
+  app.add_flag("--no-winograd", no_winograd, "Forbid Winograd convolutions");
+  app.add_flag("--no-tune", no_tune, "Take the first tactic that fits instead of timing");
+  app.add_flag("--deterministic", deterministic, "The same bits on every run (always so on the CPU)");
+}
+
+Result<CompileOptions> ModelOptions::compile_options() const {
+  CompileOptions options{.target = target, .threads = threads, .winograd = !no_winograd, .tune = !no_tune};
+  options.max_tier = isa == "scalar" ? 0 : isa == "avx2" ? 1 : 2;
+  HONE_TRY(options.time_budget_s, parse_seconds(time_budget));
+  options.timing_cache = timing_cache.empty() ? default_cache_path() : timing_cache == "none" ? "" : timing_cache;
+  for (const std::string& text : shapes) {
+    HONE_TRY(auto shape, parse_shape(text));
+    options.shapes.insert(shape);
+  }
+  return options;
+}
+
+void Output::add_to(CLI::App& app) {
+  app.add_option("--json", json, "Write the result as JSON to a file, or - for standard output");
+  app.add_flag("--quiet", quiet, "Print errors only");
+  app.add_flag("--verbose", verbose, "Print more");
+}
+
+Status Output::write(const Json& value) const {
+  if (json.empty()) return {};
+  const std::string text = value.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
+  if (json == "-") {
+    std::fputs(text.c_str(), stdout);
+    return {};
+  }
+  const std::string_view parts[] = {text};
+  return write_file(json, parts);
+}
+
+Result<EngineData> build_model(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output) {
+  watch_interrupt();
+  HONE_TRY(CompileOptions options, model.compile_options());
+  options.progress = progress_line(output);
+  options.shapes.insert(inputs.begin(), inputs.end());
+  const auto start = std::chrono::steady_clock::now();
+  HONE_TRY(Graph graph, import_onnx_file(model.model, {.shapes = options.shapes}));
+  auto resolved = resolve_shapes(graph, options.shapes, batch);
+  if (!resolved.ok()) return resolved.status().within(model.model);
+  if (*resolved != options.shapes) {
+    HONE_TRY(graph, import_onnx_file(model.model, {.shapes = *resolved}));
+  }
+  auto engine = compile_graph(std::move(graph), options);
+  if (!engine.ok()) return engine.status().within(model.model);
+  engine->program.build.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return engine;
+}
+
+Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output) {
+  HONE_TRY(auto file, FileMap::open(options.model));
+  const bool is_engine = looks_like_engine(file->text());
+  Opened opened;
+  EngineData data;
+  const auto start = std::chrono::steady_clock::now();
+  if (is_engine) {
+    HONE_TRY(data, load_engine(options.model));
+  } else {
+    HONE_TRY(data, build_model(options, inputs, batch, output));
+    opened.build_s = data.program.build.seconds;
+  }
+  HONE_TRY(opened.engine, LoadedEngine::make(std::move(data)));
+  if (is_engine) opened.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  return opened;
+}
+
+Tensor random_input(const TensorType& type, uint64_t seed) {
+  Tensor t(type.dtype, *type.shape.concrete());
+  if (type.dtype == DType::string) return t;
+  std::mt19937_64 random(seed);
+  for (int64_t i = 0; i < t.count(); ++i) {
+    const uint64_t bits = random();
+    if (is_float(type.dtype)) t.set(i, static_cast<double>(bits >> 11) * 0x1p-52 - 1.0);
+    else t.set(i, static_cast<double>(type.dtype == DType::boolean ? bits & 1 : bits % 10));
+  }
+  return t;
+}
+
+Result<double> parse_seconds(const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  const std::string_view unit = end;
+  const double scale = unit == "s" || unit.empty() ? 1 : unit == "ms" ? 1e-3 : unit == "m" ? 60 : unit == "h" ? 3600 : -1;
+  if (end == text.c_str() || scale < 0 || !(value >= 0)) return invalid("'{}' is not a time such as 30s, 500ms or 2m", text);
+  return value * scale;
+}
+
+Json type_json(const TensorType& type) {
+  Json shape = Json::array();
+  for (const Dim& d : type.shape.dims) d.known() ? shape.push_back(d.value) : shape.push_back(d.symbol.empty() ? "?" : d.symbol);
+  return {{"dtype", name(type.dtype)}, {"shape", shape}};
+}
+
+std::string default_cache_path() {
+  if (const char* cache = std::getenv("HONE_TIMING_CACHE")) return cache;
+  const char* base = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  if (base == nullptr && home == nullptr) return {};
+  return (base ? std::string(base) : std::string(home) + "/.cache") + "/hone/tactics.json";
+}
+
+int exit_status(Code code) {
+  switch (code) {
+    case Code::ok: return 0;
+    case Code::check_failed: return 1;
+    case Code::invalid: return 2;
+    case Code::unsupported: return 3;
+    case Code::device: return 4;
+    case Code::cancelled: return 130;
+    default: return 70;
+  }
+}
+
+int report(const Status& status) {
+  if (status.ok()) return 0;
+  fmt::print(stderr, "hone: error: {}\n", status.message());
+  if (status.code() == Code::internal)
+    fmt::print(stderr, "This is a bug in Hone: please report it with the command and the model, or the first node named above.\n");
+  return exit_status(status.code());
+}
+
+}  // namespace hone::tools

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "compile/compile.h"
+#include "runtime/context.h"
+
+namespace hone::tools {
+
+using Json = nlohmann::json;
+
+// The options that every command on a MODEL shares.
+struct ModelOptions {
+  std::string model;
+  std::string target = "cpu";
+  std::vector<std::string> shapes;  // NAME:1x3x224x224
+  int threads = 0;
+  std::string isa = "auto";         // auto, avx512, avx2, scalar
+  bool no_winograd = false;
+  bool no_tune = false;
+  std::string time_budget = "60s";
+  std::string timing_cache;         // empty: the user's own; "none": none
+  bool deterministic = false;
+  std::string precision = "fp32";
+
+  void add_to(CLI::App& app);
+  Result<CompileOptions> compile_options() const;
+};
+
+struct Output {
+  bool quiet = false, verbose = false;
+  std::string json;  // file, or - for standard output
+
+  void add_to(CLI::App& app);
+  Status write(const Json& value) const;
+  // The table goes to standard output unless JSON does.
+  bool shows_table() const { return json != "-" && !quiet; }
+};
+
+// An engine file is loaded; anything else is compiled. `inputs` give the shapes that are not fixed by the options;
+// `batch`, when positive, is the leading dim of inputs that leave it open.
+struct Opened {
+  std::shared_ptr<const LoadedEngine> engine;
+  double build_s = 0, load_ms = 0;
+};
+Result<EngineData> build_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
+Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
+
+// Values from `seed`: floats in [-1, 1), integers in [0, 10), booleans.
+Tensor random_input(const TensorType& type, uint64_t seed);
+
+// "512M", "30s", "1.5m" and so on.
+Result<double> parse_seconds(const std::string& text);
+
+Json type_json(const TensorType& type);  // {"dtype", "shape"}
+std::string default_cache_path();
+int exit_status(Code code);
+// Writes "hone: error: ..." and returns the exit status.
+int report(const Status& status);
+
+// Commands: each adds its subcommand, whose result lands in `exit`.
+void add_build(CLI::App& app, int& exit);
+void add_run(CLI::App& app, int& exit);
+void add_bench(CLI::App& app, int& exit);
+void add_verify(CLI::App& app, int& exit);
+void add_inspect(CLI::App& app, int& exit);
+void add_doctor(CLI::App& app, int& exit);
+void add_cache(CLI::App& app, int& exit);
+
+}  // namespace hone::tools

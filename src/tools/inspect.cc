@@ -1,0 +1,125 @@
+#include "import/onnx/model.h"
+#include "passes/pipeline.h"
+#include "tools/common.h"
+
+namespace hone::tools {
+namespace {
+
+Json bindings_json(const std::vector<Binding>& bindings) {
+  Json list = Json::array();
+  for (const Binding& b : bindings) {
+    Json row = type_json(b.type);
+    row["name"] = b.name;
+    list.push_back(row);
+  }
+  return list;
+}
+
+Json layer_json(const Program& p, const Step& step) {
+  const auto names = [&](const std::vector<int>& slots) {
+    Json list = Json::array();
+    for (int s : slots)
+      if (s >= 0) list.push_back(p.slots[static_cast<size_t>(s)].name.empty() ? fmt::format("%{}", s) : p.slots[static_cast<size_t>(s)].name);
+    return list;
+  };
+  Json refused = Json::array();
+  for (const auto& [tactic, reason] : step.refused) refused.push_back({{"tactic", tactic}, {"reason", reason}});
+  return {{"name", step.sources.empty() ? step.label : step.sources.front()}, {"op", step.op}, {"precision", "fp32"},
+          {"tactic", step.tactic}, {"variant", step.variant}, {"fused", step.sources}, {"inputs", names(step.inputs)},
+          {"outputs", names(step.outputs)}, {"time_us", step.time_us}, {"refused", refused}};
+}
+
+Json program_json(const Program& p) {
+  Json layers = Json::array();
+  for (const Step& s : p.steps) layers.push_back(layer_json(p, s));
+  return {{"inputs", bindings_json(p.inputs)}, {"outputs", bindings_json(p.outputs)}, {"target", p.target}, {"device", p.device},
+          {"layers", layers},
+          {"memory", {{"arena_bytes", p.memory.arena_bytes}, {"lower_bound_bytes", p.memory.lower_bound_bytes},
+                      {"without_reuse_bytes", p.memory.without_reuse_bytes}, {"weights_bytes", p.memory.weights_bytes},
+                      {"workspace_bytes", p.memory.workspace_bytes}}},
+          {"streams", 1},
+          {"build", {{"seconds", p.build.seconds}, {"tactics_timed", p.build.tactics_timed}, {"cache_hits", p.build.cache_hits}}}};
+}
+
+void print_table(const Program& p, bool verbose) {
+  for (const Binding& b : p.inputs) fmt::print("input   {} : {}\n", b.name, to_text(b.type));
+  for (const Binding& b : p.outputs) fmt::print("output  {} : {}\n", b.name, to_text(b.type));
+  fmt::print("target  {} ({})\n\n{:>4}  {:<28} {:<14} {:>10}  {}\n", p.target, p.device, "#", "tactic", "op", "us", "source nodes");
+  for (size_t i = 0; i < p.steps.size(); ++i) {
+    const Step& s = p.steps[i];
+    fmt::print("{:>4}  {:<28} {:<14} {:>10.1f}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op, s.time_us, fmt::join(s.sources, " + "));
+    for (const auto& [tactic, reason] : s.refused)
+      if (verbose) fmt::print("      not {}: {}\n", tactic, reason);
+  }
+  const MemorySummary& m = p.memory;
+  fmt::print("\nmemory  arena {:.2f} MB, lower bound {:.2f} MB, without reuse {:.2f} MB, largest workspace {:.2f} MB, weights {:.2f} MB\n",
+             m.arena_bytes / 1e6, m.lower_bound_bytes / 1e6, m.without_reuse_bytes / 1e6, m.workspace_bytes / 1e6, m.weights_bytes / 1e6);
+}
+
+std::string quoted(std::string text) {
+  for (char& c : text)
+    if (c == '"' || c == '\\') c = '\'';
+  return '"' + text + '"';
+}
+
+void print_dot(const Program& p) {
+  fmt::print("digraph engine {{\n  node [shape=box];\n");
+  std::map<int, size_t> producer;
+  for (const Binding& b : p.inputs) fmt::print("  s{} [label={}, shape=ellipse];\n", b.slot, quoted(b.name));
+  for (size_t i = 0; i < p.steps.size(); ++i) {
+    fmt::print("  n{} [label={}];\n", i, quoted(fmt::format("{} [{}]", p.steps[i].label, p.steps[i].tactic)));
+    for (int s : p.steps[i].inputs) {
+      while (s >= 0 && !producer.contains(s) && p.slots[static_cast<size_t>(s)].kind == Slot::Kind::alias) s = p.slots[static_cast<size_t>(s)].alias_of;
+      if (s < 0) continue;
+      if (producer.contains(s)) fmt::print("  n{} -> n{} [label={}];\n", producer[s], i, quoted(to_text(p.slots[static_cast<size_t>(s)].type)));
+      else if (p.slots[static_cast<size_t>(s)].kind == Slot::Kind::input) fmt::print("  s{} -> n{};\n", s, i);
+    }
+    for (int s : p.steps[i].outputs) producer[s] = i;
+  }
+  fmt::print("}}\n");
+}
+
+struct Inspect {
+  ModelOptions model;
+  Output output;
+  bool text = false, dot = false, optimised = false;
+
+  // The portable graph as text, before or after the passes.
+  Status print_text() const {
+    HONE_TRY(const CompileOptions options, model.compile_options());
+    HONE_TRY(Graph graph, import_onnx_file(model.model, {.shapes = options.shapes}));
+    if (optimised) {
+      HONE_CHECK(canonicalize(graph));
+      HONE_CHECK(assign_layout(graph));
+      HONE_CHECK(fuse(graph));
+    }
+    fmt::print("{}", to_text(graph, {.max_inline = 16}));
+    return {};
+  }
+
+  Status run() const {
+    if (text || optimised) return print_text();
+    HONE_TRY(const Opened opened, open_model(model, {}, 1, output));
+    const Program& p = opened.engine->program();
+    HONE_CHECK(output.write(program_json(p)));
+    if (dot) print_dot(p);
+    else if (output.shows_table()) print_table(p, output.verbose);
+    return {};
+  }
+};
+
+}  // namespace
+
+void add_inspect(CLI::App& app, int& exit) {
+  auto* sub = app.add_subcommand("inspect", "Show layers, tactics, fusions and the memory plan");
+  auto command = std::make_shared<Inspect>();
+  command->model.add_to(*sub);
+  command->output.add_to(*sub);
+  sub->add_flag("--text", command->text, "Print the imported graph in Hone's text form");
+  sub->add_flag("--optimised", command->optimised, "Print the graph after all passes in Hone's text form");
+  sub->add_flag("--dot", command->dot, "Print the engine as a Graphviz graph");
+  sub->footer("Example: hone inspect resnet50.hone --verbose");
+  sub->callback([command, &exit] { exit = report(command->run()); });
+}
+
+}  // namespace hone::tools

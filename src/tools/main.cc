@@ -1,0 +1,30 @@
+#include <new>
+
+#include "tools/common.h"
+
+int main(int argc, char** argv) {
+  using namespace hone::tools;
+  CLI::App app{"Hone: optimises trained networks for the machine at hand and runs them."};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "hone 0.1.0");
+  int exit = 0;
+  add_build(app, exit);
+  add_run(app, exit);
+  add_bench(app, exit);
+  add_verify(app, exit);
+  add_inspect(app, exit);
+  add_doctor(app, exit);
+  add_cache(app, exit);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    fmt::print(stderr, "hone: error: {}\nTry: hone --help\n", e.what());
+    return 2;
+  } catch (const std::bad_alloc&) {
+    return report({hone::Code::device, "out of memory"});
+  } catch (const std::exception& e) {
+    return report({hone::Code::internal, e.what()});
+  }
+  return exit;
+}

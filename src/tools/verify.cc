@@ -1,0 +1,170 @@
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "import/onnx/model.h"
+#include "import/onnx/test_set.h"
+#include "tools/common.h"
+
+namespace hone::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Tolerance {
+  double relative = 1e-3, absolute = 1e-5;
+  bool of_range = false;  // relative to the largest magnitude of the output, not to each element
+};
+
+struct Failure {
+  std::string path, output, reason;
+  double max_abs = 0, max_rel = 0;
+};
+
+// Empty when equal within the tolerance.
+std::optional<Failure> compare(const Tensor& got, const Tensor& want, const Tolerance& tolerance) {
+  Failure failure;
+  if (got.type() != want.type() || (got.type() != DType::sequence && got.dims() != want.dims())) {
+    failure.reason = fmt::format("is {}{}, expected {}{}", name(got.type()), to_string(got.dims()), name(want.type()), to_string(want.dims()));
+    return failure;
+  }
+  if (!got.defined()) return std::nullopt;
+  if (got.type() == DType::sequence) {
+    if (got.items().size() != want.items().size()) failure.reason = fmt::format("has {} items, expected {}", got.items().size(), want.items().size());
+    for (size_t i = 0; failure.reason.empty() && i < got.items().size(); ++i)
+      if (auto inner = compare(got.items()[i], want.items()[i], tolerance)) return inner;
+    return failure.reason.empty() ? std::nullopt : std::optional(failure);
+  }
+  if (!is_float(got.type())) {
+    if (got == want) return std::nullopt;
+    if (is_complex(got.type())) {
+      const DType part = got.type() == DType::c64 ? DType::f32 : DType::f64;
+      return compare(Tensor(part, {got.count() * 2}, got.raw(), nullptr), Tensor(part, {got.count() * 2}, want.raw(), nullptr), tolerance);
+    }
+    failure.reason = "differs";
+    return failure;
+  }
+  double range = 0;
+  for (int64_t i = 0; tolerance.of_range && i < want.count(); ++i)
+    if (std::isfinite(want.at(i))) range = std::max(range, std::fabs(want.at(i)));
+  double worst = 0;
+  for (int64_t i = 0; i < want.count(); ++i) {
+    const double a = got.at(i), b = want.at(i);
+    if (a == b || (std::isnan(a) && std::isnan(b))) continue;
+    const double error = std::fabs(a - b);
+    const double allowed = tolerance.absolute + tolerance.relative * (tolerance.of_range ? range : std::fabs(b));
+    failure.max_abs = std::max(failure.max_abs, error);
+    if (b != 0) failure.max_rel = std::max(failure.max_rel, error / std::fabs(b));
+    if (error <= allowed) continue;
+    if (const double excess = std::isnan(error) ? 1e300 : error / allowed; excess > worst) {
+      worst = excess;
+      failure.reason = fmt::format("element {} is {}, expected {}", i, a, b);
+    }
+  }
+  return worst > 0 ? std::optional(failure) : std::nullopt;
+}
+
+struct Verify {
+  ModelOptions model;
+  Output output;
+  std::vector<std::string> folders;
+  std::string skip_file;
+  Tolerance tolerance;
+  int passed = 0, failed = 0, skipped = 0;
+  Json failures = Json::array();
+  std::map<std::string, std::string> skips;
+
+  // "name reason..." a line; # starts a comment.
+  Status read_skips() {
+    if (skip_file.empty()) return {};
+    std::ifstream in(skip_file);
+    if (!in) return invalid("{}: cannot be opened", skip_file);
+    for (std::string line; std::getline(in, line);) {
+      if (line.empty() || line[0] == '#') continue;
+      const size_t space = line.find(' ');
+      skips[line.substr(0, space)] = space == std::string::npos ? "" : line.substr(space + 1);
+    }
+    return {};
+  }
+
+  Status check_set(const fs::path& model_path, const fs::path& set, std::vector<Failure>& found) const {
+    HONE_TRY(const TestSet data, read_test_set(model_path.string(), set.string()));
+    const Tensors &inputs = data.inputs, &wanted = data.outputs;
+    HONE_TRY(CompileOptions options, model.compile_options());
+    HONE_TRY(const Graph open, import_onnx_file(model_path.string(), {.shapes = options.shapes}));
+    if (inputs.size() > open.inputs().size()) return invalid("{}: {} inputs for a model of {}", set.string(), inputs.size(), open.inputs().size());
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (inputs[i].defined() && inputs[i].type() != DType::sequence) options.shapes[open.value(open.inputs()[i]).name] = inputs[i].dims();
+    HONE_TRY(EngineData compiled, compile_file(model_path.string(), options));
+    HONE_TRY(auto engine, LoadedEngine::make(std::move(compiled)));
+    ExecutionContext context(engine, model.threads);
+    for (size_t i = 0; i < inputs.size(); ++i) HONE_CHECK(context.bind_input(engine->program().inputs[i].name, inputs[i]));
+    HONE_CHECK(context.run());
+    const Tensors got = context.outputs();
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      const std::string output_name = i < got.size() ? engine->program().outputs[i].name : fmt::format("{}", i);
+      auto failure = i < got.size() ? compare(got[i], wanted[i], tolerance) : Failure{.reason = "is missing"};
+      if (!failure) continue;
+      failure->output = output_name;
+      found.push_back(*failure);
+    }
+    return {};
+  }
+
+  void check(const fs::path& folder) {
+    std::string name = folder.filename().string();
+    if (name.empty()) name = folder.parent_path().filename().string();
+    if (const auto skip = skips.find(name); skip != skips.end()) {
+      ++skipped;
+      if (output.verbose) fmt::print("skipped {}: {}\n", folder.string(), skip->second);
+      return;
+    }
+    std::vector<Failure> found;
+    Status status;
+    bool any = false;
+    if (!fs::exists(folder / "model.onnx")) status = invalid("holds no model.onnx");
+    for (int k = 0; status.ok() && fs::exists(folder / fmt::format("test_data_set_{}", k)); ++k, any = true)
+      status = check_set(folder / "model.onnx", folder / fmt::format("test_data_set_{}", k), found);
+    if (status.ok() && !any) status = invalid("holds no test_data_set_0");
+    if (!status.ok()) found.push_back({.reason = status.message()});
+    if (found.empty()) {
+      ++passed;
+      return;
+    }
+    ++failed;
+    for (const Failure& f : found) {
+      failures.push_back({{"path", folder.string()}, {"output", f.output}, {"reason", f.reason}, {"max_abs", f.max_abs}, {"max_rel", f.max_rel}});
+      if (output.json != "-") fmt::print("failed {}: {}{}{}\n", folder.string(), f.output, f.output.empty() ? "" : " ", f.reason);
+    }
+  }
+
+  Status run() {
+    HONE_CHECK(read_skips());
+    for (const std::string& folder : folders) check(folder);
+    HONE_CHECK(output.write({{"passed", passed}, {"failed", failed}, {"skipped", skipped}, {"failures", failures}}));
+    if (output.json != "-") fmt::print("{} passed, {} failed, {} skipped\n", passed, failed, skipped);
+    return {};
+  }
+};
+
+}  // namespace
+
+void add_verify(CLI::App& app, int& exit) {
+  auto* sub = app.add_subcommand("verify", "Check models against recorded inputs and outputs (the ONNX test layout)");
+  auto command = std::make_shared<Verify>();
+  command->model.add_to(*sub);
+  sub->remove_option(sub->get_option("MODEL"));
+  command->output.add_to(*sub);
+  sub->add_option("DIR", command->folders, "Folders with model.onnx and test_data_set_*/")->required();
+  sub->add_option("--skip", command->skip_file, "File of lines 'NAME reason': tests not to run");
+  sub->add_option("--rtol", command->tolerance.relative, "Relative tolerance of floats")->capture_default_str();
+  sub->add_option("--atol", command->tolerance.absolute, "Absolute tolerance of floats")->capture_default_str();
+  sub->add_flag("--of-range", command->tolerance.of_range, "--rtol is of the output's largest magnitude");
+  sub->footer("Example: hone verify onnx/backend/test/data/node/test_relu");
+  sub->callback([command, &exit] {
+    const hone::Status status = command->run();
+    exit = status.ok() ? (command->failed > 0 ? 1 : 0) : report(status);
+  });
+}
+
+}  // namespace hone::tools

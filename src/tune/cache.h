@@ -1,0 +1,39 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace hone {
+
+struct CachedChoice {
+  std::string tactic;
+  int variant = 0;
+  double time_us = 0;
+  bool operator==(const CachedChoice&) const = default;
+};
+
+// What tuning has found, by problem. A file shared by processes: saving merges with what is there and renames, so that
+// two builds at once lose at most each other's newest rows, never the file.
+class TacticCache {
+ public:
+  // A missing file is an empty cache; a damaged one is reported.
+  static Result<TacticCache> load(const std::string& path);
+
+  std::optional<CachedChoice> find(const std::string& key) const;
+  void put(const std::string& key, CachedChoice choice);
+  size_t size() const { return rows_.size(); }
+  const std::map<std::string, CachedChoice>& rows() const { return rows_; }
+  Status save(const std::string& path) const;
+
+ private:
+  std::map<std::string, CachedChoice> rows_;
+};
+
+// The key under which a problem described by `text` is remembered for a device.
+std::string cache_key(const std::string& device, const std::string& text);
+
+}  // namespace hone

@@ -1,0 +1,342 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/conv/conv.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cfloat>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/cpu/conv/conv_transpose.h"
+
+namespace hone::cpu {
+namespace {
+
+struct Buffer {
+  explicit Buffer(size_t bytes)
+      : data(std::aligned_alloc(64, (bytes + 127) / 64 * 64), &std::free) {
+    std::memset(data.get(), 0xff, (bytes + 127) / 64 * 64);  // NaN: reading what nobody wrote shows
+  }
+  void* get() const { return data.get(); }
+  std::unique_ptr<void, void (*)(void*)> data;
+};
+
+std::vector<float> random_floats(int64_t n, unsigned seed) {
+  std::mt19937 gen(seed);
+  std::uniform_real_distribution<float> dist(-1.f, 1.f);
+  std::vector<float> v(static_cast<size_t>(n));
+  for (auto& x : v) x = dist(gen);
+  return v;
+}
+
+std::string text(const ConvProblem& p) {
+  std::string s;
+  for (int64_t v : {p.n, p.h, p.w, p.cin, p.cout, p.kh, p.kw, p.stride_h, p.stride_w, p.dilation_h, p.pad_top,
+                    p.pad_left, p.pad_bottom, p.pad_right, p.groups, p.in_ldc, p.out_ldc})
+    s += std::to_string(v) + " ";
+  return s;
+}
+
+// Everything a run needs, and what the reference makes of it.
+struct Case {
+  ConvProblem p;
+  std::vector<float> in, weights, bias, residual;
+  Epilogue ep;
+  bool with_residual = true;
+
+  explicit Case(const ConvProblem& problem, const Epilogue& epilogue = {}) : p(problem), ep(epilogue) {
+    in = random_floats(p.n * p.h * p.w * p.in_pitch(), 1);
+    weights = random_floats(p.cout * (p.cin / p.groups) * p.kh * p.kw, 2);
+    bias = random_floats(p.cout, 3);
+    residual = random_floats(p.n * p.out_h() * p.out_w() * p.out_pitch(), 4);
+    ep.bias = bias.data();
+  }
+
+  std::vector<float> run(const ConvAlgorithm& a, const ConvContext& ctx, ThreadPool& pool) const {
+    Buffer packed(a.packed_bytes(p, ctx.tier));
+    a.pack(p, ctx.tier, weights.data(), packed.get());
+    Buffer workspace(a.workspace_bytes(p, ctx));
+    std::vector<float> out = residual;  // in place, the hardest case
+    Epilogue e = ep;
+    if (with_residual) e.residual = out.data();
+    a.run(p, ctx, {in.data(), packed.get(), out.data(), e, workspace.get(), &pool});
+    return out;
+  }
+};
+
+// |error| <= roundings * eps * sum |a * b|, with sum |a * b| <= the number of products.
+double tolerance(const ConvProblem& p, const ConvAlgorithm& a, const Case& c, const std::vector<float>& want) {
+  const double k = static_cast<double>(p.kh * p.kw * p.cin / p.groups);
+  const double direct = (k + 8) * FLT_EPSILON * (k / 4 + 3);
+  const bool f4 = std::strcmp(a.name, "conv_winograd_f4") == 0, f2 = std::strcmp(a.name, "conv_winograd_f2") == 0;
+  if (!f4 && !f2) return direct;
+  double largest = 0;
+  for (float x : want) largest = std::max(largest, std::fabs(double{x}));
+  return direct / 4 + winograd_error_bound(p, c.weights.data(), f4 ? 4 : 2) * largest;
+}
+
+void compare(const Case& c, const std::vector<float>& got, const std::vector<float>& want, double tol) {
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (static_cast<int64_t>(i) % c.p.out_pitch() >= c.p.cout)
+      ASSERT_EQ(got[i], want[i]) << "wrote outside its channels at " << i;
+    else
+      ASSERT_NEAR(got[i], want[i], tol) << "at " << i;
+  }
+}
+
+// Every row of the table that supports the problem, on each tier, with one and two threads, with each
+// variant a tuner would try.
+void check(const ConvProblem& p, const Epilogue& ep = {}) {
+  const Case c(p, ep);
+  ThreadPool pools[2] = {ThreadPool(1), ThreadPool(2)};
+  const auto want = c.run(*find_conv_algorithm("conv_reference"), {}, pools[0]);
+  for (const ConvAlgorithm* a : conv_algorithms()) {
+    if (a->supports(p) != nullptr) continue;
+    for (int tier = 0; tier <= static_cast<int>(best_tier()); ++tier)
+      for (int threads : {1, 2}) {
+        ConvContext ctx{static_cast<Tier>(tier), threads};
+        std::array<ConvVariant, 32> variants;
+        const size_t count = a->candidates(p, ctx, variants);
+        ASSERT_GE(count, 1u);
+        ASSERT_EQ(variants[0], ConvVariant{});
+        for (size_t v = 0; v < count; ++v) {
+          SCOPED_TRACE(std::string(a->name) + " " + tier_name(ctx.tier) + " threads " + std::to_string(threads) +
+                       " variant " + std::to_string(v) + ": " + text(p));
+          ctx.variant = variants[v];
+          compare(c, c.run(*a, ctx, pools[threads - 1]), want, tolerance(p, *a, c, want));
+          if (testing::Test::HasFatalFailure()) return;
+        }
+      }
+  }
+}
+
+ConvProblem square(int64_t n, int64_t hw, int64_t cin, int64_t cout, int64_t k, int64_t stride, int64_t pad) {
+  ConvProblem p{.n = n, .h = hw, .w = hw, .cin = cin, .cout = cout, .kh = k, .kw = k};
+  p.stride_h = p.stride_w = stride;
+  p.pad_top = p.pad_left = p.pad_bottom = p.pad_right = pad;
+  return p;
+}
+
+TEST(Conv, Pointwise) {
+  check(square(2, 9, 13, 37, 1, 1, 0));
+  check(square(1, 11, 16, 24, 1, 2, 0));
+  check(square(1, 7, 600, 70, 1, 1, 0));
+}
+
+TEST(Conv, ThreeByThree) {
+  check(square(1, 9, 8, 16, 3, 1, 1));
+  check(square(2, 13, 19, 35, 3, 1, 1));
+  check(square(1, 7, 120, 40, 3, 1, 1));
+  check(square(1, 6, 10, 9, 3, 1, 0));
+  check(square(1, 12, 12, 20, 3, 2, 1));
+}
+
+TEST(Conv, Stems) {
+  check(square(1, 30, 3, 17, 7, 2, 3));
+  check(square(2, 15, 3, 16, 3, 2, 1));
+  check(square(1, 10, 1, 5, 5, 1, 2));
+}
+
+TEST(Conv, UnevenGeometry) {
+  ConvProblem p{.n = 2, .h = 8, .w = 14, .cin = 11, .cout = 21, .kh = 3, .kw = 5};
+  p.stride_w = 2;
+  p.dilation_h = 2;
+  p.pad_top = 1;
+  p.pad_left = 3;
+  p.pad_right = 1;
+  check(p);
+  p.cin = 3;
+  p.dilation_w = 2;
+  check(p);
+  ConvProblem line{.n = 1, .h = 1, .w = 50, .cin = 20, .cout = 9, .kh = 1, .kw = 4};
+  line.pad_left = 2;
+  check(line);
+  ConvProblem edge = square(1, 6, 9, 11, 3, 1, 1);  // Winograd with different paddings
+  edge.w = 11;
+  edge.pad_left = 2;
+  edge.pad_bottom = 0;
+  check(edge);
+}
+
+TEST(Conv, SlicesOfWiderTensors) {
+  for (ConvProblem p : {square(1, 9, 16, 21, 3, 1, 1), square(1, 9, 16, 21, 1, 1, 0), square(1, 9, 3, 8, 3, 2, 1)}) {
+    p.in_ldc = p.cin + 5;
+    p.out_ldc = p.cout + 7;
+    check(p);
+  }
+  ConvProblem p = square(1, 9, 21, 21, 3, 1, 1);
+  p.groups = 21;
+  p.in_ldc = 25;
+  p.out_ldc = 30;
+  check(p);
+}
+
+TEST(Conv, Depthwise) {
+  for (int64_t k : {2, 3, 5, 7})
+    for (int64_t stride : {1, 2, 3})
+      for (int64_t channels : {8, 21}) {
+        ConvProblem p = square(1, 19, channels, channels, k, stride, k / 2);
+        p.groups = channels;
+        check(p);
+      }
+  ConvProblem p = square(2, 12, 18, 18, 3, 1, 2);
+  p.groups = 18;
+  p.dilation_h = p.dilation_w = 2;
+  check(p);
+  p.pad_top = 6;  // whole rows of windows in the padding
+  check(p);
+}
+
+TEST(Conv, Grouped) {
+  for (int64_t groups : {2, 3, 4, 8}) {
+    ConvProblem p = square(1, 8, groups * 5, groups * 7, 3, 1, 1);
+    p.groups = groups;
+    check(p);
+    p.cin = groups * 4;
+    p.cout = groups * 2;
+    check(p);
+  }
+  ConvProblem multiplier = square(1, 8, 6, 18, 3, 2, 1);
+  multiplier.groups = 6;
+  check(multiplier);
+}
+
+TEST(Conv, Epilogues) {
+  for (Activation act : {Activation::relu, Activation::clip, Activation::leaky_relu, Activation::hard_swish,
+                         Activation::hard_sigmoid, Activation::sigmoid, Activation::silu, Activation::tanh,
+                         Activation::gelu_erf})
+    for (bool after : {false, true}) {
+      const Epilogue ep{.act = act, .a = 0.2f, .b = 0.5f, .residual_after_activation = after};
+      check(square(1, 6, 8, 19, 3, 1, 1), ep);
+      ConvProblem p = square(1, 6, 19, 19, 3, 1, 1);
+      p.groups = 19;
+      check(p, ep);
+    }
+}
+
+TEST(Conv, HookSeesEachOutputOnce) {
+  for (ConvProblem p : {square(2, 9, 16, 40, 3, 1, 1), square(2, 9, 40, 40, 3, 1, 1)}) {
+    if (p.cin == 40) p.groups = 40;
+    std::vector<int> seen(static_cast<size_t>(p.n * 81 * 40), 0);
+    Case c(p);
+    c.ep.hook_user = seen.data();
+    c.ep.tile_hook = [](void* user, float*, int64_t row0, int64_t rows, int64_t col0, int64_t cols, int64_t) {
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < cols; ++j) ++static_cast<int*>(user)[(row0 + i) * 40 + col0 + j];
+    };
+    ThreadPool pool(2);
+    for (const ConvAlgorithm* a : conv_algorithms()) {
+      if (a->supports(p) != nullptr) continue;
+      std::fill(seen.begin(), seen.end(), 0);
+      c.run(*a, {.threads = 2}, pool);
+      for (int s : seen) ASSERT_EQ(s, 1) << a->name;
+    }
+  }
+}
+
+// The stated bound covers measured errors, and is not so loose as to be useless.
+TEST(Conv, WinogradBoundIsHonest) {
+  ThreadPool pool(2);
+  for (int64_t channels : {16, 64, 256}) {
+    Case c(square(1, 16, channels, 32, 3, 1, 1));
+    c.with_residual = false;
+    const auto want = c.run(*find_conv_algorithm("conv_reference"), {.threads = 2}, pool);
+    double largest = 0;
+    for (float x : want) largest = std::max(largest, std::fabs(double{x}));
+    for (int tile : {2, 4}) {
+      const auto* a = find_conv_algorithm(tile == 2 ? "conv_winograd_f2" : "conv_winograd_f4");
+      const auto got = c.run(*a, {.threads = 2}, pool);
+      double error = 0;
+      for (size_t i = 0; i < want.size(); ++i) error = std::max(error, std::fabs(double{got[i]} - want[i]));
+      const double bound = winograd_error_bound(c.p, c.weights.data(), tile);
+      RecordProperty("error", std::to_string(error / largest));
+      std::printf("F%d, %d channels: error %.1e, bound %.1e\n", tile, int(channels), error / largest, bound);
+      EXPECT_LT(error / largest, bound);
+      EXPECT_LT(bound, 30 * error / largest);
+    }
+  }
+}
+
+TEST(Conv, RefusalsGiveReasons) {
+  const ConvProblem p = square(1, 8, 16, 16, 5, 2, 2);
+  EXPECT_STREQ(find_conv_algorithm("conv_winograd_f4")->supports(p), "kernel is not 3x3");
+  EXPECT_STREQ(find_conv_algorithm("conv_1x1")->supports(p), "kernel is not 1x1");
+  EXPECT_EQ(conv_algorithms().back()->supports(p), nullptr);
+  EXPECT_EQ(find_conv_algorithm("no such thing"), nullptr);
+}
+
+// Scatter definition of the transposed convolution, in double precision.
+std::vector<double> transposed_reference(const ConvTransposeProblem& p, const std::vector<float>& in,
+                                         const std::vector<float>& w) {
+  const int64_t oh = p.out_h(), ow = p.out_w(), gin = p.cin / p.groups, gout = p.cout / p.groups;
+  std::vector<double> out(static_cast<size_t>(p.n * oh * ow * p.cout), 0.0);
+  for (int64_t pixel = 0; pixel < p.n * p.h * p.w; ++pixel)
+    for (int64_t c = 0; c < p.cin; ++c)
+      for (int64_t t = 0; t < p.kh * p.kw; ++t) {
+        const int64_t y = pixel / p.w % p.h * p.stride_h - p.pad_top + t / p.kw * p.dilation_h;
+        const int64_t x = pixel % p.w * p.stride_w - p.pad_left + t % p.kw * p.dilation_w;
+        if (y < 0 || y >= oh || x < 0 || x >= ow) continue;
+        const int64_t at = ((pixel / (p.h * p.w) * oh + y) * ow + x) * p.cout + c / gin * gout;
+        for (int64_t o = 0; o < gout; ++o)
+          out[at + o] += double{in[pixel * p.in_pitch() + c]} * w[(c * gout + o) * p.kh * p.kw + t];
+      }
+  return out;
+}
+
+void check_transposed(const ConvTransposeProblem& p) {
+  const auto in = random_floats(p.n * p.h * p.w * p.in_pitch(), 1);
+  const auto weights = random_floats(p.cin * (p.cout / p.groups) * p.kh * p.kw, 2);
+  const auto bias = random_floats(p.cout, 3);
+  const auto want = transposed_reference(p, in, weights);
+  const double k = static_cast<double>(p.kh * p.kw * p.cin / p.groups), tol = (k + 8) * FLT_EPSILON * (k / 4 + 3);
+  for (int tier = 0; tier <= static_cast<int>(best_tier()); ++tier)
+    for (int threads : {1, 2}) {
+      const ConvContext ctx{static_cast<Tier>(tier), threads};
+      SCOPED_TRACE(std::string(tier_name(ctx.tier)) + " threads " + std::to_string(threads));
+      ThreadPool pool(threads);
+      Buffer packed(conv_transpose_packed_bytes(p, ctx.tier)), workspace(conv_transpose_workspace_bytes(p, ctx));
+      conv_transpose_pack(p, ctx.tier, weights.data(), packed.get());
+      std::vector<float> out(static_cast<size_t>(p.n * p.out_h() * p.out_w() * p.out_pitch()), -9.f);
+      const Epilogue ep{.bias = bias.data(), .act = Activation::relu};
+      conv_transpose(p, ctx, {in.data(), packed.get(), out.data(), ep, workspace.get(), &pool});
+      for (size_t i = 0; i < out.size(); ++i) {
+        const int64_t pixel = static_cast<int64_t>(i) / p.out_pitch(), c = static_cast<int64_t>(i) % p.out_pitch();
+        if (c >= p.cout) {
+          ASSERT_EQ(out[i], -9.f);
+        } else {
+          ASSERT_NEAR(out[i], std::max(0.0, want[pixel * p.cout + c] + bias[c]), tol) << "pixel " << pixel;
+        }
+      }
+    }
+}
+
+TEST(ConvTranspose, AgainstScatter) {
+  for (int64_t k : {1, 2, 3, 4})
+    for (int64_t stride : {1, 2, 3})
+      for (int64_t groups : {1, 2}) {
+        ConvTransposeProblem p{.n = 2, .h = 5, .w = 7, .cin = 6, .cout = 22, .kh = k, .kw = k};
+        p.stride_h = p.stride_w = stride;
+        p.pad_top = k / 2;
+        p.pad_right = k / 3;
+        p.groups = groups;
+        p.output_padding_w = stride - 1;
+        SCOPED_TRACE("kernel " + std::to_string(k) + " stride " + std::to_string(stride));
+        check_transposed(p);
+      }
+  ConvTransposeProblem p{.n = 1, .h = 4, .w = 4, .cin = 40, .cout = 5, .kh = 3, .kw = 3};
+  p.stride_h = 2;
+  p.dilation_h = p.dilation_w = 2;
+  p.in_ldc = 44;
+  p.out_ldc = 9;
+  check_transposed(p);
+}
+
+}  // namespace
+}  // namespace hone::cpu

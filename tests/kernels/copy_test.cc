@@ -1,0 +1,104 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/copy/copy.h"
+
+#include <numeric>
+
+#include "kernel_testing.h"
+
+namespace hone::cpu {
+namespace {
+
+template <class T>
+std::vector<T> counted(int64_t n) {
+  std::vector<T> v(static_cast<size_t>(n));
+  for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<T>(i + 1);
+  return v;
+}
+
+// y of `dims` must hold x[index(at)] everywhere.
+template <class T, class Run, class Index>
+void expect(const std::vector<T>& x, const std::vector<int64_t>& dims, Run run, Index index) {
+  for (int threads : {1, 2}) {
+    ThreadPool pool(threads);
+    std::vector<T> y(static_cast<size_t>(product(dims)) + 1, T{77});
+    run(x.data(), y.data(), pool);
+    EXPECT_EQ(y.back(), T{77});
+    size_t i = 0, wrong = 0;
+    for_each_index(dims, [&](const std::vector<int64_t>& at) {
+      const int64_t from = index(at);
+      wrong += y[i++] != (from < 0 ? T{9} : x[static_cast<size_t>(from)]);
+    });
+    EXPECT_EQ(wrong, 0u) << testing::PrintToString(dims);
+  }
+}
+
+template <class T>
+void check_copies() {
+  const auto x = counted<T>(6 * 7 * 50);
+  const std::vector<int64_t> x_dims = {6, 7, 50}, starts = {1, 6, 3}, steps = {2, -3, 5}, dims = {3, 3, 9};
+  const auto slice = CopyPlan::slice(x_dims, starts, steps, dims, sizeof(T));
+  ASSERT_TRUE(slice.ok());
+  expect(x, dims, [&](auto* a, auto* b, ThreadPool& pool) { slice->run(a, b, pool); }, [&](const auto& at) {
+    return ((1 + 2 * at[0]) * 7 + 6 - 3 * at[1]) * 50 + 3 + 5 * at[2];
+  });
+  const std::vector<int64_t> narrow = {7, 1}, wide = {6, 7, 300};
+  const auto expand = CopyPlan::expand(narrow, wide, sizeof(T));
+  ASSERT_TRUE(expand.ok());
+  expect(x, wide, [&](auto* a, auto* b, ThreadPool& pool) { expand->run(a, b, pool); }, [](const auto& at) { return at[1]; });
+  const std::vector<int64_t> repeats = {2, 1, 3}, tiled = {12, 7, 150};
+  const auto tile = CopyPlan::tile(x_dims, repeats, sizeof(T));
+  ASSERT_TRUE(tile.ok());
+  expect(x, tiled, [&](auto* a, auto* b, ThreadPool& pool) { tile->run(a, b, pool); },
+         [](const auto& at) { return (at[0] % 6 * 7 + at[1]) * 50 + at[2] % 50; });
+}
+
+TEST(Copy, SliceExpandTile) {
+  check_copies<uint8_t>();
+  check_copies<uint16_t>();
+  check_copies<uint32_t>();
+  check_copies<uint64_t>();
+}
+
+TEST(Copy, ConcatenatesAndLongRuns) {
+  const auto x = counted<float>(300000);
+  const std::vector<int64_t> dims = {300000}, one = {1};
+  const auto plan = CopyPlan::make(dims, one, one, 4);
+  ASSERT_TRUE(plan.ok());
+  expect(x, dims, [&](auto* a, auto* b, ThreadPool& pool) { plan->run(a, b, pool); }, [](const auto& at) { return at[0]; });
+}
+
+int64_t mapped(int64_t i, int64_t n, PadMode mode) {
+  if (mode == PadMode::constant) return i < 0 || i >= n ? -1 : i;
+  if (mode == PadMode::edge) return std::min(std::max<int64_t>(i, 0), n - 1);
+  if (mode == PadMode::wrap) return (i + 100 * n) % n;
+  while (i < 0 || i >= n) i = i < 0 ? -i : 2 * (n - 1) - i;
+  return i;
+}
+
+TEST(Copy, PadsInAllModes) {
+  const std::vector<int64_t> x_dims = {3, 4, 20}, begin = {1, -1, 7}, end = {2, 3, 2}, dims = {6, 6, 29};
+  const auto x = counted<float>(240);
+  const float value = 9;
+  for (PadMode mode : {PadMode::constant, PadMode::reflect, PadMode::edge, PadMode::wrap}) {
+    const auto plan = PadPlan::make(x_dims, begin, end, mode, 4);
+    ASSERT_TRUE(plan.ok());
+    expect(x, dims, [&](auto* a, auto* b, ThreadPool& pool) { plan->run(a, b, &value, pool); }, [&](const auto& at) {
+      int64_t index = 0;
+      for (size_t d = 0; d < 3; ++d) {
+        const int64_t i = mapped(at[d] - begin[d], x_dims[d], mode);
+        if (i < 0) return int64_t{-1};
+        index = index * x_dims[d] + i;
+      }
+      return index;
+    });
+  }
+}
+
+TEST(Copy, RefusesWhatLeavesTheInput) {
+  const std::vector<int64_t> dims = {4}, start = {2}, step = {1}, out = {3};
+  EXPECT_FALSE(CopyPlan::slice(dims, start, step, out, 4).ok());
+  EXPECT_FALSE(CopyPlan::expand(dims, out, 4).ok());
+}
+
+}  // namespace
+}  // namespace hone::cpu

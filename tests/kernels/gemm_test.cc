@@ -1,0 +1,196 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/gemm/gemm.h"
+
+#include <gtest/gtest.h>
+
+#include <cfloat>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace hone::cpu {
+namespace {
+
+std::vector<Tier> tiers() {
+  std::vector<Tier> all;
+  for (int t = 0; t <= static_cast<int>(best_tier()); ++t) all.push_back(static_cast<Tier>(t));
+  return all;
+}
+
+struct Buffer {
+  explicit Buffer(size_t bytes)
+      : data(static_cast<float*>(std::aligned_alloc(64, (bytes + 127) / 64 * 64)), &std::free) {}
+  float* get() const { return data.get(); }
+  std::unique_ptr<float, void (*)(void*)> data;
+};
+
+std::vector<float> random_floats(size_t n, unsigned seed) {
+  std::mt19937 gen(seed);
+  std::uniform_real_distribution<float> dist(-1.f, 1.f);
+  std::vector<float> v(n);
+  for (auto& x : v) x = dist(gen);
+  return v;
+}
+
+double activated(const Epilogue& ep, double x) {
+  switch (ep.act) {
+    case Activation::none: return x;
+    case Activation::relu: return std::max(x, 0.0);
+    case Activation::clip: return std::min<double>(std::max<double>(x, ep.a), ep.b);
+    case Activation::leaky_relu: return x < 0 ? ep.a * x : x;
+    case Activation::hard_swish: return x * std::min(std::max(x / 6 + 0.5, 0.0), 1.0);
+    case Activation::hard_sigmoid: return std::min(std::max(ep.a * x + ep.b, 0.0), 1.0);
+    case Activation::sigmoid: return 1 / (1 + std::exp(-x));
+    case Activation::silu: return x / (1 + std::exp(-x));
+    case Activation::tanh: return std::tanh(x);
+    case Activation::gelu_erf: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+  }
+  return 0;
+}
+
+struct Case {
+  GemmProblem p;
+  bool transposed = false;
+  Epilogue ep = {};
+  bool with_bias = false, with_residual = false;
+};
+
+// Runs packed and unpacked variants on every tier with 1 and 2 threads against double precision.
+void check(const Case& t) {
+  const GemmProblem& p = t.p;
+  const int64_t lda = p.lda ? p.lda : p.k, ldc = p.ldc ? p.ldc : p.n, ldb = (t.transposed ? p.k : p.n) + 3;
+  const int64_t b_rows = t.transposed ? p.n : p.k;
+  const auto a = random_floats(p.stride_a * (p.batch - 1) + p.m * lda, 1);
+  const auto b = random_floats(p.stride_b * (p.batch - 1) + b_rows * ldb, 2);
+  const auto bias = random_floats(p.n, 3);
+  const auto residual = random_floats(p.stride_c * (p.batch - 1) + p.m * ldc, 4);
+  for (Tier tier : tiers())
+    for (int threads : {1, 2})
+      for (int mode = 0; mode < 2; ++mode) {
+        SCOPED_TRACE(std::string(tier_name(tier)) + " threads " + std::to_string(threads) +
+                     (mode ? " unpacked" : " packed") + " m " + std::to_string(p.m) + " n " +
+                     std::to_string(p.n) + " k " + std::to_string(p.k));
+        ThreadPool pool(threads);
+        const GemmContext ctx{tier, threads};
+        std::vector<float> c = residual;  // the residual is the output: allowed, and the hardest case
+        Epilogue ep = t.ep;
+        if (t.with_bias) ep.bias = bias.data();
+        if (t.with_residual) ep.residual = c.data();
+        if (mode == 1) {
+          Buffer ws(gemm_unpacked_workspace_bytes(p, ctx, t.transposed));
+          gemm_unpacked(p, ctx, a.data(), b.data(), ldb, t.transposed, c.data(), ep, ws.get(), pool);
+        } else {
+          GemmProblem q = p;
+          const size_t item = gemm_packed_bytes(p.n, p.k, tier);
+          q.stride_b = p.stride_b ? static_cast<int64_t>(item / 4) : 0;
+          Buffer packed(item * p.batch);
+          for (int64_t i = 0; i < p.batch; ++i)
+            gemm_pack(b.data() + i * p.stride_b, ldb, t.transposed, p.n, p.k, tier, packed.get() + i * q.stride_b);
+          Buffer ws(gemm_workspace_bytes(q, ctx));
+          gemm(q, ctx, a.data(), packed.get(), c.data(), ep, ws.get(), pool);
+        }
+        for (int64_t g = 0; g < p.batch; ++g)
+          for (int64_t i = 0; i < p.m; ++i)
+            for (int64_t j = 0; j < p.n; ++j) {
+              double sum = 0, size = 0;
+              for (int64_t k = 0; k < p.k; ++k) {
+                const double v = double(a[g * p.stride_a + i * lda + k]) *
+                                 b[g * p.stride_b + (t.transposed ? j * ldb + k : k * ldb + j)];
+                sum += v;
+                size += std::fabs(v);
+              }
+              const int64_t at = g * p.stride_c + i * ldc + j;
+              const double r = t.with_residual ? residual[at] : 0;
+              if (t.with_bias) sum += bias[j];
+              const double want = ep.residual_after_activation ? activated(ep, sum) + r : activated(ep, sum + r);
+              const double tol = double(p.k + 8) * FLT_EPSILON * (size + 2);
+              ASSERT_NEAR(c[at], want, tol) << "item " << g << " row " << i << " column " << j;
+            }
+        for (int64_t i = 0; i < p.m; ++i)
+          for (int64_t j = p.n; j < ldc && i * ldc + j < int64_t(c.size()); ++j)
+            ASSERT_EQ(c[i * ldc + j], residual[i * ldc + j]) << "wrote outside";
+      }
+}
+
+TEST(Gemm, OddShapes) {
+  for (int64_t m : {1, 2, 3, 5, 7, 13, 61})
+    for (int64_t n : {1, 7, 8, 17, 40, 65})
+      for (int64_t k : {1, 5, 64, 333}) check({.p = {.m = m, .n = n, .k = k}, .transposed = (m + n) % 2 == 0});
+}
+
+TEST(Gemm, LongSumsAndManyBlocks) {
+  check({.p = {.m = 500, .n = 50, .k = 1200, .ldc = 57}, .with_bias = true, .with_residual = true});
+  check({.p = {.m = 4, .n = 300, .k = 2000}});
+}
+
+TEST(Gemm, Batched) {
+  for (bool transposed : {false, true})
+    check({.p = {.m = 19, .n = 33, .k = 24, .lda = 30, .ldc = 40, .batch = 5, .stride_a = 19 * 30,
+                 .stride_b = transposed ? 33 * 27 : 24 * 36, .stride_c = 19 * 40},
+           .transposed = transposed, .with_bias = true});
+}
+
+TEST(Gemm, Epilogues) {
+  for (Activation act : {Activation::none, Activation::relu, Activation::clip, Activation::leaky_relu,
+                         Activation::hard_swish, Activation::hard_sigmoid, Activation::sigmoid, Activation::silu,
+                         Activation::tanh, Activation::gelu_erf})
+    for (bool after : {false, true})
+      check({.p = {.m = 11, .n = 37, .k = 20},
+             .ep = {.act = act, .a = 0.2f, .b = 0.5f, .residual_after_activation = after},
+             .with_bias = true, .with_residual = true});
+}
+
+TEST(Gemm, HookSeesEachOutputOnce) {
+  ThreadPool pool(2);
+  const GemmProblem p{.m = 70, .n = 45, .k = 9};
+  const GemmContext ctx{best_tier(), 2};
+  const auto a = random_floats(70 * 9, 1), b = random_floats(45 * 9, 2);
+  std::vector<float> c(70 * 45, 0.f);
+  Epilogue ep;
+  ep.tile_hook = [](void* user, float* tile, int64_t row0, int64_t rows, int64_t col0, int64_t cols, int64_t ld) {
+    auto* seen = static_cast<int*>(user);
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < cols; ++j) {
+        ++seen[(row0 + i) * 45 + col0 + j];
+        tile[i * ld + j] = 7.f;
+      }
+  };
+  std::vector<int> seen(70 * 45, 0);
+  ep.hook_user = seen.data();
+  Buffer ws(gemm_unpacked_workspace_bytes(p, ctx, false));
+  gemm_unpacked(p, ctx, a.data(), b.data(), 45, false, c.data(), ep, ws.get(), pool);
+  for (int s : seen) ASSERT_EQ(s, 1);
+  for (float x : c) ASSERT_EQ(x, 7.f);
+}
+
+TEST(ThreadPool, EveryTaskOnceAndNestedCallsRunInline) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<std::atomic<int>> hits(static_cast<size_t>(round % 17));
+    std::atomic<int> nested{0};
+    pool.parallel(round % 17, [&](int64_t i, int worker) {
+      ++hits[static_cast<size_t>(i)];
+      pool.parallel(2, [&](int64_t, int inner) { nested += inner == worker; });
+    });
+    for (auto& h : hits) ASSERT_EQ(h.load(), 1);
+    ASSERT_EQ(nested.load(), 2 * (round % 17));
+  }
+}
+
+TEST(ThreadPool, PoolsInSeveralThreads) {
+  std::vector<std::thread> owners;
+  std::atomic<int64_t> sum{0};
+  for (int t = 0; t < 3; ++t)
+    owners.emplace_back([&] {
+      ThreadPool pool(2);
+      for (int round = 0; round < 500; ++round) pool.parallel(5, [&](int64_t i, int) { sum += i; });
+    });
+  for (auto& o : owners) o.join();
+  EXPECT_EQ(sum.load(), 3 * 500 * 10);
+}
+
+}  // namespace
+}  // namespace hone::cpu
