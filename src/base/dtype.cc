@@ -92,7 +92,7 @@ uint8_t encode_float(DType type, double value, bool saturate) {
   const Format format = format_of(type);
   const int width = format.exponent_bits + format.mantissa_bits;
   const uint8_t sign = std::signbit(value) ? 1 << width : 0;
-  const uint8_t nan = type == DType::f4e2m1 ? sign | 7 : format.unsigned_zero ? 0x80 : 0x7f | sign;
+  const uint8_t nan = type == DType::f4e2m1 ? 8 : format.unsigned_zero ? 0x80 : 0x7f | sign;
   if (std::isnan(value)) return nan;
   const double magnitude = std::fabs(value);
   const auto largest_bits = [&]() -> uint8_t {
@@ -153,6 +153,7 @@ f16 to_f16(double value) {
   if (std::isnan(value)) return {static_cast<uint16_t>(sign | 0x7e00)};
   const double magnitude = std::fabs(value);
   if (magnitude >= 65520) return {static_cast<uint16_t>(sign | 0x7c00)};
+  if (magnitude == 0) return {sign};
   int exponent;
   std::frexp(magnitude, &exponent);
   exponent = std::max(exponent - 1, -14);

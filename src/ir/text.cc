@@ -27,6 +27,7 @@ bool is_word(std::string_view text) {
 
 std::string type_text(const TensorType& type) {
   std::string text(name(type.dtype));
+  if (type.element != DType::none) text += fmt::format("<{}>", name(type.element));
   if (!type.shape.ranked) return text + "[*]";
   text += '[';
   for (size_t i = 0; i < type.shape.dims.size(); ++i) {

@@ -45,9 +45,10 @@ struct Plan {
   Dim length, bins;
 };
 
-Result<Plan> plan(const Dft& op, const Shape& x, bool has_length, const Tensor& length) {
-  HONE_TRY(const int64_t axis, normalize_axis(op.axis, x.rank()));
-  if (axis == x.rank() - 1) return invalid("axis {} holds the complex parts", op.axis);
+Result<Plan> plan(const Dft& op, const Shape& x, bool has_length, const Tensor& length, const Tensor& axis_input) {
+  if (axis_input.defined() && axis_input.count() != 1) return invalid("axis has {} elements, not one", axis_input.count());
+  HONE_TRY(const int64_t axis, normalize_axis(axis_input.defined() ? axis_input.int_at(0) : op.axis, x.rank()));
+  if (axis == x.rank() - 1) return invalid("axis {} holds the complex parts", axis);
   const Dim parts = x.dims.back();
   if (parts.known() && parts.value != 1 && parts.value != 2) return invalid("the last dim is {}, neither 1 nor 2", parts.value);
   if (op.onesided && parts.known() && parts.value != (op.inverse ? 2 : 1))
@@ -73,8 +74,13 @@ Result<Types> Dft::infer(const InferArgs& args) const {
   if (!is_float(x.dtype)) return invalid("transform of {}", name(x.dtype));
   if (!x.shape.ranked) return Types{x};
   if (x.shape.rank() < 2) return invalid("{} is not a signal", to_text(x));
-  HONE_TRY(const Plan p, plan(*this, x.shape, args.has(1), args.value(1)));
   Shape out = x.shape;
+  if (args.has(2) && !args.value(2).defined()) {
+    out = unknown_dims(x.shape.rank());
+    out.dims.back() = onesided && inverse ? 1 : 2;
+    return Types{{x.dtype, out}};
+  }
+  HONE_TRY(const Plan p, plan(*this, x.shape, args.has(1), args.value(1), args.value(2)));
   out.dims[p.axis] = p.bins;
   out.dims.back() = onesided && inverse ? 1 : 2;
   return Types{{x.dtype, out}};
@@ -83,7 +89,7 @@ Result<Types> Dft::infer(const InferArgs& args) const {
 Result<Tensors> Dft::evaluate(const EvalArgs& args) const {
   const Tensor& x = args[0];
   if (x.rank() < 2) return invalid("{} is not a signal", to_string(x.dims()));
-  HONE_TRY(const Plan p, plan(*this, Shape::of(x.dims()), args.has(1), args[1]));
+  HONE_TRY(const Plan p, plan(*this, Shape::of(x.dims()), args.has(1), args[1], args[2]));
   const int64_t parts = x.dims().back(), own = x.dims()[p.axis], n = p.length.value, bins = p.bins.value;
   Dims dims = x.dims();
   dims[p.axis] = bins;

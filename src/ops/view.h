@@ -6,7 +6,8 @@ namespace hone {
 
 // Changes of shape for inputs whose dims are not all known; else Reshape says the same.
 
-// Drops the dims `axes`, which must be 1; all dims that are 1 when there are no axes.
+// squeeze(x, axes?): drops the dims `axes`, which must be 1; all dims that are 1 when there are no axes. The input takes the
+// place of the attribute, for axes that are known only when the network runs.
 struct Squeeze {
   static constexpr std::string_view kName = "Squeeze";
   static constexpr bool kView = true;
@@ -17,7 +18,7 @@ struct Squeeze {
   Result<Tensors> evaluate(const EvalArgs& args) const;
 };
 
-// Inserts dims of 1, so that they are the dims `axes` of the result.
+// unsqueeze(x, axes?): inserts dims of 1, so that they are the dims `axes` of the result. The input is as in Squeeze.
 struct Unsqueeze {
   static constexpr std::string_view kName = "Unsqueeze";
   static constexpr bool kView = true;

@@ -21,6 +21,7 @@ const std::vector<Stage>& canonical_stages() {
 const std::vector<Stage>& fusion_stages() {
   static const std::vector<Stage> stages = {
       {.passes = {k_merge_pointwise, k_simplify_pointwise, k_merge_duplicates, k_remove_identities}, .repeat = true},
+      {.passes = {k_fuse_epilogues}},
   };
   return stages;
 }

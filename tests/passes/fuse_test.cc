@@ -26,7 +26,7 @@ TEST(MergePointwise, KeepsSharedAndSmallerValues) {
   expect_no_pass("merge_pointwise", R"hone(graph {
     input %1 "x" : f32[2,3]
     input %2 "b" : f32[3]
-    input %3 "u" : f32[?]
+    input %3 "u" : f32[*]
     %4 = Pointwise(%2) {program="in0:f32; exp:f32(0)"}
     %5 = Pointwise(%1, %4) {program="in0:f32; in1:f32; mul:f32(0,1)"}
     %6 = Pointwise(%5) {program="in0:f32; neg:f32(0)"}

@@ -96,15 +96,13 @@ void import_flatten(NodeImport& n) {
   n.output(0, n.add(Reshape{.allow_zero = true}, {x, dims}));
 }
 
-// Axes from the attribute (before opset 13) or from input 1.
-std::vector<int64_t> view_axes(NodeImport& n) {
-  if (n.opset() < 13) return n.ints("axes");
-  return n.has_input(1) ? n.const_ints(1) : std::vector<int64_t>();
-}
-
-// A Reshape when all dims are known, so that the passes see one way to say it.
-void output_view(NodeImport& n, Op op) {
-  const ValueId x = n.input(0);
+// A Squeeze or Unsqueeze by the attribute (before opset 13) or by input 1; a Reshape when all dims are known, so that the
+// passes see one way to say it.
+template <class View>
+void import_view(NodeImport& n) {
+  const ValueId x = n.input(0), axes = n.opset() < 13 ? ValueId::none : n.input(1);
+  if (axes != ValueId::none && !n.constant(axes).defined()) return n.output(0, n.add(View{}, {x, axes}));
+  const View op{axes == ValueId::none ? n.ints("axes") : n.constant(axes).to_ints()};
   if (n.failed()) return;
   if (n.type(x).shape.known()) {
     const TensorType type = n.type(x);
@@ -113,11 +111,8 @@ void output_view(NodeImport& n, Op op) {
     const auto target = n.ints(*(*types)[0].shape.concrete());
     return n.output(0, n.add(Reshape{.allow_zero = true}, {x, target}));
   }
-  n.output(0, n.add(std::move(op), {x}));
+  n.output(0, n.add(op, {x}));
 }
-
-void import_squeeze(NodeImport& n) { output_view(n, Squeeze{view_axes(n)}); }
-void import_unsqueeze(NodeImport& n) { output_view(n, Unsqueeze{view_axes(n)}); }
 
 void import_identity(NodeImport& n) { n.output(0, n.input(0)); }
 
@@ -191,8 +186,8 @@ std::span<const ImporterRow> movement_importers() {
       {"Tile", import_tile},
       {"Reshape", import_reshape},
       {"Flatten", import_flatten},
-      {"Squeeze", import_squeeze},
-      {"Unsqueeze", import_unsqueeze},
+      {"Squeeze", import_view<Squeeze>},
+      {"Unsqueeze", import_view<Unsqueeze>},
       {"Identity", import_identity},
       {"Shape", import_shape},
       {"Size", import_size},

@@ -9,14 +9,9 @@ namespace hone::import_onnx {
 namespace {
 
 void import_dft(NodeImport& n) {
-  int64_t axis = n.opset() < 20 ? n.i("axis", 1) : -2;
-  if (n.opset() >= 20 && n.has_input(2)) {
-    const auto given = n.const_ints(2);
-    if (given.size() != 1) return n.failed() ? void() : n.invalid("axis has {} elements, not one", given.size());
-    axis = given[0];
-  }
-  std::vector<ValueId> inputs{n.input(0)};
-  if (n.has_input(1)) inputs.push_back(n.input(1));
+  const int64_t axis = n.opset() < 20 ? n.i("axis", 1) : -2;
+  std::vector<ValueId> inputs = n.inputs();
+  while (inputs.size() > 1 && inputs.back() == ValueId::none) inputs.pop_back();
   n.output(0, n.add(Dft{axis, n.i("inverse") != 0, n.i("onesided") != 0}, std::move(inputs)));
 }
 

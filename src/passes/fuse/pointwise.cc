@@ -40,6 +40,14 @@ PointwiseProgram join(const Node& producer, const Node& user, ValueId v, std::ve
   return out;
 }
 
+// No dim is known to be broadcast on the way from `a` to `b`. Joining would be right even then, but compute more.
+bool may_be_same(const Shape& a, const Shape& b) {
+  if (!a.ranked || !b.ranked || a.dims.size() != b.dims.size()) return false;
+  for (size_t i = 0; i < a.dims.size(); ++i)
+    if (a.dims[i].known() && !(a.dims[i] == b.dims[i])) return false;
+  return true;
+}
+
 // Pointwise whose only user is a Pointwise of the same shape -> one Pointwise.
 bool merge_into_user(Graph& graph, NodeId id) {
   if (op_of<Pointwise>(graph, id) == nullptr) return false;
@@ -47,7 +55,7 @@ bool merge_into_user(Graph& graph, NodeId id) {
   const NodeId user = only_user(graph, v);
   if (op_of<Pointwise>(graph, user) == nullptr) return false;
   const Shape shape = graph.type(output(graph, user)).shape;
-  if (!same_shape(graph.type(v).shape, shape)) return false;
+  if (!may_be_same(graph.type(v).shape, shape)) return false;
   std::vector<ValueId> inputs;
   PointwiseProgram program = join(graph.node(id), graph.node(user), v, inputs);
   // The joined slots of v itself are no longer read.

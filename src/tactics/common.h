@@ -1,0 +1,40 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/cpu_info.h"
+#include "tactics/tactic.h"
+
+namespace hone {
+
+// The reason that selection passes over in silence: the row is for another op.
+inline constexpr const char* kAnotherOp = "another op";
+
+inline cpu::Tier tier_of(const Machine& machine) {
+  return std::min(cpu::best_tier(), static_cast<cpu::Tier>(machine.max_tier));
+}
+
+// A kernel that is a function with a fixed workspace.
+class FunctionKernel final : public Kernel {
+ public:
+  using Run = std::function<Status(const KernelArgs&)>;
+  explicit FunctionKernel(Run run, int64_t workspace = 0) : run_(std::move(run)), workspace_(workspace) {}
+  int64_t workspace_bytes() const override { return workspace_; }
+  Status run(const KernelArgs& args) const override { return run_(args); }
+
+ private:
+  Run run_;
+  int64_t workspace_;
+};
+
+inline Result<std::unique_ptr<const Kernel>> kernel(FunctionKernel::Run run, int64_t workspace = 0) {
+  return std::unique_ptr<const Kernel>(new FunctionKernel(std::move(run), workspace));
+}
+
+inline int one_variant(const Problem&, const Machine&) { return 1; }
+inline Result<Prepared> nothing_to_prepare(const Problem&, int, const Machine&) { return Prepared{}; }
+
+inline Dims dims_of(const TensorType& type) { return *type.shape.concrete(); }
+
+}  // namespace hone

@@ -1,0 +1,129 @@
+#include "ops/conv.h"
+
+#include <array>
+
+#include "kernels/cpu/conv/conv.h"
+#include "tactics/anchor.h"
+
+namespace hone {
+namespace {
+
+// How much Winograd may add to a layer's error, relative to its largest output.
+constexpr double kWinogradBound = 1e-4;
+constexpr size_t kAlgorithms = 6;  // conv_algorithms() but for its own reference
+
+cpu::ConvProblem conv_problem(const Problem& problem, const Conv& conv) {
+  const Dims x = dims_of(problem.inputs[0]), w = dims_of(problem.inputs[1]);
+  const bool flat = x.size() == 3;  // 1-D: of height 1
+  const auto spatial = [&](const std::vector<int64_t>& list, size_t i, int64_t one) { return flat ? (i == 0 ? one : list[0]) : list[i]; };
+  cpu::ConvProblem p;
+  p.n = x[0];
+  p.h = flat ? 1 : x[1];
+  p.w = flat ? x[1] : x[2];
+  p.cin = x.back();
+  p.cout = w[0];
+  p.kh = flat ? 1 : w[2];
+  p.kw = w.back();
+  p.stride_h = spatial(conv.strides, 0, 1);
+  p.stride_w = spatial(conv.strides, 1, 1);
+  p.dilation_h = spatial(conv.dilations, 0, 1);
+  p.dilation_w = spatial(conv.dilations, 1, 1);
+  p.pad_top = flat ? 0 : conv.pads[0];
+  p.pad_left = flat ? conv.pads[0] : conv.pads[1];
+  p.pad_bottom = flat ? 0 : conv.pads[2];
+  p.pad_right = flat ? conv.pads[1] : conv.pads[3];
+  p.groups = conv.groups;
+  return p;
+}
+
+const cpu::ConvAlgorithm& algorithm(size_t index) { return *cpu::conv_algorithms()[index]; }
+bool is_winograd(const cpu::ConvAlgorithm& a) { return std::string_view(a.name).starts_with("conv_winograd"); }
+
+std::string refuse_shape(const Problem& problem, const Conv& conv) {
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.inputs[0].dtype != DType::f32) return "not f32";
+  if (!conv.channels_last) return "activations are not channels-last";
+  const int64_t rank = problem.inputs[0].shape.rank();
+  if (rank != 3 && rank != 4) return "neither 1-D nor 2-D";
+  if (element_count(dims_of(problem.outputs[0])) == 0) return "empty";
+  return {};
+}
+
+std::string refuse_winograd(const Problem& problem, const cpu::ConvAlgorithm& a, const cpu::ConvProblem& p, const Machine& machine) {
+  if (!machine.winograd) return "Winograd is forbidden";
+  if (!problem.is_constant(1)) return {};  // an engine is being loaded: judged when it was built
+  const int tile = std::string_view(a.name) == "conv_winograd_f4" ? 4 : 2;
+  const double bound = cpu::winograd_error_bound(p, problem.constants[1].data<float>(), tile);
+  return bound > kWinogradBound ? fmt::format("its error bound {:.1e} is over {:.0e}", bound, kWinogradBound) : "";
+}
+
+template <size_t I>
+std::string supports(const Problem& problem, const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  const auto* conv = anchor ? anchor->op.as<Conv>() : nullptr;
+  if (conv == nullptr) return kAnotherOp;
+  if (const std::string reason = refuse_shape(problem, *conv); !reason.empty()) return reason;
+  if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
+  const cpu::ConvProblem p = conv_problem(problem, *conv);
+  if (const char* reason = algorithm(I).supports(p)) return reason;
+  return is_winograd(algorithm(I)) ? refuse_winograd(problem, algorithm(I), p, machine) : "";
+}
+
+std::vector<cpu::ConvVariant> candidates(size_t index, const cpu::ConvProblem& p, const Machine& machine) {
+  std::array<cpu::ConvVariant, 32> list;
+  const size_t n = algorithm(index).candidates(p, {.tier = tier_of(machine), .threads = machine.threads}, list);
+  return {list.begin(), list.begin() + static_cast<std::ptrdiff_t>(n)};
+}
+
+template <size_t I>
+int variants(const Problem& problem, const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  return std::max<int>(1, static_cast<int>(candidates(I, conv_problem(problem, *anchor->op.as<Conv>()), machine).size()));
+}
+
+template <size_t I>
+Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  const cpu::ConvProblem p = conv_problem(problem, *anchor->op.as<Conv>());
+  const cpu::Tier tier = tier_of(machine);
+  Tensor packed(DType::u8, {static_cast<int64_t>(algorithm(I).packed_bytes(p, tier))});
+  algorithm(I).pack(p, tier, problem.constants[1].data<float>(), packed.mutable_raw());
+  return Prepared{{packed, tier_tensor(tier)}, {false, true}};
+}
+
+template <size_t I>
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int variant, const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  const cpu::ConvProblem p = conv_problem(problem, *anchor->op.as<Conv>());
+  if (packed.size() != 2) return invalid("convolution without packed weights");
+  HONE_TRY(const cpu::Tier tier, packed_tier(packed[1]));
+  if (packed[0].count() < static_cast<int64_t>(algorithm(I).packed_bytes(p, tier))) return invalid("packed weights are too small");
+  cpu::ConvContext context{.tier = tier, .threads = machine.threads};
+  const auto list = candidates(I, p, machine);
+  if (static_cast<size_t>(variant) < list.size()) context.variant = list[static_cast<size_t>(variant)];
+  const int bias = anchor->inputs > 2 ? 2 : -1;
+  return kernel(
+      [p, context, weights = packed[0], form = anchor->form, bias, residual = anchor->residual](const KernelArgs& args) -> Status {
+        const cpu::ConvArgs call{.in = args.inputs[0]->data<float>(), .packed = weights.raw(), .out = args.outputs[0]->mutable_data<float>(),
+                                 .epilogue = epilogue_of(form, bias, residual, args), .workspace = args.workspace, .pool = &args.pool};
+        algorithm(I).run(p, context, call);
+        return {};
+      },
+      static_cast<int64_t>(algorithm(I).workspace_bytes(p, context)));
+}
+
+template <size_t I>
+Tactic row(std::string_view name) {
+  return {name, supports<I>, variants<I>, prepare<I>, make<I>, residual_in_place};
+}
+
+}  // namespace
+
+std::span<const Tactic> conv_tactics() {
+  static const std::array<Tactic, kAlgorithms> kRows = {
+      row<0>("cpu.conv_1x1"), row<1>("cpu.conv_depthwise"), row<2>("cpu.conv_winograd_f4"),
+      row<3>("cpu.conv_winograd_f2"), row<4>("cpu.conv_direct"), row<5>("cpu.conv_grouped")};
+  return kRows;
+}
+
+}  // namespace hone

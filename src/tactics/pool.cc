@@ -1,0 +1,89 @@
+#include "kernels/cpu/pool/pool.h"
+
+#include "kernels/cpu/reduce/reduce.h"
+#include "ops/pool.h"
+#include "tactics/common.h"
+
+namespace hone {
+namespace {
+
+// An NCHW problem becomes one of N * C images with a single channel each.
+cpu::PoolProblem geometry(const Pool& op, const Dims& x, const Dims& y) {
+  cpu::PoolProblem p{.kind = op.kind == "max"       ? cpu::PoolKind::max
+                             : op.kind == "average" ? cpu::PoolKind::average
+                             : op.p == 1            ? cpu::PoolKind::l1
+                                                    : cpu::PoolKind::l2,
+                     .batch = op.channels_last ? x[0] : x[0] * x[1],
+                     .channels = op.channels_last ? x.back() : 1,
+                     .count_include_pad = op.count_include_pad};
+  const size_t spatial = op.kernel.size(), first = op.channels_last ? 1 : 2;
+  for (size_t i = 0; i < spatial; ++i) {
+    const size_t d = 3 - spatial + i;
+    p.in[d] = x[first + i];
+    p.out[d] = y[first + i];
+    p.kernel[d] = op.kernel[i];
+    p.stride[d] = op.strides[i];
+    p.dilation[d] = op.dilations[i];
+    p.pads_begin[d] = op.pads[i];
+    p.pads_end[d] = op.pads[spatial + i];
+  }
+  return p;
+}
+
+std::string supports(const Problem& problem, const Machine&) {
+  const auto* op = problem.op.as<Pool>();
+  if (op == nullptr) return kAnotherOp;
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.inputs[0].dtype != DType::f32) return "elements are not f32";
+  if (problem.outputs.size() > 1 && problem.outputs[1].defined()) return "indices of maxima";
+  if (op->kind == "lp" && op->p != 1 && op->p != 2) return "a norm other than L1 and L2";
+  if (op->kernel.size() > 3) return "more than three spatial dims";
+  const char* reason = cpu::pool_supports(geometry(*op, dims_of(problem.inputs[0]), dims_of(problem.outputs[0])));
+  return reason == nullptr ? "" : reason;
+}
+
+// One window that is the whole image.
+bool is_global(const cpu::PoolProblem& p) {
+  for (int d = 0; d < 3; ++d) {
+    if (p.out[d] != 1 || p.kernel[d] != p.in[d] || p.dilation[d] != 1 || p.pads_begin[d] != 0) return false;
+  }
+  return true;
+}
+
+cpu::ReduceKind reduction(cpu::PoolKind kind) {
+  switch (kind) {
+    case cpu::PoolKind::max: return cpu::ReduceKind::max;
+    case cpu::PoolKind::average: return cpu::ReduceKind::mean;
+    case cpu::PoolKind::l1: return cpu::ReduceKind::l1;
+    case cpu::PoolKind::l2: break;
+  }
+  return cpu::ReduceKind::l2;
+}
+
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int, const Machine& machine) {
+  const auto* op = problem.op.as<Pool>();
+  const auto tier = tier_of(machine);
+  const auto p = geometry(*op, dims_of(problem.inputs[0]), dims_of(problem.outputs[0]));
+  if (element_count(dims_of(problem.outputs[0])) == 0) return kernel([](const KernelArgs&) { return Status(); });
+  if (!op->channels_last && is_global(p)) {
+    const Dims image{p.batch, p.in[0] * p.in[1] * p.in[2]}, axes{1};
+    HONE_TRY(auto plan, cpu::ReducePlan::make(reduction(p.kind), image, axes, tier));
+    return kernel([plan = std::move(plan)](const KernelArgs& args) {
+      plan.run(args.inputs[0]->data<float>(), args.outputs[0]->mutable_data<float>(), args.pool);
+      return Status();
+    });
+  }
+  return kernel([p, tier](const KernelArgs& args) {
+    cpu::pool(p, tier, args.inputs[0]->data<float>(), args.outputs[0]->mutable_data<float>(), args.pool);
+    return Status();
+  });
+}
+
+}  // namespace
+
+std::span<const Tactic> pool_tactics() {
+  static constexpr Tactic kRows[] = {{"pool", supports, one_variant, nothing_to_prepare, make}};
+  return kRows;
+}
+
+}  // namespace hone
