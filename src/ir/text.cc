@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "ir/graph.h"
 
@@ -66,7 +67,7 @@ std::string element_text(const Tensor& t, int64_t i) {
   const size_t size = size_of(t.type());
   if (std::isnan(value) || size == 1) {
     Tensor back(t.type(), {});
-    back.set(0, value);
+    back.set(0, std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);
     if (std::memcmp(back.raw(), static_cast<const uint8_t*>(t.raw()) + static_cast<size_t>(i) * size, size) != 0) {
       if (size == 1) return bits_text<uint8_t>(t.raw(), i);
       if (size == 2) return bits_text<uint16_t>(t.raw(), i);

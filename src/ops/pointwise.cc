@@ -30,6 +30,7 @@ void advance(Dims& at, std::vector<int64_t>& offsets, const Dims& out, const std
 }  // namespace
 
 Result<Types> Pointwise::infer(const InferArgs& args) const {
+  if (program.code.empty()) return invalid("pointwise program is empty");
   if (static_cast<size_t>(program.inputs()) > args.types.size()) return invalid("pointwise program needs {} inputs", program.inputs());
   Shape shape;
   for (const TensorType& type : args.types) {

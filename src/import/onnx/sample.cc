@@ -1,5 +1,7 @@
 #include "ops/sample.h"
 
+#include <numeric>
+
 #include "import/onnx/importer.h"
 #include "import/onnx/pads.h"
 #include "ops/deform_conv.h"
@@ -30,7 +32,10 @@ void import_center_crop_pad(NodeImport& n) {
   const ValueId x = n.input(0), wanted = n.cast(n.input(1), DType::i64);
   const int64_t rank = n.rank(x);
   std::vector<int64_t> axes = n.ints("axes");
-  for (int64_t i = 0; i < rank && axes.empty(); ++i) axes.push_back(i);
+  if (axes.empty()) {
+    axes.resize(static_cast<size_t>(rank));
+    std::iota(axes.begin(), axes.end(), 0);
+  }
   for (int64_t& a : axes) a = n.axis(a, rank);
   const ValueId sizes = n.add(Gather{.axis = 0}, {n.add(ShapeOf{}, {x}), n.ints(axes)});
   const ValueId zero = n.scalar(0, DType::i64), two = n.scalar(2, DType::i64);

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Runs the unit tests and the model tests, and ends with one line 'N passed, N failed, N skipped'."""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CACHE = pathlib.Path(os.environ.get("HONE_CACHE", pathlib.Path.home() / ".cache/hone/assets"))
+CONFORMANCE = ("node", "simple", "pytorch-operator", "pytorch-converted")
+# Models made from seeded weights that take long on small machines; the public ones are all tested.
+GENERATED = ("mobilenetv2", "lstm-tagger", "resnet50")
+
+
+class Totals:
+    """Counts over everything that ran."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def add(self, title, passed, failed, skipped=0):
+        """Adds one group and prints its line."""
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+        print(f"{title:<44} {passed:>5} passed {failed:>4} failed {skipped:>4} skipped", flush=True)
+
+
+def run_unit_tests(build, totals):
+    """Every GoogleTest program of the build."""
+    for program in sorted((build / "bin").glob("*_test")):
+        with tempfile.NamedTemporaryFile(suffix=".json") as report:
+            done = subprocess.run([program, "--gtest_brief=1", f"--gtest_output=json:{report.name}"],
+                                  capture_output=True, text=True)
+            try:
+                result = json.load(open(report.name))
+            except ValueError:
+                result = {"tests": 0, "failures": 0}
+        failed = result["failures"] if done.returncode in (0, 1) else result["failures"] + 1
+        if failed or done.returncode:
+            print(done.stdout[-4000:], done.stderr[-2000:], sep="\n")
+            failed = max(failed, 1)
+        skipped = sum(t.get("result") == "SKIPPED" for s in result.get("testsuites", []) for t in s["testsuite"])
+        totals.add(program.name, result["tests"] - result["failures"] - skipped, failed, skipped)
+
+
+def verify(build, title, folders, options, totals):
+    """`hone verify` over folders; a crash counts as a failure of everything that it was to check."""
+    if not folders:
+        return
+    command = [build / "bin/hone", "verify", "--timing-cache", "none", "--json", "-", *options, *folders]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        print(f"hone verify ended with status {done.returncode}: {done.stderr[-2000:]}")
+        return totals.add(title, 0, len(folders))
+    result = json.loads(done.stdout)
+    for failure in result["failures"]:
+        print(f"failed {failure['path']}: {failure['output']} {failure['reason']}")
+    totals.add(title, result["passed"], result["failed"], result["skipped"])
+
+
+def folders_in(path, names=None):
+    """The test folders below `path`, all or those named."""
+    if not path.is_dir():
+        return []
+    return [p for p in sorted(path.iterdir()) if (p / "test_data_set_0").is_dir() and (names is None or p.name in names)]
+
+
+def public_models():
+    """Names of the public models that were fetched."""
+    return {p.stem for p in (CACHE / "models").glob("*.onnx")}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="build folder")
+    build = parser.parse_args().build
+    totals = Totals()
+    run_unit_tests(build, totals)
+    skip = str(ROOT / "tests/conformance/skip.txt")
+    for target in ("reference", "cpu"):
+        for name in CONFORMANCE:
+            verify(build, f"ONNX {name} tests, {target}", folders_in(CACHE / "conformance" / name),
+                   ["--target", target, "--no-tune", "--skip", skip], totals)
+    models = folders_in(CACHE / "verify", public_models())
+    for target in ("reference", "cpu"):
+        verify(build, f"public models, {target}", models, ["--target", target, "--no-tune", "--of-range"], totals)
+    for isa in ("scalar", "avx2"):
+        verify(build, f"public models, cpu at {isa}", models, ["--isa", isa, "--no-tune", "--of-range"], totals)
+    verify(build, "public models, tuned", models, ["--of-range"], totals)
+    verify(build, "generated networks, cpu", folders_in(CACHE / "verify", GENERATED), ["--no-tune", "--of-range"], totals)
+    print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped")
+    return 1 if totals.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+#include "kernels/cpu/norm/norm.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/pointwise/pointwise.h"
+#include "ops/elements.h"
+#include "ops/norm.h"
+#include "tactics/common.h"
+
+namespace hone {
+namespace {
+
+bool has(const Problem& problem, size_t i) { return i < problem.inputs.size() && problem.inputs[i].defined(); }
+
+const float* floats(const KernelArgs& args, size_t i) {
+  return i < args.inputs.size() && args.inputs[i]->defined() ? args.inputs[i]->data<float>() : nullptr;
+}
+float* results(const KernelArgs& args, size_t i) {
+  return i < args.outputs.size() ? args.outputs[i]->mutable_data<float>() : nullptr;
+}
+
+// What the norms share: fixed shapes of f32.
+std::string common_refusal(const Problem& problem) {
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.inputs[0].dtype != DType::f32) return fmt::format("{} elements", name(problem.inputs[0].dtype));
+  return {};
+}
+
+Result<cpu::LayerNormProblem> layer_problem(const Problem& problem) {
+  const auto* op = problem.op.as<LayerNorm>();
+  const Dims dims = dims_of(problem.inputs[0]);
+  const auto rank = static_cast<int64_t>(dims.size());
+  HONE_TRY(const int64_t axis, normalize_axis(op->axis, rank));
+  return cpu::LayerNormProblem{span_count(dims, 0, axis), span_count(dims, axis, rank),
+                               static_cast<float>(op->epsilon), op->rms};
+}
+
+// The operand's elements are one row: the normalised dims in full, behind dims of 1 if any.
+bool is_row(const Dims& operand, const Dims& x, size_t normalised) {
+  if (operand.size() < normalised) return false;
+  const auto ends = operand.end() - static_cast<int64_t>(normalised);
+  return std::equal(ends, operand.end(), x.end() - static_cast<int64_t>(normalised)) &&
+         std::all_of(operand.begin(), ends, [](int64_t d) { return d == 1; });
+}
+
+std::string layer_supports(const Problem& problem, const Machine&) {
+  const auto* op = problem.op.as<LayerNorm>();
+  if (op == nullptr) return kAnotherOp;
+  if (std::string reason = common_refusal(problem); !reason.empty()) return reason;
+  const auto p = layer_problem(problem);
+  if (!p.ok()) return p.status().message();
+  const Dims x = dims_of(problem.inputs[0]);
+  const auto normalised = static_cast<size_t>(op->axis < 0 ? -op->axis : static_cast<int64_t>(x.size()) - op->axis);
+  for (size_t i = 1; i < 3; ++i)
+    if (has(problem, i) && !is_row(dims_of(problem.inputs[i]), x, normalised))
+      return fmt::format("the {} does not span the normalised dims alone", i == 1 ? "scale" : "bias");
+  const char* reason = cpu::layer_norm_supports(*p);
+  return reason != nullptr ? reason : "";
+}
+
+Result<std::unique_ptr<const Kernel>> layer_make(const Problem& problem, std::span<const Tensor>, int,
+                                                 const Machine& machine) {
+  HONE_TRY(const auto p, layer_problem(problem));
+  return kernel([p, tier = tier_of(machine)](const KernelArgs& args) -> Status {
+    float* mean = p.rms ? nullptr : results(args, 1);
+    float* inverse = results(args, p.rms ? 1 : 2);
+    cpu::layer_norm(p, tier, floats(args, 0), floats(args, 1), floats(args, 2), results(args, 0), args.pool, mean, inverse);
+    return {};
+  });
+}
+
+int in_place(const Problem&) { return 0; }
+
+Result<cpu::GroupNormProblem> group_problem(const Problem& problem) {
+  const auto* op = problem.op.as<GroupNorm>();
+  const Dims dims = dims_of(problem.inputs[0]);
+  if (dims.size() < 2) return invalid("fewer than two dims");
+  const auto rank = static_cast<int64_t>(dims.size());
+  cpu::GroupNormProblem p{.batch = dims[0], .channels = op->channels_last ? dims.back() : dims[1]};
+  p.pixels = op->channels_last ? span_count(dims, 1, rank - 1) : span_count(dims, 2, rank);
+  p.groups = op->groups > 0 ? op->groups : p.channels;
+  p.epsilon = static_cast<float>(op->epsilon);
+  return p;
+}
+
+std::string group_supports(const Problem& problem, bool channels_last) {
+  const auto* op = problem.op.as<GroupNorm>();
+  if (op == nullptr || op->channels_last != channels_last) return kAnotherOp;
+  if (std::string reason = common_refusal(problem); !reason.empty()) return reason;
+  const auto p = group_problem(problem);
+  if (!p.ok()) return p.status().message();
+  const char* reason = cpu::group_norm_supports(*p);
+  return reason != nullptr ? reason : "";
+}
+
+std::string last_supports(const Problem& problem, const Machine&) { return group_supports(problem, true); }
+std::string first_supports(const Problem& problem, const Machine&) { return group_supports(problem, false); }
+
+Result<std::unique_ptr<const Kernel>> last_make(const Problem& problem, std::span<const Tensor>, int,
+                                                const Machine& machine) {
+  HONE_TRY(const auto p, group_problem(problem));
+  return kernel([p, tier = tier_of(machine)](const KernelArgs& args) -> Status {
+    cpu::group_norm(p, tier, floats(args, 0), floats(args, 1), floats(args, 2), results(args, 0), args.workspace, args.pool);
+    return {};
+  }, static_cast<int64_t>(cpu::group_norm_workspace_bytes(p, machine.threads)));
+}
+
+// y * scale + bias, whichever are there, a value a channel.
+Result<cpu::PointwisePlan> affine_plan(const Problem& problem, const cpu::GroupNormProblem& p, cpu::Tier tier) {
+  const Dims y{p.batch, p.channels, p.pixels}, channel{p.channels, 1};
+  std::vector<cpu::PointwiseOperand> operands{{DType::f32, y}};
+  PointwiseProgram program{{{.fn = Fn::input, .input = 0}}};
+  for (size_t i = 1; i < 3; ++i) {
+    if (!has(problem, i)) continue;
+    const auto result = static_cast<int32_t>(program.code.size()) - 1;
+    program.code.push_back({.fn = Fn::input, .input = static_cast<int32_t>(operands.size())});
+    program.code.push_back({.fn = i == 1 ? Fn::mul : Fn::add, .operand = {result, result + 1, -1}});
+    operands.push_back({DType::f32, channel});
+  }
+  return cpu::PointwisePlan::make(program, operands, {DType::f32, y}, tier);
+}
+
+// A group of an NCHW image is contiguous: it is normalised as a row, and channels scaled after that.
+Result<std::unique_ptr<const Kernel>> first_make(const Problem& problem, std::span<const Tensor>, int,
+                                                 const Machine& machine) {
+  HONE_TRY(const auto p, group_problem(problem));
+  HONE_TRY(auto affine, affine_plan(problem, p, tier_of(machine)));
+  const cpu::LayerNormProblem rows{p.batch * p.groups, p.channels / p.groups * p.pixels, p.epsilon, false};
+  const bool scaled = has(problem, 1) || has(problem, 2);
+  const auto workspace = static_cast<int64_t>(affine.workspace_bytes(machine.threads));
+  return kernel([=, tier = tier_of(machine)](const KernelArgs& args) -> Status {
+    float* y = results(args, 0);
+    cpu::layer_norm(rows, tier, floats(args, 0), nullptr, nullptr, y, args.pool);
+    if (!scaled) return {};
+    const float *scale = floats(args, 1), *bias = floats(args, 2);
+    const void* operands[] = {y, scale != nullptr ? scale : bias, bias};
+    affine.run(operands, y, args.workspace, args.pool);
+    return {};
+  }, workspace);
+}
+
+}  // namespace
+
+std::span<const Tactic> norm_tactics() {
+  static constexpr Tactic kRows[] = {
+      {"layer_norm", layer_supports, one_variant, nothing_to_prepare, layer_make, in_place},
+      {"group_norm", last_supports, one_variant, nothing_to_prepare, last_make, in_place},
+      {"group_norm_nchw", first_supports, one_variant, nothing_to_prepare, first_make, in_place}};
+  return kRows;
+}
+
+}  // namespace hone

@@ -1,0 +1,90 @@
+#include "kernels/cpu/reduce/reduce.h"
+
+#include "ops/elements.h"
+#include "ops/reduce.h"
+#include "tactics/common.h"
+
+namespace hone {
+namespace {
+
+std::optional<cpu::ReduceKind> kind_of(std::string_view kind) {
+  using enum cpu::ReduceKind;
+  static constexpr std::pair<std::string_view, cpu::ReduceKind> kKinds[] = {
+      {"sum", sum}, {"mean", mean}, {"max", max}, {"min", min}, {"prod", prod},
+      {"sum_square", sum_square}, {"l1", l1}, {"l2", l2}, {"log_sum", log_sum}, {"log_sum_exp", log_sum_exp}};
+  for (const auto& [name, value] : kKinds)
+    if (name == kind) return value;
+  return std::nullopt;
+}
+
+bool has_axes(const Problem& problem) { return problem.inputs.size() > 1 && problem.inputs[1].defined(); }
+
+std::string reduce_supports(const Problem& problem, const Machine&) {
+  const auto* op = problem.op.as<Reduce>();
+  if (op == nullptr) return kAnotherOp;
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.inputs[0].dtype != DType::f32) return fmt::format("{} elements", name(problem.inputs[0].dtype));
+  if (!kind_of(op->kind)) return fmt::format("reduction '{}'", op->kind);
+  if (has_axes(problem) && !problem.constants.empty() && !problem.is_constant(1)) return "axes are not constant";
+  return {};
+}
+
+// Packs the axes, counted from the front.
+Result<Prepared> reduce_prepare(const Problem& problem, int, const Machine&) {
+  const int64_t rank = problem.inputs[0].shape.rank();
+  std::vector<int64_t> axes;
+  if (has_axes(problem) && problem.constants[1].count() > 0) {
+    HONE_TRY(axes, normalize_axes(problem.constants[1].to_ints(), rank));
+  } else if (!problem.op.as<Reduce>()->noop_without_axes) {
+    for (int64_t d = 0; d < rank; ++d) axes.push_back(d);
+  }
+  return Prepared{{Tensor::vector(axes)}, {false, true}};
+}
+
+Result<std::unique_ptr<const Kernel>> reduce_make(const Problem& problem, std::span<const Tensor> packed, int,
+                                                  const Machine& machine) {
+  if (packed.size() != 1) return invalid("a reduction without its packed axes");
+  HONE_TRY(auto plan, cpu::ReducePlan::make(*kind_of(problem.op.as<Reduce>()->kind), dims_of(problem.inputs[0]),
+                                            packed[0].to_ints(), tier_of(machine)));
+  return kernel([plan = std::move(plan)](const KernelArgs& args) -> Status {
+    plan.run(args.inputs[0]->data<float>(), args.outputs[0]->mutable_data<float>(), args.pool);
+    return {};
+  });
+}
+
+Result<cpu::ArgReduceProblem> arg_problem(const Problem& problem) {
+  const auto* op = problem.op.as<ArgReduce>();
+  const Dims dims = dims_of(problem.inputs[0]);
+  const auto rank = static_cast<int64_t>(dims.size());
+  HONE_TRY(const int64_t axis, normalize_axis(op->axis, rank));
+  return cpu::ArgReduceProblem{span_count(dims, 0, axis), dims[static_cast<size_t>(axis)],
+                               span_count(dims, axis + 1, rank), op->smallest, op->select_last};
+}
+
+std::string arg_supports(const Problem& problem, const Machine&) {
+  if (problem.op.as<ArgReduce>() == nullptr) return kAnotherOp;
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.inputs[0].dtype != DType::f32) return fmt::format("{} elements", name(problem.inputs[0].dtype));
+  const auto p = arg_problem(problem);
+  if (!p.ok()) return p.status().message();
+  const char* reason = cpu::arg_reduce_supports(*p);
+  return reason != nullptr ? reason : "";
+}
+
+Result<std::unique_ptr<const Kernel>> arg_make(const Problem& problem, std::span<const Tensor>, int, const Machine&) {
+  HONE_TRY(const auto p, arg_problem(problem));
+  return kernel([p](const KernelArgs& args) -> Status {
+    cpu::arg_reduce(p, args.inputs[0]->data<float>(), args.outputs[0]->mutable_data<int64_t>(), args.pool);
+    return {};
+  });
+}
+
+}  // namespace
+
+std::span<const Tactic> reduce_tactics() {
+  static constexpr Tactic kRows[] = {{"reduce", reduce_supports, one_variant, reduce_prepare, reduce_make},
+                                     {"arg_reduce", arg_supports, one_variant, nothing_to_prepare, arg_make}};
+  return kRows;
+}
+
+}  // namespace hone

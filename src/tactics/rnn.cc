@@ -1,0 +1,267 @@
+#include "ops/rnn.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/gemm/gemm.h"
+#include "kernels/cpu/pointwise/pointwise.h"
+#include "tactics/common.h"
+#include "tactics/rnn_cell.h"
+
+namespace hone {
+namespace {
+
+bool has(const Problem& problem, size_t i) { return i < problem.inputs.size() && problem.inputs[i].defined(); }
+
+const float* floats(const KernelArgs& args, size_t i) {
+  return i < args.inputs.size() && args.inputs[i]->defined() ? args.inputs[i]->data<float>() : nullptr;
+}
+
+// Extents, and where a direction's parts lie in the packed weights: offsets in floats, aligned as a GEMM needs them.
+struct Layout {
+  int64_t time, batch, in, hidden, width, dirs;
+  bool gru, reset_after;  // reset_after: the reset gate applies after the recurrent product
+  int64_t joint;          // gates that one recurrent product serves; the candidate of a gru has its own
+  int64_t input = 0, recurrent = 0, candidate = 0, bias = 0, candidate_bias = 0, total = 0;
+  cpu::Tier tier;
+
+  Layout(const Problem& problem, cpu::Tier t) : tier(t) {
+    const Rnn& op = *problem.op.as<Rnn>();
+    const Dims x = dims_of(problem.inputs[0]);
+    time = x[0], batch = x[1], in = x[2];
+    hidden = op.hidden, width = op.gates() * op.hidden, dirs = op.directions();
+    gru = op.cell == "gru", reset_after = gru && op.linear_before_reset;
+    joint = gru ? 2 * hidden : width;
+    const auto take = [&](int64_t count) {
+      const int64_t at = total;
+      total += cpu::round_up(count, 16);
+      return at;
+    };
+    const auto take_matrix = [&](int64_t n, int64_t k) {
+      return take(static_cast<int64_t>(cpu::gemm_packed_bytes(n, k, tier) / sizeof(float)));
+    };
+    input = take_matrix(width, in);
+    recurrent = take_matrix(joint, hidden);
+    if (gru) candidate = take_matrix(hidden, hidden);
+    bias = take(width);
+    candidate_bias = take(hidden);
+  }
+
+  // Weights and bias (may be null) of all directions, as the op has them.
+  void pack(const float* w, const float* r, const float* b, float* packed) const {
+    for (int64_t d = 0; d < dirs; ++d, w += width * in, r += width * hidden, packed += total) {
+      cpu::gemm_pack(w, in, true, width, in, tier, packed + input);
+      cpu::gemm_pack(r, hidden, true, joint, hidden, tier, packed + recurrent);
+      if (gru) cpu::gemm_pack(r + joint * hidden, hidden, true, hidden, hidden, tier, packed + candidate);
+      float *sum = packed + bias, *apart = packed + candidate_bias;
+      std::fill(sum, sum + width, 0.f);
+      std::fill(apart, apart + hidden, 0.f);
+      if (b == nullptr) continue;
+      for (int64_t j = 0; j < width; ++j) sum[j] = reset_after && j >= joint ? b[j] : b[j] + b[width + j];
+      for (int64_t j = 0; j < hidden && gru; ++j) apart[j] = b[width + joint + j];
+      b += 2 * width;
+    }
+  }
+};
+
+// Hands out 64-byte aligned parts of a workspace.
+struct Workspace {
+  int64_t bytes = 0;
+  int64_t take(size_t count) {
+    const int64_t at = bytes;
+    bytes += cpu::round_up(static_cast<int64_t>(count), 64);
+    return at;
+  }
+  int64_t take_floats(int64_t count) { return take(static_cast<size_t>(count) * sizeof(float)); }
+};
+
+struct Direction {
+  std::optional<cpu::PointwisePlan> first, second;
+  bool reverse = false;
+};
+
+class RnnKernel final : public Kernel {
+ public:
+  static Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed,
+                                                    const Machine& machine);
+  int64_t workspace_bytes() const override { return workspace_.bytes; }
+  Status run(const KernelArgs& args) const override;
+
+ private:
+  // Where a direction's memory is during one run.
+  struct Run {
+    const KernelArgs& args;
+    const float* weights;
+    float *gates, *cell, *extra;
+    void* scratch;
+    int64_t d;
+  };
+
+  RnnKernel(const Problem& problem, const Machine& machine)
+      : at_(problem, tier_of(machine)), context_{at_.tier, machine.threads}, lstm_(problem.op.as<Rnn>()->cell == "lstm"),
+        peepholes_(has(problem, 7)), lengths_(has(problem, 4)), rows_(lengths_ ? 1 : at_.batch) {}
+
+  Status plan(const Rnn& op);
+  void place(const Machine& machine);
+  template <class T>
+  T* part(const KernelArgs& args, int64_t offset) const { return reinterpret_cast<T*>(args.workspace + offset); }
+  const float* run_sequence(const Run& run, const float* h, int64_t first, int64_t length) const;
+  void step(const Run& run, const float* h, float* gates, float* cell, float* out) const;
+  void multiply(const Run& run, const cpu::GemmProblem& p, const float* a, int64_t weights, const float* bias, const float* residual,
+                float* c) const {
+    cpu::Epilogue epilogue;
+    epilogue.bias = bias;
+    epilogue.residual = residual;
+    cpu::gemm(p, context_, a, run.weights + weights, c, epilogue, run.scratch, run.args.pool);
+  }
+
+  Layout at_;
+  cpu::GemmContext context_;
+  bool lstm_, peepholes_, lengths_;
+  int64_t rows_;  // sequences that advance together: the batch, or one when lengths differ
+  std::vector<Direction> directions_;
+  cpu::GemmProblem input_, joint_, candidate_;
+  Tensor packed_;  // undefined when weights are not constant
+  Workspace workspace_;
+  int64_t gates_ = 0, cell_ = 0, zeros_ = 0, extra_ = 0, weights_ = 0, scratch_ = 0;
+};
+
+Status RnnKernel::plan(const Rnn& op) {
+  const Dims rows{rows_, at_.hidden}, strides{at_.width, 1}, vector{at_.hidden};
+  const cpu::PointwiseOperand gate{DType::f32, rows, strides}, state{DType::f32, rows}, peephole{DType::f32, vector};
+  std::vector<cpu::PointwiseOperand> operands(static_cast<size_t>(op.gates()), gate);
+  if (op.cell != "rnn") operands.push_back(state);
+  if (at_.reset_after) operands.push_back(state);
+  if (peepholes_) operands.insert(operands.end(), 3, peephole);
+  for (int64_t d = 0; d < at_.dirs; ++d) {
+    const CellPrograms programs = cell_programs(op, d, peepholes_);
+    Direction& direction = directions_.emplace_back();
+    direction.reverse = op.direction == "reverse" || d == 1;
+    if (!programs.first.code.empty() && !at_.reset_after) {
+      HONE_TRY(direction.first, cpu::PointwisePlan::make(programs.first, operands, state, at_.tier));
+    }
+    HONE_TRY(direction.second, cpu::PointwisePlan::make(programs.second, operands, state, at_.tier));
+  }
+  return {};
+}
+
+void RnnKernel::place(const Machine& machine) {
+  input_ = {.m = at_.time * at_.batch, .n = at_.width, .k = at_.in};
+  joint_ = {.m = rows_, .n = at_.joint, .k = at_.hidden, .ldc = at_.width};
+  candidate_ = {.m = rows_, .n = at_.hidden, .k = at_.hidden, .ldc = at_.reset_after ? at_.hidden : at_.width};
+  size_t scratch = 0;
+  for (const cpu::GemmProblem* p : {&input_, &joint_, &candidate_})
+    scratch = std::max(scratch, cpu::gemm_workspace_bytes(*p, context_));
+  for (const Direction& d : directions_)
+    for (const auto* plan : {&d.first, &d.second})
+      if (plan->has_value()) scratch = std::max(scratch, (*plan)->workspace_bytes(machine.threads));
+  scratch_ = workspace_.take(scratch);
+  gates_ = workspace_.take_floats(at_.time * at_.batch * at_.width);
+  cell_ = workspace_.take_floats(at_.batch * at_.hidden);
+  zeros_ = workspace_.take_floats(at_.batch * at_.hidden);
+  if (at_.gru) extra_ = workspace_.take_floats(rows_ * at_.hidden);
+  if (!packed_.defined()) weights_ = workspace_.take_floats(at_.dirs * at_.total);
+}
+
+Result<std::unique_ptr<const Kernel>> RnnKernel::make(const Problem& problem, std::span<const Tensor> packed,
+                                                      const Machine& machine) {
+  std::unique_ptr<RnnKernel> made(new RnnKernel(problem, machine));
+  if (!packed.empty()) made->packed_ = packed[0];
+  if (made->packed_.defined() && made->packed_.count() != made->at_.dirs * made->at_.total)
+    return invalid("{} packed weights, expected {}", made->packed_.count(), made->at_.dirs * made->at_.total);
+  HONE_CHECK(made->plan(*problem.op.as<Rnn>()));
+  made->place(machine);
+  return std::unique_ptr<const Kernel>(std::move(made));
+}
+
+// From a row of gates that holds the input's part: adds the state's part and computes the next state.
+void RnnKernel::step(const Run& run, const float* h, float* gates, float* cell, float* out) const {
+  const Direction& d = directions_[static_cast<size_t>(run.d)];
+  multiply(run, joint_, h, at_.recurrent, nullptr, gates, gates);
+  const void* operands[8] = {gates};
+  size_t count = 0;
+  for (int64_t g = 0; g * at_.hidden < at_.width; ++g) operands[count++] = gates + g * at_.hidden;
+  if (lstm_) operands[count++] = cell;
+  if (at_.gru) operands[count++] = h;
+  if (at_.reset_after) operands[count++] = run.extra;
+  if (peepholes_)
+    for (int64_t p = 0; p < 3; ++p) operands[count++] = floats(run.args, 7) + (run.d * 3 + p) * at_.hidden;
+  if (d.first) d.first->run(operands, lstm_ ? cell : run.extra, run.scratch, run.args.pool);
+  float* last = gates + at_.joint;
+  if (at_.reset_after) multiply(run, candidate_, h, at_.candidate, run.weights + at_.candidate_bias, nullptr, run.extra);
+  else if (at_.gru) multiply(run, candidate_, run.extra, at_.candidate, nullptr, last, last);
+  d.second->run(operands, out, run.scratch, run.args.pool);
+}
+
+// Runs rows_ sequences from the first on; returns their last states.
+const float* RnnKernel::run_sequence(const Run& run, const float* h, int64_t first, int64_t length) const {
+  float* y = run.args.outputs[0]->mutable_data<float>();
+  float* cell = run.cell + first * at_.hidden;
+  for (int64_t s = 0; s < length; ++s) {
+    const int64_t t = directions_[static_cast<size_t>(run.d)].reverse ? length - 1 - s : s;
+    float* out = y + ((t * at_.dirs + run.d) * at_.batch + first) * at_.hidden;
+    step(run, h, run.gates + (t * at_.batch + first) * at_.width, cell, out);
+    h = out;
+  }
+  return h;
+}
+
+Status RnnKernel::run(const KernelArgs& args) const {
+  const int64_t states = at_.batch * at_.hidden;
+  const auto bytes = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
+  const float* weights = packed_.defined() ? packed_.data<float>() : part<float>(args, weights_);
+  if (!packed_.defined()) at_.pack(floats(args, 1), floats(args, 2), floats(args, 3), part<float>(args, weights_));
+  if (lengths_) std::memset(args.outputs[0]->mutable_raw(), 0, args.outputs[0]->bytes());
+  auto* zeros = part<float>(args, zeros_);
+  std::memset(zeros, 0, bytes(states));
+  for (int64_t d = 0; d < at_.dirs; ++d) {
+    const Run run{args, weights + d * at_.total, part<float>(args, gates_), part<float>(args, cell_),
+                  part<float>(args, extra_), part<void>(args, scratch_), d};
+    multiply(run, input_, floats(args, 0), at_.input, run.weights + at_.bias, nullptr, run.gates);
+    const float *h0 = floats(args, 5), *c0 = floats(args, 6);
+    std::memcpy(run.cell, c0 != nullptr ? c0 + d * states : zeros, bytes(states));
+    for (int64_t first = 0; first < at_.batch; first += rows_) {
+      const int64_t length =
+          lengths_ ? std::clamp<int64_t>(args.inputs[4]->data<int32_t>()[first], 0, at_.time) : at_.time;
+      const float* h = (h0 != nullptr ? h0 + d * states : zeros) + first * at_.hidden;
+      h = run_sequence(run, h, first, length);
+      if (args.outputs.size() > 1)
+        std::memcpy(args.outputs[1]->mutable_data<float>() + d * states + first * at_.hidden, h, bytes(rows_ * at_.hidden));
+    }
+    if (args.outputs.size() > 2)
+      std::memcpy(args.outputs[2]->mutable_data<float>() + d * states, run.cell, bytes(states));
+  }
+  return {};
+}
+
+std::string supports(const Problem& problem, const Machine&) {
+  const auto* op = problem.op.as<Rnn>();
+  if (op == nullptr) return kAnotherOp;
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.inputs[0].dtype != DType::f32) return fmt::format("{} elements", name(problem.inputs[0].dtype));
+  for (int64_t d : dims_of(problem.inputs[0]))
+    if (d == 0) return "an empty input";
+  return {};
+}
+
+Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
+  if (!problem.is_constant(1) || !problem.is_constant(2) || (has(problem, 3) && !problem.is_constant(3))) return Prepared{};
+  const Layout layout(problem, tier_of(machine));
+  Tensor packed(DType::f32, {layout.dirs * layout.total});
+  const float* bias = has(problem, 3) ? problem.constants[3].data<float>() : nullptr;
+  layout.pack(problem.constants[1].data<float>(), problem.constants[2].data<float>(), bias, packed.mutable_data<float>());
+  return Prepared{{packed}, {false, true, true, true}};
+}
+
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int, const Machine& machine) {
+  return RnnKernel::make(problem, packed, machine);
+}
+
+}  // namespace
+
+std::span<const Tactic> rnn_tactics() {
+  static constexpr Tactic kRows[] = {{"rnn", supports, one_variant, prepare, make}};
+  return kRows;
+}
+
+}  // namespace hone
