@@ -16,6 +16,7 @@ class Lowering {
   Result<EngineData> run(const Progress& progress) {
     program().name = graph_.name;
     program().threads = machine_.threads;
+    program().max_tier = machine_.max_tier;
     program().device = selector_.device();
     count_uses();
     for (ValueId v : graph_.inputs()) {

@@ -197,6 +197,7 @@ uint8_t encode_small(DType type, double value, bool saturate) {
     case DType::f8e8m0: {
       if (std::isnan(value)) return 255;
       if (value <= 0) return 0;
+      if (std::isinf(value)) return saturate ? 254 : 255;
       int exponent;
       const double fraction = std::frexp(value, &exponent);  // value = fraction * 2^exponent, fraction in [0.5, 1)
       const int power = exponent - 1 + (fraction > 0.75 ? 1 : 0);

@@ -12,7 +12,7 @@
 namespace hone {
 
 Result<std::shared_ptr<const FileMap>> FileMap::open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not wait for its writer
   if (fd < 0) return invalid("{}: cannot be opened: {}", path, std::strerror(errno));
   struct stat info {};
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {

@@ -46,7 +46,7 @@ Result<PointwiseInstr> parse_instr(std::string_view text, int32_t index) {
   if (!type) return bad();
   instr.type = *type;
   if (head.starts_with("in") && to_int(head.substr(2), instr.input)) {
-    if (instr.input < 0 || instr.input > 1000) return bad();
+    if (instr.input < 0 || instr.input > 1000 || tail.find('(') != std::string_view::npos) return bad();
     return instr;
   }
   const auto row = std::find_if(std::begin(kRows), std::end(kRows), [&](const Row& r) { return r.name == head; });

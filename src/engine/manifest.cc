@@ -10,6 +10,7 @@ namespace {
 using Json = nlohmann::json;
 using GraphPtr = std::shared_ptr<const Graph>;
 
+constexpr int64_t kAlign = 64;  // of slots and workspaces
 constexpr std::string_view kKinds[] = {"input", "constant", "arena", "alias", "dynamic"};
 
 Json attr_json(const Attr& attr) {
@@ -118,40 +119,70 @@ std::vector<Binding> bindings_from(const Json& json) {
   return list;
 }
 
+// Whether memory of type `a` may be read as `b`, as far as both are known.
+bool agree(const TensorType& a, const TensorType& b) {
+  if (a.dtype != b.dtype) return false;
+  const auto from = a.shape.concrete(), to = b.shape.concrete();
+  return !from || !to || *from == *to;
+}
+
+Status check_slot(const Program& program, int s) {
+  const Slot& slot = program.slots[static_cast<size_t>(s)];
+  if (slot.kind == Slot::Kind::alias && (slot.alias_of < 0 || slot.alias_of >= s)) return invalid("slot {} aliases nothing", s);
+  if (slot.kind == Slot::Kind::dynamic) return {};
+  const auto dims = slot.type.shape.concrete();
+  if (slot.kind == Slot::Kind::input && !dims) return {};
+  if (!dims) return invalid("slot {} has no fixed shape", s);
+  HONE_TRY(const int64_t bytes, checked_bytes(slot.type.dtype, *dims));
+  const bool arena = slot.kind == Slot::Kind::arena;
+  const bool flat = arena || (slot.kind == Slot::Kind::constant && slot.type.dtype != DType::string);
+  if (flat && size_of(slot.type.dtype) == 0) return invalid("slot {} is {}, which is no flat memory", s, name(slot.type.dtype));
+  const int64_t limit = arena ? program.memory.arena_bytes : program.memory.weights_bytes;
+  if (flat && (slot.offset < 0 || slot.offset % kAlign != 0 || slot.offset > limit || bytes > limit - slot.offset))
+    return invalid("slot {} lies outside its memory", s);
+  if (slot.kind != Slot::Kind::alias) return {};
+  const TensorType& owner = program.slots[static_cast<size_t>(slot.alias_of)].type;
+  const auto owned = owner.shape.concrete();
+  if (!owned || owner.dtype != slot.type.dtype || element_count(*owned) != element_count(*dims))
+    return invalid("slot {} is an alias of another size", s);
+  return {};
+}
+
+Status check_step(const Program& program, const Step& step) {
+  const auto malformed = [&] { return invalid("step '{}' is malformed", step.label); };
+  const auto slot = [&](int s) -> const Slot* {
+    return s < 0 || static_cast<size_t>(s) >= program.slots.size() ? nullptr : &program.slots[static_cast<size_t>(s)];
+  };
+  if (step.inputs.size() != step.input_types.size() || step.variant < 0) return malformed();
+  for (size_t i = 0; i < step.inputs.size(); ++i) {
+    if (step.inputs[i] == -1) continue;
+    if (!slot(step.inputs[i]) || !agree(slot(step.inputs[i])->type, step.input_types[i])) return malformed();
+  }
+  for (int s : step.outputs) {
+    while (slot(s) && slot(s)->kind == Slot::Kind::alias) s = slot(s)->alias_of;
+    // What the caller bound and the mapped weights are read only.
+    if (!slot(s) || slot(s)->kind == Slot::Kind::input || slot(s)->kind == Slot::Kind::constant) return malformed();
+  }
+  for (int s : step.packed)
+    if (!slot(s) || slot(s)->kind != Slot::Kind::constant) return malformed();
+  if (step.workspace_offset < 0 || step.workspace_offset % kAlign != 0 || step.workspace_offset > program.memory.arena_bytes)
+    return invalid("step '{}' has its workspace outside the arena", step.label);
+  return {};
+}
+
 // What indexing at run time relies on.
 Status check(const Program& program) {
   const auto slots = static_cast<int>(program.slots.size());
-  const auto all = [&](const std::vector<int>& list, int lowest) {
-    return std::all_of(list.begin(), list.end(), [&](int s) { return s >= lowest && s < slots; });
-  };
-  for (int s = 0; s < slots; ++s) {
-    const Slot& slot = program.slots[static_cast<size_t>(s)];
-    if (slot.kind == Slot::Kind::alias && (slot.alias_of < 0 || slot.alias_of >= s)) return invalid("slot {} aliases nothing", s);
-    if (slot.kind == Slot::Kind::dynamic) continue;
-    const auto dims = slot.type.shape.concrete();
-    if (slot.kind == Slot::Kind::input && !dims) continue;
-    if (!dims) return invalid("slot {} has no fixed shape", s);
-    HONE_TRY(const int64_t bytes, checked_bytes(slot.type.dtype, *dims));
-    const int64_t limit = slot.kind == Slot::Kind::arena ? program.memory.arena_bytes : program.memory.weights_bytes;
-    const bool placed = slot.kind == Slot::Kind::arena || slot.kind == Slot::Kind::constant;
-    if (placed && slot.type.dtype != DType::string && (slot.offset < 0 || slot.offset > limit || bytes > limit - slot.offset))
-      return invalid("slot {} lies outside its memory", s);
-    if (slot.kind == Slot::Kind::alias) {
-      const auto owner = program.slots[static_cast<size_t>(slot.alias_of)].type.shape.concrete();
-      const DType type = program.slots[static_cast<size_t>(slot.alias_of)].type.dtype;
-      if (!owner || type != slot.type.dtype || element_count(*owner) != element_count(*dims))
-        return invalid("slot {} is an alias of another size", s);
-    }
-  }
-  for (const Step& step : program.steps) {
-    if (!all(step.inputs, -1) || !all(step.outputs, 0) || !all(step.packed, 0) || step.inputs.size() != step.input_types.size())
-      return invalid("step '{}' is malformed", step.label);
-    if (step.workspace_offset < 0 || step.workspace_offset > program.memory.arena_bytes)
-      return invalid("step '{}' has its workspace outside the arena", step.label);
-  }
+  if (program.memory.arena_bytes < 0 || program.memory.weights_bytes < 0) return invalid("negative memory sizes");
+  for (int s = 0; s < slots; ++s) HONE_CHECK(check_slot(program, s));
+  for (const Step& step : program.steps) HONE_CHECK(check_step(program, step));
   for (const auto* bindings : {&program.inputs, &program.outputs})
-    for (const Binding& b : *bindings)
-      if (b.slot < 0 || b.slot >= slots) return invalid("binding '{}' is malformed", b.name);
+    for (const Binding& b : *bindings) {
+      const Slot* slot = b.slot < 0 || b.slot >= slots ? nullptr : &program.slots[static_cast<size_t>(b.slot)];
+      const bool input = bindings == &program.inputs;
+      if (!slot || !agree(slot->type, b.type) || (input && slot->kind != Slot::Kind::input))
+        return invalid("binding '{}' is malformed", b.name);
+    }
   return {};
 }
 
@@ -163,12 +194,13 @@ std::string to_json(const Program& p) {
   for (const Step& s : p.steps) steps.push_back(step_json(s));
   const Json json{
       {"name", p.name}, {"target", p.target}, {"device", p.device}, {"threads", p.threads},
+      {"max_tier", p.max_tier},
       {"inputs", bindings_json(p.inputs)}, {"outputs", bindings_json(p.outputs)}, {"slots", slots}, {"steps", steps},
       {"memory", {{"arena_bytes", p.memory.arena_bytes}, {"lower_bound_bytes", p.memory.lower_bound_bytes},
                   {"without_reuse_bytes", p.memory.without_reuse_bytes}, {"weights_bytes", p.memory.weights_bytes},
                   {"workspace_bytes", p.memory.workspace_bytes}}},
       {"build", {{"seconds", p.build.seconds}, {"tactics_timed", p.build.tactics_timed}, {"cache_hits", p.build.cache_hits}}}};
-  return json.dump(1);
+  return json.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 
 Result<Program> program_from_json(std::string_view text) {
@@ -180,6 +212,8 @@ Result<Program> program_from_json(std::string_view text) {
     p.target = json.at("target");
     p.device = json.at("device");
     p.threads = json.at("threads");
+    p.max_tier = json.at("max_tier");
+    if (p.threads < 1 || p.threads > 1024) return invalid("{} threads", p.threads);
     for (const Json& s : json.at("slots")) p.slots.push_back(slot_from(s));
     for (const Json& s : json.at("steps")) p.steps.push_back(step_from(s));
     p.inputs = bindings_from(json.at("inputs"));

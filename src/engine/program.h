@@ -51,7 +51,8 @@ struct BuildSummary {
 // Everything an engine runs, as data.
 struct Program {
   std::string name, target, device;
-  int threads = 0;                       // tuned for; 0: as many as usable
+  int threads = 1;                       // that the kernels share their work among
+  int max_tier = 2;                      // highest instruction tier allowed: see base/cpu_info.h
   std::vector<Slot> slots;
   std::vector<Step> steps;
   std::vector<Binding> inputs, outputs;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/elements.h"
 #include "ops/eval.h"
 #include "ops/numbers.h"
 #include "ops/table.h"
@@ -20,6 +21,27 @@ Result<std::vector<Dim>> four_dims(const InferArgs& args, size_t i) {
   if (!type.shape.ranked) return std::vector<Dim>(4);
   if (type.shape.rank() != 4) return invalid("input {} is {}, expected rank 4", i, to_text(type));
   return type.shape.dims;
+}
+
+// The dims of q, k and v as [batch, heads, length, size], whatever the layout.
+Result<std::vector<std::vector<Dim>>> operand_dims(const Attention& op, const InferArgs& args) {
+  std::vector<std::vector<Dim>> dims;
+  if (op.layout == "packed") {
+    const TensorType& type = args.type(0);
+    if (args.has(1) || args.has(2)) return invalid("packed attention has no inputs 1 and 2");
+    std::vector<Dim> all = type.shape.ranked ? type.shape.dims : std::vector<Dim>(5);
+    if (all.size() != 5 || (all[2].known() && all[2].value != 3))
+      return invalid("input 0 is {}, expected [batch, length, 3, heads, size]", to_text(type));
+    dims.assign(3, {all[0], all[3], all[1], all[4]});
+    return dims;
+  }
+  if (op.layout != "heads" && op.layout != "rows") return invalid("there is no attention layout '{}'", op.layout);
+  for (size_t i = 0; i < 3; ++i) {
+    HONE_TRY(auto own, four_dims(args, i));
+    if (op.layout == "rows") std::swap(own[1], own[2]);
+    dims.push_back(std::move(own));
+  }
+  return dims;
 }
 
 // Takes what is known from both; false when they disagree.
@@ -113,15 +135,15 @@ void weigh(const Attention& op, const Head& h, const Bias& bias, std::vector<dou
 Result<Types> Attention::infer(const InferArgs& args) const {
   const DType type = args.type(0).dtype;
   if (!is_float(type)) return invalid("attention over {}", name(type));
-  if (args.type(1).dtype != type || args.type(2).dtype != args.type(1).dtype)
+  const bool packed = layout == "packed";
+  if (!packed && (args.type(1).dtype != type || args.type(2).dtype != args.type(1).dtype))
     return invalid("q, k and v are {}, {} and {}", name(type), name(args.type(1).dtype), name(args.type(2).dtype));
   if (scores_output != "product" && scores_output != "capped" && scores_output != "masked" &&
       scores_output != "softmax")
     return invalid("there is no attention stage '{}'", scores_output);
   if (!(softcap >= 0)) return invalid("softcap is {}", softcap);
-  HONE_TRY(auto q, four_dims(args, 0));
-  HONE_TRY(auto k, four_dims(args, 1));
-  HONE_TRY(const auto v, four_dims(args, 2));
+  HONE_TRY(const auto operands, operand_dims(*this, args));
+  const auto &q = operands[0], &k = operands[1], &v = operands[2];
   Dim batch = q[0], size = q[3], heads = k[1], keys = k[2];
   if (!agree(batch, k[0]) || !agree(batch, v[0]) || !agree(size, k[3]) || !agree(heads, v[1]) || !agree(keys, v[2]))
     return invalid("q {}, k {} and v {} do not fit each other", to_text(args.type(0)), to_text(args.type(1)),
@@ -133,13 +155,43 @@ Result<Types> Attention::infer(const InferArgs& args) const {
   const Dim lengths = args.has(4) && args.type(4).shape.rank() == 1 ? args.type(4).shape.dims[0] : Dim();
   if (args.has(4) && ((args.type(4).shape.ranked && args.type(4).shape.rank() != 1) || !agree(batch, lengths)))
     return invalid("the key lengths are {}", to_text(args.type(4)));
-  Types types{{type, Shape({batch, q[1], q[2], v[3]})}};
+  std::vector<Dim> y{batch, q[1], q[2], v[3]};
+  if (layout != "heads") std::swap(y[1], y[2]);
+  Types types{{type, Shape(y)}};
   if (args.outputs > 1) types.push_back({type, Shape(scores)});
   if (args.outputs > 2) return invalid("attention has no output 2");
   return types;
 }
 
+namespace {
+
+// [batch, length, heads, size] from [batch, heads, length, size], or the other way round.
+Tensor swap_middle(const Tensor& x) {
+  const Dims d = x.dims(), own = strides_of(d);
+  return copy_strided(x, {d[0], d[2], d[1], d[3]}, {own[0], own[2], own[1], own[3]});
+}
+
+// By way of the layout "heads".
+Result<Tensors> evaluate_transposed(Attention op, const EvalArgs& args) {
+  const Types inputs = types_of(args);
+  HONE_CHECK(op.infer({inputs, {}, args.outputs}).status());
+  Tensors moved(args.inputs.begin(), args.inputs.end());
+  moved.resize(std::max<size_t>(moved.size(), 3));
+  const Dims d = args[0].dims(), own = strides_of(d);
+  for (size_t i = 0; i < 3; ++i)
+    moved[i] = op.layout == "rows" ? swap_middle(moved[i])
+                                   : copy_strided(args[0], {d[0], d[3], d[1], d[4]}, {own[0], own[3], own[1], own[4]},
+                                                  static_cast<int64_t>(i) * own[2]);
+  op.layout = "heads";
+  HONE_TRY(Tensors out, op.evaluate({moved, args.outputs}));
+  out[0] = swap_middle(out[0]);
+  return out;
+}
+
+}  // namespace
+
 Result<Tensors> Attention::evaluate(const EvalArgs& args) const {
+  if (layout != "heads") return evaluate_transposed(*this, args);
   const Types inputs = types_of(args);
   HONE_TRY(const Types types, infer({inputs, {}, 2}));
   const Dims y_dims = *types[0].shape.concrete(), s_dims = *types[1].shape.concrete();

@@ -11,18 +11,22 @@ namespace hone {
 // booleans keep where true, numbers are added; keys beyond the mask's last dim are masked out. lengths: i64 [batch],
 // how many keys count; causal: query i sees key j when j <= i + causal_offset (i64, one element, default 0). A second
 // output, when asked for, is [batch, heads, queries, keys]: `scores_output` says after which stage.
+// Layout "rows": q, k, v and y are [batch, queries or keys, heads, size]. Layout "packed": q, k and v are one input 0,
+// [batch, queries, 3, heads, size], inputs 1 and 2 are absent, and y is as for "rows". Masks and scores are as ever.
 struct Attention {
   static constexpr std::string_view kName = "Attention";
   double scale = 0;    // 0: 1 / sqrt(size)
   double softcap = 0;  // c * tanh(x / c); 0: none
   bool causal = false;
   std::string scores_output = "product";  // product, capped, masked, softmax
+  std::string layout = "heads";           // heads, rows, packed
 
   static void fields(auto& self, auto&& field) {
     field("scale", self.scale);
     field("softcap", self.softcap);
     field("causal", self.causal);
     field("scores_output", self.scores_output);
+    field("layout", self.layout);
   }
   Result<Types> infer(const InferArgs& args) const;
   Result<Tensors> evaluate(const EvalArgs& args) const;

@@ -87,6 +87,18 @@ Result<Tensors> If::evaluate(const EvalArgs& args) const {
   return interpret(condition ? *then_branch : *else_branch, captures);
 }
 
+Result<Types> Raise::infer(const InferArgs& args) const {
+  if (args.outputs != types.size()) return invalid("has {} outputs and {} types", args.outputs, types.size());
+  Types out;
+  for (const std::string& text : types) {
+    HONE_TRY(TensorType type, type_from_text(text));
+    out.push_back(std::move(type));
+  }
+  return out;
+}
+
+Result<Tensors> Raise::evaluate(const EvalArgs&) const { return invalid("{}", message); }
+
 Result<Types> Loop::infer(const InferArgs& args) const {
   if (!body) return invalid("the body is missing");
   const auto n = static_cast<size_t>(states);
@@ -314,7 +326,7 @@ Result<Tensors> SequenceMap::evaluate(const EvalArgs& args) const {
 }
 
 std::span<const OpRow> control_ops() {
-  static constexpr OpRow kRows[] = {op_row<If>(), op_row<Loop>(), op_row<Scan>(), op_row<SequenceMap>()};
+  static constexpr OpRow kRows[] = {op_row<If>(), op_row<Raise>(), op_row<Loop>(), op_row<Scan>(), op_row<SequenceMap>()};
   return kRows;
 }
 

@@ -22,6 +22,22 @@ struct If {
   Result<Tensors> evaluate(const EvalArgs& args) const;
 };
 
+// raise(): fails with its message. It stands for what is wrong in a branch that may never be taken; `types` are those of its
+// outputs, as text.
+struct Raise {
+  static constexpr std::string_view kName = "Raise";
+  static constexpr bool kPure = false;
+  std::string message;
+  std::vector<std::string> types;
+
+  static void fields(auto& self, auto&& field) {
+    field("message", self.message);
+    field("types", self.types);
+  }
+  Result<Types> infer(const InferArgs& args) const;
+  Result<Tensors> evaluate(const EvalArgs& args) const;
+};
+
 // loop(trip count?, condition?, `states` initial states..., captures...): runs
 // body(i, condition, states..., captures...) -> condition, states..., elements... while i < trip count and the
 // condition holds. The outputs are the last states, then each element stacked along a new first axis.

@@ -21,7 +21,7 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
   auto engine = std::make_shared<LoadedEngine>();
   engine->data_ = std::move(data);
   const Program& program = engine->program();
-  const Machine machine{.threads = program.threads};
+  const Machine machine{.threads = program.threads, .max_tier = program.max_tier};
   for (const Step& step : program.steps) {
     const Tactic* tactic = find_tactic(step.tactic);
     if (tactic == nullptr) return Status(Code::device, fmt::format("tactic '{}' is not in this build of Hone: build the engine again", step.tactic));
@@ -40,10 +40,10 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
   return std::shared_ptr<const LoadedEngine>(std::move(engine));
 }
 
-ExecutionContext::ExecutionContext(std::shared_ptr<const LoadedEngine> engine, int threads)
+ExecutionContext::ExecutionContext(std::shared_ptr<const LoadedEngine> engine)
     : engine_(std::move(engine)),
       arena_(allocate_arena(engine_->program().memory.arena_bytes)),
-      pool_(threads > 0 ? threads : engine_->program().threads),
+      pool_(engine_->program().threads),
       slots_(engine_->program().slots.size()),
       bound_(engine_->program().inputs.size(), false) {
   const Program& program = engine_->program();

@@ -25,8 +25,7 @@ class LoadedEngine {
 // The state of one caller: arena and bindings. One per thread; not thread safe itself.
 class ExecutionContext {
  public:
-  // threads: 0 for what the engine was built for.
-  explicit ExecutionContext(std::shared_ptr<const LoadedEngine> engine, int threads = 0);
+  explicit ExecutionContext(std::shared_ptr<const LoadedEngine> engine);
 
   // Reads `value` in place on the next run. The dtype and shape must be those of the binding.
   Status bind_input(std::string_view name, Tensor value);

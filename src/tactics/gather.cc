@@ -35,7 +35,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
     const char* wrong =
         cpu::gather(p, args.inputs[0]->raw(), args.inputs[1]->raw(), args.outputs[0]->mutable_raw(), args.pool);
     if (wrong == nullptr) return {};
-    return invalid("Gather: {}, [{}, {})", wrong, -p.extent, p.extent);
+    return invalid("{} [{}, {})", wrong, -p.extent, p.extent);
   });
 }
 

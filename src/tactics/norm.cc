@@ -31,8 +31,8 @@ Result<cpu::LayerNormProblem> layer_problem(const Problem& problem) {
   const Dims dims = dims_of(problem.inputs[0]);
   const auto rank = static_cast<int64_t>(dims.size());
   HONE_TRY(const int64_t axis, normalize_axis(op->axis, rank));
-  return cpu::LayerNormProblem{span_count(dims, 0, axis), span_count(dims, axis, rank),
-                               static_cast<float>(op->epsilon), op->rms};
+  return cpu::LayerNormProblem{span_count(dims, 0, axis), span_count(dims, axis, rank), static_cast<float>(op->epsilon),
+                               op->rms};
 }
 
 // The operand's elements are one row: the normalised dims in full, behind dims of 1 if any.
@@ -64,7 +64,8 @@ Result<std::unique_ptr<const Kernel>> layer_make(const Problem& problem, std::sp
   return kernel([p, tier = tier_of(machine)](const KernelArgs& args) -> Status {
     float* mean = p.rms ? nullptr : results(args, 1);
     float* inverse = results(args, p.rms ? 1 : 2);
-    cpu::layer_norm(p, tier, floats(args, 0), floats(args, 1), floats(args, 2), results(args, 0), args.pool, mean, inverse);
+    cpu::layer_norm(p, tier, floats(args, 0), floats(args, 1), floats(args, 2), results(args, 0), args.pool, mean,
+                    inverse);
     return {};
   });
 }
@@ -99,10 +100,13 @@ std::string first_supports(const Problem& problem, const Machine&) { return grou
 Result<std::unique_ptr<const Kernel>> last_make(const Problem& problem, std::span<const Tensor>, int,
                                                 const Machine& machine) {
   HONE_TRY(const auto p, group_problem(problem));
-  return kernel([p, tier = tier_of(machine)](const KernelArgs& args) -> Status {
-    cpu::group_norm(p, tier, floats(args, 0), floats(args, 1), floats(args, 2), results(args, 0), args.workspace, args.pool);
-    return {};
-  }, static_cast<int64_t>(cpu::group_norm_workspace_bytes(p, machine.threads)));
+  return kernel(
+      [p, tier = tier_of(machine)](const KernelArgs& args) -> Status {
+        cpu::group_norm(p, tier, floats(args, 0), floats(args, 1), floats(args, 2), results(args, 0), args.workspace,
+                        args.pool);
+        return {};
+      },
+      static_cast<int64_t>(cpu::group_norm_workspace_bytes(p, machine.threads)));
 }
 
 // y * scale + bias, whichever are there, a value a channel.
@@ -128,15 +132,17 @@ Result<std::unique_ptr<const Kernel>> first_make(const Problem& problem, std::sp
   const cpu::LayerNormProblem rows{p.batch * p.groups, p.channels / p.groups * p.pixels, p.epsilon, false};
   const bool scaled = has(problem, 1) || has(problem, 2);
   const auto workspace = static_cast<int64_t>(affine.workspace_bytes(machine.threads));
-  return kernel([=, tier = tier_of(machine)](const KernelArgs& args) -> Status {
-    float* y = results(args, 0);
-    cpu::layer_norm(rows, tier, floats(args, 0), nullptr, nullptr, y, args.pool);
-    if (!scaled) return {};
-    const float *scale = floats(args, 1), *bias = floats(args, 2);
-    const void* operands[] = {y, scale != nullptr ? scale : bias, bias};
-    affine.run(operands, y, args.workspace, args.pool);
-    return {};
-  }, workspace);
+  return kernel(
+      [=, tier = tier_of(machine)](const KernelArgs& args) -> Status {
+        float* y = results(args, 0);
+        cpu::layer_norm(rows, tier, floats(args, 0), nullptr, nullptr, y, args.pool);
+        if (!scaled) return {};
+        const float *scale = floats(args, 1), *bias = floats(args, 2);
+        const void* operands[] = {y, scale != nullptr ? scale : bias, bias};
+        affine.run(operands, y, args.workspace, args.pool);
+        return {};
+      },
+      workspace);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "kernels/cpu/pointwise/pointwise.h"
 
+#include <algorithm>
 #include <array>
 
 #include "ops/pointwise.h"
@@ -20,25 +21,38 @@ Result<cpu::PointwisePlan> plan_of(const Problem& problem, const Machine& machin
   return cpu::PointwisePlan::make(program, operands, {problem.outputs[0].dtype, out}, tier_of(machine));
 }
 
+// Rounded to fp32, such a power may fall below the integer that it is.
+bool has_rounded_power(const PointwiseProgram& program) {
+  return std::any_of(program.code.begin(), program.code.end(), [&](const PointwiseInstr& instr) {
+    return instr.fn == Fn::pow && !is_float(instr.type) &&
+           is_float(program.code[static_cast<size_t>(instr.operand[1])].type);
+  });
+}
+
 std::string supports(const Problem& problem, const Machine& machine) {
   const auto* op = problem.op.as<Pointwise>();
   if (op == nullptr) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs.size() > kMostInputs) return fmt::format("{} inputs, at most {}", problem.inputs.size(), kMostInputs);
+  if (problem.inputs.size() > kMostInputs)
+    return fmt::format("{} inputs, at most {}", problem.inputs.size(), kMostInputs);
   if (const char* reason = cpu::pointwise_supports(op->program)) return reason;
+  if (has_rounded_power(op->program)) return "an integer to a real power";
   const auto plan = plan_of(problem, machine);
   return plan.ok() ? std::string() : plan.status().message();
 }
 
-Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int,
+                                           const Machine& machine) {
   HONE_TRY(auto plan, plan_of(problem, machine));
   const auto workspace = static_cast<int64_t>(plan.workspace_bytes(machine.threads));
-  return kernel([plan = std::move(plan)](const KernelArgs& args) -> Status {
-    std::array<const void*, kMostInputs> inputs;
-    for (size_t i = 0; i < args.inputs.size(); ++i) inputs[i] = args.inputs[i]->raw();
-    plan.run(inputs.data(), args.outputs[0]->mutable_raw(), args.workspace, args.pool);
-    return {};
-  }, workspace);
+  return kernel(
+      [plan = std::move(plan)](const KernelArgs& args) -> Status {
+        std::array<const void*, kMostInputs> inputs;
+        for (size_t i = 0; i < args.inputs.size(); ++i) inputs[i] = args.inputs[i]->raw();
+        plan.run(inputs.data(), args.outputs[0]->mutable_raw(), args.workspace, args.pool);
+        return {};
+      },
+      workspace);
 }
 
 // The first input of the output's type and dims: the others broadcast.

@@ -10,8 +10,11 @@ namespace {
 std::optional<cpu::ReduceKind> kind_of(std::string_view kind) {
   using enum cpu::ReduceKind;
   static constexpr std::pair<std::string_view, cpu::ReduceKind> kKinds[] = {
-      {"sum", sum}, {"mean", mean}, {"max", max}, {"min", min}, {"prod", prod},
-      {"sum_square", sum_square}, {"l1", l1}, {"l2", l2}, {"log_sum", log_sum}, {"log_sum_exp", log_sum_exp}};
+      {"sum", sum},         {"mean", mean},
+      {"max", max},         {"min", min},
+      {"prod", prod},       {"sum_square", sum_square},
+      {"l1", l1},           {"l2", l2},
+      {"log_sum", log_sum}, {"log_sum_exp", log_sum_exp}};
   for (const auto& [name, value] : kKinds)
     if (name == kind) return value;
   return std::nullopt;

@@ -98,17 +98,23 @@ class RnnKernel final : public Kernel {
   };
 
   RnnKernel(const Problem& problem, const Machine& machine)
-      : at_(problem, tier_of(machine)), context_{at_.tier, machine.threads}, lstm_(problem.op.as<Rnn>()->cell == "lstm"),
-        peepholes_(has(problem, 7)), lengths_(has(problem, 4)), rows_(lengths_ ? 1 : at_.batch) {}
+      : at_(problem, tier_of(machine)),
+        context_{at_.tier, machine.threads},
+        lstm_(problem.op.as<Rnn>()->cell == "lstm"),
+        peepholes_(has(problem, 7)),
+        lengths_(has(problem, 4)),
+        rows_(lengths_ ? 1 : at_.batch) {}
 
   Status plan(const Rnn& op);
   void place(const Machine& machine);
   template <class T>
-  T* part(const KernelArgs& args, int64_t offset) const { return reinterpret_cast<T*>(args.workspace + offset); }
+  T* part(const KernelArgs& args, int64_t offset) const {
+    return reinterpret_cast<T*>(args.workspace + offset);
+  }
   const float* run_sequence(const Run& run, const float* h, int64_t first, int64_t length) const;
   void step(const Run& run, const float* h, float* gates, float* cell, float* out) const;
-  void multiply(const Run& run, const cpu::GemmProblem& p, const float* a, int64_t weights, const float* bias, const float* residual,
-                float* c) const {
+  void multiply(const Run& run, const cpu::GemmProblem& p, const float* a, int64_t weights, const float* bias,
+                const float* residual, float* c) const {
     cpu::Epilogue epilogue;
     epilogue.bias = bias;
     epilogue.residual = residual;
@@ -188,7 +194,8 @@ void RnnKernel::step(const Run& run, const float* h, float* gates, float* cell, 
     for (int64_t p = 0; p < 3; ++p) operands[count++] = floats(run.args, 7) + (run.d * 3 + p) * at_.hidden;
   if (d.first) d.first->run(operands, lstm_ ? cell : run.extra, run.scratch, run.args.pool);
   float* last = gates + at_.joint;
-  if (at_.reset_after) multiply(run, candidate_, h, at_.candidate, run.weights + at_.candidate_bias, nullptr, run.extra);
+  if (at_.reset_after)
+    multiply(run, candidate_, h, at_.candidate, run.weights + at_.candidate_bias, nullptr, run.extra);
   else if (at_.gru) multiply(run, candidate_, run.extra, at_.candidate, nullptr, last, last);
   d.second->run(operands, out, run.scratch, run.args.pool);
 }
@@ -215,8 +222,13 @@ Status RnnKernel::run(const KernelArgs& args) const {
   auto* zeros = part<float>(args, zeros_);
   std::memset(zeros, 0, bytes(states));
   for (int64_t d = 0; d < at_.dirs; ++d) {
-    const Run run{args, weights + d * at_.total, part<float>(args, gates_), part<float>(args, cell_),
-                  part<float>(args, extra_), part<void>(args, scratch_), d};
+    const Run run{args,
+                  weights + d * at_.total,
+                  part<float>(args, gates_),
+                  part<float>(args, cell_),
+                  part<float>(args, extra_),
+                  part<void>(args, scratch_),
+                  d};
     multiply(run, input_, floats(args, 0), at_.input, run.weights + at_.bias, nullptr, run.gates);
     const float *h0 = floats(args, 5), *c0 = floats(args, 6);
     std::memcpy(run.cell, c0 != nullptr ? c0 + d * states : zeros, bytes(states));
@@ -226,7 +238,8 @@ Status RnnKernel::run(const KernelArgs& args) const {
       const float* h = (h0 != nullptr ? h0 + d * states : zeros) + first * at_.hidden;
       h = run_sequence(run, h, first, length);
       if (args.outputs.size() > 1)
-        std::memcpy(args.outputs[1]->mutable_data<float>() + d * states + first * at_.hidden, h, bytes(rows_ * at_.hidden));
+        std::memcpy(args.outputs[1]->mutable_data<float>() + d * states + first * at_.hidden, h,
+                    bytes(rows_ * at_.hidden));
     }
     if (args.outputs.size() > 2)
       std::memcpy(args.outputs[2]->mutable_data<float>() + d * states, run.cell, bytes(states));
@@ -245,15 +258,18 @@ std::string supports(const Problem& problem, const Machine&) {
 }
 
 Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
-  if (!problem.is_constant(1) || !problem.is_constant(2) || (has(problem, 3) && !problem.is_constant(3))) return Prepared{};
+  if (!problem.is_constant(1) || !problem.is_constant(2) || (has(problem, 3) && !problem.is_constant(3)))
+    return Prepared{};
   const Layout layout(problem, tier_of(machine));
   Tensor packed(DType::f32, {layout.dirs * layout.total});
   const float* bias = has(problem, 3) ? problem.constants[3].data<float>() : nullptr;
-  layout.pack(problem.constants[1].data<float>(), problem.constants[2].data<float>(), bias, packed.mutable_data<float>());
+  layout.pack(problem.constants[1].data<float>(), problem.constants[2].data<float>(), bias,
+              packed.mutable_data<float>());
   return Prepared{{packed}, {false, true, true, true}};
 }
 
-Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int,
+                                           const Machine& machine) {
   return RnnKernel::make(problem, packed, machine);
 }
 

@@ -26,7 +26,8 @@ std::string supports(const Problem& problem, const Machine&) {
   return reason != nullptr ? reason : "";
 }
 
-Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int,
+                                           const Machine& machine) {
   HONE_TRY(const auto p, problem_of(problem));
   return kernel([p, tier = tier_of(machine)](const KernelArgs& args) -> Status {
     cpu::softmax(p, tier, args.inputs[0]->data<float>(), args.outputs[0]->mutable_data<float>(), args.pool);

@@ -39,7 +39,7 @@ struct Bench {
   Result<Json> row(int64_t batch) const {
     HONE_TRY(const Opened opened, open_model(model, {}, batch, output));
     const Program& p = opened.engine->program();
-    ExecutionContext context(opened.engine, model.threads);
+    ExecutionContext context(opened.engine);
     Json shapes = Json::object();
     uint64_t seed = 0;
     for (const Binding& b : p.inputs) {

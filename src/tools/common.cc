@@ -143,6 +143,8 @@ Result<Opened> open_model(const ModelOptions& options, const std::map<std::strin
   const auto start = std::chrono::steady_clock::now();
   if (is_engine) {
     HONE_TRY(data, load_engine(options.model));
+    if (options.threads > 0 && options.threads != data.program.threads)
+      return invalid("{}: built for {} threads, not {}: build it again with --threads {}", options.model, data.program.threads, options.threads, options.threads);
   } else {
     HONE_TRY(data, build_model(options, inputs, batch, output));
     opened.build_s = data.program.build.seconds;

@@ -34,7 +34,7 @@ struct Run {
     std::map<std::string, Dims> shapes;
     for (const auto& [name, value] : values) shapes[name] = value.dims();
     HONE_TRY(const Opened opened, open_model(model, shapes, 1, output));
-    ExecutionContext context(opened.engine, model.threads);
+    ExecutionContext context(opened.engine);
     for (const auto& [name, value] : values) HONE_CHECK(context.bind_input(name, value));
     uint64_t salt = seed;
     for (const Binding& b : opened.engine->program().inputs) {

@@ -97,7 +97,7 @@ struct Verify {
       if (inputs[i].defined() && inputs[i].type() != DType::sequence) options.shapes[open.value(open.inputs()[i]).name] = inputs[i].dims();
     HONE_TRY(EngineData compiled, compile_file(model_path.string(), options));
     HONE_TRY(auto engine, LoadedEngine::make(std::move(compiled)));
-    ExecutionContext context(engine, model.threads);
+    ExecutionContext context(engine);
     for (size_t i = 0; i < inputs.size(); ++i) HONE_CHECK(context.bind_input(engine->program().inputs[i].name, inputs[i]));
     HONE_CHECK(context.run());
     const Tensors got = context.outputs();

@@ -34,6 +34,20 @@ void inline_branch(NodeImport& n, const Subgraph& branch) {
   for (size_t k = 0; k < outputs->size(); ++k) n.output(k, (*outputs)[k]);
 }
 
+// A branch that fails where it is taken, with outputs as of the other one.
+Subgraph failing(const Status& defect, const Graph& other) {
+  Raise op{.message = defect.message()};
+  Types types;
+  for (ValueId output : other.outputs()) {
+    types.push_back(other.type(output));
+    op.types.push_back(to_text(types.back()));
+  }
+  auto graph = std::make_shared<Graph>();
+  const NodeId node = graph->add_node_typed(std::move(op), {}, types);
+  for (ValueId output : graph->node(node).outputs) graph->add_output(output, "");
+  return {std::move(graph), {}, {}};
+}
+
 void import_if(NodeImport& n) {
   const Tensor condition = n.constant(n.input(0));
   if (condition.defined()) {
@@ -43,8 +57,11 @@ void import_if(NodeImport& n) {
     if (!n.failed()) inline_branch(n, taken);
     return;
   }
-  const Subgraph then_branch = n.graph("then_branch"), else_branch = n.graph("else_branch");
+  Subgraph then_branch = n.branch("then_branch"), else_branch = n.branch("else_branch");
   if (n.failed()) return;
+  if (!then_branch.graph && !else_branch.graph) return n.fail(then_branch.defect);
+  if (!then_branch.graph) then_branch = failing(then_branch.defect, *else_branch.graph);
+  if (!else_branch.graph) else_branch = failing(else_branch.defect, *then_branch.graph);
   if (formal_count(then_branch) + formal_count(else_branch) > 0) return n.invalid("a branch has inputs of its own");
   std::vector<ValueId> inputs{n.input(0)};
   append(inputs, then_branch.captures);

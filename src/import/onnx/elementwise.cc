@@ -22,13 +22,33 @@ void check_same_types(NodeImport& n) {
   const DType first = numeric_type(n, 0);
   for (size_t k = 1; k < n.input_count() && !n.failed(); ++k)
     if (const DType type = numeric_type(n, k); type != first) n.invalid("inputs are {} and {}", name(first), name(type));
-  if (n.opset() < 7 && (n.has("broadcast") || n.has("axis"))) n.unsupported("broadcasting attributes of opset {}", n.opset());
+}
+
+// The inputs of a binary op. Before opset 7 broadcasting was asked for, and B's dims were those of A from `axis` on: dims
+// of 1 behind them say the same in the way of numpy.
+std::vector<ValueId> operands(NodeImport& n) {
+  std::vector<ValueId> inputs = n.inputs();
+  if (n.opset() >= 7 || inputs.size() != 2 || n.failed()) return inputs;
+  const TensorType &a = n.type(inputs[0]), &b = n.type(inputs[1]);
+  if (n.i("broadcast") == 0) {
+    if (a.shape.known() && b.shape.known() && a.shape != b.shape)
+      n.invalid("inputs are {} and {} without attribute 'broadcast'", to_text(a), to_text(b));
+    return inputs;
+  }
+  if (!n.has("axis") || (b.shape.known() && element_count(*b.shape.concrete()) == 1)) return inputs;
+  const int64_t rank = n.rank(inputs[0]), mine = n.rank(inputs[1]), behind = rank - n.axis(n.i("axis"), rank) - mine;
+  if (behind < 0) n.invalid("B is {}, more than A's {} from axis {} on", to_text(b), to_text(a), n.i("axis"));
+  if (n.failed() || behind == 0) return inputs;
+  std::vector<int64_t> dims(static_cast<size_t>(mine), 0);  // 0 keeps a dim
+  dims.insert(dims.end(), static_cast<size_t>(behind), 1);
+  inputs[1] = n.reshape(inputs[1], dims);
+  return inputs;
 }
 
 template <Fn fn>
 void import_same(NodeImport& n) {
   check_same_types(n);
-  import_function<fn>(n);
+  n.output(0, n.pointwise(fn, operands(n)));
 }
 
 // A program over the first input alone.
@@ -42,7 +62,7 @@ void output_unary(NodeImport& n, F&& formula) {
 void import_pow(NodeImport& n) {
   numeric_type(n, 0);
   numeric_type(n, 1);
-  import_function<Fn::pow>(n);
+  n.output(0, n.pointwise(Fn::pow, operands(n)));
 }
 
 void import_mod(NodeImport& n) {
@@ -124,6 +144,12 @@ void import_prelu(NodeImport& n) {
   check_same_types(n);
   if (n.failed()) return;
   const Shape &x = n.type(n.input(0)).shape, &slope = n.type(n.input(1)).shape;
+  // Before opset 7 the slope holds one number for all or one for each channel.
+  if (n.opset() < 7 && x.rank() > 2 && slope.rank() == 1 && slope.dims[0] != Dim(1)) {
+    std::vector<int64_t> dims(static_cast<size_t>(x.rank() - 1), 1);
+    dims[0] = -1;
+    return n.output(0, n.pointwise(Fn::prelu, {n.input(0), n.reshape(n.input(1), dims)}));
+  }
   const auto both = broadcast(x, slope);
   if (!both.ok()) return n.fail(both.status());
   // The slope may only broadcast to x, not x to the slope.

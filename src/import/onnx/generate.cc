@@ -103,6 +103,7 @@ void output_training_dropout(NodeImport& n, ValueId training) {
 
 void import_dropout(NodeImport& n) {
   const ValueId x = n.input(0);
+  if (n.opset() < 7 && n.i("is_test") == 0) return n.unsupported("training: is_test is 0");
   if (n.has_input(2)) {
     const Tensor& training = n.constant(n.input(2));
     if (!training.defined() || training.count() != 1 || training.at(0) != 0) return output_training_dropout(n, n.input(2));

@@ -19,6 +19,7 @@ class Scope;
 struct Subgraph {
   std::shared_ptr<const Graph> graph;
   std::vector<ValueId> captures;
+  Status defect;  // of a branch whose shapes or types contradict each other: then there is no graph
 };
 
 // One framework node on its way into the graph. The first failure sticks: later calls do nothing, so an importer reads
@@ -43,6 +44,8 @@ class NodeImport {
   TensorType type_attr(const char* attr);
   // `formals`: types of the subgraph's inputs, where the model leaves them out.
   Subgraph graph(const char* attr, const Types& formals = {});
+  // The same for a graph that may never run: what is invalid in it becomes its defect instead of a failure.
+  Subgraph branch(const char* attr);
 
   size_t input_count() const;
   ValueId input(size_t k) const;                               // none when absent
@@ -91,6 +94,7 @@ class NodeImport {
  private:
   const onnx::AttributeProto* find(const char* attr) const;
   const onnx::AttributeProto* find(const char* attr, int type);
+  Subgraph build_graph(const char* attr, const Types& formals);
 
   Scope& scope_;
   const onnx::NodeProto& node_;

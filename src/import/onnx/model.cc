@@ -14,7 +14,7 @@ namespace hone {
 namespace import_onnx {
 namespace {
 
-constexpr int64_t kOldestOpset = 7, kNewestOpset = 27;
+constexpr int64_t kOldestOpset = 6, kNewestOpset = 27;
 
 Status check_opsets(const onnx::ModelProto& model, Session& session) {
   for (const auto& entry : model.opset_import()) {

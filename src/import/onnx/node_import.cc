@@ -104,7 +104,7 @@ TensorType NodeImport::type_attr(const char* attr) {
   return type.ok() ? *type : TensorType();
 }
 
-Subgraph NodeImport::graph(const char* attr, const Types& formals) {
+Subgraph NodeImport::build_graph(const char* attr, const Types& formals) {
   const auto* a = find(attr, AttributeProto::GRAPH);
   if (a == nullptr || !a->has_g()) {
     invalid("attribute '{}' (a graph) is missing", attr);
@@ -115,11 +115,31 @@ Subgraph NodeImport::graph(const char* attr, const Types& formals) {
   Scope inner(scope_.session, *graph, &scope_);
   inner.opsets = scope_.opsets;
   inner.attrs = scope_.attrs;
-  const size_t before = scope_.session.failures.size() + scope_.session.unknown_ops.size();
   import_graph(inner, a->g(), false, formals);
+  return {std::move(graph), inner.captures(), {}};
+}
+
+Subgraph NodeImport::graph(const char* attr, const Types& formals) {
+  const size_t before = scope_.session.failures.size() + scope_.session.unknown_ops.size();
+  Subgraph graph = build_graph(attr, formals);
   if (scope_.session.failures.size() + scope_.session.unknown_ops.size() > before)
     fail(Status(Code::unsupported, ""));  // already reported
-  return {std::move(graph), inner.captures()};
+  return graph;
+}
+
+Subgraph NodeImport::branch(const char* attr) {
+  auto& failures = scope_.session.failures;
+  const size_t before = failures.size(), unknown = scope_.session.unknown_ops.size();
+  Subgraph graph = build_graph(attr, {});
+  if (scope_.session.unknown_ops.size() > unknown) fail(Status(Code::unsupported, ""));
+  for (size_t i = before; i < failures.size(); ++i) {
+    if (failures[i].message().empty()) continue;
+    if (failures[i].code() != Code::invalid) fail(Status(Code::unsupported, ""));
+    else if (graph.defect.ok()) graph.defect = failures[i];
+  }
+  if (failed() || graph.defect.ok()) return graph;
+  failures.resize(before);
+  return {nullptr, {}, graph.defect.within(attr)};
 }
 
 size_t NodeImport::input_count() const { return static_cast<size_t>(node_.input_size()); }

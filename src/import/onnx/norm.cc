@@ -132,6 +132,7 @@ void import_batch_normalization(NodeImport& n) {
   const double epsilon = n.f("epsilon", 1e-5);
   const int64_t rank = n.rank(x);
   if (n.i("spatial", 1) == 0) return n.unsupported("attribute spatial = 0");
+  if (n.opset() < 7 && n.i("is_test") == 0) return n.unsupported("training: is_test is 0");
   if (n.failed()) return;
   if (n.i("training_mode") != 0) return batch_norm_training(n, rank, epsilon);
   for (size_t k = 1; k < n.output_count(); ++k)

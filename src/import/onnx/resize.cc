@@ -17,8 +17,12 @@ void import_upsample(NodeImport& n) {
   Resize op{.mode = n.s("mode", "nearest"), .coordinates = "asymmetric", .nearest_mode = "floor"};
   if (op.mode == "bilinear") op.mode = "linear";
   ValueId scales = n.input(1);
-  if (n.has("scales")) {
-    const auto values = n.floats("scales");
+  const bool oldest = n.opset() < 7;
+  for (const char* attr : {"height_scale", "width_scale"})
+    if (oldest && !n.has(attr)) return n.invalid("attribute '{}' is missing", attr);
+  if (oldest || n.has("scales")) {
+    const auto values =
+        oldest ? std::vector<double>{1, 1, n.f("height_scale"), n.f("width_scale")} : n.floats("scales");
     Tensor t(DType::f32, {static_cast<int64_t>(values.size())});
     for (size_t i = 0; i < values.size(); ++i) t.set(static_cast<int64_t>(i), values[i]);
     scales = n.constant(t);

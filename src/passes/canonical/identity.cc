@@ -61,7 +61,7 @@ bool drop_identity(Graph& graph, NodeId id) {
     if (const auto* t = n.op.as<Transpose>()) return !t->perm.empty() && is_identity(t->perm);
     if (n.op.as<Reshape>() != nullptr) return same_elements_same_dims(from, to);
     if (n.op.as<Squeeze>() != nullptr) return same;
-    if (const auto* t = n.op.as<Unsqueeze>()) return t->axes.empty();
+    if (const auto* t = n.op.as<Unsqueeze>()) return t->axes.empty() && input(graph, id, 1) == ValueId::none;
     if (n.op.as<Expand>() != nullptr)
       return same || (from.ranked && from.rank() == to.rank() && all_equal(const_ints(graph, input(graph, id, 1)), 1));
     if (n.op.as<Tile>() != nullptr) return all_equal(const_ints(graph, input(graph, id, 1)), 1);

@@ -1,0 +1,182 @@
+#include "engine/engine_file.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "engine/manifest.h"
+
+namespace hone {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+TensorType type(const char* text) { return *type_from_text(text); }
+
+// relu(x + w) with an aliased result, and a constant of strings.
+EngineData small_engine() {
+  EngineData e;
+  Program& p = e.program;
+  p.name = "net \"x\"\n";
+  p.target = "cpu";
+  p.device = "test";
+  p.threads = 2;
+  p.slots = {{.kind = Slot::Kind::input, .type = type("f32[2,3]"), .name = "x"},
+             {.kind = Slot::Kind::constant, .type = type("f32[3]"), .name = "w"},
+             {.kind = Slot::Kind::arena, .type = type("f32[2,3]"), .name = "y", .offset = 64},
+             {.kind = Slot::Kind::alias, .type = type("f32[6]"), .alias_of = 2},
+             {.kind = Slot::Kind::constant, .type = type("string[2]"), .name = "names"}};
+  Step step{.tactic = "reference", .op = "Pointwise", .inputs = {0, 1}, .outputs = {2}};
+  step.attrs = {{"program", std::string("in0:f32; in1:f32; add:f32(0,1)")}, {"reals", std::vector<double>{0.1, -1e300}},
+                {"real", 1.0 / 3}, {"flag", true}, {"ints", std::vector<int64_t>{1, INT64_MIN}}};
+  step.input_types = {type("f32[2,3]"), type("f32[3]")};
+  step.sources = {"add", "relu"};
+  step.label = "node 'add' (Pointwise)";
+  step.refused = {{"other", "too slow"}};
+  p.steps = {step};
+  p.inputs = {{"x", 0, type("f32[2,3]")}};
+  p.outputs = {{"y", 3, type("f32[6]")}};
+  p.memory = {.arena_bytes = 128, .lower_bound_bytes = 64, .without_reuse_bytes = 128, .weights_bytes = 64};
+  const float w[] = {1, -2, 3.5f};
+  e.constants.resize(5);
+  e.constants[1] = Tensor::of<float>(DType::f32, {3}, w);
+  e.constants[4] = Tensor::strings({2}, {"cat", "d\"og\n"});
+  return e;
+}
+
+class EngineTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "hone_engine.XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    folder_ = name;
+    path_ = (folder_ / "e.hone").string();
+    ASSERT_TRUE(save_engine(small_engine(), path_).ok());
+    std::ifstream in(path_, std::ios::binary);
+    bytes_.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  Result<EngineData> load(const std::string& bytes) {
+    const std::string path = (folder_ / "changed.hone").string();
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+    return load_engine(path);
+  }
+  static void expect_same(const EngineData& got) {
+    const EngineData want = small_engine();
+    EXPECT_EQ(to_json(got.program), to_json(want.program));
+    EXPECT_EQ(got.constants, want.constants);
+  }
+
+  fs::path folder_;
+  std::string path_, bytes_;
+};
+
+TEST_F(EngineTest, RoundTrips) {
+  const auto engine = load_engine(path_);
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  expect_same(*engine);
+  EXPECT_EQ(engine->program.steps[0].attrs, small_engine().program.steps[0].attrs);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(engine->constants[1].raw()) % 64, 0u);
+  EXPECT_TRUE(looks_like_engine(bytes_));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 1);
+}
+
+TEST_F(EngineTest, EveryTruncationIsAnError) {
+  for (size_t length = 0; length < bytes_.size(); ++length) {
+    const auto engine = load(bytes_.substr(0, length));
+    ASSERT_FALSE(engine.ok()) << length << " of " << bytes_.size() << " bytes";
+    ASSERT_EQ(engine.status().code(), Code::invalid);
+    ASSERT_EQ(engine.status().message().find('\n'), std::string::npos);
+  }
+}
+
+TEST_F(EngineTest, EveryFlippedBitIsAnErrorOrPadding) {
+  int errors = 0;
+  for (size_t at = 0; at < bytes_.size(); ++at) {
+    std::string changed = bytes_;
+    changed[at] = static_cast<char>(changed[at] ^ (1 << (at % 8)));
+    const auto engine = load(changed);
+    if (engine.ok()) expect_same(*engine);
+    errors += !engine.ok();
+  }
+  EXPECT_GT(errors, 1000);
+}
+
+TEST_F(EngineTest, AnotherFormatVersionAsksForARebuild) {
+  std::string changed = bytes_;
+  changed[8] = 9;
+  const auto engine = load(changed);
+  ASSERT_FALSE(engine.ok());
+  EXPECT_NE(engine.status().message().find("build the engine again"), std::string::npos);
+}
+
+TEST_F(EngineTest, NamesThatAreNotUtf8DoNotStopTheSave) {
+  EngineData engine = small_engine();
+  engine.program.slots[0].name = engine.program.steps[0].label = "\xff\xfe";
+  EXPECT_TRUE(save_engine(engine, path_).ok());
+  EXPECT_TRUE(load_engine(path_).ok());
+}
+
+TEST(Manifest, EveryMissingOrRetypedFieldIsAnError) {
+  const Json good = Json::parse(to_json(small_engine().program));
+  ASSERT_TRUE(program_from_json(good.dump()).ok());
+  for (const auto& [key, value] : good.items()) {
+    for (const Json& bad : {Json(), Json("text"), Json(Json::array({1})), Json{{"a", 1}}}) {
+      if (bad.type() == value.type() && !value.is_array()) continue;
+      Json changed = good;
+      changed[key] = bad;
+      EXPECT_FALSE(program_from_json(changed.dump()).ok()) << key << " = " << bad;
+    }
+    Json without = good;
+    without.erase(key);
+    EXPECT_FALSE(program_from_json(without.dump()).ok()) << key;
+  }
+}
+
+TEST(Manifest, WhatPointsOutsideIsAnError) {
+  const Json good = Json::parse(to_json(small_engine().program));
+  const auto refuses = [&](const char* pointer, const Json& value) {
+    Json changed = good;
+    changed[Json::json_pointer(pointer)] = value;
+    const auto program = program_from_json(changed.dump());
+    EXPECT_FALSE(program.ok()) << pointer << " = " << value;
+  };
+  for (int slot : {-2, 5, 1000000, INT32_MAX, INT32_MIN}) {
+    refuses("/steps/0/inputs/0", slot);
+    refuses("/steps/0/outputs/0", slot);
+    refuses("/steps/0/packed", Json::array({slot}));
+    refuses("/inputs/0/slot", slot);
+    refuses("/outputs/0/slot", slot);
+    refuses("/slots/3/alias_of", slot);
+  }
+  refuses("/steps/0/outputs/0", 1);             // a step may not write into the mapped weights
+  refuses("/steps/0/outputs/0", 0);             // nor into what the caller bound
+  refuses("/steps/0/packed", Json::array({2})); // packed weights are constants
+  refuses("/steps/0/inputs/1", 0);              // of another type than the step was made for
+  refuses("/steps/0/types", Json::array());
+  refuses("/inputs/0/slot", 1);
+  refuses("/inputs/0/type", "f32[2,300]");
+  refuses("/slots/3/alias_of", 3);
+  refuses("/slots/3/type", "f32[7]");
+  refuses("/slots/3/type", "i64[6]");
+  refuses("/slots/2/type", "string[2,3]");
+  refuses("/slots/2/type", "f32[2,300]");
+  refuses("/slots/2/type", "f32[4611686018427387904,4]");
+  refuses("/slots/2/type", "f32[N]");
+  for (int64_t offset : {int64_t{-64}, int64_t{1} << 40, INT64_MAX, INT64_MIN}) {
+    refuses("/slots/1/offset", offset);
+    refuses("/slots/2/offset", offset);
+    refuses("/steps/0/workspace_offset", offset);
+  }
+  refuses("/memory/arena_bytes", -1);
+  refuses("/memory/arena_bytes", 64);
+  refuses("/slots/1/offset", 1);  // kernels rely on the alignment
+  refuses("/slots/0/kind", "other");
+}
+
+}  // namespace
+}  // namespace hone

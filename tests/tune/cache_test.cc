@@ -1,0 +1,94 @@
+#include "tune/cache.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+namespace hone {
+namespace {
+
+namespace fs = std::filesystem;
+
+class CacheTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "hone_tune.XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    folder_ = name;
+    path_ = (folder_ / "deep" / "tactics.json").string();
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  fs::path folder_;
+  std::string path_;
+};
+
+TEST_F(CacheTest, SavesLoadsAndMerges) {
+  EXPECT_EQ(TacticCache::load(path_)->size(), 0u) << "a missing file is an empty cache";
+  TacticCache a, b;
+  a.put("k1", {"conv.direct", 3, 12.5});
+  a.put("both", {"old", 0, 1});
+  ASSERT_TRUE(a.save(path_).ok());
+  b.put("k2", {"matmul.packed", 0, 1e-3});
+  b.put("both", {"new", 1, 2});
+  ASSERT_TRUE(b.save(path_).ok());
+  const auto all = TacticCache::load(path_);
+  ASSERT_TRUE(all.ok()) << all.status().message();
+  EXPECT_EQ(all->size(), 3u);
+  EXPECT_EQ(all->find("k1"), (CachedChoice{"conv.direct", 3, 12.5}));
+  EXPECT_EQ(all->find("k2"), (CachedChoice{"matmul.packed", 0, 1e-3}));
+  EXPECT_EQ(all->find("both"), (CachedChoice{"new", 1, 2})) << "what is saved wins over what was there";
+  EXPECT_FALSE(all->find("k3").has_value());
+}
+
+TEST_F(CacheTest, DamagedFileIsOneErrorLine) {
+  fs::create_directories(folder_ / "deep");
+  for (const char* text : {"", "{", "[]", "null", "{\"version\":1}", "{\"version\":1,\"rows\":{\"k\":{}}}",
+                           "{\"version\":1,\"rows\":{\"k\":{\"tactic\":1,\"variant\":0,\"time_us\":0}}}", "\xff\xfe"}) {
+    std::ofstream(path_) << text;
+    const auto cache = TacticCache::load(path_);
+    ASSERT_FALSE(cache.ok()) << text;
+    EXPECT_EQ(cache.status().code(), Code::invalid);
+    EXPECT_TRUE(cache.status().message().starts_with(path_));
+    EXPECT_EQ(cache.status().message().find('\n'), std::string::npos) << cache.status().message();
+  }
+  TacticCache fresh;
+  fresh.put("k", {"t", 0, 1});
+  ASSERT_TRUE(fresh.save(path_).ok()) << "saving replaces a damaged file";
+  EXPECT_EQ(TacticCache::load(path_)->size(), 1u);
+}
+
+TEST_F(CacheTest, AnotherVersionIsIgnored) {
+  fs::create_directories(folder_ / "deep");
+  std::ofstream(path_) << R"({"version":99,"rows":{"k":"new format"}})";
+  const auto cache = TacticCache::load(path_);
+  ASSERT_TRUE(cache.ok());
+  EXPECT_EQ(cache->size(), 0u);
+}
+
+TEST_F(CacheTest, ConcurrentSavesLeaveAWholeFile) {
+  std::vector<std::thread> savers;
+  for (int t = 0; t < 4; ++t)
+    savers.emplace_back([&, t] {
+      for (int i = 0; i < 20; ++i) {
+        TacticCache cache;
+        cache.put(std::to_string(t * 100 + i), {"tactic", i, 1});
+        EXPECT_TRUE(cache.save(path_).ok());
+        EXPECT_TRUE(TacticCache::load(path_).ok());
+      }
+    });
+  for (auto& s : savers) s.join();
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "deep"), fs::directory_iterator()), 1) << "a temporary was left";
+}
+
+TEST(CacheKey, DependsOnDeviceAndProblem) {
+  EXPECT_EQ(cache_key("a", "b"), cache_key("a", "b"));
+  EXPECT_NE(cache_key("a", "b"), cache_key("a", "c"));
+  EXPECT_NE(cache_key("a", "b"), cache_key("ab", ""));
+  EXPECT_EQ(cache_key("", "").size(), 32u);
+}
+
+}  // namespace
+}  // namespace hone
