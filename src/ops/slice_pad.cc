@@ -19,7 +19,7 @@ Range clamp_range(int64_t start, int64_t end, int64_t step, int64_t dim) {
     end = std::clamp<int64_t>(from_end(end), 0, dim);
     return {start, end > start ? (end - start - 1) / step + 1 : 0, step};
   }
-  start = std::clamp<int64_t>(from_end(start), -1, dim - 1);
+  start = std::clamp<int64_t>(from_end(start), std::min<int64_t>(0, dim - 1), dim - 1);
   end = std::clamp<int64_t>(from_end(end), -1, dim - 1);
   // The count is taken with care: -step overflows for the smallest integer.
   return {start, end < start ? (start - end - 1) / (step == INT64_MIN ? INT64_MAX : -step) + 1 : 0, step};

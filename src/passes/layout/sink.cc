@@ -75,7 +75,7 @@ std::optional<Sunk> sink_many(Graph& graph, NodeId id, const Perm& perm) {
     sunk.op = Concat{.axis = layout::before(perm, *axis)};
   }
   for (ValueId v : std::vector<ValueId>(graph.node(id).inputs)) {
-    sunk.inputs.push_back(concat != nullptr || !one_element(graph.type(v).shape) ? untransposed(graph, v, perm, id) : v);
+    sunk.inputs.push_back(untransposed(graph, v, perm, id));
     if (sunk.inputs.back() == ValueId::none) return std::nullopt;
   }
   return sunk;
