@@ -12,7 +12,7 @@ namespace {
 const std::vector<Stage>& canonical_stages() {
   static const std::vector<Stage> stages = {
       {.passes = {k_fold_constants, k_merge_duplicates, k_remove_identities, k_merge_movements, k_simplify_pointwise, k_fold_pads,
-        k_recognise_norms, k_fold_affine_functions},
+        k_recognise_norms, k_fold_affine_functions, k_recognise_attention, k_merge_projections},
        .repeat = true},
   };
   return stages;

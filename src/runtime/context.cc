@@ -1,7 +1,10 @@
 #include "runtime/context.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+
+#include "ops/sequence.h"
 
 namespace hone {
 namespace {
@@ -13,6 +16,14 @@ std::shared_ptr<std::byte> allocate_arena(int64_t bytes) {
   auto* memory = static_cast<std::byte*>(std::aligned_alloc(kArenaAlign, rounded));
   if (memory == nullptr) throw std::bad_alloc();
   return {memory, std::free};
+}
+
+// An optional that holds nothing is bound as an undefined tensor, which only ops on optionals can read.
+bool may_be_empty(const Program& program, int slot) {
+  const auto reads = [&](const Step& step) { return std::find(step.inputs.begin(), step.inputs.end(), slot) != step.inputs.end(); };
+  return std::all_of(program.steps.begin(), program.steps.end(), [&](const Step& step) {
+    return !reads(step) || step.op == OptionalHasElement::kName || step.op == OptionalGetElement::kName;
+  });
 }
 
 }  // namespace
@@ -75,6 +86,11 @@ Status ExecutionContext::bind_input(std::string_view name, Tensor value) {
   const auto& inputs = engine_->program().inputs;
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i].name != name) continue;
+    if (!value.defined() && may_be_empty(engine_->program(), inputs[i].slot)) {
+      slots_[static_cast<size_t>(inputs[i].slot)] = Tensor();
+      bound_[i] = true;
+      return {};
+    }
     if (value.type() != inputs[i].type.dtype)
       return invalid("input '{}' is {}, not {}", name, hone::name(inputs[i].type.dtype), hone::name(value.type()));
     if (!accepts(inputs[i].type.shape, value.dims()))

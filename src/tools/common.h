@@ -47,7 +47,7 @@ struct Opened {
 Result<EngineData> build_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
 Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
 
-// Values from `seed`: floats in [-1, 1), integers in [0, 10), booleans.
+// Values from `seed`: floats in [-1, 1), integers 0 or 1 (valid as ids of tokens and of token types alike), booleans.
 Tensor random_input(const TensorType& type, uint64_t seed);
 
 // "512M", "30s", "1.5m" and so on.

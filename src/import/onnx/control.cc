@@ -1,6 +1,7 @@
 #include "ops/control.h"
 
 #include "import/onnx/importer.h"
+#include "import/onnx/inline.h"
 #include "ir/splice.h"
 
 namespace hone::import_onnx {
@@ -21,17 +22,11 @@ void emit(NodeImport& n, Op op, std::vector<ValueId> inputs, size_t outputs) {
 }
 
 void inline_branch(NodeImport& n, const Subgraph& branch) {
-  const SpliceTarget target{.constant = [&](const Value& value) { return n.constant(value.constant); },
-                            .node = [&](const Node& node, std::vector<ValueId> inputs) -> Result<std::vector<ValueId>> {
-                              auto outputs = n.add(node.op, std::move(inputs), node.outputs.size());
-                              if (n.failed()) return n.status();
-                              return outputs;
-                            }};
-  const auto outputs = splice(*branch.graph, branch.captures, target);
-  if (!outputs.ok()) return n.fail(outputs.status());
-  if (n.output_count() > outputs->size())
-    return n.invalid("has {} outputs, its graph gives {}", n.output_count(), outputs->size());
-  for (size_t k = 0; k < outputs->size(); ++k) n.output(k, (*outputs)[k]);
+  const auto outputs = inline_graph(n, branch, {});
+  if (n.failed()) return;
+  if (n.output_count() > outputs.size())
+    return n.invalid("has {} outputs, its graph gives {}", n.output_count(), outputs.size());
+  for (size_t k = 0; k < outputs.size(); ++k) n.output(k, outputs[k]);
 }
 
 // A branch that fails where it is taken, with outputs as of the other one.
@@ -156,6 +151,26 @@ void import_sequence_map(NodeImport& n) {
 }
 
 }  // namespace
+
+std::vector<ValueId> inline_graph(NodeImport& n, const Subgraph& graph, std::vector<ValueId> formals) {
+  append(formals, graph.captures);
+  if (formals.size() != graph.graph->inputs().size()) {
+    n.invalid("its graph has {} inputs, not {}", formal_count(graph), formals.size() - graph.captures.size());
+    return {};
+  }
+  const SpliceTarget target{.constant = [&](const Value& value) { return n.constant(value.constant); },
+                            .node = [&](const Node& node, std::vector<ValueId> inputs) -> Result<std::vector<ValueId>> {
+                              auto outputs = n.add(node.op, std::move(inputs), node.outputs.size());
+                              if (n.failed()) return n.status();
+                              return outputs;
+                            }};
+  auto outputs = splice(*graph.graph, formals, target);
+  if (!outputs.ok()) {
+    n.fail(outputs.status());
+    return {};
+  }
+  return *outputs;
+}
 
 std::span<const ImporterRow> control_importers() {
   static constexpr ImporterRow kRows[] = {

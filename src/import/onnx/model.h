@@ -12,7 +12,7 @@ struct OnnxOptions {
   std::map<std::string, Dims> shapes;
 };
 
-// Reads an ONNX model (opset 7 or newer) as a portable graph. All that is not supported is reported in one message,
+// Reads an ONNX model (opset 6 or newer) as a portable graph. All that is not supported is reported in one message,
 // with node names and counts. Thread safe.
 Result<Graph> import_onnx_file(const std::string& path, const OnnxOptions& options = {});
 // The same from memory; `folder` is where external data is looked for.

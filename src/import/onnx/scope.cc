@@ -11,6 +11,7 @@ namespace hone::import_onnx {
 namespace {
 
 constexpr int kMaxDepth = 32;
+constexpr int64_t kMaxExpanded = 300'000;  // nodes that come from function bodies
 
 using Nodes = google::protobuf::RepeatedPtrField<onnx::NodeProto>;
 
@@ -69,7 +70,11 @@ void import_nodes(Scope& scope, const Nodes& nodes);
 
 void expand_function(Scope& scope, const onnx::NodeProto& node, const onnx::FunctionProto& function) {
   Session& session = scope.session;
-  if (session.depth >= kMaxDepth) return fail(session, unsupported("functions nest deeper than {}", kMaxDepth), node);
+  if (session.too_large) return;
+  if (session.depth >= kMaxDepth || (session.expanded += function.node_size()) > kMaxExpanded) {
+    session.too_large = true;  // once: functions that call each other twice would fail 2^depth times
+    return fail(session, unsupported("functions nest deeper than {} or expand to more than {} nodes", kMaxDepth, kMaxExpanded), node);
+  }
   Scope inner(session, scope.graph, nullptr);
   inner.opsets = scope.opsets;
   for (const auto& entry : function.opset_import()) inner.opsets[entry.domain() == "ai.onnx" ? "" : entry.domain()] = entry.version();
@@ -84,8 +89,12 @@ void expand_function(Scope& scope, const onnx::NodeProto& node, const onnx::Func
   ++session.depth;
   import_nodes(inner, function.node());
   --session.depth;
-  for (int i = 0; i < node.output_size() && i < function.output_size(); ++i)
-    if (!node.output(i).empty()) scope.define(node.output(i), inner.find(function.output(i)));
+  for (int i = 0; i < node.output_size() && i < function.output_size(); ++i) {
+    const std::string& name = function.output(i);
+    if (node.output(i).empty() || inner.poisoned(name)) continue;
+    if (inner.knows(name)) scope.define(node.output(i), inner.find(name));
+    else fail(session, invalid("its output '{}' is not computed by any node", name), node);
+  }
 }
 
 void import_node(Scope& scope, const onnx::NodeProto& node) {
@@ -153,6 +162,10 @@ Result<TensorType> type_of(const onnx::TypeProto& proto, const std::string& name
     else if (dim.has_dim_value() && dim.dim_value() == 0) type.shape.dims.emplace_back(0);
     else type.shape.dims.push_back(dim.dim_param().empty() ? Dim() : Dim::named(dim.dim_param()));
   }
+  Dims fixed;
+  for (const Dim& dim : type.shape.dims)
+    if (dim.known()) fixed.push_back(dim.value);
+  if (const auto bytes = checked_bytes(type.dtype, fixed); !bytes.ok()) return bytes.status().within(fmt::format("input '{}'", name));
   return type;
 }
 

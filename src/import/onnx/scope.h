@@ -27,6 +27,8 @@ struct Session {
   std::vector<Status> failures;
   std::map<std::string, std::vector<std::string>> unknown_ops;           // "domain::Op" -> node names
   int depth = 0;                                                         // nested functions and subgraphs
+  int64_t expanded = 0;                                                  // nodes from function bodies
+  bool too_large = false;                                                // expansion was given up
 };
 
 // The names visible at one place: a graph being built, and the scope around it for subgraphs.

@@ -13,6 +13,9 @@ namespace {
 
 using onnx::TensorProto;
 
+// Sparse tensors are stored dense: a small file must not ask for all memory.
+constexpr int64_t kMaxSparseBytes = int64_t{4} << 30;
+
 struct TypeRow {
   int proto;
   DType type;
@@ -188,7 +191,10 @@ Result<Tensor> to_tensor(const onnx::SparseTensorProto& proto, const std::string
   HONE_TRY(Tensor values, to_tensor(proto.values(), folder));
   HONE_TRY(Tensor indices, to_tensor(proto.indices(), folder));
   Dims dims(proto.dims().begin(), proto.dims().end());
-  HONE_CHECK(checked_bytes(values.type(), dims));
+  HONE_TRY(const int64_t bytes, checked_bytes(values.type(), dims));
+  if (bytes > kMaxSparseBytes || size_of(values.type()) == 0)
+    return unsupported("sparse tensor '{}' of {}{} is too large or of a type without numbers", proto.values().name(),
+                       name(values.type()), to_string(dims));
   if (indices.type() != DType::i64 || values.rank() != 1 || indices.rank() < 1 || indices.dims()[0] != values.count())
     return invalid("sparse tensor '{}' is malformed", proto.values().name());
   const bool linear = indices.rank() == 1;

@@ -1,0 +1,36 @@
+#pragma once
+
+#include "hone/engine.h"
+#include "runtime/context.h"
+
+namespace hone {
+
+struct v0::Engine::Impl {
+  std::shared_ptr<const LoadedEngine> engine;
+};
+
+namespace api {
+
+v0::Status to_public(const Status& status);
+inline v0::DType to_public(DType type) { return static_cast<v0::DType>(type); }
+
+// Runs f, which returns a Status or Result, and turns what it throws into an error of the same kind.
+template <class F>
+auto guarded(F&& f) -> decltype(f()) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    return Status(Code::device, "out of memory");
+  } catch (const std::exception& e) {
+    return internal("{}", e.what());
+  }
+}
+
+// Makes the kernels of an engine that was loaded or built.
+Result<std::shared_ptr<const v0::Engine::Impl>> instantiate(EngineData data);
+
+// The engine as `hone inspect --json` prints it.
+std::string inspect_json(const Program& program);
+
+}  // namespace api
+}  // namespace hone

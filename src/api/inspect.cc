@@ -1,0 +1,70 @@
+#include <nlohmann/json.hpp>
+
+#include "api/access.h"
+
+namespace hone::api {
+namespace {
+
+using Json = nlohmann::json;
+
+Json bindings_json(const std::vector<Binding>& bindings) {
+  Json list = Json::array();
+  for (const Binding& b : bindings) {
+    Json shape = Json::array();
+    for (const Dim& d : b.type.shape.dims) shape.push_back(d.known() ? Json(d.value) : Json(d.symbol.empty() ? "?" : d.symbol));
+    list.push_back({{"name", b.name}, {"dtype", hone::name(b.type.dtype)}, {"shape", shape}});
+  }
+  return list;
+}
+
+Json names_json(const Program& program, const std::vector<int>& slots) {
+  Json list = Json::array();
+  for (int s : slots) {
+    if (s < 0) continue;
+    const std::string& name = program.slots[static_cast<size_t>(s)].name;
+    list.push_back(name.empty() ? fmt::format("%{}", s) : name);
+  }
+  return list;
+}
+
+Json layer_json(const Program& program, const Step& step) {
+  Json refused = Json::array();
+  for (const auto& [tactic, reason] : step.refused) refused.push_back({{"tactic", tactic}, {"reason", reason}});
+  return {{"name", step.sources.empty() ? step.label : step.sources.front()},
+          {"op", step.op},
+          {"precision", "fp32"},
+          {"tactic", step.tactic},
+          {"variant", step.variant},
+          {"fused", step.sources},
+          {"inputs", names_json(program, step.inputs)},
+          {"outputs", names_json(program, step.outputs)},
+          {"time_us", step.time_us},
+          {"refused", refused}};
+}
+
+}  // namespace
+
+std::string inspect_json(const Program& program) {
+  Json layers = Json::array();
+  for (const Step& s : program.steps) layers.push_back(layer_json(program, s));
+  const MemorySummary& m = program.memory;
+  const Json json = {{"inputs", bindings_json(program.inputs)},
+                     {"outputs", bindings_json(program.outputs)},
+                     {"target", program.target},
+                     {"device", program.device},
+                     {"layers", layers},
+                     {"memory",
+                      {{"arena_bytes", m.arena_bytes},
+                       {"lower_bound_bytes", m.lower_bound_bytes},
+                       {"without_reuse_bytes", m.without_reuse_bytes},
+                       {"weights_bytes", m.weights_bytes},
+                       {"workspace_bytes", m.workspace_bytes}}},
+                     {"streams", 1},
+                     {"build",
+                      {{"seconds", program.build.seconds},
+                       {"tactics_timed", program.build.tactics_timed},
+                       {"cache_hits", program.build.cache_hits}}}};
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+}  // namespace hone::api

@@ -1,0 +1,192 @@
+// Runs the `hone` program itself: exit statuses, error lines and what is left on disk.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "import/model_builder.h"
+#include "tools/npy.h"
+
+namespace hone {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ModelBuilder;
+
+struct Outcome {
+  int status = -1;
+  std::string out, err;
+};
+
+std::string read_text(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+class Cli : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "hone_cli.XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    folder_ = name;
+    ModelBuilder m;
+    m.input("x", {2, 3});
+    m.weight("w", {3, 4});
+    m.node("MatMul", {"x", "w"}, {"h"});
+    m.node("Relu", {"h"}, {"y"});
+    m.output("y");
+    save(m, "net.onnx");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  void save(const ModelBuilder& m, const char* name) const { std::ofstream(path(name), std::ios::binary) << m.bytes(); }
+
+  pid_t start(std::vector<std::string> args) const {
+    args.insert(args.begin(), HONE_BINARY);
+    std::vector<char*> argv;
+    for (auto& a : args) argv.push_back(a.data());
+    argv.push_back(nullptr);
+    const std::string out = path("out.txt"), err = path("err.txt");
+    const pid_t child = fork();
+    if (child != 0) return child;
+    setenv("XDG_CACHE_HOME", folder_.c_str(), 1);
+    dup2(::open(out.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), STDOUT_FILENO);
+    dup2(::open(err.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), STDERR_FILENO);
+    execv(HONE_BINARY, argv.data());
+    _exit(127);
+  }
+  Outcome wait(pid_t child) const {
+    int status = 0;
+    waitpid(child, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(path("out.txt")), read_text(path("err.txt"))};
+  }
+  Outcome hone(const std::vector<std::string>& args) const { return wait(start(args)); }
+
+  // Fails with `status` and one line that has all the words.
+  void expect_error(const std::vector<std::string>& args, int status, const std::vector<std::string>& words) const {
+    const Outcome got = hone(args);
+    EXPECT_EQ(got.status, status) << got.err;
+    EXPECT_TRUE(got.err.starts_with("hone: error: ")) << got.err;
+    const std::string rest = got.err.substr(std::min(got.err.size(), got.err.find('\n') + 1));
+    EXPECT_TRUE(rest.empty() || rest.starts_with("Try: ")) << got.err;
+    for (const auto& word : words) EXPECT_NE(got.err.find(word), std::string::npos) << "no '" << word << "' in " << got.err;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(Cli, BuildRunAndInspectSucceed) {
+  EXPECT_EQ(hone({"--version"}).status, 0);
+  EXPECT_EQ(hone({"--help"}).status, 0);
+  const Outcome build = hone({"build", path("net.onnx"), "-o", path("net.hone"), "--quiet"});
+  ASSERT_EQ(build.status, 0) << build.err;
+  EXPECT_EQ(build.out + build.err, "");
+  ASSERT_TRUE(write_npy(path("x.npy"), Tensor(DType::f32, {2, 3})).ok());
+  const Outcome run = hone({"run", path("net.hone"), "--input", "x=" + path("x.npy"), "--output-dir", path("results")});
+  ASSERT_EQ(run.status, 0) << run.err;
+  const auto y = read_npy(path("results/y.npy"));
+  ASSERT_TRUE(y.ok()) << y.status().message();
+  EXPECT_EQ(*y, Tensor(DType::f32, {2, 4}));
+  EXPECT_EQ(hone({"inspect", path("net.hone")}).status, 0);
+}
+
+TEST_F(Cli, UsageErrors) {
+  expect_error({}, 2, {"subcommand"});
+  expect_error({"explode"}, 2, {"explode"});
+  expect_error({"run", path("net.onnx"), "--unknown"}, 2, {"--unknown"});
+  expect_error({"build", path("net.onnx")}, 2, {"--output"});
+  expect_error({"run", path("net.onnx"), "--isa", "mmx"}, 2, {"mmx"});
+  expect_error({"run", path("net.onnx"), "--threads", "-1"}, 2, {"--threads"});
+  expect_error({"run", path("net.onnx"), "--shape", "x=2,3"}, 2, {"x=2,3"});
+  expect_error({"run", path("net.onnx"), "--time-budget", "soon"}, 2, {"soon"});
+}
+
+TEST_F(Cli, FilesThatAreNoModels) {
+  std::ofstream(path("text.onnx")) << "hello";
+  std::ofstream(path("empty.onnx"));
+  std::ofstream(path("cut.hone")) << "HONEENG\n\x01";
+  for (const char* command : {"run", "bench", "inspect"}) {
+    expect_error({command, path("missing.onnx")}, 2, {"missing.onnx", "No such file"});
+    expect_error({command, path("text.onnx")}, 2, {"text.onnx", "not an ONNX model"});
+    expect_error({command, path("empty.onnx")}, 2, {"empty.onnx"});
+    expect_error({command, path("cut.hone")}, 2, {"cut.hone"});
+    expect_error({command, folder_.string()}, 2, {"regular"});
+  }
+}
+
+TEST_F(Cli, WrongInputs) {
+  ASSERT_TRUE(write_npy(path("x.npy"), Tensor(DType::f32, {2, 3})).ok());
+  ASSERT_TRUE(write_npy(path("wide.npy"), Tensor(DType::f32, {2, 3, 4})).ok());
+  ASSERT_TRUE(write_npy(path("int.npy"), Tensor(DType::i64, {2, 3})).ok());
+  const std::string net = path("net.onnx");
+  expect_error({"run", net, "--input", "z=" + path("x.npy")}, 2, {"'z'"});
+  expect_error({"run", net, "--input", "x=" + path("wide.npy")}, 2, {"'x'", "[2,3,4]"});
+  expect_error({"run", net, "--input", "x=" + path("int.npy")}, 2, {"'x'", "i64"});
+  expect_error({"run", net, "--input", "x=" + net}, 2, {"npy"});
+  expect_error({"run", net, "--input", "x"}, 2, {"NAME=FILE"});
+  expect_error({"run", net, "--shape", "z:2x3"}, 2, {"'z'"});
+}
+
+TEST_F(Cli, UnwritableOutput) {
+  expect_error({"build", path("net.onnx"), "-o", path("no/such/net.hone")}, 2, {"no/such/net.hone", "No such file"});
+  expect_error({"run", path("net.onnx"), "--output-dir", path("net.onnx")}, 2, {"net.onnx"});
+  expect_error({"run", path("net.onnx"), "--quiet", "--json", path("no/such.json")}, 2, {"no/such.json"});
+}
+
+TEST_F(Cli, UnsupportedOpAndDevice) {
+  ModelBuilder m;
+  m.input("x", {2});
+  m.node("Frobnicate", {"x"}, {"y"});
+  m.output("y");
+  save(m, "odd.onnx");
+  expect_error({"run", path("odd.onnx")}, 3, {"Frobnicate", "n_y"});
+  expect_error({"run", path("net.onnx"), "--target", "toaster"}, 4, {"toaster"});
+}
+
+TEST_F(Cli, VerifyTellsWhenItFails) {
+  fs::create_directories(folder_ / "case/test_data_set_0");
+  fs::rename(path("net.onnx"), path("case/model.onnx"));
+  const auto write = [&](const char* name, std::initializer_list<int64_t> dims, float value) {
+    ModelBuilder m;
+    auto& t = m.weight("t", dims);
+    for (auto& v : *t.mutable_float_data()) v = value;
+    std::ofstream(folder_ / "case/test_data_set_0" / name, std::ios::binary) << t.SerializeAsString();
+  };
+  write("input_0.pb", {2, 3}, 0);
+  write("output_0.pb", {2, 4}, 0);
+  const Outcome good = hone({"verify", path("case")});
+  EXPECT_EQ(good.status, 0) << good.out << good.err;
+  write("output_0.pb", {2, 4}, 1);
+  EXPECT_EQ(hone({"verify", path("case")}).status, 1);
+}
+
+TEST_F(Cli, AnInterruptedBuildLeavesNothing) {
+  ModelBuilder m;  // enough to tune for seconds
+  for (int i = 0; i < 200; ++i) {
+    const std::string k = std::to_string(i);
+    m.input("a" + k, {200 + i, 600});
+    m.input("b" + k, {600, 300 + i});
+    m.node("MatMul", {("a" + k).c_str(), ("b" + k).c_str()}, {("y" + k).c_str()});
+    m.output("y" + k);
+  }
+  save(m, "big.onnx");
+  fs::create_directory(folder_ / "engines");
+  for (int signal : {SIGINT, SIGTERM}) {
+    const pid_t child = start({"build", path("big.onnx"), "-o", path("engines/big.hone"), "--timing-cache", "none"});
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    kill(child, signal);
+    const Outcome got = wait(child);
+    EXPECT_EQ(got.status, 130) << got.err;
+    EXPECT_TRUE(fs::is_empty(folder_ / "engines"));
+  }
+}
+
+}  // namespace
+}  // namespace hone
