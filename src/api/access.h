@@ -5,7 +5,7 @@
 
 namespace hone {
 
-struct v0::Engine::Impl {
+struct [[gnu::visibility("hidden")]] v0::Engine::Impl {
   std::shared_ptr<const LoadedEngine> engine;
 };
 

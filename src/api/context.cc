@@ -10,7 +10,7 @@ struct BoundOutput {
   std::vector<const char*> text;
 };
 
-struct v0::Context::Impl {
+struct [[gnu::visibility("hidden")]] v0::Context::Impl {
   hone::Status failed;  // why there is no context
   std::unique_ptr<ExecutionContext> context;
   std::vector<BoundOutput> outputs;

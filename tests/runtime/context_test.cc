@@ -170,15 +170,15 @@ TEST(Runtime, EightThreadsShareAnEngine) {
   const Graph graph = net(true);
   const auto engine = compile(graph, "cpu");
   const Tensors inputs = inputs_of(graph);
-  ExecutionContext first(engine, 1);
+  ExecutionContext first(engine);
   bind_all(first, graph, inputs);
   ASSERT_TRUE(first.run().ok());
   const Tensors want = first.outputs();
   std::atomic<int> different{0};
   std::vector<std::thread> threads;
   for (int t = 0; t < 8; ++t)
-    threads.emplace_back([&, t] {
-      ExecutionContext context(engine, 1 + t % 3);
+    threads.emplace_back([&] {
+      ExecutionContext context(engine);
       bind_all(context, graph, inputs);
       for (int i = 0; i < 20; ++i) different += !context.run().ok() || !(context.outputs() == want);
     });
@@ -203,7 +203,7 @@ TEST(Runtime, RunningDoesNotAllocate) {
   const Graph graph = net(true);
   const auto engine = compile(graph, "cpu");
   for (const Step& step : engine->program().steps) EXPECT_NE(step.tactic, "reference") << step.label;
-  ExecutionContext context(engine, 2);
+  ExecutionContext context(engine);
   bind_all(context, graph, inputs_of(graph));
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(context.run().ok());
   const int64_t before = g_allocations;

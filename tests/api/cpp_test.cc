@@ -1,0 +1,147 @@
+#include <gtest/gtest.h>
+#include <hone/hone.h>
+
+#include <cmath>
+#include <thread>
+
+#include "api/tiny_model.h"
+
+using hone::BuildOptions;
+using hone::Code;
+using hone::DType;
+using hone::TensorView;
+using namespace hone_test;
+
+namespace {
+
+class Api : public testing::Test {
+ protected:
+  hone::Engine build(const std::string& content = add_relu(), BuildOptions options = {}) {
+    options.threads = 1;
+    return hone::build(folder.write("tiny.onnx", content), options).value();
+  }
+
+  TempFolder folder;
+};
+
+constexpr float kX[] = {-1, 2, -3, 4}, kB[] = {0.5f, 0.5f, 5, -5}, kY[] = {0, 2.5f, 2, 0};
+
+void bind_and_run(hone::Context& context) {
+  ASSERT_TRUE(context.bind("x", TensorView::of(kX, {1, 4})).ok());
+  ASSERT_TRUE(context.bind("b", TensorView::of(kB, {4})).ok());
+  const hone::Status status = context.run();
+  ASSERT_TRUE(status.ok()) << status.message();
+}
+
+TEST_F(Api, BuildsAndDescribes) {
+  const hone::Engine engine = build();
+  ASSERT_EQ(engine.inputs().size(), 2u);
+  EXPECT_EQ(engine.inputs()[0].name, "x");
+  EXPECT_EQ(engine.inputs()[0].dims, (hone::Dims{1, 4}));  // an open leading dim is 1
+  EXPECT_EQ(engine.outputs()[0].dtype, DType::f32);
+  EXPECT_EQ(engine.target(), "cpu");
+  EXPECT_GE(engine.memory().arena, engine.memory().lower_bound);
+  EXPECT_NE(engine.inspect_json().find("\"arena_bytes\""), std::string::npos);
+}
+
+TEST_F(Api, RunsAfterSaveAndLoad) {
+  ASSERT_TRUE(build().save(folder / "tiny.hone").ok());
+  hone::Context context = hone::Engine::load(folder / "tiny.hone").value().create_context();  // outlives the engine
+  bind_and_run(context);
+  const TensorView y = context.output("y").value();
+  ASSERT_EQ(y.dims, (hone::Dims{1, 4}));
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(y.as<const float>()[i], kY[i]);
+}
+
+TEST_F(Api, ReadsInputsInPlaceAndCopiesBoundOutputs) {
+  hone::Context context = build().create_context();
+  float x[] = {1, 1, 1, 1};
+  float out[5] = {0, 0, 0, 0, 42};
+  ASSERT_TRUE(context.bind("y", TensorView::of(out, {1, 4})).ok());
+  ASSERT_TRUE(context.bind("x", TensorView::of(x, {1, 4})).ok());
+  ASSERT_TRUE(context.bind("b", TensorView::of(kB, {4})).ok());
+  ASSERT_TRUE(context.run().ok());
+  EXPECT_EQ(out[2], 6);
+  x[2] = 10;  // refilled, not bound again
+  ASSERT_TRUE(context.run().ok());
+  EXPECT_EQ(out[2], 15);
+  EXPECT_EQ(out[4], 42);
+  ASSERT_TRUE(context.bind("y", TensorView()).ok());
+  x[2] = 0;
+  ASSERT_TRUE(context.enqueue().ok());
+  EXPECT_EQ(out[2], 15);
+}
+
+TEST_F(Api, RefusesWhatDoesNotFit) {
+  hone::Context context = build().create_context();
+  const auto refused = [&](const char* name, const TensorView& view) { return context.bind(name, view).code(); };
+  EXPECT_EQ(refused("z", TensorView::of(kX, {1, 4})), Code::invalid);
+  EXPECT_EQ(refused("x", TensorView::of(kX, {4})), Code::invalid);
+  EXPECT_EQ(refused("x", TensorView::of(kX, {1, -4})), Code::invalid);
+  EXPECT_EQ(refused("x", TensorView(DType::i32, kX, {1, 4})), Code::invalid);
+  EXPECT_EQ(refused("x", TensorView(static_cast<DType>(99), kX, {1, 4})), Code::invalid);
+  EXPECT_EQ(refused("x", TensorView(DType::f32, nullptr, {1, 4})), Code::invalid);
+  EXPECT_EQ(refused("x", TensorView(DType::f32, reinterpret_cast<const char*>(kX) + 1, {1, 4})), Code::invalid);
+  EXPECT_EQ(refused("x", TensorView(DType::f32, kX, std::vector<int64_t>(20, 1))), Code::invalid);
+  EXPECT_EQ(refused("x", TensorView(DType::f32, kX, {int64_t{1} << 62, 8})), Code::invalid);
+  float small[2];
+  EXPECT_EQ(refused("y", TensorView::of(small, {2})), Code::invalid);
+  EXPECT_EQ(context.run().code(), Code::invalid);
+  EXPECT_EQ(context.output("y").status().code(), Code::invalid);
+  EXPECT_EQ(context.enqueue(&context).code(), Code::unsupported);
+}
+
+TEST_F(Api, ReportsErrors) {
+  EXPECT_EQ(hone::build(folder / "none.onnx").status().code(), Code::invalid);
+  EXPECT_EQ(hone::Engine::load(folder / "none.hone").status().code(), Code::invalid);
+  EXPECT_EQ(hone::Engine::load(folder.write("bad.hone", "HONEENG\n and then nothing")).status().code(), Code::invalid);
+  EXPECT_THROW(hone::Engine::load(folder / "none.hone").value(), hone::Error);
+  EXPECT_EQ(hone::Engine().save(folder / "x").code(), Code::invalid);
+  EXPECT_EQ(hone::Engine().create_context().run().code(), Code::invalid);
+  const std::string path = folder.write("tiny.onnx", add_relu());
+  EXPECT_EQ(hone::build(path, {.target = "abacus"}).status().code(), Code::device);
+  EXPECT_EQ(hone::build(path, {.precisions = {hone::Precision::fp16}}).status().code(), Code::unsupported);
+  EXPECT_EQ(hone::build(path, {.shapes = {{"q", {1, 4}}}}).status().code(), Code::invalid);
+  EXPECT_EQ(hone::build(path, {.shapes = {{"x", {-1, 4}}}}).status().code(), Code::invalid);
+  EXPECT_EQ(hone::build(path, {.isa = "mmx"}).status().code(), Code::invalid);
+  EXPECT_EQ(hone::build(path, {.time_budget_s = NAN}).status().code(), Code::invalid);
+  EXPECT_EQ(hone::build(path, {.progress = [](size_t, size_t, std::string_view) { return false; }}).status().code(), Code::cancelled);
+}
+
+TEST_F(Api, TakesShapes) {
+  BuildOptions options;
+  options.shapes["x"] = {3, 4};
+  EXPECT_EQ(build(add_relu(), options).outputs()[0].dims, (hone::Dims{3, 4}));
+}
+
+TEST_F(Api, HandsStringsInAndOut) {
+  const hone::Engine engine = build(model({node("Identity", {"s"}, "t")}, {value_info("s", kString, {2})}, {value_info("t", kString, {2})}));
+  hone::Context context = engine.create_context();
+  const char* const text[] = {"sharp", "edge"};
+  ASSERT_TRUE(context.bind("s", TensorView::of(text, {2})).ok());
+  ASSERT_TRUE(context.run().ok());
+  const TensorView t = context.output("t").value();
+  ASSERT_EQ(t.dtype, DType::string);
+  EXPECT_STREQ(t.as<const char*>()[1], "edge");
+}
+
+TEST_F(Api, ContextsRunAtOnce) {
+  const hone::Engine engine = build();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&engine] {
+      hone::Context context = engine.create_context();
+      for (int i = 0; i < 50; ++i) bind_and_run(context);
+    });
+  for (std::thread& t : threads) t.join();
+}
+
+TEST_F(Api, Profiles) {
+  hone::Context context = build().create_context();
+  size_t steps = 0;
+  ASSERT_TRUE(context.set_profiler([&](size_t, double us) { steps += us >= 0; }).ok());
+  bind_and_run(context);
+  EXPECT_GT(steps, 0u);
+}
+
+}  // namespace
