@@ -208,6 +208,8 @@ Result<Program> program_from_json(std::string_view text) {
   try {
     const Json json = Json::parse(text);
     Program p;
+    for (const char* key : {"inputs", "outputs", "slots", "steps"})
+      if (!json.at(key).is_array()) return invalid("the manifest's '{}' is no list", key);
     p.name = json.at("name");
     p.target = json.at("target");
     p.device = json.at("device");
