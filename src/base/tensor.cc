@@ -117,6 +117,7 @@ Tensor Tensor::reshaped(Dims dims) const {
 }
 
 double Tensor::at(int64_t index) const {
+  if (data_ == nullptr) return 0;
   double value = 0;
   if (!dispatch(type_, [&](auto zero) { value = element(data<decltype(zero)>()[index]); }))
     value = decode_small(type_, data<uint8_t>()[index]);
@@ -124,6 +125,7 @@ double Tensor::at(int64_t index) const {
 }
 
 int64_t Tensor::int_at(int64_t index) const {
+  if (data_ == nullptr) return 0;
   if (type_ == DType::i64 || type_ == DType::u64) return data<int64_t>()[index];
   return static_cast<int64_t>(at(index));
 }

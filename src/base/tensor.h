@@ -43,7 +43,7 @@ class Tensor {
   DType type() const { return type_; }
   const Dims& dims() const { return dims_; }
   int64_t rank() const { return static_cast<int64_t>(dims_.size()); }
-  int64_t count() const { return element_count(dims_); }
+  int64_t count() const { return defined() ? element_count(dims_) : 0; }
   size_t bytes() const { return static_cast<size_t>(count()) * size_of(type_); }
 
   const void* raw() const { return data_; }
@@ -62,7 +62,7 @@ class Tensor {
   Tensor reshaped(Dims dims) const;
 
   // Element access by flat index, converting: for shape arithmetic and reference code.
-  double at(int64_t index) const;      // any real type, booleans as 0 and 1
+  double at(int64_t index) const;      // any real type, booleans as 0 and 1; 0 where there are no numbers
   int64_t int_at(int64_t index) const; // integers exactly; floats truncated
   void set(int64_t index, double value);
   void set_int(int64_t index, int64_t value);

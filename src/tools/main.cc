@@ -15,6 +15,8 @@ int main(int argc, char** argv) {
   add_inspect(app, exit);
   add_doctor(app, exit);
   add_cache(app, exit);
+  if (argc > 1 && argv[1][0] != '-' && app.get_subcommand_no_throw(argv[1]) == nullptr)
+    return report(hone::invalid("there is no command '{}': see hone --help", argv[1]));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -48,7 +48,9 @@ struct Run {
   }
 
   Status write_outputs(const ExecutionContext& context) const {
-    if (!folder.empty()) std::filesystem::create_directories(folder);
+    std::error_code error;
+    if (!folder.empty()) std::filesystem::create_directories(folder, error);
+    if (error) return invalid("{}: cannot be created: {}", folder, error.message());
     Json list = Json::array();
     for (const Binding& b : context.engine().program().outputs) {
       HONE_TRY(const Tensor value, context.output(b.name));

@@ -268,7 +268,7 @@ void import_graph(Scope& scope, const onnx::GraphProto& proto, bool top, const T
   for (const auto& [name, dims] : session.shapes) {
     const auto& inputs = scope.graph.inputs();
     const bool there = std::any_of(inputs.begin(), inputs.end(), [&](ValueId v) { return scope.graph.value(v).name == name; });
-    if (top && !there) session.failures.push_back(invalid("the model has no input '{}'", name));
+    if (top && !there && !scope.poisoned(name)) session.failures.push_back(invalid("the model has no input '{}'", name));
   }
   import_nodes(scope, proto.node());
   for (const auto& output : proto.output()) {
