@@ -15,13 +15,11 @@ int main(int argc, char** argv) {
   add_inspect(app, exit);
   add_doctor(app, exit);
   add_cache(app, exit);
-  if (argc > 1 && argv[1][0] != '-' && app.get_subcommand_no_throw(argv[1]) == nullptr)
-    return report(hone::invalid("there is no command '{}': see hone --help", argv[1]));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    const bool no_command = app.get_subcommands().empty() && argc > 1;
+    const bool no_command = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
     fmt::print(stderr, "hone: error: {}\nTry: hone --help\n", no_command ? fmt::format("there is no command '{}'", argv[1]) : e.what());
     return 2;
   } catch (const std::bad_alloc&) {
