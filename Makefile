@@ -1,5 +1,5 @@
 # Everything here only calls scripts and CMake presets; see README.md.
-.PHONY: all deps build demo test fuzz bench models clean
+.PHONY: all deps build demo test bench clean
 
 all: build
 
