@@ -72,7 +72,7 @@ def main():
     print(f"model    {model.name}: a trained ResNet-50; inputs: {', '.join(f'{k} {list(v.shape)}' for k, v in inputs.items())}")
     with tempfile.TemporaryDirectory() as folder:
         engine = pathlib.Path(folder) / "open-nsfw.hone"
-        print("build   ", hone("build", model, "-o", engine, *shapes).strip())
+        print("build   ", hone("build", model, "-o", engine, *shapes).strip().removeprefix(f"{folder}/"))
         hone("run", engine, *[a for k, f in files.items() for a in ("--input", f"{k}={f}")], "--output-dir", folder)
         ort_ms, expected = time_onnxruntime(model, inputs, threads)
         for name, want in expected.items():
