@@ -1,0 +1,83 @@
+#include "kernels/cpu/conv/conv_transpose.h"
+
+#include "ops/conv.h"
+#include "tactics/anchor.h"
+
+namespace hone {
+namespace {
+
+cpu::ConvTransposeProblem problem_of(const Problem& problem, const ConvTranspose& conv) {
+  const Dims x = dims_of(problem.inputs[0]), w = dims_of(problem.inputs[1]);
+  const bool flat = x.size() == 3;  // 1-D: of height 1
+  const auto first = [flat](const std::vector<int64_t>& list, int64_t one) { return flat ? one : list[0]; };
+  cpu::ConvTransposeProblem p;
+  p.n = x[0];
+  p.h = flat ? 1 : x[1];
+  p.w = x[x.size() - 2];
+  p.cin = x.back();
+  p.cout = w[1] * conv.groups;
+  p.kh = flat ? 1 : w[2];
+  p.kw = w.back();
+  p.stride_h = first(conv.strides, 1);
+  p.stride_w = conv.strides.back();
+  p.dilation_h = first(conv.dilations, 1);
+  p.dilation_w = conv.dilations.back();
+  p.pad_top = first(conv.pads, 0);
+  p.pad_left = flat ? conv.pads[0] : conv.pads[1];
+  p.pad_bottom = flat ? 0 : conv.pads[2];
+  p.pad_right = conv.pads.back();
+  p.output_padding_h = first(conv.output_padding, 0);
+  p.output_padding_w = conv.output_padding.back();
+  p.groups = conv.groups;
+  return p;
+}
+
+std::string supports(const Problem& problem, const Machine&) {
+  const auto anchor = view_anchor(problem);
+  const auto* conv = anchor ? anchor->op.as<ConvTranspose>() : nullptr;
+  if (conv == nullptr) return kAnotherOp;
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.inputs[0].dtype != DType::f32) return "not f32";
+  if (!conv->channels_last) return "activations are not channels-last";
+  const int64_t rank = problem.inputs[0].shape.rank();
+  if (rank != 3 && rank != 4) return "neither 1-D nor 2-D";
+  if (conv->output_padding.size() + 2 != static_cast<size_t>(rank)) return "no output padding is given";
+  if (element_count(dims_of(problem.outputs[0])) == 0 || element_count(dims_of(problem.inputs[0])) == 0) return "empty";
+  return !problem.constants.empty() && !problem.is_constant(1) ? "weights are not constant" : "";
+}
+
+Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  const auto p = problem_of(problem, *anchor->op.as<ConvTranspose>());
+  const cpu::Tier tier = tier_of(machine);
+  Tensor packed(DType::u8, {static_cast<int64_t>(cpu::conv_transpose_packed_bytes(p, tier))});
+  cpu::conv_transpose_pack(p, tier, problem.constants[1].data<float>(), packed.mutable_raw());
+  return Prepared{{packed, tier_tensor(tier)}, {false, true}};
+}
+
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int, const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  const auto p = problem_of(problem, *anchor->op.as<ConvTranspose>());
+  if (packed.size() != 2) return invalid("transposed convolution without packed weights");
+  HONE_TRY(const cpu::Tier tier, packed_tier(packed[1]));
+  if (packed[0].count() < static_cast<int64_t>(cpu::conv_transpose_packed_bytes(p, tier))) return invalid("packed weights are too small");
+  const cpu::ConvContext context{.tier = tier, .threads = machine.threads};
+  const int bias = anchor->inputs > 2 ? 2 : -1;
+  return kernel(
+      [p, context, weights = packed[0], form = anchor->form, bias, residual = anchor->residual](const KernelArgs& args) -> Status {
+        const cpu::ConvArgs call{.in = args.inputs[0]->data<float>(), .packed = weights.raw(), .out = args.outputs[0]->mutable_data<float>(),
+                                 .epilogue = epilogue_of(form, bias, residual, args), .workspace = args.workspace, .pool = &args.pool};
+        cpu::conv_transpose(p, context, call);
+        return {};
+      },
+      static_cast<int64_t>(cpu::conv_transpose_workspace_bytes(p, context)));
+}
+
+}  // namespace
+
+std::span<const Tactic> conv_transpose_tactics() {
+  static constexpr Tactic kRows[] = {{"cpu.conv_transpose", supports, one_variant, prepare, make, residual_in_place}};
+  return kRows;
+}
+
+}  // namespace hone
