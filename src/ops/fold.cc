@@ -8,7 +8,7 @@ namespace {
 // Shape of a value whose dims are all known, though the value itself is not.
 std::optional<Tensors> fold_shape(const Graph& graph, const Op& op, std::span<const ValueId> inputs) {
   const auto* shape = op.as<ShapeOf>();
-  if (shape == nullptr) return std::nullopt;
+  if (shape == nullptr || inputs[0] == ValueId::none) return std::nullopt;
   const auto dims = graph.type(inputs[0]).shape.concrete();
   if (!dims) return std::nullopt;
   return Tensors{shape->of(*dims)};

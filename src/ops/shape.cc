@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/elements.h"
 #include "ops/table.h"
 
 namespace hone {
@@ -43,6 +44,7 @@ Tensor ShapeOf::of(std::span<const int64_t> dims) const {
 }
 
 Result<Types> ShapeOf::infer(const InferArgs& args) const {
+  HONE_CHECK(require_inputs(args.types, 1));
   const int64_t rank = args.type(0).shape.rank();
   if (rank < 0) return Types{{DType::i64, Shape({Dim()})}};
   const auto [from, to] = clamp_range(*this, rank);
@@ -52,6 +54,7 @@ Result<Types> ShapeOf::infer(const InferArgs& args) const {
 Result<Tensors> ShapeOf::evaluate(const EvalArgs& args) const { return Tensors{of(args[0].dims())}; }
 
 Result<Types> Reshape::infer(const InferArgs& args) const {
+  HONE_CHECK(require_inputs(args.types, 2));
   const TensorType& x = args.type(0);
   const Tensor& target = args.value(1);
   if (!target.defined()) {

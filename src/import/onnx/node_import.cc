@@ -202,12 +202,6 @@ ValueId NodeImport::add(Op op, std::vector<ValueId> inputs) {
 std::vector<ValueId> NodeImport::add(Op op, std::vector<ValueId> inputs, size_t outputs) {
   const std::vector<ValueId> none(outputs, ValueId::none);
   if (failed()) return none;
-  // These would fold an absent input into a result.
-  const bool reads_all = op.as<ShapeOf>() != nullptr || op.as<Reshape>() != nullptr;
-  if (reads_all && std::find(inputs.begin(), inputs.end(), ValueId::none) != inputs.end()) {
-    invalid("a required input is missing");
-    return none;
-  }
   if (const auto folded = fold(scope_.graph, op, inputs, outputs)) {
     std::vector<ValueId> values;
     for (const Tensor& t : *folded) values.push_back(constant(t));
