@@ -2,6 +2,7 @@
 
 #include "kernels/cpu/gemm/epilogue.h"
 #include "ops/fused.h"
+#include "ops/pointwise.h"
 #include "tactics/common.h"
 
 namespace hone {
@@ -12,6 +13,8 @@ struct Anchor {
   size_t inputs = 0;     // the first ones of the problem
   EpilogueForm form;
   int residual = -1;     // problem input, or -1
+
+  int bias() const { return inputs > 2 ? 2 : -1; }  // problem input, or -1
 };
 
 // Nothing when a fused body is not one anchor and an epilogue that kernels know.
@@ -21,13 +24,10 @@ inline std::optional<Anchor> view_anchor(const Problem& problem) {
   const auto order = fused->body->order();
   if (order.size() != 2) return std::nullopt;
   const Node &first = fused->body->node(order[0]), &second = fused->body->node(order[1]);
-  const auto call = second.op.attrs();
-  const auto text = call.find("program");
-  if (text == call.end()) return std::nullopt;
-  const auto program = pointwise_from_text(std::get<std::string>(text->second));
-  if (!program.ok()) return std::nullopt;
+  const auto* pointwise = second.op.as<Pointwise>();
+  if (pointwise == nullptr) return std::nullopt;
   const auto at = std::find(second.inputs.begin(), second.inputs.end(), first.outputs[0]);
-  const auto form = as_epilogue(*program, static_cast<int>(at - second.inputs.begin()));
+  const auto form = as_epilogue(pointwise->program, static_cast<int>(at - second.inputs.begin()));
   if (!form) return std::nullopt;
   Anchor anchor{.op = first.op, .inputs = first.inputs.size(), .form = *form};
   if (form->residual >= 0) anchor.residual = static_cast<int>(first.inputs.size());
@@ -49,11 +49,13 @@ inline cpu::Activation activation_of(Fn fn) {
   }
 }
 
-// The kernels' epilogue for one run. `bias` is the problem input of the bias, or -1.
-inline cpu::Epilogue epilogue_of(const EpilogueForm& form, int bias, int residual, const KernelArgs& args) {
+// The kernels' epilogue for one run.
+inline cpu::Epilogue epilogue_of(const Anchor& anchor, const KernelArgs& args) {
+  const auto input = [&](int i) { return i >= 0 && args.inputs[static_cast<size_t>(i)]->defined() ? args.inputs[static_cast<size_t>(i)]->data<float>() : nullptr; };
+  const EpilogueForm& form = anchor.form;
   cpu::Epilogue epilogue;
-  if (bias >= 0 && args.inputs[static_cast<size_t>(bias)]->defined()) epilogue.bias = args.inputs[static_cast<size_t>(bias)]->data<float>();
-  if (residual >= 0) epilogue.residual = args.inputs[static_cast<size_t>(residual)]->data<float>();
+  epilogue.bias = input(anchor.bias());
+  epilogue.residual = input(anchor.residual);
   epilogue.act = activation_of(form.activation);
   epilogue.a = static_cast<float>(form.a);
   epilogue.b = static_cast<float>(form.b);
@@ -67,12 +69,19 @@ inline int residual_in_place(const Problem& problem) {
   return anchor ? anchor->residual : -1;
 }
 
-// Packed constants carry the instruction tier that they are packed for.
-inline Tensor tier_tensor(cpu::Tier tier) { return Tensor::scalar(static_cast<int64_t>(tier)); }
-inline Result<cpu::Tier> packed_tier(const Tensor& t) {
-  const auto tier = static_cast<cpu::Tier>(t.int_at(0));
+// Weights in a kernel's own format, which depends on the instruction tier: it is packed with them.
+inline Prepared packed_weights(Tensor weights, cpu::Tier tier) {
+  return {{std::move(weights), Tensor::scalar(static_cast<int64_t>(tier))}, {false, true}};
+}
+
+// The tier of packed weights, once it is sure that this CPU has it and that they are of the size `bytes(tier)`.
+template <class F>
+Result<cpu::Tier> check_packed(std::span<const Tensor> packed, F&& bytes) {
+  if (packed.size() != 2) return invalid("packed weights are missing");
+  const auto tier = static_cast<cpu::Tier>(packed[1].int_at(0));
   if (tier < cpu::Tier::scalar || tier > cpu::best_tier())
     return Status(Code::device, fmt::format("the engine's weights are packed for {}, which this CPU lacks: build the engine again", cpu::tier_name(tier)));
+  if (packed[0].count() < static_cast<int64_t>(bytes(tier))) return invalid("packed weights are too small");
   return tier;
 }
 

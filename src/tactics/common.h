@@ -35,6 +35,15 @@ inline Result<std::unique_ptr<const Kernel>> kernel(FunctionKernel::Run run, int
 inline int one_variant(const Problem&, const Machine&) { return 1; }
 inline Result<Prepared> nothing_to_prepare(const Problem&, int, const Machine&) { return Prepared{}; }
 
+inline bool has(const Problem& problem, size_t i) { return i < problem.inputs.size() && problem.inputs[i].defined(); }
+
+// Why a kernel for fixed shapes and f32 input cannot do the problem, or empty.
+inline std::string refuse_unless_fixed_f32(const Problem& problem) {
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.inputs[0].dtype != DType::f32) return fmt::format("{} elements", name(problem.inputs[0].dtype));
+  return {};
+}
+
 inline Dims dims_of(const TensorType& type) { return *type.shape.concrete(); }
 
 }  // namespace hone

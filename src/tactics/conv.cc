@@ -88,24 +88,21 @@ Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
   const cpu::Tier tier = tier_of(machine);
   Tensor packed(DType::u8, {static_cast<int64_t>(algorithm(I).packed_bytes(p, tier))});
   algorithm(I).pack(p, tier, problem.constants[1].data<float>(), packed.mutable_raw());
-  return Prepared{{packed, tier_tensor(tier)}, {false, true}};
+  return packed_weights(packed, tier);
 }
 
 template <size_t I>
 Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int variant, const Machine& machine) {
   const auto anchor = view_anchor(problem);
   const cpu::ConvProblem p = conv_problem(problem, *anchor->op.as<Conv>());
-  if (packed.size() != 2) return invalid("convolution without packed weights");
-  HONE_TRY(const cpu::Tier tier, packed_tier(packed[1]));
-  if (packed[0].count() < static_cast<int64_t>(algorithm(I).packed_bytes(p, tier))) return invalid("packed weights are too small");
+  HONE_TRY(const cpu::Tier tier, check_packed(packed, [&](cpu::Tier tier) { return algorithm(I).packed_bytes(p, tier); }));
   cpu::ConvContext context{.tier = tier, .threads = machine.threads};
   const auto list = candidates(I, p, machine);
   if (static_cast<size_t>(variant) < list.size()) context.variant = list[static_cast<size_t>(variant)];
-  const int bias = anchor->inputs > 2 ? 2 : -1;
   return kernel(
-      [p, context, weights = packed[0], form = anchor->form, bias, residual = anchor->residual](const KernelArgs& args) -> Status {
+      [p, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
         const cpu::ConvArgs call{.in = args.inputs[0]->data<float>(), .packed = weights.raw(), .out = args.outputs[0]->mutable_data<float>(),
-                                 .epilogue = epilogue_of(form, bias, residual, args), .workspace = args.workspace, .pool = &args.pool};
+                                 .epilogue = epilogue_of(anchor, args), .workspace = args.workspace, .pool = &args.pool};
         algorithm(I).run(p, context, call);
         return {};
       },

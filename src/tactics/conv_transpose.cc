@@ -52,21 +52,18 @@ Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
   const cpu::Tier tier = tier_of(machine);
   Tensor packed(DType::u8, {static_cast<int64_t>(cpu::conv_transpose_packed_bytes(p, tier))});
   cpu::conv_transpose_pack(p, tier, problem.constants[1].data<float>(), packed.mutable_raw());
-  return Prepared{{packed, tier_tensor(tier)}, {false, true}};
+  return packed_weights(packed, tier);
 }
 
 Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int, const Machine& machine) {
   const auto anchor = view_anchor(problem);
   const auto p = problem_of(problem, *anchor->op.as<ConvTranspose>());
-  if (packed.size() != 2) return invalid("transposed convolution without packed weights");
-  HONE_TRY(const cpu::Tier tier, packed_tier(packed[1]));
-  if (packed[0].count() < static_cast<int64_t>(cpu::conv_transpose_packed_bytes(p, tier))) return invalid("packed weights are too small");
+  HONE_TRY(const cpu::Tier tier, check_packed(packed, [&](cpu::Tier tier) { return cpu::conv_transpose_packed_bytes(p, tier); }));
   const cpu::ConvContext context{.tier = tier, .threads = machine.threads};
-  const int bias = anchor->inputs > 2 ? 2 : -1;
   return kernel(
-      [p, context, weights = packed[0], form = anchor->form, bias, residual = anchor->residual](const KernelArgs& args) -> Status {
+      [p, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
         const cpu::ConvArgs call{.in = args.inputs[0]->data<float>(), .packed = weights.raw(), .out = args.outputs[0]->mutable_data<float>(),
-                                 .epilogue = epilogue_of(form, bias, residual, args), .workspace = args.workspace, .pool = &args.pool};
+                                 .epilogue = epilogue_of(anchor, args), .workspace = args.workspace, .pool = &args.pool};
         cpu::conv_transpose(p, context, call);
         return {};
       },

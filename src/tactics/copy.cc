@@ -15,8 +15,6 @@ namespace {
 
 using MadeKernel = Result<std::unique_ptr<const Kernel>>;
 
-bool has(const Problem& problem, size_t i) { return i < problem.inputs.size() && problem.inputs[i].defined(); }
-
 // Null when every input from `first` on but `except` is absent or constant, or the problem comes from an engine.
 const char* not_constant(const Problem& problem, size_t first, size_t except = 0) {
   for (size_t i = first; i < problem.constants.size(); ++i)

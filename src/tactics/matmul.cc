@@ -75,21 +75,18 @@ Result<Prepared> prepare_packed(const Problem& problem, int, const Machine& mach
   const cpu::Tier tier = tier_of(machine);
   Tensor packed(DType::u8, {static_cast<int64_t>(cpu::gemm_packed_bytes(l.gemm.n, l.gemm.k, tier))});
   cpu::gemm_pack(problem.constants[1].data<float>(), l.ldb, l.trans_b, l.gemm.n, l.gemm.k, tier, packed.mutable_data<float>());
-  return Prepared{{packed, tier_tensor(tier)}, {false, true}};
+  return packed_weights(packed, tier);
 }
 
 Result<std::unique_ptr<const Kernel>> make_packed(const Problem& problem, std::span<const Tensor> packed, int variant, const Machine& machine) {
   const auto anchor = view_anchor(problem);
   const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
-  if (packed.size() != 2) return invalid("matrix product without packed weights");
-  HONE_TRY(const cpu::Tier tier, packed_tier(packed[1]));
-  if (packed[0].count() < static_cast<int64_t>(cpu::gemm_packed_bytes(l.gemm.n, l.gemm.k, tier))) return invalid("packed weights are too small");
+  HONE_TRY(const cpu::Tier tier, check_packed(packed, [&](cpu::Tier tier) { return cpu::gemm_packed_bytes(l.gemm.n, l.gemm.k, tier); }));
   const cpu::GemmContext context = context_of(tier, variant, machine);
-  const int bias = anchor->inputs > 2 ? 2 : -1;
   return kernel(
-      [gemm = l.gemm, context, weights = packed[0], form = anchor->form, bias, residual = anchor->residual](const KernelArgs& args) -> Status {
+      [gemm = l.gemm, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
         cpu::gemm(gemm, context, args.inputs[0]->data<float>(), weights.data<float>(), args.outputs[0]->mutable_data<float>(),
-                  epilogue_of(form, bias, residual, args), args.workspace, args.pool);
+                  epilogue_of(anchor, args), args.workspace, args.pool);
         return {};
       },
       static_cast<int64_t>(cpu::gemm_workspace_bytes(l.gemm, context)));
@@ -104,11 +101,10 @@ Result<std::unique_ptr<const Kernel>> make_unpacked(const Problem& problem, std:
   const auto anchor = view_anchor(problem);
   const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
   const cpu::GemmContext context = context_of(tier_of(machine), variant, machine);
-  const int bias = anchor->inputs > 2 ? 2 : -1;
   return kernel(
-      [l, context, form = anchor->form, bias, residual = anchor->residual](const KernelArgs& args) -> Status {
+      [l, context, anchor = *anchor](const KernelArgs& args) -> Status {
         cpu::gemm_unpacked(l.gemm, context, args.inputs[0]->data<float>(), args.inputs[1]->data<float>(), l.ldb, l.trans_b,
-                           args.outputs[0]->mutable_data<float>(), epilogue_of(form, bias, residual, args), args.workspace, args.pool);
+                           args.outputs[0]->mutable_data<float>(), epilogue_of(anchor, args), args.workspace, args.pool);
         return {};
       },
       static_cast<int64_t>(cpu::gemm_unpacked_workspace_bytes(l.gemm, context, l.trans_b)));

@@ -10,20 +10,11 @@
 namespace hone {
 namespace {
 
-bool has(const Problem& problem, size_t i) { return i < problem.inputs.size() && problem.inputs[i].defined(); }
-
 const float* floats(const KernelArgs& args, size_t i) {
   return i < args.inputs.size() && args.inputs[i]->defined() ? args.inputs[i]->data<float>() : nullptr;
 }
 float* results(const KernelArgs& args, size_t i) {
   return i < args.outputs.size() ? args.outputs[i]->mutable_data<float>() : nullptr;
-}
-
-// What the norms share: fixed shapes of f32.
-std::string common_refusal(const Problem& problem) {
-  if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != DType::f32) return fmt::format("{} elements", name(problem.inputs[0].dtype));
-  return {};
 }
 
 Result<cpu::LayerNormProblem> layer_problem(const Problem& problem) {
@@ -46,7 +37,7 @@ bool is_row(const Dims& operand, const Dims& x, size_t normalised) {
 std::string layer_supports(const Problem& problem, const Machine&) {
   const auto* op = problem.op.as<LayerNorm>();
   if (op == nullptr) return kAnotherOp;
-  if (std::string reason = common_refusal(problem); !reason.empty()) return reason;
+  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
   const auto p = layer_problem(problem);
   if (!p.ok()) return p.status().message();
   const Dims x = dims_of(problem.inputs[0]);
@@ -87,7 +78,7 @@ Result<cpu::GroupNormProblem> group_problem(const Problem& problem) {
 std::string group_supports(const Problem& problem, bool channels_last) {
   const auto* op = problem.op.as<GroupNorm>();
   if (op == nullptr || op->channels_last != channels_last) return kAnotherOp;
-  if (std::string reason = common_refusal(problem); !reason.empty()) return reason;
+  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
   const auto p = group_problem(problem);
   if (!p.ok()) return p.status().message();
   const char* reason = cpu::group_norm_supports(*p);

@@ -20,15 +20,12 @@ std::optional<cpu::ReduceKind> kind_of(std::string_view kind) {
   return std::nullopt;
 }
 
-bool has_axes(const Problem& problem) { return problem.inputs.size() > 1 && problem.inputs[1].defined(); }
-
 std::string reduce_supports(const Problem& problem, const Machine&) {
   const auto* op = problem.op.as<Reduce>();
   if (op == nullptr) return kAnotherOp;
-  if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != DType::f32) return fmt::format("{} elements", name(problem.inputs[0].dtype));
+  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
   if (!kind_of(op->kind)) return fmt::format("reduction '{}'", op->kind);
-  if (has_axes(problem) && !problem.constants.empty() && !problem.is_constant(1)) return "axes are not constant";
+  if (has(problem, 1) && !problem.constants.empty() && !problem.is_constant(1)) return "axes are not constant";
   return {};
 }
 
@@ -36,7 +33,7 @@ std::string reduce_supports(const Problem& problem, const Machine&) {
 Result<Prepared> reduce_prepare(const Problem& problem, int, const Machine&) {
   const int64_t rank = problem.inputs[0].shape.rank();
   std::vector<int64_t> axes;
-  if (has_axes(problem) && problem.constants[1].count() > 0) {
+  if (has(problem, 1) && problem.constants[1].count() > 0) {
     HONE_TRY(axes, normalize_axes(problem.constants[1].to_ints(), rank));
   } else if (!problem.op.as<Reduce>()->noop_without_axes) {
     for (int64_t d = 0; d < rank; ++d) axes.push_back(d);
@@ -66,8 +63,7 @@ Result<cpu::ArgReduceProblem> arg_problem(const Problem& problem) {
 
 std::string arg_supports(const Problem& problem, const Machine&) {
   if (problem.op.as<ArgReduce>() == nullptr) return kAnotherOp;
-  if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != DType::f32) return fmt::format("{} elements", name(problem.inputs[0].dtype));
+  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
   const auto p = arg_problem(problem);
   if (!p.ok()) return p.status().message();
   const char* reason = cpu::arg_reduce_supports(*p);

@@ -11,8 +11,6 @@
 namespace hone {
 namespace {
 
-bool has(const Problem& problem, size_t i) { return i < problem.inputs.size() && problem.inputs[i].defined(); }
-
 const float* floats(const KernelArgs& args, size_t i) {
   return i < args.inputs.size() && args.inputs[i]->defined() ? args.inputs[i]->data<float>() : nullptr;
 }
@@ -250,8 +248,7 @@ Status RnnKernel::run(const KernelArgs& args) const {
 std::string supports(const Problem& problem, const Machine&) {
   const auto* op = problem.op.as<Rnn>();
   if (op == nullptr) return kAnotherOp;
-  if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != DType::f32) return fmt::format("{} elements", name(problem.inputs[0].dtype));
+  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
   for (int64_t d : dims_of(problem.inputs[0]))
     if (d == 0) return "an empty input";
   return {};

@@ -18,8 +18,7 @@ Result<cpu::SoftmaxProblem> problem_of(const Problem& problem) {
 
 std::string supports(const Problem& problem, const Machine&) {
   if (problem.op.as<Softmax>() == nullptr) return kAnotherOp;
-  if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != DType::f32) return fmt::format("{} elements", name(problem.inputs[0].dtype));
+  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
   const auto p = problem_of(problem);
   if (!p.ok()) return p.status().message();
   const char* reason = cpu::softmax_supports(*p);
