@@ -5,20 +5,15 @@
 
 #include <filesystem>
 
+#include "folder_test.h"
+
 namespace hone {
 namespace {
 
 namespace fs = std::filesystem;
 
-class FileTest : public ::testing::Test {
+class FileTest : public testing::FolderTest {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "hone_base.XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   std::string path(const char* name) const { return (folder_ / name).string(); }
   size_t files() const { return static_cast<size_t>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator())); }
   static Status write(const std::string& path, std::string_view a, std::string_view b = {}) {
@@ -26,7 +21,6 @@ class FileTest : public ::testing::Test {
     return write_file(path, parts);
   }
 
-  fs::path folder_;
 };
 
 TEST_F(FileTest, WritesWhatIsReadBack) {

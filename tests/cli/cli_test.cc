@@ -12,6 +12,7 @@
 
 #include "import/model_builder.h"
 #include "tools/npy.h"
+#include "folder_test.h"
 
 namespace hone {
 namespace {
@@ -29,12 +30,10 @@ std::string read_text(const fs::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-class Cli : public ::testing::Test {
+class Cli : public testing::FolderTest {
  protected:
   void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "hone_cli.XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
+    ASSERT_NO_FATAL_FAILURE(FolderTest::SetUp());
     ModelBuilder m;
     m.input("x", {2, 3});
     m.weight("w", {3, 4});
@@ -43,8 +42,6 @@ class Cli : public ::testing::Test {
     m.output("y");
     save(m, "net.onnx");
   }
-  void TearDown() override { fs::remove_all(folder_); }
-
   std::string path(const std::string& name) const { return (folder_ / name).string(); }
   void save(const ModelBuilder& m, const char* name) const { std::ofstream(path(name), std::ios::binary) << m.bytes(); }
 
@@ -79,7 +76,6 @@ class Cli : public ::testing::Test {
     for (const auto& word : words) EXPECT_NE(got.err.find(word), std::string::npos) << "no '" << word << "' in " << got.err;
   }
 
-  fs::path folder_;
 };
 
 TEST_F(Cli, BuildRunAndInspectSucceed) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/manifest.h"
+#include "folder_test.h"
 
 namespace hone {
 namespace {
@@ -47,19 +48,15 @@ EngineData small_engine() {
   return e;
 }
 
-class EngineTest : public ::testing::Test {
+class EngineTest : public testing::FolderTest {
  protected:
   void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "hone_engine.XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
+    ASSERT_NO_FATAL_FAILURE(FolderTest::SetUp());
     path_ = (folder_ / "e.hone").string();
     ASSERT_TRUE(save_engine(small_engine(), path_).ok());
     std::ifstream in(path_, std::ios::binary);
     bytes_.assign(std::istreambuf_iterator<char>(in), {});
   }
-  void TearDown() override { fs::remove_all(folder_); }
-
   Result<EngineData> load(const std::string& bytes) {
     const std::string path = (folder_ / "changed.hone").string();
     std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
@@ -71,7 +68,6 @@ class EngineTest : public ::testing::Test {
     EXPECT_EQ(got.constants, want.constants);
   }
 
-  fs::path folder_;
   std::string path_, bytes_;
 };
 

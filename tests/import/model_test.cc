@@ -7,6 +7,7 @@
 #include <random>
 
 #include "import/model_builder.h"
+#include "folder_test.h"
 
 namespace hone {
 namespace {
@@ -206,17 +207,13 @@ TEST(Import, AHugeConstantIsNotFolded) {
   EXPECT_EQ(graph->node_count(), 1u);
 }
 
-class ExternalData : public ::testing::Test {
+class ExternalData : public testing::FolderTest {
  protected:
   void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "hone_import.XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    root_ = name;
-    fs::create_directory(root_ / "model");
-    for (const char* file : {"secret", "model/data"}) std::ofstream(root_ / file) << std::string(64, 'x');
+    ASSERT_NO_FATAL_FAILURE(FolderTest::SetUp());
+    fs::create_directory(folder_ / "model");
+    for (const char* file : {"secret", "model/data"}) std::ofstream(folder_ / file) << std::string(64, 'x');
   }
-  void TearDown() override { fs::remove_all(root_); }
-
   ModelBuilder model(const std::string& location, const std::string& offset = "0", const std::string& length = "") {
     ModelBuilder m;
     auto& t = m.weight("w", {4}, false);
@@ -232,9 +229,8 @@ class ExternalData : public ::testing::Test {
     m.output("w");
     return m;
   }
-  std::string folder() const { return (root_ / "model").string(); }
+  std::string folder() const { return (folder_ / "model").string(); }
 
-  fs::path root_;
 };
 
 TEST_F(ExternalData, IsReadFromBesideTheModel) {
@@ -244,7 +240,7 @@ TEST_F(ExternalData, IsReadFromBesideTheModel) {
 }
 
 TEST_F(ExternalData, MayNotLeaveTheFolder) {
-  for (const std::string& path : {std::string("../secret"), std::string("a/../../secret"), (root_ / "secret").string(), std::string(), std::string("..")})
+  for (const std::string& path : {std::string("../secret"), std::string("a/../../secret"), (folder_ / "secret").string(), std::string(), std::string("..")})
     expect_error(model(path), Code::invalid, {"'w'", "beside the model"}, folder());
 }
 

@@ -6,22 +6,19 @@
 #include <fstream>
 #include <thread>
 
+#include "folder_test.h"
+
 namespace hone {
 namespace {
 
 namespace fs = std::filesystem;
 
-class CacheTest : public ::testing::Test {
+class CacheTest : public testing::FolderTest {
  protected:
   void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "hone_tune.XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
+    ASSERT_NO_FATAL_FAILURE(FolderTest::SetUp());
     path_ = (folder_ / "deep" / "tactics.json").string();
   }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  fs::path folder_;
   std::string path_;
 };
 
