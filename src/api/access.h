@@ -29,8 +29,5 @@ auto guarded(F&& f) -> decltype(f()) {
 // Makes the kernels of an engine that was loaded or built.
 Result<std::shared_ptr<const v0::Engine::Impl>> instantiate(EngineData data);
 
-// The engine as `hone inspect --json` prints it.
-std::string inspect_json(const Program& program);
-
 }  // namespace api
 }  // namespace hone

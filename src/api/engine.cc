@@ -1,4 +1,5 @@
 #include "api/access.h"
+#include "engine/inspect.h"
 
 namespace hone {
 namespace api {
@@ -85,7 +86,7 @@ v0::MemorySummary v0::Engine::memory() const {
 }
 
 std::string v0::Engine::inspect_json() const {
-  return impl_ ? api::inspect_json(impl_->engine->program()) : std::string("{}");
+  return impl_ ? hone::inspect_json(impl_->engine->program()) : std::string("{}");
 }
 
 }  // namespace hone

@@ -50,10 +50,13 @@ Result<CompileOptions> translate(const v0::BuildOptions& options) {
 Result<std::shared_ptr<const v0::Engine::Impl>> compile(const std::string& path, const v0::BuildOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(const CompileOptions translated, translate(options));
-  HONE_TRY(Graph graph, import_model(path, translated.shapes));
-  auto data = compile_graph(std::move(graph), translated);
+  HONE_TRY(ImportedModel model, import_model(path, translated.shapes));
+  std::string open;
+  for (ValueId v : model.open)
+    open += fmt::format("{}'{}' {}", open.empty() ? "" : ", ", model.graph.value(v).name, to_text(model.graph.type(v)));
+  if (!open.empty()) return invalid("{}: some dims are open, give shapes for the inputs {}", path, open);
+  auto data = compile_graph(std::move(model.graph), translated, start);
   if (!data.ok()) return data.status().within(path);
-  data->program.build.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   auto engine = api::instantiate(std::move(*data));
   if (!engine.ok()) return engine.status().within(path);
   return engine;

@@ -18,8 +18,7 @@ Status optimise(Graph& graph, const CompileOptions& options) {
 
 }  // namespace
 
-Result<EngineData> compile_graph(Graph graph, const CompileOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
+Result<EngineData> compile_graph(Graph graph, const CompileOptions& options, std::chrono::steady_clock::time_point start) {
   const bool reference = options.target == "reference";
   if (!reference && options.target != "cpu")
     return Status(Code::device, fmt::format("target '{}' is not available: this build knows cpu and reference", options.target));
@@ -45,9 +44,8 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& options) {
 Result<EngineData> compile_file(const std::string& path, const CompileOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(Graph graph, import_onnx_file(path, {.shapes = options.shapes}));
-  auto engine = compile_graph(std::move(graph), options);
+  auto engine = compile_graph(std::move(graph), options, start);
   if (!engine.ok()) return engine.status().within(path);
-  engine->program.build.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return engine;
 }
 

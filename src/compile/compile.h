@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <string>
 
@@ -23,6 +24,8 @@ struct CompileOptions {
 
 // The whole pipeline: import, canonical, fuse, layout, tune, plan.
 Result<EngineData> compile_file(const std::string& path, const CompileOptions& options);
-Result<EngineData> compile_graph(Graph graph, const CompileOptions& options);
+// `start`: when the build began, for its report.
+Result<EngineData> compile_graph(Graph graph, const CompileOptions& options,
+                                 std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now());
 
 }  // namespace hone

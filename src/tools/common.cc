@@ -11,7 +11,7 @@
 
 #include "base/cpu_info.h"
 #include "base/file_map.h"
-#include "import/onnx/model.h"
+#include "compile/import_model.h"
 
 namespace hone::tools {
 namespace {
@@ -41,21 +41,12 @@ Result<std::pair<std::string, Dims>> parse_shape(const std::string& text) {
   return std::pair(text.substr(0, colon), dims);
 }
 
-// Fills in the dims that the model leaves open; those that nobody gives are all reported.
-Result<std::map<std::string, Dims>> resolve_shapes(const Graph& graph, std::map<std::string, Dims> given, int64_t batch) {
+Result<Graph> import_filled(const std::string& path, const std::map<std::string, Dims>& shapes, int64_t batch) {
+  HONE_TRY(const ImportedModel model, import_model(path, shapes, std::max<int64_t>(batch, 1)));
   std::string open;
-  for (ValueId v : graph.inputs()) {
-    const std::string& name = graph.value(v).name;
-    const Shape& shape = graph.type(v).shape;
-    if (given.contains(name) || shape.known()) continue;
-    Dims dims;
-    for (size_t i = 0; shape.ranked && i < shape.dims.size(); ++i)
-      dims.push_back(shape.dims[i].known() ? shape.dims[i].value : i == 0 ? std::max<int64_t>(batch, 1) : -1);
-    if (shape.ranked && std::find(dims.begin(), dims.end(), -1) == dims.end()) given[name] = dims;
-    else open += fmt::format("\n  input '{}' is {}", name, to_text(graph.type(v)));
-  }
-  if (!open.empty()) return invalid("some dims are open: give --shape NAME:1x3x224x224 for{}", open);
-  return given;
+  for (ValueId v : model.open) open += fmt::format("\n  input '{}' is {}", model.graph.value(v).name, to_text(model.graph.type(v)));
+  if (!open.empty()) return invalid("{}: some dims are open: give --shape NAME:1x3x224x224 for{}", path, open);
+  return model.graph;
 }
 
 Progress progress_line(const Output& output) {
@@ -107,8 +98,11 @@ void Output::add_to(CLI::App& app) {
 }
 
 Status Output::write(const Json& value) const {
+  return json.empty() ? Status() : write_text(value.dump(1, ' ', false, Json::error_handler_t::replace) + '\n');
+}
+
+Status Output::write_text(const std::string& text) const {
   if (json.empty()) return {};
-  const std::string text = value.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
   if (json == "-") {
     std::fputs(text.c_str(), stdout);
     return {};
@@ -123,15 +117,9 @@ Result<EngineData> build_model(const ModelOptions& model, const std::map<std::st
   options.progress = progress_line(output);
   options.shapes.insert(inputs.begin(), inputs.end());
   const auto start = std::chrono::steady_clock::now();
-  HONE_TRY(Graph graph, import_onnx_file(model.model, {.shapes = options.shapes}));
-  auto resolved = resolve_shapes(graph, options.shapes, batch);
-  if (!resolved.ok()) return resolved.status().within(model.model);
-  if (*resolved != options.shapes) {
-    HONE_TRY(graph, import_onnx_file(model.model, {.shapes = *resolved}));
-  }
-  auto engine = compile_graph(std::move(graph), options);
+  HONE_TRY(Graph graph, import_filled(model.model, options.shapes, batch));
+  auto engine = compile_graph(std::move(graph), options, start);
   if (!engine.ok()) return engine.status().within(model.model);
-  engine->program.build.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return engine;
 }
 

@@ -34,6 +34,7 @@ struct Output {
 
   void add_to(CLI::App& app);
   Status write(const Json& value) const;
+  Status write_text(const std::string& text) const;  // JSON already
   // The table goes to standard output unless JSON does.
   bool shows_table() const { return json != "-" && !quiet; }
 };
@@ -50,7 +51,7 @@ Result<Opened> open_model(const ModelOptions& options, const std::map<std::strin
 // Values from `seed`: floats in [-1, 1), integers 0 or 1 (valid as ids of tokens and of token types alike), booleans.
 Tensor random_input(const TensorType& type, uint64_t seed);
 
-// "512M", "30s", "1.5m" and so on.
+// "30s", "500ms", "1.5m" and so on.
 Result<double> parse_seconds(const std::string& text);
 
 Json type_json(const TensorType& type);  // {"dtype", "shape"}

@@ -1,45 +1,10 @@
+#include "engine/inspect.h"
 #include "import/onnx/model.h"
 #include "passes/pipeline.h"
 #include "tools/common.h"
 
 namespace hone::tools {
 namespace {
-
-Json bindings_json(const std::vector<Binding>& bindings) {
-  Json list = Json::array();
-  for (const Binding& b : bindings) {
-    Json row = type_json(b.type);
-    row["name"] = b.name;
-    list.push_back(row);
-  }
-  return list;
-}
-
-Json layer_json(const Program& p, const Step& step) {
-  const auto names = [&](const std::vector<int>& slots) {
-    Json list = Json::array();
-    for (int s : slots)
-      if (s >= 0) list.push_back(p.slots[static_cast<size_t>(s)].name.empty() ? fmt::format("%{}", s) : p.slots[static_cast<size_t>(s)].name);
-    return list;
-  };
-  Json refused = Json::array();
-  for (const auto& [tactic, reason] : step.refused) refused.push_back({{"tactic", tactic}, {"reason", reason}});
-  return {{"name", step.sources.empty() ? step.label : step.sources.front()}, {"op", step.op}, {"precision", "fp32"},
-          {"tactic", step.tactic}, {"variant", step.variant}, {"fused", step.sources}, {"inputs", names(step.inputs)},
-          {"outputs", names(step.outputs)}, {"time_us", step.time_us}, {"refused", refused}};
-}
-
-Json program_json(const Program& p) {
-  Json layers = Json::array();
-  for (const Step& s : p.steps) layers.push_back(layer_json(p, s));
-  return {{"inputs", bindings_json(p.inputs)}, {"outputs", bindings_json(p.outputs)}, {"target", p.target}, {"device", p.device},
-          {"layers", layers},
-          {"memory", {{"arena_bytes", p.memory.arena_bytes}, {"lower_bound_bytes", p.memory.lower_bound_bytes},
-                      {"without_reuse_bytes", p.memory.without_reuse_bytes}, {"weights_bytes", p.memory.weights_bytes},
-                      {"workspace_bytes", p.memory.workspace_bytes}}},
-          {"streams", 1},
-          {"build", {{"seconds", p.build.seconds}, {"tactics_timed", p.build.tactics_timed}, {"cache_hits", p.build.cache_hits}}}};
-}
 
 void print_table(const Program& p, bool verbose) {
   for (const Binding& b : p.inputs) fmt::print("input   {} : {}\n", b.name, to_text(b.type));
@@ -101,7 +66,7 @@ struct Inspect {
     if (text || optimised) return print_text();
     HONE_TRY(const Opened opened, open_model(model, {}, 1, output));
     const Program& p = opened.engine->program();
-    HONE_CHECK(output.write(program_json(p)));
+    HONE_CHECK(output.write_text(inspect_json(p)));
     if (dot) print_dot(p);
     else if (output.shows_table()) print_table(p, output.verbose);
     return {};

@@ -1,8 +1,8 @@
+#include "engine/inspect.h"
+
 #include <nlohmann/json.hpp>
 
-#include "api/access.h"
-
-namespace hone::api {
+namespace hone {
 namespace {
 
 using Json = nlohmann::json;
@@ -67,4 +67,4 @@ std::string inspect_json(const Program& program) {
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
-}  // namespace hone::api
+}  // namespace hone
