@@ -1,5 +1,5 @@
 # Everything here only calls scripts and CMake presets; see README.md.
-.PHONY: all deps build demo test bench clean
+.PHONY: all deps build demo test bench test-gpu bench-gpu clean
 
 all: build
 
@@ -19,6 +19,14 @@ test: build
 
 bench: build
 	@scripts/bench.sh
+
+# Both run where the GPU is: build/gpu-bundle is all that another machine needs (see docs/gpu.md).
+test-gpu bench-gpu: build
+	@python3 scripts/fetch.py --quiet --set conformance
+	@python3 scripts/fetch.py --quiet --set models
+	@"$$(scripts/peers.sh --print)" scripts/make_inputs.py > /dev/null
+	@scripts/gpu_bundle.sh
+	@build/gpu-bundle/run.sh $(@:%-gpu=%)
 
 clean:
 	rm -rf build build-debug build-asan build-tsan

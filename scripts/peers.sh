@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the private Python environment of the peers (ONNX Runtime, OpenVINO) that
-# make_inputs.py, make_models.py and bench/compare.py run in. Idempotent.
+# make_inputs.py, make_models.py and bench/compare.py run in; NVRTC is there for the tests
+# of GPU code. Idempotent.
 # Usage: scripts/peers.sh [--print]    --print: only say where its python is.
 set -euo pipefail
 
@@ -20,6 +21,7 @@ onnxruntime==1.32.0; python_version >= "3.11"
 onnxruntime==1.23.2; python_version < "3.11"
 openvino==2026.4.1
 Pillow==12.3.0
+nvidia-cuda-nvrtc==13.0.88
 PINS
 )
 

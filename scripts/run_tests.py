@@ -63,6 +63,13 @@ def verify(build, title, folders, options, totals):
     totals.add(title, result["passed"], result["failed"], result["skipped"])
 
 
+def find_nvrtc():
+    """Lets the tests of GPU code use the run-time compiler of the private Python environment, if there is one."""
+    libraries = sorted((CACHE / "peers").glob("lib/python*/site-packages/nvidia/*/lib/libnvrtc.so.*"))
+    if libraries and "HONE_NVRTC" not in os.environ:
+        os.environ["HONE_NVRTC"] = str(libraries[0])
+
+
 def folders_in(path, names=None):
     """The test folders below `path`, all or those named."""
     if not path.is_dir():
@@ -80,6 +87,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="build folder")
     build = parser.parse_args().build
     totals = Totals()
+    find_nvrtc()
     run_unit_tests(build, totals)
     skip = str(ROOT / "tests/conformance/skip.txt")
     for target in ("reference", "cpu"):

@@ -17,6 +17,7 @@ class Lowering {
     program().name = graph_.name;
     program().threads = machine_.threads;
     program().max_tier = machine_.max_tier;
+    program().cuda_arch = machine_.cuda_arch;
     program().device = selector_.device();
     count_uses();
     for (ValueId v : graph_.inputs()) {

@@ -14,6 +14,7 @@ namespace {
 constexpr std::string_view kVersion = "0.1";
 
 std::string device_name(const Machine& machine) {
+  if (!machine.cuda_arch.empty()) return fmt::format("hone {} cuda {}", kVersion, machine.cuda_arch);
   return fmt::format("hone {} cpu '{}' tier {} threads {}", kVersion, cpu::cpu_info().model,
                      std::min(machine.max_tier, static_cast<int>(cpu::best_tier())), machine.threads);
 }
@@ -141,6 +142,7 @@ Result<Choice> Selector::choose(const Problem& problem) {
   for (const Tactic& tactic : table) {
     if (&tactic == &table.back() && !candidates.empty()) break;  // the reference is for what nothing else can do
     if (options_.reference_only && &tactic != &table.back()) continue;
+    if (tactic.backend == Backend::cuda && options_.machine.cuda_arch.empty()) continue;
     std::string reason = tactic.supports(problem, options_.machine);
     if (reason.empty()) candidates.push_back(&tactic);
     else if (reason != "another op") choice.refused.emplace_back(tactic.name, std::move(reason));

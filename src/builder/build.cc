@@ -30,7 +30,7 @@ Result<CompileOptions> translate(const v0::BuildOptions& options) {
   HONE_CHECK(check_precisions(options.precisions));
   if (options.threads < 0 || options.threads > kMaxThreads) return invalid("{} threads: expected 0 to {}", options.threads, kMaxThreads);
   if (!(options.time_budget_s >= 0)) return invalid("a time budget of {} s: expected 0 or more", options.time_budget_s);
-  CompileOptions result{.target = options.target == "auto" ? "cpu" : options.target,
+  CompileOptions result{.target = options.target,
                         .threads = options.threads,
                         .winograd = options.winograd,
                         .tune = options.tune,

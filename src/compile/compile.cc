@@ -1,8 +1,11 @@
 #include "compile/compile.h"
 
 #include <chrono>
+#include <regex>
 
 #include "base/cpu_info.h"
+#include "cuda/device.h"
+#include "cuda/nvrtc.h"
 #include "import/onnx/model.h"
 #include "passes/pipeline.h"
 
@@ -16,12 +19,37 @@ Status optimise(Graph& graph, const CompileOptions& options) {
   return fuse(graph, passes);
 }
 
+// What `auto` stands for on this machine.
+std::string resolve_target(const CompileOptions& options) {
+  if (options.target != "auto") return options.target;
+  if (!options.cuda_arch.empty()) return "cuda";
+  const auto gpus = cuda::devices();
+  return gpus.ok() && !gpus->empty() && cuda::nvrtc_version().ok() ? "cuda" : "cpu";
+}
+
+// Empty for the targets without a GPU.
+Result<std::string> arch_of(const std::string& target, const std::string& asked) {
+  if (target == "cpu" || target == "reference") {
+    if (!asked.empty()) return invalid("target '{}' has no CUDA architecture", target);
+    return std::string();
+  }
+  const auto ordinal = cuda::ordinal_of(target);
+  if (!ordinal) return Status(Code::device, fmt::format("there is no target '{}': it is cpu, cuda, cuda:N, reference or auto", target));
+  HONE_CHECK(cuda::nvrtc_version());
+  if (!asked.empty()) {
+    if (!std::regex_match(asked, std::regex("sm_[1-9][0-9]+"))) return invalid("'{}' is no CUDA architecture such as sm_90", asked);
+    return asked;
+  }
+  HONE_TRY(const cuda::Device device, cuda::device(*ordinal));
+  return device.arch();
+}
+
 }  // namespace
 
 Result<EngineData> compile_graph(Graph graph, const CompileOptions& options, std::chrono::steady_clock::time_point start) {
-  const bool reference = options.target == "reference";
-  if (!reference && options.target != "cpu")
-    return Status(Code::device, fmt::format("target '{}' is not available: this build knows cpu and reference", options.target));
+  const std::string target = resolve_target(options);
+  const bool reference = target == "reference";
+  HONE_TRY(const std::string cuda_arch, arch_of(target, options.cuda_arch));
   if (!reference) HONE_CHECK(optimise(graph, options));
 
   TacticCache cache;
@@ -29,14 +57,15 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& options, std
     HONE_TRY(cache, TacticCache::load(options.timing_cache));
   }
   const Machine machine{.threads = options.threads > 0 ? options.threads : cpu::usable_cpu_count(),
-                        .max_tier = options.max_tier, .winograd = options.winograd};
-  Selector selector({.machine = machine, .reference_only = reference, .tune = options.tune,
+                        .max_tier = options.max_tier, .winograd = options.winograd, .cuda_arch = cuda_arch};
+  // The GPU's portable tier has one variant a problem: nothing to time yet.
+  Selector selector({.machine = machine, .reference_only = reference, .tune = options.tune && cuda_arch.empty(),
                      .time_budget_s = options.time_budget_s, .cache = &cache});
   auto engine = lower(graph, selector, machine, options.progress);
   // What was learnt is kept even when the build was stopped.
   if (selector.timed() > 0 && !options.timing_cache.empty()) HONE_CHECK(cache.save(options.timing_cache));
   HONE_CHECK(engine);
-  engine->program.target = options.target;
+  engine->program.target = target;
   engine->program.build.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return engine;
 }

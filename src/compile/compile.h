@@ -10,7 +10,8 @@
 namespace hone {
 
 struct CompileOptions {
-  std::string target = "cpu";              // cpu, reference
+  std::string target = "auto";             // cpu, cuda, cuda:N, reference; auto: a GPU that can be used, else the CPU
+  std::string cuda_arch;                   // to build for a GPU that is not here ("sm_90"); empty: the target's own
   std::map<std::string, Dims> shapes;      // of inputs, by name
   int threads = 0;                         // 0: as many as usable
   int max_tier = 2;                        // highest instruction tier: 0 scalar, 1 AVX2, 2 AVX-512

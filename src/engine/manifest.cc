@@ -194,7 +194,7 @@ std::string to_json(const Program& p) {
   for (const Step& s : p.steps) steps.push_back(step_json(s));
   const Json json{
       {"name", p.name}, {"target", p.target}, {"device", p.device}, {"threads", p.threads},
-      {"max_tier", p.max_tier},
+      {"max_tier", p.max_tier}, {"cuda_arch", p.cuda_arch},
       {"inputs", bindings_json(p.inputs)}, {"outputs", bindings_json(p.outputs)}, {"slots", slots}, {"steps", steps},
       {"memory", {{"arena_bytes", p.memory.arena_bytes}, {"lower_bound_bytes", p.memory.lower_bound_bytes},
                   {"without_reuse_bytes", p.memory.without_reuse_bytes}, {"weights_bytes", p.memory.weights_bytes},
@@ -215,6 +215,7 @@ Result<Program> program_from_json(std::string_view text) {
     p.device = json.at("device");
     p.threads = json.at("threads");
     p.max_tier = json.at("max_tier");
+    p.cuda_arch = json.at("cuda_arch");
     if (p.threads < 1 || p.threads > 1024) return invalid("{} threads", p.threads);
     for (const Json& s : json.at("slots")) p.slots.push_back(slot_from(s));
     for (const Json& s : json.at("steps")) p.steps.push_back(step_from(s));

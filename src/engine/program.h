@@ -53,6 +53,7 @@ struct Program {
   std::string name, target, device;
   int threads = 1;                       // that the kernels share their work among
   int max_tier = 2;                      // highest instruction tier allowed: see base/cpu_info.h
+  std::string cuda_arch;                 // that the GPU's kernels are compiled for; empty: all runs on the CPU
   std::vector<Slot> slots;
   std::vector<Step> steps;
   std::vector<Binding> inputs, outputs;

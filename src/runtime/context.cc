@@ -9,7 +9,11 @@
 namespace hone {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr size_t kArenaAlign = 4096;
+
+double microseconds_since(Clock::time_point start) { return std::chrono::duration<double, std::micro>(Clock::now() - start).count(); }
 
 std::shared_ptr<std::byte> allocate_arena(int64_t bytes) {
   const size_t rounded = (static_cast<size_t>(std::max<int64_t>(bytes, 1)) + kArenaAlign - 1) / kArenaAlign * kArenaAlign;
@@ -32,7 +36,7 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
   auto engine = std::make_shared<LoadedEngine>();
   engine->data_ = std::move(data);
   const Program& program = engine->program();
-  const Machine machine{.threads = program.threads, .max_tier = program.max_tier};
+  const Machine machine{.threads = program.threads, .max_tier = program.max_tier, .cuda_arch = program.cuda_arch};
   for (const Step& step : program.steps) {
     const Tactic* tactic = find_tactic(step.tactic);
     if (tactic == nullptr) return Status(Code::device, fmt::format("tactic '{}' is not in this build of Hone: build the engine again", step.tactic));
@@ -47,6 +51,10 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
     if (kernel->workspace_bytes() > program.memory.arena_bytes - step.workspace_offset)
       return invalid("step '{}' needs more workspace than was planned", step.label);
     engine->kernels_.push_back(std::move(kernel));
+    engine->on_gpu_.push_back(tactic->backend == Backend::cuda);
+  }
+  if (!program.cuda_arch.empty()) {
+    HONE_TRY(engine->device_weights_, DeviceWeights::upload(engine->data_));
   }
   return std::shared_ptr<const LoadedEngine>(std::move(engine));
 }
@@ -121,6 +129,11 @@ Status ExecutionContext::run_step(size_t index) {
   return engine_->kernel(index).run({step_inputs_[index], step_outputs_[index], arena_.get() + step.workspace_offset, pool_});
 }
 
+Status ExecutionContext::run_step_on_gpu(size_t index) {
+  return engine_->kernel(index).run({.inputs = device_->inputs(index), .outputs = device_->outputs(index), .workspace = nullptr,
+                                     .pool = pool_, .packed = device_->packed(index), .stream = &device_->stream()});
+}
+
 Status ExecutionContext::run() {
   const Program& program = engine_->program();
   for (size_t i = 0; i < bound_.size(); ++i)
@@ -128,14 +141,58 @@ Status ExecutionContext::run() {
   refresh_aliases();
   for (const Slot& s : program.slots)
     if (s.kind == Slot::Kind::dynamic) slots_[static_cast<size_t>(&s - program.slots.data())] = Tensor();
-  using Clock = std::chrono::steady_clock;
+  return engine_->device_weights() ? run_with_gpu() : run_on_host();
+}
+
+Status ExecutionContext::run_on_host() {
+  const Program& program = engine_->program();
   for (size_t i = 0; i < program.steps.size(); ++i) {
     const auto start = profiler ? Clock::now() : Clock::time_point();
     const Status status = run_step(i);
     if (!status.ok()) return status.within(program.steps[i].label);
-    if (profiler) profiler(i, std::chrono::duration<double, std::micro>(Clock::now() - start).count());
+    if (profiler) profiler(i, microseconds_since(start));
   }
   return {};
+}
+
+// The first run loads the kernels; the second records a graph of them when no step needs the host, and later ones
+// launch that.
+Status ExecutionContext::run_with_gpu() {
+  const Program& program = engine_->program();
+  const auto& on_gpu = engine_->on_gpu();
+  if (!device_) {
+    HONE_TRY(device_, DeviceSide::create(program, engine_->device_weights(), on_gpu));
+  }
+  HONE_CHECK(device_->start());
+  const bool all_on_gpu = std::find(on_gpu.begin(), on_gpu.end(), false) == on_gpu.end();
+  const bool as_graph = all_on_gpu && !profiler && runs_ > 0 && !on_gpu.empty();
+  if (as_graph) {
+    for (const Binding& b : program.inputs) HONE_CHECK(device_->fetch(b.slot, true, slots_));
+    if (!graph_) HONE_CHECK(cuda::Graph::begin(device_->stream()));
+  }
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    const Step& step = program.steps[i];
+    const auto start = profiler ? Clock::now() : Clock::time_point();
+    if (!as_graph || !graph_) {
+      for (int s : step.inputs) HONE_CHECK(device_->fetch(s, on_gpu[i], slots_).within(step.label));
+      if (!on_gpu[i]) HONE_CHECK(device_->finish().within(step.label));
+      HONE_CHECK((on_gpu[i] ? run_step_on_gpu(i) : run_step(i)).within(step.label));
+    }
+    for (int s : step.outputs) device_->wrote(s, on_gpu[i]);
+    if (profiler) {
+      HONE_CHECK(device_->finish().within(step.label));
+      profiler(i, microseconds_since(start));
+    }
+  }
+  if (as_graph) {
+    if (!graph_) {
+      HONE_TRY(graph_, cuda::Graph::end(device_->stream()));
+    }
+    HONE_CHECK(graph_->launch(device_->stream()));
+  }
+  for (const Binding& b : program.outputs) HONE_CHECK(device_->fetch(b.slot, false, slots_));
+  ++runs_;
+  return device_->finish();
 }
 
 }  // namespace hone

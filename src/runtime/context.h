@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "engine/engine_file.h"
+#include "runtime/device_side.h"
 #include "tactics/tactic.h"
 
 namespace hone {
@@ -16,10 +17,16 @@ class LoadedEngine {
   const Program& program() const { return data_.program; }
   const EngineData& data() const { return data_; }
   const Kernel& kernel(size_t step) const { return *kernels_[step]; }
+  // Whether a step runs on the GPU.
+  const std::vector<bool>& on_gpu() const { return on_gpu_; }
+  // Null when all runs on the CPU.
+  const std::shared_ptr<const DeviceWeights>& device_weights() const { return device_weights_; }
 
  private:
   EngineData data_;
   std::vector<std::unique_ptr<const Kernel>> kernels_;
+  std::vector<bool> on_gpu_;
+  std::shared_ptr<const DeviceWeights> device_weights_;
 };
 
 // The state of one caller: arena and bindings. One per thread; not thread safe itself.
@@ -35,13 +42,17 @@ class ExecutionContext {
 
   Status run();
 
-  // Called after each step with its index and time in microseconds; slows the run by two clock reads a step.
+  // Called after each step with its index and time in microseconds; slows the run by two clock reads a step, and on a
+  // GPU by waiting for each step.
   std::function<void(size_t step, double us)> profiler;
 
   const LoadedEngine& engine() const { return *engine_; }
 
  private:
+  Status run_on_host();
+  Status run_with_gpu();
   Status run_step(size_t step);
+  Status run_step_on_gpu(size_t step);
   Tensor* slot(int index) { return index < 0 ? &absent_ : &slots_[static_cast<size_t>(index)]; }
   void refresh_aliases();
 
@@ -53,6 +64,9 @@ class ExecutionContext {
   std::vector<std::vector<Tensor*>> step_outputs_;
   std::vector<bool> bound_;
   Tensor absent_;
+  std::unique_ptr<DeviceSide> device_;  // made by the first run
+  std::unique_ptr<cuda::Graph> graph_;  // of all steps, when all are on the GPU
+  int64_t runs_ = 0;
 };
 
 }  // namespace hone

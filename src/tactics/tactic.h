@@ -23,13 +23,24 @@ struct Machine {
   int threads = 1;
   int max_tier = 2;        // see base/cpu_info.h: Tier
   bool winograd = true;    // allowed to trade rounding error for speed, within its bound
+  std::string cuda_arch;   // of the GPU ("sm_90"); empty: none is used
 };
+
+namespace cuda {
+class Stream;
+}
+
+// Where a tactic's kernels run, and so where their arguments lie. The GPU's kernels are launched and not waited for.
+enum class Backend { cpu, cuda };
 
 struct KernelArgs {
   std::span<const Tensor* const> inputs;  // an absent or packed input is an undefined tensor
   std::span<Tensor* const> outputs;
   std::byte* workspace;                   // 64-byte aligned, as large as the kernel asked for
   cpu::ThreadPool& pool;
+  // Of the GPU's kernels alone: what Prepared held, in the device's memory, and the stream to launch on.
+  std::span<const Tensor* const> packed = {};
+  cuda::Stream* stream = nullptr;
 };
 
 // A problem made ready to run. Immutable; any number of threads may run it at once, each with its own workspace.
@@ -58,6 +69,7 @@ struct Tactic {
   Result<std::unique_ptr<const Kernel>> (*make)(const Problem&, std::span<const Tensor> packed, int variant, const Machine&);
   // The input whose memory output 0 may take over, or -1.
   int (*in_place)(const Problem&) = nullptr;
+  Backend backend = Backend::cpu;
 };
 
 std::span<const Tactic> tactic_table();

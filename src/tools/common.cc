@@ -66,7 +66,8 @@ Progress progress_line(const Output& output) {
 
 void ModelOptions::add_to(CLI::App& app) {
   app.add_option("MODEL", model, "An .onnx file or an engine")->required();
-  app.add_option("--target", target, "cpu or reference")->capture_default_str();
+  app.add_option("--target", target, "cpu, cuda, cuda:N or reference; auto: the GPU if one can be used, else the CPU")->capture_default_str();
+  app.add_option("--cuda-arch", cuda_arch, "build for a GPU that is not here, e.g. sm_90 (target cuda)");
   app.add_option("--shape", shapes, "Shape of an input, NAME:1x3x224x224 (repeatable)");
   app.add_option("--threads", threads, "CPU threads; 0: as many as usable")->check(CLI::Range(0, 1024));
   app.add_option("--isa", isa, "Highest instruction set: auto, avx512, avx2, scalar")
@@ -80,7 +81,7 @@ void ModelOptions::add_to(CLI::App& app) {
 }
 
 Result<CompileOptions> ModelOptions::compile_options() const {
-  CompileOptions options{.target = target, .threads = threads, .winograd = !no_winograd, .tune = !no_tune};
+  CompileOptions options{.target = target, .cuda_arch = cuda_arch, .threads = threads, .winograd = !no_winograd, .tune = !no_tune};
   options.max_tier = isa == "scalar" ? 0 : isa == "avx2" ? 1 : 2;
   HONE_TRY(options.time_budget_s, parse_seconds(time_budget));
   options.timing_cache = timing_cache.empty() ? default_cache_path() : timing_cache == "none" ? "" : timing_cache;

@@ -13,7 +13,8 @@ using Json = nlohmann::json;
 // The options that every command on a MODEL shares.
 struct ModelOptions {
   std::string model;
-  std::string target = "cpu";
+  std::string target = "auto";
+  std::string cuda_arch;            // empty: the target's own
   std::vector<std::string> shapes;  // NAME:1x3x224x224
   int threads = 0;
   std::string isa = "auto";         // auto, avx512, avx2, scalar

@@ -1,0 +1,184 @@
+#include "cuda/device.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <mutex>
+
+namespace hone::cuda {
+namespace {
+
+// Values of CUdevice_attribute.
+enum Attribute { kMultiprocessors = 16, kL2Bytes = 38, kMajor = 75, kMinor = 76 };
+
+constexpr unsigned kNonBlockingStream = 1;
+constexpr int kRelaxedCapture = 2;
+
+// For calls after the first one that succeeded: a driver that was there does not go away.
+const Driver& api() { return **driver(); }
+
+#define HONE_CUDA(call, ...) HONE_CHECK(api().check(api().call(__VA_ARGS__), #call))
+
+CUdeviceptr address(const void* pointer) { return reinterpret_cast<CUdeviceptr>(pointer); }
+
+Result<Device> describe(int ordinal) {
+  CUdevice handle = 0;
+  HONE_CUDA(cuDeviceGet, &handle, ordinal);
+  Device device{.ordinal = ordinal};
+  char name[256] = {};
+  HONE_CUDA(cuDeviceGetName, name, sizeof name, handle);
+  device.name = name;
+  int l2 = 0;
+  HONE_CUDA(cuDeviceGetAttribute, &device.major, kMajor, handle);
+  HONE_CUDA(cuDeviceGetAttribute, &device.minor, kMinor, handle);
+  HONE_CUDA(cuDeviceGetAttribute, &device.multiprocessors, kMultiprocessors, handle);
+  HONE_CUDA(cuDeviceGetAttribute, &l2, kL2Bytes, handle);
+  device.l2_bytes = l2;
+  size_t bytes = 0;
+  HONE_CUDA(cuDeviceTotalMem_v2, &bytes, handle);
+  device.memory_bytes = static_cast<int64_t>(bytes);
+  return device;
+}
+
+}  // namespace
+
+std::optional<int> ordinal_of(std::string_view target) {
+  constexpr std::string_view kPrefix = "cuda";
+  if (!target.starts_with(kPrefix)) return std::nullopt;
+  target.remove_prefix(kPrefix.size());
+  if (target.empty()) return 0;
+  int ordinal = -1;
+  const char* end = target.data() + target.size();
+  if (target.front() != ':' || std::from_chars(target.data() + 1, end, ordinal).ptr != end || ordinal < 0) return std::nullopt;
+  return ordinal;
+}
+
+bool Device::runs(std::string_view arch) const {
+  const std::string own = this->arch();
+  return arch.size() == own.size() && arch.substr(0, own.size() - 1) == std::string_view(own).substr(0, own.size() - 1) && arch.back() <= own.back();
+}
+
+Result<std::vector<Device>> devices() {
+  HONE_TRY(const Driver* loaded, driver());
+  int count = 0;
+  HONE_CHECK(loaded->check(loaded->cuDeviceGetCount(&count), "cuDeviceGetCount"));
+  std::vector<Device> all;
+  for (int i = 0; i < count; ++i) {
+    HONE_TRY(Device device, describe(i));
+    all.push_back(std::move(device));
+  }
+  return all;
+}
+
+Result<Device> device(int ordinal) {
+  HONE_TRY(auto all, devices());
+  if (ordinal < 0 || static_cast<size_t>(ordinal) >= all.size())
+    return Status(Code::device, fmt::format("there is no GPU {}: the driver shows {}", ordinal, all.size()));
+  return all[static_cast<size_t>(ordinal)];
+}
+
+Status make_current(int ordinal) {
+  HONE_CHECK(device(ordinal));
+  static std::mutex mutex;
+  static std::map<int, CUctx*> contexts;
+  const std::lock_guard lock(mutex);
+  CUctx*& context = contexts[ordinal];
+  if (context == nullptr) {
+    CUdevice handle = 0;
+    HONE_CUDA(cuDeviceGet, &handle, ordinal);
+    HONE_CUDA(cuDevicePrimaryCtxRetain, &context, handle);
+  }
+  HONE_CUDA(cuCtxSetCurrent, context);
+  return {};
+}
+
+Result<std::shared_ptr<std::byte>> allocate(int64_t bytes) {
+  CUdeviceptr pointer = 0;
+  HONE_CUDA(cuMemAlloc_v2, &pointer, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
+  return std::shared_ptr<std::byte>(reinterpret_cast<std::byte*>(pointer), [](std::byte* p) { api().cuMemFree_v2(address(p)); });
+}
+
+Result<std::unique_ptr<Stream>> Stream::create() {
+  CUstr* handle = nullptr;
+  HONE_CUDA(cuStreamCreate, &handle, kNonBlockingStream);
+  return std::unique_ptr<Stream>(new Stream(handle));
+}
+
+Stream::~Stream() { api().cuStreamDestroy_v2(handle_); }
+
+Status Stream::copy_to_device(void* to, const void* from, size_t bytes) {
+  if (bytes > 0) HONE_CUDA(cuMemcpyHtoDAsync_v2, address(to), from, bytes, handle_);
+  return {};
+}
+
+Status Stream::copy_to_host(void* to, const void* from, size_t bytes) {
+  if (bytes > 0) HONE_CUDA(cuMemcpyDtoHAsync_v2, to, address(from), bytes, handle_);
+  return {};
+}
+
+Status Stream::synchronize() {
+  HONE_CUDA(cuStreamSynchronize, handle_);
+  return {};
+}
+
+Status Stream::launch(CUfunc* function, Dim3 grid, Dim3 block, std::span<void*> parameters) {
+  HONE_CUDA(cuLaunchKernel, function, grid.x, grid.y, grid.z, block.x, block.y, block.z, 0, handle_, parameters.data(), nullptr);
+  return {};
+}
+
+Status Graph::begin(Stream& stream) {
+  HONE_CUDA(cuStreamBeginCapture_v2, stream.handle(), kRelaxedCapture);
+  return {};
+}
+
+Result<std::unique_ptr<Graph>> Graph::end(Stream& stream) {
+  CUgra* graph = nullptr;
+  HONE_CUDA(cuStreamEndCapture, stream.handle(), &graph);
+  CUgraExec* executable = nullptr;
+  const Status status = api().check(api().cuGraphInstantiateWithFlags(&executable, graph, 0), "cuGraphInstantiateWithFlags");
+  api().cuGraphDestroy(graph);
+  HONE_CHECK(status);
+  return std::unique_ptr<Graph>(new Graph(executable));
+}
+
+Graph::~Graph() { api().cuGraphExecDestroy(handle_); }
+
+Status Graph::launch(Stream& stream) {
+  HONE_CUDA(cuGraphLaunch, handle_, stream.handle());
+  return {};
+}
+
+Result<std::unique_ptr<Event>> Event::create() {
+  CUevt* handle = nullptr;
+  HONE_CUDA(cuEventCreate, &handle, 0);
+  return std::unique_ptr<Event>(new Event(handle));
+}
+
+Event::~Event() { api().cuEventDestroy_v2(handle_); }
+
+Status Event::record(Stream& stream) {
+  HONE_CUDA(cuEventRecord, handle_, stream.handle());
+  return {};
+}
+
+Result<double> Event::since(const Event& start) const {
+  float milliseconds = 0;
+  HONE_CUDA(cuEventElapsedTime, &milliseconds, start.handle_, handle_);
+  return milliseconds * 1e3;
+}
+
+Result<std::shared_ptr<const Module>> Module::load(const Tensor& cubin) {
+  CUmod* handle = nullptr;
+  HONE_CUDA(cuModuleLoadData, &handle, cubin.raw());
+  return std::shared_ptr<const Module>(new Module(handle));
+}
+
+Module::~Module() { api().cuModuleUnload(handle_); }
+
+Result<CUfunc*> Module::function(const char* name) const {
+  CUfunc* found = nullptr;
+  HONE_CUDA(cuModuleGetFunction, &found, handle_, name);
+  return found;
+}
+
+}  // namespace hone::cuda

@@ -1,0 +1,114 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/tensor.h"
+#include "cuda/driver.h"
+
+namespace hone::cuda {
+
+// A GPU and its primary context.
+struct Device {
+  int ordinal = 0;
+  std::string name;
+  int major = 0, minor = 0;  // compute capability
+  int multiprocessors = 0;
+  int64_t memory_bytes = 0, l2_bytes = 0;
+
+  // The architecture that kernels are compiled for: "sm_90".
+  std::string arch() const { return fmt::format("sm_{}{}", major, minor); }
+  // Whether code compiled for `arch` runs: the same major number, and no higher minor one.
+  bool runs(std::string_view arch) const;
+};
+
+// 0 for "cuda", N for "cuda:N", nothing for other targets.
+std::optional<int> ordinal_of(std::string_view target);
+
+// All GPUs that the driver shows, in its order; an error when there is no driver.
+Result<std::vector<Device>> devices();
+Result<Device> device(int ordinal);
+
+// Makes the device's context the calling thread's.
+Status make_current(int ordinal);
+
+// Device memory, zeroed by nobody; freed with the last owner. The device must be current.
+Result<std::shared_ptr<std::byte>> allocate(int64_t bytes);
+
+// Kernels run in the order of their launch. Not thread safe; the device must be current.
+class Stream {
+ public:
+  static Result<std::unique_ptr<Stream>> create();
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  Status copy_to_device(void* to, const void* from, size_t bytes);
+  // The data is there after synchronize().
+  Status copy_to_host(void* to, const void* from, size_t bytes);
+  Status synchronize();
+
+  struct Dim3 {
+    unsigned x = 1, y = 1, z = 1;
+  };
+  Status launch(CUfunc* function, Dim3 grid, Dim3 block, std::span<void*> parameters);
+
+  CUstr* handle() const { return handle_; }
+
+ private:
+  explicit Stream(CUstr* handle) : handle_(handle) {}
+  CUstr* handle_;
+};
+
+// What was launched on a stream between begin and end, to be launched again as a whole.
+class Graph {
+ public:
+  static Status begin(Stream& stream);
+  static Result<std::unique_ptr<Graph>> end(Stream& stream);
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  Status launch(Stream& stream);
+
+ private:
+  explicit Graph(CUgraExec* handle) : handle_(handle) {}
+  CUgraExec* handle_;
+};
+
+// A point in a stream's work.
+class Event {
+ public:
+  static Result<std::unique_ptr<Event>> create();
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  Status record(Stream& stream);
+  // Microseconds from `start` to this one; both must have been reached.
+  Result<double> since(const Event& start) const;
+
+ private:
+  explicit Event(CUevt* handle) : handle_(handle) {}
+  CUevt* handle_;
+};
+
+// Compiled device code, loaded into the context that is current.
+class Module {
+ public:
+  static Result<std::shared_ptr<const Module>> load(const Tensor& cubin);
+  ~Module();
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  Result<CUfunc*> function(const char* name) const;
+
+ private:
+  explicit Module(CUmod* handle) : handle_(handle) {}
+  CUmod* handle_;
+};
+
+}  // namespace hone::cuda

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/status.h"
+
+// The part of the CUDA driver API that Hone calls, found in the driver's library when the program runs: neither the
+// toolkit nor its headers are needed to build. Names, types and values are those of NVIDIA's CUDA Driver API reference.
+namespace hone::cuda {
+
+using CUdevice = int;
+using CUdeviceptr = unsigned long long;
+struct CUctx;
+struct CUmod;
+struct CUfunc;
+struct CUstr;
+struct CUevt;
+struct CUgra;
+struct CUgraExec;
+
+// Name in the library, then the parameters; each returns a status, 0 for success.
+#define HONE_CUDA_DRIVER(X)                                                                                           \
+  X(cuInit, (unsigned flags))                                                                                         \
+  X(cuDriverGetVersion, (int* version))                                                                               \
+  X(cuGetErrorName, (int error, const char** text))                                                                   \
+  X(cuGetErrorString, (int error, const char** text))                                                                 \
+  X(cuDeviceGetCount, (int* count))                                                                                   \
+  X(cuDeviceGet, (CUdevice * device, int ordinal))                                                                    \
+  X(cuDeviceGetName, (char* name, int length, CUdevice device))                                                       \
+  X(cuDeviceGetAttribute, (int* value, int attribute, CUdevice device))                                               \
+  X(cuDeviceTotalMem_v2, (size_t * bytes, CUdevice device))                                                           \
+  X(cuDevicePrimaryCtxRetain, (CUctx * *context, CUdevice device))                                                    \
+  X(cuCtxSetCurrent, (CUctx * context))                                                                               \
+  X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                                             \
+  X(cuMemFree_v2, (CUdeviceptr pointer))                                                                              \
+  X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstr* stream))                            \
+  X(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstr* stream))                                  \
+  X(cuModuleLoadData, (CUmod * *module, const void* image))                                                           \
+  X(cuModuleUnload, (CUmod * module))                                                                                 \
+  X(cuModuleGetFunction, (CUfunc * *function, CUmod * module, const char* name))                                      \
+  X(cuStreamCreate, (CUstr * *stream, unsigned flags))                                                                \
+  X(cuStreamDestroy_v2, (CUstr * stream))                                                                             \
+  X(cuStreamSynchronize, (CUstr * stream))                                                                            \
+  X(cuStreamBeginCapture_v2, (CUstr * stream, int mode))                                                              \
+  X(cuStreamEndCapture, (CUstr * stream, CUgra * *graph))                                                             \
+  X(cuGraphInstantiateWithFlags, (CUgraExec * *executable, CUgra * graph, unsigned long long flags))                  \
+  X(cuGraphLaunch, (CUgraExec * executable, CUstr * stream))                                                          \
+  X(cuGraphDestroy, (CUgra * graph))                                                                                  \
+  X(cuGraphExecDestroy, (CUgraExec * executable))                                                                     \
+  X(cuEventCreate, (CUevt * *event, unsigned flags))                                                                  \
+  X(cuEventDestroy_v2, (CUevt * event))                                                                               \
+  X(cuEventRecord, (CUevt * event, CUstr * stream))                                                                   \
+  X(cuEventElapsedTime, (float* milliseconds, CUevt* from, CUevt* to))                                                \
+  X(cuLaunchKernel, (CUfunc * function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,          \
+                     unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstr* stream, void** parameters,     \
+                     void** extra))
+
+struct Driver {
+#define X(name, parameters) int(*name) parameters = nullptr;
+  HONE_CUDA_DRIVER(X)
+#undef X
+
+  // The error of a call, with the driver's words for it.
+  Status check(int status, const char* call) const;
+};
+
+// Loaded and initialised once; the error says why there is none.
+Result<const Driver*> driver();
+
+}  // namespace hone::cuda

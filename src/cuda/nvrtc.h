@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+#include "base/tensor.h"
+
+// NVIDIA's run-time compiler, opened when it is needed. It needs no GPU.
+namespace hone::cuda {
+
+// "13.0", or why it cannot be had.
+Result<std::string> nvrtc_version();
+
+// Device code of `source` for `arch` ("sm_90"), as u8. The same source is compiled once in a process. Thread safe.
+// Multiplications and additions are contracted, as on the CPU; nothing else is relaxed.
+Result<Tensor> compile(const std::string& source, const std::string& arch);
+
+}  // namespace hone::cuda

@@ -1,0 +1,77 @@
+#include "ops/pool.h"
+
+#include "tactics/cuda/kernel.h"
+#include "tactics/cuda/source.h"
+
+namespace hone {
+namespace {
+
+std::string supports(const Problem& problem) {
+  const auto* op = problem.op.as<Pool>();
+  if (op == nullptr) return kAnotherOp;
+  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
+  if (problem.outputs.size() > 1 && problem.outputs[1].defined()) return "indices of maxima";
+  if (op->kind == "lp" && op->p != 1 && op->p != 2) return "a norm other than L1 and L2";
+  return element_count(dims_of(problem.outputs[0])) == 0 ? "empty" : "";
+}
+
+struct Reduction {
+  std::string start, step, result;
+};
+
+// `count`: the elements that an average divides by.
+Reduction reduction(const Pool& op) {
+  if (op.kind == "max") return {"-INF", "acc = v > acc || isnan(v) ? v : acc;", "acc"};
+  if (op.kind == "average") return {"0", "acc += v;", "acc / count"};
+  if (op.p == 1) return {"0", "acc += fabsf(v);", "acc"};
+  return {"0", "acc += v * v;", "sqrtf(acc)"};
+}
+
+// One thread a result: a loop a spatial dim. Padding is never read; it counts in a divisor when the op says so, up to
+// the end of the padded image.
+Result<cuda::Source> source(const Problem& problem) {
+  const Pool& op = *problem.op.as<Pool>();
+  const Dims x = dims_of(problem.inputs[0]), y = dims_of(problem.outputs[0]);
+  const size_t spatial = op.kernel.size(), first = op.channels_last ? 1 : 2;
+  std::string coordinates, loops, offset = "base", close, count = "1";
+  int64_t out_run = op.channels_last ? y.back() : 1, in_run = op.channels_last ? x.back() : 1;
+  for (size_t d = spatial; d-- > 0;) {
+    const int64_t size = x[first + d], pad = op.pads[d], padded = size + op.pads[spatial + d];
+    coordinates += fmt::format("  const int o{0} = i / {1} % {2} * {3} - {4};\n", d, out_run, y[first + d], op.strides[d], pad);
+    loops += fmt::format("  for (int k{0} = 0, p{0} = o{0}; k{0} < {1}; ++k{0}, p{0} += {2}) if (p{0} >= 0 && p{0} < {3})\n", d, op.kernel[d], op.dilations[d], size);
+    offset += fmt::format(" + (i64)p{} * {}", d, in_run);
+    // How many steps of the window lie inside the image, or inside the padded one.
+    const std::string low = op.count_include_pad ? "0" : fmt::format("(o{0} < 0 ? (-o{0} + {1} - 1) / {1} : 0)", d, op.dilations[d]);
+    count += fmt::format(" * (float)(min({0}, ({1} - o{2} + {3} - 1) / {3}) - {4})", op.kernel[d], op.count_include_pad ? padded : size, d, op.dilations[d], low);
+    out_run *= y[first + d];
+    in_run *= size;
+  }
+  // Channels-first: the batch and the channel lie above the image; channels-last: the channel below, the batch above.
+  const std::string base = op.channels_last ? fmt::format("i / {} * {} + i % {}", out_run, in_run, x.back()) : fmt::format("i / {} * {}", out_run, in_run);
+  const Reduction r = reduction(op);
+  return cuda::Source{fmt::format(R"cuda(
+extern "C" __global__ void kernel(float* __restrict__ y, const float* __restrict__ x) {{
+  const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= {}) return;
+  const i64 base = {};
+{}  float acc = {};
+{}  {{
+    const float v = x[{}];
+    {}
+  }}
+  const float count = {};
+  y[i] = {};
+}}
+)cuda", element_count(y), base, coordinates, r.start, loops, offset, r.step, count, r.result)};
+}
+
+cuda::Launch launch(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.outputs[0]))); }
+
+}  // namespace
+
+std::span<const Tactic> cuda_pool_tactics() {
+  static constexpr Tactic kRows[] = {cuda::row<supports, source, launch>("cuda.pool")};
+  return kRows;
+}
+
+}  // namespace hone

@@ -1,0 +1,183 @@
+// Reductions of rows: a block of 256 threads for each.
+#include <algorithm>
+
+#include "kernels/cuda/block.cuh.h"
+#include "ops/elements.h"
+#include "ops/norm.h"
+#include "ops/reduce.h"
+#include "tactics/cuda/kernel.h"
+#include "tactics/cuda/source.h"
+
+namespace hone {
+namespace {
+
+constexpr unsigned kThreads = 256;
+
+// `outer` rows of `inner` interleaved ones, of `extent` elements each.
+struct Rows {
+  int64_t outer = 1, extent = 1, inner = 1;
+};
+
+std::string refuse_rows(const Rows& rows) {
+  if (rows.outer * rows.inner == 0 || rows.extent == 0) return "empty";
+  return rows.outer * rows.inner > INT32_MAX ? "more than 2^31 rows" : "";
+}
+
+cuda::Launch launch_rows(const Rows& rows) { return {{static_cast<unsigned>(rows.outer * rows.inner)}, {kThreads}}; }
+
+Rows rows_along(const Dims& dims, int64_t axis, bool to_end) {
+  const auto rank = static_cast<int64_t>(dims.size());
+  const int64_t at = axis < 0 ? axis + rank : axis, end = to_end ? rank : at + 1;
+  return {span_count(dims, 0, at), span_count(dims, at, end), span_count(dims, end, rank)};
+}
+
+Rows softmax_rows(const Problem& problem) { return rows_along(dims_of(problem.inputs[0]), problem.op.as<Softmax>()->axis, false); }
+
+std::string softmax_supports(const Problem& problem) {
+  if (problem.op.as<Softmax>() == nullptr) return kAnotherOp;
+  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
+  return problem.inputs[0].shape.rank() == 0 ? "a scalar" : refuse_rows(softmax_rows(problem));
+}
+
+Result<cuda::Source> softmax_source(const Problem& problem) {
+  const Rows rows = softmax_rows(problem);
+  const bool log = problem.op.as<Softmax>()->log;
+  return cuda::Source{kernels::block_cuh + fmt::format(R"cuda(
+#define EXTENT {}
+#define INNER {}
+extern "C" __global__ void kernel(float* y, const float* x) {{
+  const i64 base = (i64)(blockIdx.x / INNER) * EXTENT * INNER + blockIdx.x % INNER;
+  float largest = -INF, sum = 0;
+  for (int i = threadIdx.x; i < EXTENT; i += {}) largest = most(largest, x[base + (i64)i * INNER]);
+  largest = reduce_block<combine_max>(largest, -INF);
+  for (int i = threadIdx.x; i < EXTENT; i += {}) sum += expf(x[base + (i64)i * INNER] - largest);
+  sum = reduce_block<combine_sum>(sum, 0);
+  for (int i = threadIdx.x; i < EXTENT; i += {}) {{
+    const float v = x[base + (i64)i * INNER] - largest;
+    y[base + (i64)i * INNER] = {};
+  }}
+}}
+)cuda", rows.extent, rows.inner, kThreads, kThreads, kThreads, log ? "v - logf(sum)" : "expf(v) / sum")};
+}
+
+cuda::Launch softmax_launch(const Problem& problem) { return launch_rows(softmax_rows(problem)); }
+
+Rows norm_rows(const Problem& problem) { return rows_along(dims_of(problem.inputs[0]), problem.op.as<LayerNorm>()->axis, true); }
+
+std::string norm_supports(const Problem& problem) {
+  const auto* op = problem.op.as<LayerNorm>();
+  if (op == nullptr) return kAnotherOp;
+  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
+  if (problem.outputs.size() > 1) return "its statistics are asked for";
+  return refuse_rows(norm_rows(problem));
+}
+
+// Two passes: the variance is that of what is left when the mean is gone.
+Result<cuda::Source> norm_source(const Problem& problem) {
+  const LayerNorm& op = *problem.op.as<LayerNorm>();
+  const Rows rows = norm_rows(problem);
+  const Dims x = dims_of(problem.inputs[0]);
+  std::string parameters, affine;
+  for (size_t i = 1; i < 3; ++i) {
+    if (!has(problem, i)) continue;
+    parameters += fmt::format(", const float* p{}", i);
+    affine += fmt::format("    v {} p{}[{}];\n", i == 1 ? "*=" : "+=", i, cuda::broadcast_index(dims_of(problem.inputs[i]), x, "(base + i)"));
+  }
+  const std::string mean = op.rms ? "" : fmt::format("  for (int i = threadIdx.x; i < EXTENT; i += {}) mean += x[base + i];\n"
+                                                     "  mean = reduce_block<combine_sum>(mean, 0) / EXTENT;\n", kThreads);
+  return cuda::Source{kernels::block_cuh + fmt::format(R"cuda(
+#define EXTENT {}
+extern "C" __global__ void kernel(float* y, const float* x{}) {{
+  const i64 base = (i64)blockIdx.x * EXTENT;
+  float mean = 0, square = 0;
+{}  for (int i = threadIdx.x; i < EXTENT; i += {}) square += (x[base + i] - mean) * (x[base + i] - mean);
+  const float scale = 1 / sqrtf(reduce_block<combine_sum>(square, 0) / EXTENT + {:.9g}f);
+  for (int i = threadIdx.x; i < EXTENT; i += {}) {{
+    float v = (x[base + i] - mean) * scale;
+{}    y[base + i] = v;
+  }}
+}}
+)cuda", rows.extent, parameters, mean, kThreads, op.epsilon + 0.0, kThreads, affine)};
+}
+
+cuda::Launch norm_launch(const Problem& problem) { return launch_rows(norm_rows(problem)); }
+
+struct ReduceKind {
+  std::string_view name;
+  const char *combine, *start, *term, *result;
+};
+
+constexpr ReduceKind kReduceKinds[] = {
+    {"sum", "combine_sum", "0", "v", "acc"},
+    {"mean", "combine_sum", "0", "v", "acc / EXTENT"},
+    {"max", "combine_max", "-INF", "v", "acc"},
+    {"min", "combine_min", "INF", "v", "acc"},
+    {"prod", "combine_prod", "1", "v", "acc"},
+    {"sum_square", "combine_sum", "0", "v * v", "acc"},
+    {"l1", "combine_sum", "0", "fabsf(v)", "acc"},
+    {"l2", "combine_sum", "0", "v * v", "sqrtf(acc)"},
+    {"log_sum", "combine_sum", "0", "v", "logf(acc)"}};
+
+const ReduceKind* find_kind(std::string_view name) {
+  const auto* found = std::find_if(std::begin(kReduceKinds), std::end(kReduceKinds), [&](const ReduceKind& k) { return k.name == name; });
+  return found == std::end(kReduceKinds) ? nullptr : found;
+}
+
+int64_t reduced_count(const Problem& problem) {
+  const int64_t results = element_count(dims_of(problem.outputs[0]));
+  return results == 0 ? 0 : element_count(dims_of(problem.inputs[0])) / results;
+}
+
+std::string reduce_supports(const Problem& problem) {
+  const auto* op = problem.op.as<Reduce>();
+  if (op == nullptr) return kAnotherOp;
+  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
+  if (find_kind(op->kind) == nullptr) return fmt::format("reduction '{}'", op->kind);
+  if (has(problem, 1) && !problem.constants.empty() && !problem.is_constant(1)) return "axes are not constant";
+  return refuse_rows({element_count(dims_of(problem.outputs[0])), reduced_count(problem), 1});
+}
+
+Result<cuda::Source> reduce_source(const Problem& problem) {
+  const Reduce& op = *problem.op.as<Reduce>();
+  const Dims x = dims_of(problem.inputs[0]), strides = strides_of(x);
+  std::vector<bool> reduced(x.size(), !op.noop_without_axes);
+  if (has(problem, 1) && problem.constants[1].count() > 0) {
+    HONE_TRY(const auto axes, normalize_axes(problem.constants[1].to_ints(), static_cast<int64_t>(x.size())));
+    reduced.assign(x.size(), false);
+    for (int64_t a : axes) reduced[static_cast<size_t>(a)] = true;
+  }
+  Dims kept, kept_strides, gone, gone_strides;
+  for (size_t d = 0; d < x.size(); ++d) {
+    (reduced[d] ? gone : kept).push_back(x[d]);
+    (reduced[d] ? gone_strides : kept_strides).push_back(strides[d]);
+  }
+  const ReduceKind& kind = *find_kind(op.kind);
+  return cuda::Source{.text = kernels::block_cuh + fmt::format(R"cuda(
+#define EXTENT {}
+extern "C" __global__ void kernel(float* y, const float* x) {{
+  const i64 row = blockIdx.x, base = {};
+  float acc = {};
+  for (i64 i = threadIdx.x; i < EXTENT; i += {}) {{
+    const float v = x[base + {}];
+    acc = {}(acc, {});
+  }}
+  acc = reduce_block<{}>(acc, {});
+  if (threadIdx.x == 0) y[row] = {};
+}}
+)cuda", reduced_count(problem), cuda::strided_index(kept, kept_strides, 0, "row"), kind.start, kThreads,
+      cuda::strided_index(gone, gone_strides, 0, "i"), kind.combine, kind.term, kind.combine, kind.start, kind.result),
+                      .drops = {false, true}};
+}
+
+cuda::Launch reduce_launch(const Problem& problem) { return launch_rows({element_count(dims_of(problem.outputs[0])), 1, 1}); }
+
+}  // namespace
+
+std::span<const Tactic> cuda_rows_tactics() {
+  static constexpr Tactic kRows[] = {cuda::row<softmax_supports, softmax_source, softmax_launch>("cuda.softmax"),
+                                     cuda::row<norm_supports, norm_source, norm_launch>("cuda.layer_norm"),
+                                     cuda::row<reduce_supports, reduce_source, reduce_launch>("cuda.reduce")};
+  return kRows;
+}
+
+}  // namespace hone

@@ -1,0 +1,180 @@
+#include "tactics/cuda/source.h"
+
+#include <cmath>
+#include <cstring>
+#include <map>
+
+namespace hone::cuda {
+
+const char* const kPrelude = R"cuda(
+typedef long long i64;
+typedef unsigned long long u64;
+#define INF __int_as_float(0x7f800000)
+// NaN wins, as in numpy.
+__device__ inline float least(float a, float b) { return isnan(a) || isnan(b) ? a + b : fminf(a, b); }
+__device__ inline float most(float a, float b) { return isnan(a) || isnan(b) ? a + b : fmaxf(a, b); }
+__device__ inline i64 least(i64 a, i64 b) { return a < b ? a : b; }
+__device__ inline i64 most(i64 a, i64 b) { return a > b ? a : b; }
+__device__ inline float modulo(float a, float b) {
+  const float r = fmodf(a, b);
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+__device__ inline float sigmoid(float a) { return 1 / (1 + expf(-a)); }
+__device__ inline float softplus(float a) { return a > 0 ? a + log1pf(expf(-a)) : log1pf(expf(a)); }
+__device__ inline float gelu_tanh(float a) { return 0.5f * a * (1 + tanhf(0.7978845608f * (a + 0.044715f * a * a * a))); }
+__device__ inline float sign(float a) { return isnan(a) ? a : (a > 0) - (a < 0); }
+__device__ inline i64 to_integer(float a) {
+  if (isnan(a)) return 0;
+  return a >= 9223372036854775808.0f ? 0x7fffffffffffffffLL : a <= -9223372036854775808.0f ? -0x7fffffffffffffffLL - 1 : (i64)a;
+}
+__device__ inline i64 to_integer(i64 a) { return a; }
+)cuda";
+
+namespace {
+
+struct ElementType {
+  DType dtype;
+  const char* text;
+};
+
+constexpr ElementType kElementTypes[] = {
+    {DType::f32, "float"},         {DType::i8, "signed char"},     {DType::i16, "short"},         {DType::i32, "int"}, {DType::i64, "i64"},
+    {DType::u8, "unsigned char"}, {DType::u16, "unsigned short"}, {DType::u32, "unsigned int"}, {DType::boolean, "bool"}};
+
+// Of f32 operands, in CUDA C++; {0}, {1}, {2} are the operands.
+const std::map<Fn, const char*>& real_functions() {
+  static const std::map<Fn, const char*> table = {
+      {Fn::add, "{0} + {1}"}, {Fn::sub, "{0} - {1}"}, {Fn::mul, "{0} * {1}"}, {Fn::div, "{0} / {1}"},
+      {Fn::pow, "powf({0}, {1})"}, {Fn::mod, "modulo({0}, {1})"}, {Fn::fmod, "fmodf({0}, {1})"},
+      {Fn::min, "least({0}, {1})"}, {Fn::max, "most({0}, {1})"}, {Fn::atan2, "atan2f({0}, {1})"},
+      {Fn::prelu, "{0} < 0 ? {1} * {0} : {0}"}, {Fn::leaky_relu, "{0} < 0 ? {1} * {0} : {0}"},
+      {Fn::clip, "least(most({0}, {1}), {2})"},
+      {Fn::neg, "-{0}"}, {Fn::abs, "fabsf({0})"}, {Fn::sign, "sign({0})"}, {Fn::reciprocal, "1 / {0}"},
+      {Fn::sqrt, "sqrtf({0})"}, {Fn::rsqrt, "1 / sqrtf({0})"}, {Fn::square, "{0} * {0}"},
+      {Fn::exp, "expf({0})"}, {Fn::log, "logf({0})"}, {Fn::expm1, "expm1f({0})"}, {Fn::log1p, "log1pf({0})"},
+      {Fn::sin, "sinf({0})"}, {Fn::cos, "cosf({0})"}, {Fn::tan, "tanf({0})"}, {Fn::asin, "asinf({0})"},
+      {Fn::acos, "acosf({0})"}, {Fn::atan, "atanf({0})"}, {Fn::sinh, "sinhf({0})"}, {Fn::cosh, "coshf({0})"},
+      {Fn::tanh, "tanhf({0})"}, {Fn::asinh, "asinhf({0})"}, {Fn::acosh, "acoshf({0})"}, {Fn::atanh, "atanhf({0})"},
+      {Fn::erf, "erff({0})"}, {Fn::floor, "floorf({0})"}, {Fn::ceil, "ceilf({0})"}, {Fn::round, "rintf({0})"},
+      {Fn::trunc, "truncf({0})"}, {Fn::relu, "most({0}, 0.0f)"}, {Fn::sigmoid, "sigmoid({0})"},
+      {Fn::softplus, "softplus({0})"}, {Fn::softsign, "{0} / (1 + fabsf({0}))"}, {Fn::silu, "{0} * sigmoid({0})"},
+      {Fn::hard_swish, "{0} * least(most({0} / 6 + 0.5f, 0.0f), 1.0f)"},
+      {Fn::gelu_erf, "0.5f * {0} * (1 + erff({0} * 0.7071067811865476f))"}, {Fn::gelu_tanh, "gelu_tanh({0})"},
+      {Fn::mish, "{0} * tanhf(softplus({0}))"}, {Fn::elu, "{0} < 0 ? {1} * expm1f({0}) : {0}"},
+      {Fn::celu, "most({0}, 0.0f) + least(0.0f, {1} * expm1f({0} / {1}))"},
+      {Fn::hard_sigmoid, "most(0.0f, least(1.0f, {1} * {0} + {2}))"}};
+  return table;
+}
+
+// Of integer or boolean operands, which are held as i64.
+const std::map<Fn, const char*>& integer_functions() {
+  static const std::map<Fn, const char*> table = {
+      {Fn::add, "(i64)((u64){0} + (u64){1})"}, {Fn::sub, "(i64)((u64){0} - (u64){1})"}, {Fn::mul, "(i64)((u64){0} * (u64){1})"},
+      {Fn::min, "least({0}, {1})"}, {Fn::max, "most({0}, {1})"}, {Fn::neg, "(i64)(0 - (u64){0})"},
+      {Fn::bit_and, "{0} & {1}"}, {Fn::bit_or, "{0} | {1}"}, {Fn::bit_xor, "{0} ^ {1}"}};
+  return table;
+}
+
+// Of operands of one kind.
+const std::map<Fn, const char*>& common_functions() {
+  static const std::map<Fn, const char*> table = {
+      {Fn::equal, "{0} == {1}"}, {Fn::less, "{0} < {1}"}, {Fn::less_equal, "{0} <= {1}"}, {Fn::greater, "{0} > {1}"},
+      {Fn::greater_equal, "{0} >= {1}"}, {Fn::logical_and, "{0} && {1}"}, {Fn::logical_or, "{0} || {1}"},
+      {Fn::logical_xor, "!{0} != !{1}"}, {Fn::logical_not, "!{0}"}, {Fn::where, "{0} ? {1} : {2}"}, {Fn::cast, "{0}"},
+      {Fn::is_nan, "isnan({0})"}, {Fn::is_inf, "isinf({0})"}};
+  return table;
+}
+
+// Null when there is none. The kind is that of the operands; of `where`, that of the chosen ones.
+const char* pattern(Fn fn, bool real) {
+  if ((fn == Fn::is_nan || fn == Fn::is_inf) && !real) return nullptr;
+  if (const auto found = common_functions().find(fn); found != common_functions().end()) return found->second;
+  const auto& table = real ? real_functions() : integer_functions();
+  const auto found = table.find(fn);
+  return found == table.end() ? nullptr : found->second;
+}
+
+bool is_real(DType type) { return type == DType::f32; }
+
+std::string literal(const PointwiseInstr& instr) {
+  if (!is_real(instr.type)) return instr.value == -9223372036854775808.0 ? "(-0x7fffffffffffffffLL - 1)" : fmt::format("{}LL", static_cast<int64_t>(instr.value));
+  const auto value = static_cast<float>(instr.value);
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return fmt::format("__int_as_float({:#x})", bits);
+}
+
+// The operand whose kind decides which function is meant.
+size_t deciding_operand(Fn fn) { return fn == Fn::where ? 1 : 0; }
+
+}  // namespace
+
+const char* element_type(DType type) {
+  for (const ElementType& row : kElementTypes)
+    if (row.dtype == type) return row.text;
+  return nullptr;
+}
+
+const char* unsigned_type(size_t bytes) {
+  return bytes == 1 ? "unsigned char" : bytes == 2 ? "unsigned short" : bytes == 4 ? "unsigned int" : bytes == 8 ? "u64" : nullptr;
+}
+
+std::string strided_index(const Dims& of, const Dims& strides, int64_t offset, const std::string& index) {
+  std::string sum;
+  int64_t run = 1;
+  for (size_t d = of.size(); d-- > 0; run *= of[d]) {
+    if (of[d] == 1 || strides[d] == 0) continue;
+    std::string term = run == 1 ? index : fmt::format("{} / {}", index, run);
+    if (d > 0) term = fmt::format("({}) % {}", term, of[d]);
+    sum += fmt::format("{}({}) * {}", sum.empty() ? "" : " + ", term, strides[d]);
+  }
+  if (offset != 0 || sum.empty()) sum += fmt::format("{}{}", sum.empty() ? "" : " + ", offset);
+  return sum;
+}
+
+std::string broadcast_index(const Dims& dims, const Dims& of, const std::string& index) {
+  if (dims == of) return index;
+  Dims strides(of.size(), 0);
+  int64_t run = 1;
+  for (size_t i = 0; i < dims.size(); ++i) {
+    const size_t from_back = dims.size() - 1 - i;
+    if (dims[from_back] != 1) strides[of.size() - 1 - i] = run;
+    run *= dims[from_back];
+  }
+  return strided_index(of, strides, 0, index);
+}
+
+std::string refuse_program(const PointwiseProgram& program) {
+  for (const PointwiseInstr& instr : program.code) {
+    if (element_type(instr.type) == nullptr) return fmt::format("{} elements", name(instr.type));
+    if (instr.fn == Fn::input || instr.fn == Fn::constant) continue;
+    const DType deciding = program.code[static_cast<size_t>(instr.operand[deciding_operand(instr.fn)])].type;
+    if (pattern(instr.fn, is_real(deciding)) == nullptr) return fmt::format("{} of {}", name(instr.fn), name(deciding));
+  }
+  return {};
+}
+
+std::string statements(const PointwiseProgram& program, const std::vector<std::string>& inputs) {
+  std::string text;
+  for (size_t i = 0; i < program.code.size(); ++i) {
+    const PointwiseInstr& instr = program.code[i];
+    const bool real = is_real(instr.type);
+    std::string value;
+    if (instr.fn == Fn::input) value = inputs[static_cast<size_t>(instr.input)];
+    else if (instr.fn == Fn::constant) value = literal(instr);
+    else {
+      std::string operands[3];
+      for (size_t k = 0; k < 3; ++k) operands[k] = fmt::format("v{}", instr.operand[k]);
+      const DType deciding = program.code[static_cast<size_t>(instr.operand[deciding_operand(instr.fn)])].type;
+      value = fmt::format(fmt::runtime(pattern(instr.fn, is_real(deciding))), operands[0], operands[1], operands[2]);
+      // A boolean is true for anything but zero, other integers wrap.
+      if (!real && instr.type == DType::boolean && instr.fn == Fn::cast) value = fmt::format("{} != 0", value);
+      else if (!real && is_real(deciding) && instr.fn == Fn::cast) value = fmt::format("to_integer({})", value);
+      if (!real && instr.type != DType::i64) value = fmt::format("({})({})", element_type(instr.type), value);
+    }
+    text += fmt::format("  const {} v{} = {};\n", real ? "float" : "i64", i, value);
+  }
+  return text;
+}
+
+}  // namespace hone::cuda
