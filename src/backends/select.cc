@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <future>
 #include <random>
+
+#include "backends/gpu_timing.h"
 
 #include "base/cpu_info.h"
 #include "ir/graph.h"
@@ -14,7 +17,10 @@ namespace {
 constexpr std::string_view kVersion = "0.1";
 
 std::string device_name(const Machine& machine) {
-  if (!machine.cuda_arch.empty()) return fmt::format("hone {} cuda {}", kVersion, machine.cuda_arch);
+  if (!machine.cuda_arch.empty()) {
+    const auto gpu = cuda::device(machine.cuda_device);
+    return fmt::format("hone {} cuda {}{}{}", kVersion, machine.cuda_arch, gpu.ok() ? fmt::format(" '{}'", gpu->name) : "", machine.tf32 ? " tf32" : "");
+  }
   return fmt::format("hone {} cpu '{}' tier {} threads {}", kVersion, cpu::cpu_info().model,
                      std::min(machine.max_tier, static_cast<int>(cpu::best_tier())), machine.threads);
 }
@@ -135,6 +141,43 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
   return winner;
 }
 
+// Variants differ in their code, which is compiled on all cores; they are timed one after the other.
+Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::span<const Tactic* const> candidates) {
+  struct Entry {
+    const Tactic* tactic;
+    int variant;
+    std::future<Result<Prepared>> prepared;
+    double us = 1e18;
+  };
+  std::vector<Entry> field;
+  for (const Tactic* tactic : candidates)
+    for (int v = 0; v < tactic->variants(problem, options_.machine); ++v)
+      field.push_back({tactic, v, std::async(std::launch::async, [=, this, &problem] { return tactic->prepare(problem, v, options_.machine); })});
+  Tensors inputs = make_sandbox(problem).inputs;
+  HONE_TRY(auto box, GpuSandbox::create(problem, options_.machine.cuda_device, inputs));
+  for (Entry& entry : field) {
+    const auto prepared = entry.prepared.get();
+    HONE_CHECK(prepared);
+    if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
+    if (out_of_time() && &entry != &field.front()) continue;
+    HONE_TRY(auto kernel, entry.tactic->make(problem, prepared->packed, entry.variant, options_.machine));
+    const auto us = box->time_us(*kernel, *prepared, pool_);
+    if (!us.ok()) return us.status().within(entry.tactic->name);
+    entry.us = *us;
+    ++timed_;
+  }
+  const auto leader = std::min_element(field.begin(), field.end(), [](const Entry& a, const Entry& b) { return a.us < b.us; });
+  Winner winner{{std::string(leader->tactic->name), leader->variant, leader->us}, {}};
+  for (const Tactic* tactic : candidates) {
+    double us = 1e18;
+    for (const Entry& entry : field)
+      if (entry.tactic == tactic) us = std::min(us, entry.us);
+    if (tactic == leader->tactic) continue;
+    winner.losers.emplace_back(tactic->name, us < 1e18 ? fmt::format("slower: {:.1f} us", us) : "not timed: the time budget ran out");
+  }
+  return winner;
+}
+
 Result<Choice> Selector::choose(const Problem& problem) {
   Choice choice;
   std::vector<const Tactic*> candidates;
@@ -148,9 +191,14 @@ Result<Choice> Selector::choose(const Problem& problem) {
     else if (reason != "another op") choice.refused.emplace_back(tactic.name, std::move(reason));
   }
   choice.tactic = candidates.front();
+  // What the GPU can do is not handed to the CPU: the copies would cost more.
+  if (choice.tactic->backend == Backend::cuda)
+    std::erase_if(candidates, [](const Tactic* t) { return t->backend != Backend::cuda; });
+  const bool on_gpu = choice.tactic->backend == Backend::cuda;
   const bool only_one = candidates.size() == 1 && (!problem.is_static() || choice.tactic == &table.back() ||
                                                    choice.tactic->variants(problem, options_.machine) <= 1);
-  if (options_.tune && !only_one) {
+  const bool here = on_gpu ? options_.machine.cuda_device >= 0 : options_.machine.cuda_arch.empty();
+  if (options_.tune && here && !only_one) {
     const std::string text = describe(problem), key = cache_key(device_, text);
     auto seen = seen_.find(key);
     if (seen == seen_.end() && options_.cache) {
@@ -166,7 +214,7 @@ Result<Choice> Selector::choose(const Problem& problem) {
       }
     }
     if (seen == seen_.end()) {
-      HONE_TRY(Winner winner, measure(problem, candidates));
+      HONE_TRY(Winner winner, on_gpu ? measure_on_gpu(problem, candidates) : measure(problem, candidates));
       if (options_.cache) options_.cache->put(key, winner.choice);
       seen = seen_.emplace(key, std::move(winner)).first;
     }

@@ -21,7 +21,7 @@ struct Choice {
 struct SelectOptions {
   Machine machine;
   bool reference_only = false;
-  bool tune = true;              // else the first tactic that supports the problem
+  bool tune = true;              // else the first tactic that supports the problem; on a GPU, only where it is
   double time_budget_s = 1e9;
   TacticCache* cache = nullptr;  // read and written
   std::function<bool()> cancelled;
@@ -43,6 +43,7 @@ class Selector {
     std::vector<std::pair<std::string, std::string>> losers;
   };
   Result<Winner> measure(const Problem& problem, std::span<const Tactic* const> candidates);
+  Result<Winner> measure_on_gpu(const Problem& problem, std::span<const Tactic* const> candidates);
   bool out_of_time() const;
 
   SelectOptions options_;

@@ -22,7 +22,8 @@ Result<int> tier_of(const std::string& isa) {
 Status check_precisions(const std::vector<v0::Precision>& precisions) {
   if (precisions.empty()) return invalid("no precision is allowed: give at least fp32");
   for (v0::Precision p : precisions)
-    if (p != v0::Precision::fp32) return unsupported("only fp32 may be among the precisions: this version computes in fp32");
+    if (p != v0::Precision::fp32 && p != v0::Precision::tf32)
+      return unsupported("only fp32 and tf32 may be among the precisions: this version computes in no other");
   return {};
 }
 
@@ -38,6 +39,7 @@ Result<CompileOptions> translate(const v0::BuildOptions& options) {
                         .timing_cache = options.timing_cache,
                         .progress = options.progress};
   HONE_TRY(result.max_tier, tier_of(options.isa));
+  result.tf32 = std::find(options.precisions.begin(), options.precisions.end(), v0::Precision::tf32) != options.precisions.end();
   for (const auto& [name, dims] : options.shapes) {
     if (!dims.valid()) return invalid("the shape of '{}' has rank {}, more than {}", name, dims.rank(), v0::Dims::kMaxRank);
     if (std::any_of(dims.begin(), dims.end(), [](int64_t d) { return d < 0; }))

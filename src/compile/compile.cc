@@ -27,21 +27,27 @@ std::string resolve_target(const CompileOptions& options) {
   return gpus.ok() && !gpus->empty() && cuda::nvrtc_version().ok() ? "cuda" : "cpu";
 }
 
-// Empty for the targets without a GPU.
-Result<std::string> arch_of(const std::string& target, const std::string& asked) {
+Result<Machine> machine_of(const std::string& target, const CompileOptions& options) {
+  Machine machine{.threads = options.threads > 0 ? options.threads : cpu::usable_cpu_count(),
+                  .max_tier = options.max_tier, .winograd = options.winograd};
   if (target == "cpu" || target == "reference") {
-    if (!asked.empty()) return invalid("target '{}' has no CUDA architecture", target);
-    return std::string();
+    if (!options.cuda_arch.empty()) return invalid("target '{}' has no CUDA architecture", target);
+    return machine;
   }
   const auto ordinal = cuda::ordinal_of(target);
   if (!ordinal) return Status(Code::device, fmt::format("there is no target '{}': it is cpu, cuda, cuda:N, reference or auto", target));
   HONE_CHECK(cuda::nvrtc_version());
-  if (!asked.empty()) {
-    if (!std::regex_match(asked, std::regex("sm_[1-9][0-9]+"))) return invalid("'{}' is no CUDA architecture such as sm_90", asked);
-    return asked;
+  machine.tf32 = options.tf32;
+  if (!options.cuda_arch.empty()) {
+    if (!std::regex_match(options.cuda_arch, std::regex("sm_[1-9][0-9]+")))
+      return invalid("'{}' is no CUDA architecture such as sm_90", options.cuda_arch);
+    machine.cuda_arch = options.cuda_arch;
+    return machine;
   }
   HONE_TRY(const cuda::Device device, cuda::device(*ordinal));
-  return device.arch();
+  machine.cuda_arch = device.arch();
+  machine.cuda_device = *ordinal;
+  return machine;
 }
 
 }  // namespace
@@ -49,17 +55,14 @@ Result<std::string> arch_of(const std::string& target, const std::string& asked)
 Result<EngineData> compile_graph(Graph graph, const CompileOptions& options, std::chrono::steady_clock::time_point start) {
   const std::string target = resolve_target(options);
   const bool reference = target == "reference";
-  HONE_TRY(const std::string cuda_arch, arch_of(target, options.cuda_arch));
+  HONE_TRY(const Machine machine, machine_of(target, options));
   if (!reference) HONE_CHECK(optimise(graph, options));
 
   TacticCache cache;
   if (!options.timing_cache.empty() && !reference) {
     HONE_TRY(cache, TacticCache::load(options.timing_cache));
   }
-  const Machine machine{.threads = options.threads > 0 ? options.threads : cpu::usable_cpu_count(),
-                        .max_tier = options.max_tier, .winograd = options.winograd, .cuda_arch = cuda_arch};
-  // The GPU's portable tier has one variant a problem: nothing to time yet.
-  Selector selector({.machine = machine, .reference_only = reference, .tune = options.tune && cuda_arch.empty(),
+  Selector selector({.machine = machine, .reference_only = reference, .tune = options.tune,
                      .time_budget_s = options.time_budget_s, .cache = &cache});
   auto engine = lower(graph, selector, machine, options.progress);
   // What was learnt is kept even when the build was stopped.

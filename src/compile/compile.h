@@ -16,6 +16,7 @@ struct CompileOptions {
   int threads = 0;                         // 0: as many as usable
   int max_tier = 2;                        // highest instruction tier: 0 scalar, 1 AVX2, 2 AVX-512
   bool winograd = true;
+  bool tf32 = false;                       // beside fp32; the CPU has none
   bool tune = true;
   double time_budget_s = 60;
   std::string timing_cache;                // file; empty: none

@@ -11,6 +11,8 @@ namespace {
 // Values of CUdevice_attribute.
 enum Attribute { kMultiprocessors = 16, kL2Bytes = 38, kMajor = 75, kMinor = 76 };
 
+constexpr int kMaxDynamicShared = 8;              // of CUfunction_attribute
+constexpr unsigned kPlainSharedBytes = 48 << 10;  // more must be asked for
 constexpr unsigned kNonBlockingStream = 1;
 constexpr int kRelaxedCapture = 2;
 
@@ -121,8 +123,8 @@ Status Stream::synchronize() {
   return {};
 }
 
-Status Stream::launch(CUfunc* function, Dim3 grid, Dim3 block, std::span<void*> parameters) {
-  HONE_CUDA(cuLaunchKernel, function, grid.x, grid.y, grid.z, block.x, block.y, block.z, 0, handle_, parameters.data(), nullptr);
+Status Stream::launch(CUfunc* function, Dim3 grid, Dim3 block, unsigned shared_bytes, std::span<void*> parameters) {
+  HONE_CUDA(cuLaunchKernel, function, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared_bytes, handle_, parameters.data(), nullptr);
   return {};
 }
 
@@ -175,9 +177,10 @@ Result<std::shared_ptr<const Module>> Module::load(const Tensor& cubin) {
 
 Module::~Module() { api().cuModuleUnload(handle_); }
 
-Result<CUfunc*> Module::function(const char* name) const {
+Result<CUfunc*> Module::function(const char* name, unsigned shared_bytes) const {
   CUfunc* found = nullptr;
   HONE_CUDA(cuModuleGetFunction, &found, handle_, name);
+  if (shared_bytes > kPlainSharedBytes) HONE_CUDA(cuFuncSetAttribute, found, kMaxDynamicShared, static_cast<int>(shared_bytes));
   return found;
 }
 

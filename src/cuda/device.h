@@ -54,7 +54,7 @@ class Stream {
   struct Dim3 {
     unsigned x = 1, y = 1, z = 1;
   };
-  Status launch(CUfunc* function, Dim3 grid, Dim3 block, std::span<void*> parameters);
+  Status launch(CUfunc* function, Dim3 grid, Dim3 block, unsigned shared_bytes, std::span<void*> parameters);
 
   CUstr* handle() const { return handle_; }
 
@@ -104,7 +104,8 @@ class Module {
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
-  Result<CUfunc*> function(const char* name) const;
+  // `shared_bytes`: the most dynamic shared memory that it will be launched with.
+  Result<CUfunc*> function(const char* name, unsigned shared_bytes) const;
 
  private:
   explicit Module(CUmod* handle) : handle_(handle) {}

@@ -39,6 +39,7 @@ struct CUgraExec;
   X(cuModuleLoadData, (CUmod * *module, const void* image))                                                           \
   X(cuModuleUnload, (CUmod * module))                                                                                 \
   X(cuModuleGetFunction, (CUfunc * *function, CUmod * module, const char* name))                                      \
+  X(cuFuncSetAttribute, (CUfunc * function, int attribute, int value))                                                \
   X(cuStreamCreate, (CUstr * *stream, unsigned flags))                                                                \
   X(cuStreamDestroy_v2, (CUstr * stream))                                                                             \
   X(cuStreamSynchronize, (CUstr * stream))                                                                            \

@@ -36,7 +36,7 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
   auto engine = std::make_shared<LoadedEngine>();
   engine->data_ = std::move(data);
   const Program& program = engine->program();
-  const Machine machine{.threads = program.threads, .max_tier = program.max_tier, .cuda_arch = program.cuda_arch};
+  const Machine machine{.threads = program.threads, .max_tier = program.max_tier, .cuda_arch = program.cuda_arch, .tf32 = true};  // allowed when it was built
   for (const Step& step : program.steps) {
     const Tactic* tactic = find_tactic(step.tactic);
     if (tactic == nullptr) return Status(Code::device, fmt::format("tactic '{}' is not in this build of Hone: build the engine again", step.tactic));

@@ -24,6 +24,8 @@ struct Machine {
   int max_tier = 2;        // see base/cpu_info.h: Tier
   bool winograd = true;    // allowed to trade rounding error for speed, within its bound
   std::string cuda_arch;   // of the GPU ("sm_90"); empty: none is used
+  int cuda_device = -1;    // its ordinal; -1: it is not in this machine
+  bool tf32 = false;       // products may be computed in TF32
 };
 
 namespace cuda {

@@ -23,7 +23,7 @@ struct ModelOptions {
   std::string time_budget = "60s";
   std::string timing_cache;         // empty: the user's own; "none": none
   bool deterministic = false;
-  std::string precision = "fp32";
+  std::vector<std::string> precisions = {"fp32"};
 
   void add_to(CLI::App& app);
   Result<CompileOptions> compile_options() const;

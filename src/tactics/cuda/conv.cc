@@ -74,16 +74,19 @@ Result<cuda::Source> finish(const Problem& problem, std::string text) {
   return cuda::Source{.text = std::move(text), .drops = {false, true}, .packed = {pack(problem.constants[1])}};
 }
 
+// Rows of the product are output pixels; those behind the last lie outside of the image.
+constexpr const char* kRowOf = R"cuda(
+struct Row { i64 image; int h, w; };
+__device__ inline Row row_of(i64, int m) {
+  if (m >= M) return {0, -(1 << 29), 0};
+  return {(i64)(m / (OH * OW)) * H * W, m / OW % OH * STRIDE_H - PAD_TOP, m % OW * STRIDE_W - PAD_LEFT};
+})cuda";
+
 Result<cuda::Source> dense_source(const Problem& problem) {
   const auto anchor = cuda::view_anchor(problem, Conv::kName);
   const Geometry g = geometry(problem, *anchor->op.as<Conv>());
   const bool bias = anchor->inputs > 2 && has(problem, 2);
-  const std::string functions = g.defines() + fmt::format(R"cuda(
-struct Row {{ i64 image; int h, w; }};
-__device__ inline Row row_of(i64, int m) {{
-  if (m >= M) return {{0, -(1 << 29), 0}};
-  return {{(i64)(m / (OH * OW)) * H * W, m / OW % OH * STRIDE_H - PAD_TOP, m % OW * STRIDE_W - PAD_LEFT}};
-}}
+  const std::string functions = g.defines() + fmt::format(R"cuda({}
 __device__ inline float load_a(PARAMETERS, Row row, int k) {{
   const int h = row.h + k / CIN / KW * DILATION_H, w_ = row.w + k / CIN % KW * DILATION_W;
   return h < 0 || h >= H || w_ < 0 || w_ >= W ? 0.0f : x[(row.image + h * W + w_) * CIN + k % CIN];
@@ -93,12 +96,54 @@ __device__ inline void store(PARAMETERS, i64, int m, int n, float acc) {{
   const i64 index = (i64)m * N + n;
   {}{}  y[index] = result;
 }}
-)cuda", bias ? "acc += bias[n];\n  " : "", anchor->epilogue);
+)cuda", kRowOf, bias ? "acc += bias[n];\n  " : "", anchor->epilogue);
   return finish(problem, cuda::gemm_source(g.gemm(), parameters_of(problem, *anchor), functions));
 }
 
 cuda::Launch dense_launch(const Problem& problem) {
   return cuda::gemm_launch(geometry(problem, *cuda::view_anchor(problem, Conv::kName)->op.as<Conv>()).gemm());
+}
+
+// OIHW to [O][KH][KW][I].
+Tensor pack_tf32(const Tensor& weights) {
+  const Dims& d = weights.dims();
+  const int64_t pixels = element_count(d) / (d[0] * d[1]);
+  Tensor packed(DType::f32, {d[0], pixels, d[1]});
+  const float* from = weights.data<float>();
+  auto* to = packed.mutable_data<float>();
+  for (int64_t o = 0; o < d[0]; ++o)
+    for (int64_t i = 0; i < d[1]; ++i)
+      for (int64_t p = 0; p < pixels; ++p) to[(o * pixels + p) * d[1] + i] = cuda::round_to_tf32(from[(o * d[1] + i) * pixels + p]);
+  return packed;
+}
+
+std::string supports_tf32(const Problem& problem) {
+  if (std::string reason = supports_any(problem, false); !reason.empty()) return reason;
+  const Geometry g = geometry(problem, *cuda::view_anchor(problem, Conv::kName)->op.as<Conv>());
+  return g.cin % 4 != 0 ? "input channels are not a multiple of 4" : cuda::refuse_mma(g.gemm());
+}
+
+Result<cuda::Source> tf32_source(const Problem& problem, int variant) {
+  const auto anchor = cuda::view_anchor(problem, Conv::kName);
+  const Geometry g = geometry(problem, *anchor->op.as<Conv>());
+  const bool bias = anchor->inputs > 2 && has(problem, 2);
+  const std::string functions = g.defines() + fmt::format(R"cuda({}
+__device__ inline const float* a_at(PARAMETERS, Row row, int k) {{
+  const int h = row.h + k / CIN / KW * DILATION_H, w_ = row.w + k / CIN % KW * DILATION_W;
+  return h < 0 || h >= H || w_ < 0 || w_ >= W ? nullptr : x + (row.image + h * W + w_) * CIN + k % CIN;
+}}
+__device__ inline const float* b_at(PARAMETERS, i64, int n, int k) {{ return w + (i64)n * K + k; }}
+__device__ inline void store(PARAMETERS, i64, int m, int n, float acc) {{
+  const i64 index = (i64)m * N + n;
+  {}{}  y[index] = result;
+}}
+)cuda", kRowOf, bias ? "acc += bias[n];\n  " : "", anchor->epilogue);
+  return cuda::Source{.text = cuda::mma_source(g.gemm(), variant, true, parameters_of(problem, *anchor), functions),
+                      .drops = {false, true}, .packed = {pack_tf32(problem.constants[1])}};
+}
+
+cuda::Launch tf32_launch(const Problem& problem, int variant) {
+  return cuda::mma_launch(geometry(problem, *cuda::view_anchor(problem, Conv::kName)->op.as<Conv>()).gemm(), variant);
 }
 
 // One thread a result.
@@ -133,7 +178,8 @@ cuda::Launch grouped_launch(const Problem& problem) { return cuda::elementwise(e
 }  // namespace
 
 std::span<const Tactic> cuda_conv_tactics() {
-  static constexpr Tactic kRows[] = {cuda::row<supports_dense, dense_source, dense_launch>("cuda.conv"),
+  static constexpr Tactic kRows[] = {cuda::tf32_row<supports_tf32, tf32_source, tf32_launch, cuda::kMmaVariants>("cuda.conv_tf32"),
+                                     cuda::row<supports_dense, dense_source, dense_launch>("cuda.conv"),
                                      cuda::row<supports_grouped, grouped_source, grouped_launch>("cuda.conv_grouped")};
   return kRows;
 }

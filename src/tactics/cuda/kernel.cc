@@ -22,7 +22,7 @@ class CompiledKernel final : public Kernel {
     for (const Tensor* t : args.packed.subspan(1)) pointers.push_back(t->raw());
     std::vector<void*> parameters;
     for (const void*& p : pointers) parameters.push_back(&p);
-    return args.stream->launch(function, launch_.grid, launch_.block, parameters);
+    return args.stream->launch(function, launch_.grid, launch_.block, launch_.shared_bytes, parameters);
   }
 
  private:
@@ -30,7 +30,7 @@ class CompiledKernel final : public Kernel {
     const std::lock_guard lock(mutex_);
     if (function_ == nullptr) {
       HONE_TRY(module_, Module::load(cubin_));
-      HONE_TRY(function_, module_->function("kernel"));
+      HONE_TRY(function_, module_->function("kernel", launch_.shared_bytes));
     }
     return function_;
   }

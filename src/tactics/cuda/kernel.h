@@ -9,6 +9,7 @@ namespace hone::cuda {
 // Blocks and threads; depends on the problem's shapes alone, so that it is known again when an engine is loaded.
 struct Launch {
   Stream::Dim3 grid, block;
+  unsigned shared_bytes = 0;
 };
 
 // The kernel is `extern "C" __global__ void kernel(...)`; its parameters are the outputs, then the inputs that are
@@ -39,6 +40,26 @@ constexpr Tactic row(std::string_view name) {
           },
           .make = [](const Problem& problem, std::span<const Tensor> packed, int, const Machine&) {
             return cuda::make(launch(problem), packed);
+          },
+          .backend = Backend::cuda};
+}
+
+// The same with `count` variants, each with a source and a launch of its own; only where TF32 is allowed.
+template <auto supports, auto source, auto launch, int count>
+constexpr Tactic tf32_row(std::string_view name) {
+  return {.name = name,
+          .supports = [](const Problem& problem, const Machine& machine) -> std::string {
+            std::string reason = supports(problem);
+            return reason.empty() && !machine.tf32 ? "TF32 is not among the precisions allowed" : reason;
+          },
+          .variants = [](const Problem&, const Machine&) { return count; },
+          .prepare = [](const Problem& problem, int variant, const Machine& machine) -> Result<Prepared> {
+            HONE_TRY(const Source text, source(problem, variant));
+            return cuda::prepare(text, machine);
+          },
+          .make = [](const Problem& problem, std::span<const Tensor> packed, int variant, const Machine&) -> Result<std::unique_ptr<const Kernel>> {
+            if (variant < 0 || variant >= count) return invalid("variant {} of {}", variant, count);
+            return cuda::make(launch(problem, variant), packed);
           },
           .backend = Backend::cuda};
 }

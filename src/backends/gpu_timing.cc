@@ -1,0 +1,76 @@
+#include "backends/gpu_timing.h"
+
+#include <algorithm>
+#include <array>
+
+namespace hone {
+namespace {
+
+constexpr int kLaunches = 20;  // a graph: the cost of launching it is spread over them
+constexpr int kReplays = 5;
+
+Result<Tensor> allocate(DType type, const Dims& dims) {
+  HONE_TRY(auto memory, cuda::allocate(element_count(dims) * static_cast<int64_t>(size_of(type))));
+  return Tensor(type, dims, memory.get(), memory);
+}
+
+}  // namespace
+
+Result<Tensor> GpuSandbox::upload(const Tensor& value) {
+  if (!value.defined()) return Tensor();
+  HONE_TRY(Tensor copy, allocate(value.type(), value.dims()));
+  HONE_CHECK(stream_->copy_to_device(copy.mutable_raw(), value.raw(), value.bytes()));
+  return copy;
+}
+
+Result<std::unique_ptr<GpuSandbox>> GpuSandbox::create(const Problem& problem, int ordinal, std::span<const Tensor> inputs) {
+  HONE_CHECK(cuda::make_current(ordinal));
+  auto box = std::make_unique<GpuSandbox>();
+  HONE_TRY(box->stream_, cuda::Stream::create());
+  for (const Tensor& t : inputs) {
+    HONE_TRY(Tensor copy, box->upload(t));
+    box->inputs_.push_back(std::move(copy));
+  }
+  for (const TensorType& type : problem.outputs) {
+    HONE_TRY(Tensor output, allocate(type.dtype, *type.shape.concrete()));
+    box->outputs_.push_back(std::move(output));
+  }
+  HONE_CHECK(box->stream_->synchronize());
+  return box;
+}
+
+Result<double> GpuSandbox::time_us(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool) {
+  const Tensor absent;
+  Tensors copies;
+  for (const Tensor& t : prepared.packed) {
+    HONE_TRY(Tensor copy, upload(t));
+    copies.push_back(std::move(copy));
+  }
+  std::vector<const Tensor*> inputs, packed;
+  std::vector<Tensor*> outputs;
+  for (size_t i = 0; i < inputs_.size(); ++i)
+    inputs.push_back(i < prepared.drops.size() && prepared.drops[i] ? &absent : &inputs_[i]);
+  for (Tensor& t : outputs_) outputs.push_back(&t);
+  for (const Tensor& t : copies) packed.push_back(&t);
+  const KernelArgs args{.inputs = inputs, .outputs = outputs, .workspace = nullptr, .pool = pool, .packed = packed, .stream = stream_.get()};
+
+  HONE_CHECK(kernel.run(args));
+  HONE_CHECK(stream_->synchronize());
+  HONE_CHECK(cuda::Graph::begin(*stream_));
+  for (int i = 0; i < kLaunches; ++i) HONE_CHECK(kernel.run(args));
+  HONE_TRY(auto graph, cuda::Graph::end(*stream_));
+  HONE_TRY(auto start, cuda::Event::create());
+  HONE_TRY(auto end, cuda::Event::create());
+  std::array<double, kReplays> times;
+  for (double& us : times) {
+    HONE_CHECK(start->record(*stream_));
+    HONE_CHECK(graph->launch(*stream_));
+    HONE_CHECK(end->record(*stream_));
+    HONE_CHECK(stream_->synchronize());
+    HONE_TRY(us, end->since(*start));
+  }
+  std::nth_element(times.begin(), times.begin() + kReplays / 2, times.end());
+  return times[kReplays / 2] / kLaunches;
+}
+
+}  // namespace hone

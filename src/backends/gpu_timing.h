@@ -1,0 +1,25 @@
+#pragma once
+
+#include <memory>
+
+#include "cuda/device.h"
+#include "tactics/tactic.h"
+
+namespace hone {
+
+// A problem laid out on a GPU: random inputs (zeros would run faster than data does), its constants, and outputs.
+class GpuSandbox {
+ public:
+  static Result<std::unique_ptr<GpuSandbox>> create(const Problem& problem, int ordinal, std::span<const Tensor> inputs);
+
+  // Median time of a launch in microseconds, from replays of a graph of many.
+  Result<double> time_us(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
+
+ private:
+  Result<Tensor> upload(const Tensor& value);
+
+  std::unique_ptr<cuda::Stream> stream_;
+  Tensors inputs_, outputs_;
+};
+
+}  // namespace hone
