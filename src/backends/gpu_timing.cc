@@ -39,21 +39,38 @@ Result<std::unique_ptr<GpuSandbox>> GpuSandbox::create(const Problem& problem, i
   return box;
 }
 
-Result<double> GpuSandbox::time_us(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool) {
-  const Tensor absent;
-  Tensors copies;
+Result<std::unique_ptr<GpuSandbox::Arguments>> GpuSandbox::arguments(const Prepared& prepared) {
+  auto made = std::make_unique<Arguments>();
   for (const Tensor& t : prepared.packed) {
     HONE_TRY(Tensor copy, upload(t));
-    copies.push_back(std::move(copy));
+    made->copies.push_back(std::move(copy));
   }
-  std::vector<const Tensor*> inputs, packed;
-  std::vector<Tensor*> outputs;
   for (size_t i = 0; i < inputs_.size(); ++i)
-    inputs.push_back(i < prepared.drops.size() && prepared.drops[i] ? &absent : &inputs_[i]);
-  for (Tensor& t : outputs_) outputs.push_back(&t);
-  for (const Tensor& t : copies) packed.push_back(&t);
-  const KernelArgs args{.inputs = inputs, .outputs = outputs, .workspace = nullptr, .pool = pool, .packed = packed, .stream = stream_.get()};
+    made->inputs.push_back(i < prepared.drops.size() && prepared.drops[i] ? &made->absent : &inputs_[i]);
+  for (Tensor& t : outputs_) made->outputs.push_back(&t);
+  for (const Tensor& t : made->copies) made->packed.push_back(&t);
+  return made;
+}
 
+KernelArgs GpuSandbox::call(const Arguments& a, cpu::ThreadPool& pool) {
+  return {.inputs = a.inputs, .outputs = a.outputs, .workspace = nullptr, .pool = pool, .packed = a.packed, .stream = stream_.get()};
+}
+
+Result<Tensors> GpuSandbox::run(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool) {
+  HONE_TRY(const auto arguments, this->arguments(prepared));
+  HONE_CHECK(kernel.run(call(*arguments, pool)));
+  Tensors results;
+  for (const Tensor& t : outputs_) {
+    Tensor& result = results.emplace_back(t.type(), t.dims());
+    HONE_CHECK(stream_->copy_to_host(result.mutable_raw(), t.raw(), t.bytes()));
+  }
+  HONE_CHECK(stream_->synchronize());
+  return results;
+}
+
+Result<double> GpuSandbox::time_us(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool) {
+  HONE_TRY(const auto arguments, this->arguments(prepared));
+  const KernelArgs args = call(*arguments, pool);
   HONE_CHECK(kernel.run(args));
   HONE_CHECK(stream_->synchronize());
   HONE_CHECK(cuda::Graph::begin(*stream_));

@@ -12,10 +12,21 @@ class GpuSandbox {
  public:
   static Result<std::unique_ptr<GpuSandbox>> create(const Problem& problem, int ordinal, std::span<const Tensor> inputs);
 
+  // The outputs of one launch, in host memory.
+  Result<Tensors> run(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
   // Median time of a launch in microseconds, from replays of a graph of many.
   Result<double> time_us(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
 
  private:
+  // A kernel's arguments in device memory, and what keeps them alive.
+  struct Arguments {
+    Tensor absent;
+    Tensors copies;
+    std::vector<const Tensor*> inputs, packed;
+    std::vector<Tensor*> outputs;
+  };
+  Result<std::unique_ptr<Arguments>> arguments(const Prepared& prepared);
+  KernelArgs call(const Arguments& arguments, cpu::ThreadPool& pool);
   Result<Tensor> upload(const Tensor& value);
 
   std::unique_ptr<cuda::Stream> stream_;

@@ -159,6 +159,42 @@ TEST_P(Lowering, ConvolutionsCompile) {
   }
 }
 
+// The problem of a graph's only node.
+Problem problem_of(const Graph& g) {
+  const Node& node = g.node(g.order().front());
+  Problem problem{.op = node.op};
+  for (ValueId v : node.inputs) {
+    problem.inputs.push_back(g.type(v));
+    problem.constants.push_back(g.value(v).constant);
+  }
+  for (ValueId v : node.outputs) problem.outputs.push_back(g.type(v));
+  return problem;
+}
+
+TEST_P(Lowering, EveryTf32VariantCompilesWhereItIsAllowed) {
+  const std::pair<const char*, Graph> cases[] = {{"cuda.conv_tf32", conv_graph(1, false)}, {"cuda.matmul_tf32", parse(R"hone(graph {
+      input %1 "a" : f32[5,3,17,64]
+      input %2 "b" : f32[5,3,9,64]
+      %3 = MatMul(%1, %2) {trans_b=true}
+      output %3 "y"
+    })hone")}};
+  for (const auto& [name, graph] : cases) {
+    const Tactic& tactic = *find_tactic(name);
+    const Problem problem = problem_of(graph);
+    EXPECT_NE(tactic.supports(problem, {.cuda_arch = GetParam()}), "") << name;
+    const Machine machine{.cuda_arch = GetParam(), .tf32 = true};
+    ASSERT_EQ(tactic.supports(problem, machine), "") << name;
+    const int variants = tactic.variants(problem, machine), step = problem.op.name() == "Conv" ? variants - 1 : 1;  // the same tiles
+    ASSERT_GE(variants, 3);
+    for (int v = 0; v < variants; v += step) {
+      const auto prepared = tactic.prepare(problem, v, machine);
+      ASSERT_TRUE(prepared.ok()) << name << " " << v << ": " << prepared.status().message();
+      EXPECT_TRUE(tactic.make(problem, prepared->packed, v, machine).ok());
+    }
+    EXPECT_FALSE(tactic.make(problem, {}, 0, machine).ok());
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Architectures, Lowering, ::testing::ValuesIn(kArchitectures));
 
 TEST(Cuda, UnknownArchitecturesAreRefused) {

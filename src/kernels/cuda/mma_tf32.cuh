@@ -1,23 +1,27 @@
-// C = A * B on tensor cores: TF32 operands (10 bits of mantissa), fp32 sums. WARPS_M x WARPS_N warps share a tile of
-// TILE_M x TILE_N; STAGES tiles of TILE_K are on their way through shared memory at once.
+// C = A * B on tensor cores: TF32 operands (10 bits of mantissa), fp32 sums. A block computes a tile of TILE_M x TILE_N.
+// Its GROUPS of WARPS_M x WARPS_N warps take every GROUPS-th slice of TILE_K, with STAGES slices of each on their way
+// through shared memory at once; their sums are added in order, so that a result has the same bits on every run.
 //
 // Around it the source defines M, N, K (a multiple of 4), PARAMETERS, ARGUMENTS, and for batch item `z`:
-//   struct Row, `Row row_of(i64 z, int m)`, `const float* a_at(parameters, Row, int k)`: 4 neighbouring values of A from
+//   `y`, the output, among the parameters, struct Row, `Row row_of(i64 z, int m)`, `const float* a_at(parameters, Row, int k)`: 4 neighbouring values of A from
 //   k on, 16-byte aligned, or null for zeros; `const float* b_at(parameters, i64 z, int n, int k)`: the same of column n
 //   of B, already rounded to TF32 when B_ROUNDED; `void store(parameters, i64 z, int m, int n, float acc)`.
 #define TILE_K 32
 #define PITCH (TILE_K + 4)  // floats a row in shared memory: no two lanes of a fragment share a bank
-#define THREADS (32 * WARPS_M * WARPS_N)
+#define THREADS (32 * WARPS_M * WARPS_N)  // of a group
 #define CHUNKS (TILE_K / 4)
 #define ROWS_A_PASS (THREADS / CHUNKS)
 #define STEPS ((K + TILE_K - 1) / TILE_K)
+#define GROUP_FLOATS (STAGES * (TILE_M + TILE_N) * PITCH)
+#define OUT_PITCH (TILE_N + 4)
 #define FRAGMENTS_M (TILE_M / WARPS_M / 16)
 #define FRAGMENTS_N (TILE_N / WARPS_N / 8)
 
-__device__ inline void copy_async(float* to, const float* from) {
+// 16 bytes, or zeros when there is no `from`. The address must be a mapped one even then: `mapped` is.
+__device__ inline void copy_async(float* to, const float* from, const float* mapped) {
   const unsigned address = (unsigned)__cvta_generic_to_shared(to);
-  const int bytes = from != nullptr ? 16 : 0;  // the rest is filled with zeros
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(bytes));
+  const int bytes = from != nullptr ? 16 : 0;
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from != nullptr ? from : mapped), "r"(bytes));
 }
 
 __device__ inline unsigned to_tf32(float value) {
@@ -32,11 +36,11 @@ __device__ inline void multiply(float (&c)[4], const unsigned (&a)[4], const uns
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) kernel(PARAMETERS) {
+extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) kernel(PARAMETERS) {
   extern __shared__ __align__(16) float shared[];
-  float* const a_tiles = shared;
-  float* const b_tiles = shared + STAGES * TILE_M * PITCH;
-  const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+  const int thread = threadIdx.x % THREADS, group_k = threadIdx.x / THREADS, lane = thread % 32, warp = thread / 32;
+  float* const a_tiles = shared + group_k * GROUP_FLOATS;
+  float* const b_tiles = a_tiles + STAGES * TILE_M * PITCH;
   const int m0 = blockIdx.x * TILE_M, n0 = blockIdx.y * TILE_N;
   const i64 z = blockIdx.z;
 
@@ -45,31 +49,33 @@ extern "C" __global__ void __launch_bounds__(THREADS) kernel(PARAMETERS) {
 #pragma unroll
   for (int i = 0; i < TILE_M / ROWS_A_PASS; ++i) rows[i] = row_of(z, m0 + first_row + i * ROWS_A_PASS);
 
+  // The group's own slice number `step`.
   const auto load = [&](int step) {
-    const int k = step * TILE_K + chunk * 4;
+    const int k = (step * GROUPS + group_k) * TILE_K + chunk * 4;
     float* const to_a = a_tiles + step % STAGES * (TILE_M * PITCH) + first_row * PITCH + chunk * 4;
     float* const to_b = b_tiles + step % STAGES * (TILE_N * PITCH) + first_row * PITCH + chunk * 4;
 #pragma unroll
-    for (int i = 0; i < TILE_M / ROWS_A_PASS; ++i) copy_async(to_a + i * ROWS_A_PASS * PITCH, k < K ? a_at(ARGUMENTS, rows[i], k) : nullptr);
+    for (int i = 0; i < TILE_M / ROWS_A_PASS; ++i) copy_async(to_a + i * ROWS_A_PASS * PITCH, k < K ? a_at(ARGUMENTS, rows[i], k) : nullptr, y);
 #pragma unroll
     for (int i = 0; i < TILE_N / ROWS_A_PASS; ++i) {
       const int n = n0 + first_row + i * ROWS_A_PASS;
-      copy_async(to_b + i * ROWS_A_PASS * PITCH, k < K && n < N ? b_at(ARGUMENTS, z, n, k) : nullptr);
+      copy_async(to_b + i * ROWS_A_PASS * PITCH, k < K && n < N ? b_at(ARGUMENTS, z, n, k) : nullptr, y);
     }
   };
 
+  const int steps = (STEPS - group_k + GROUPS - 1) / GROUPS;
   for (int step = 0; step < STAGES - 1; ++step) {
-    if (step < STEPS) load(step);
+    if (step < steps) load(step);
     asm volatile("cp.async.commit_group;");
   }
 
   float acc[FRAGMENTS_M][FRAGMENTS_N][4] = {};
   const int warp_m = warp / WARPS_N * (TILE_M / WARPS_M), warp_n = warp % WARPS_N * (TILE_N / WARPS_N);
   const int group = lane / 4, member = lane % 4;
-  for (int step = 0; step < STEPS; ++step) {
+  for (int step = 0; step < steps; ++step) {
     asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 2));
-    __syncthreads();
-    if (step + STAGES - 1 < STEPS) load(step + STAGES - 1);
+    asm volatile("bar.sync %0, %1;" ::"r"(group_k + 1), "n"(THREADS) : "memory");
+    if (step + STAGES - 1 < steps) load(step + STAGES - 1);
     asm volatile("cp.async.commit_group;");
     const float* const a_tile = a_tiles + step % STAGES * (TILE_M * PITCH) + (warp_m + group) * PITCH + member;
     const float* const b_tile = b_tiles + step % STAGES * (TILE_N * PITCH) + (warp_n + group) * PITCH + member;
@@ -94,13 +100,24 @@ extern "C" __global__ void __launch_bounds__(THREADS) kernel(PARAMETERS) {
     }
   }
 
+  // Through shared memory, so that neighbouring threads store neighbouring results.
+  asm volatile("cp.async.wait_all;");
+  __syncthreads();
+  float* const sums = shared + group_k * (TILE_M * OUT_PITCH);
 #pragma unroll
   for (int i = 0; i < FRAGMENTS_M; ++i)
 #pragma unroll
     for (int j = 0; j < FRAGMENTS_N; ++j)
 #pragma unroll
-      for (int part = 0; part < 4; ++part) {
-        const int m = m0 + warp_m + i * 16 + group + part / 2 * 8, n = n0 + warp_n + j * 8 + member * 2 + part % 2;
-        if (m < M && n < N) store(ARGUMENTS, z, m, n, acc[i][j][part]);
-      }
+      for (int part = 0; part < 4; ++part)
+        sums[(warp_m + i * 16 + group + part / 2 * 8) * OUT_PITCH + warp_n + j * 8 + member * 2 + part % 2] = acc[i][j][part];
+  __syncthreads();
+#pragma unroll 4
+  for (int i = threadIdx.x; i < TILE_M * TILE_N; i += THREADS * GROUPS) {
+    const int row = i / TILE_N, column = i % TILE_N;
+    float sum = 0;
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) sum += shared[g * (TILE_M * OUT_PITCH) + row * OUT_PITCH + column];
+    if (m0 + row < M && n0 + column < N) store(ARGUMENTS, z, m0 + row, n0 + column, sum);
+  }
 }

@@ -178,7 +178,7 @@ cuda::Launch grouped_launch(const Problem& problem) { return cuda::elementwise(e
 }  // namespace
 
 std::span<const Tactic> cuda_conv_tactics() {
-  static constexpr Tactic kRows[] = {cuda::tf32_row<supports_tf32, tf32_source, tf32_launch, cuda::kMmaVariants>("cuda.conv_tf32"),
+  static constexpr Tactic kRows[] = {cuda::tf32_row<supports_tf32, tf32_source, tf32_launch, cuda::mma_variants>("cuda.conv_tf32"),
                                      cuda::row<supports_dense, dense_source, dense_launch>("cuda.conv"),
                                      cuda::row<supports_grouped, grouped_source, grouped_launch>("cuda.conv_grouped")};
   return kRows;

@@ -1,5 +1,6 @@
 #include "tactics/cuda/gemm.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -20,11 +21,18 @@ constexpr int64_t kEnoughBlocks = 132;  // to fill a large GPU once
 constexpr int64_t kMostBlocks = 65535;  // of a grid's second and third dimension
 
 struct MmaTile {
-  int m, n, warps_m, warps_n, stages;
+  int m, n, warps_m, warps_n, stages, groups;
 };
 
-constexpr MmaTile kMmaTiles[kMmaVariants] = {{128, 128, 2, 4, 3}, {128, 64, 2, 2, 3}, {64, 128, 2, 2, 3}, {64, 64, 2, 2, 4}, {64, 32, 2, 1, 4}};
+// By the shared memory that they need, so that a GPU has the first ones.
+constexpr MmaTile kMmaTiles[] = {{64, 32, 2, 1, 4, 1},  {64, 64, 2, 2, 4, 1}, {128, 64, 2, 2, 3, 1}, {128, 128, 2, 4, 3, 1},
+                                 {64, 64, 2, 2, 3, 2}, {64, 32, 2, 1, 3, 4}, {32, 32, 1, 1, 3, 8}};
 constexpr int kMmaPitch = 36;  // floats: PITCH of the kernel
+
+// For the slices that are on their way, and after them for the groups' sums.
+int shared_bytes(const MmaTile& t) {
+  return t.groups * std::max(t.stages * (t.m + t.n) * kMmaPitch, t.m * (t.n + 4)) * static_cast<int>(sizeof(float));
+}
 
 int64_t blocks(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
 
@@ -55,6 +63,13 @@ const Tile& tile_of(const Gemm& gemm) {
   return kTiles[std::size(kTiles) - 1];
 }
 
+// The most that a block may have, by the CUDA C++ Programming Guide's table of compute capabilities.
+int most_shared_bytes(std::string_view arch) {
+  if (arch == "sm_80" || arch == "sm_87") return 163 << 10;
+  if (arch == "sm_90" || arch.starts_with("sm_10")) return 227 << 10;
+  return 99 << 10;
+}
+
 }  // namespace
 
 std::string refuse_gemm(const Gemm& gemm) {
@@ -81,17 +96,22 @@ std::string refuse_mma(const Gemm& gemm) {
   return refuse_gemm(gemm);
 }
 
+int mma_variants(const Machine& machine) {
+  const auto fits = [limit = most_shared_bytes(machine.cuda_arch)](const MmaTile& t) { return shared_bytes(t) <= limit; };
+  return static_cast<int>(std::find_if_not(std::begin(kMmaTiles), std::end(kMmaTiles), fits) - std::begin(kMmaTiles));
+}
+
 std::string mma_source(const Gemm& gemm, int variant, bool b_rounded, const std::string& parameters, const std::string& functions) {
   const MmaTile& tile = kMmaTiles[variant];
-  return fmt::format("{}#define TILE_M {}\n#define TILE_N {}\n#define WARPS_M {}\n#define WARPS_N {}\n#define STAGES {}\n#define B_ROUNDED {}\n",
-                     size_defines(gemm, parameters), tile.m, tile.n, tile.warps_m, tile.warps_n, tile.stages, b_rounded ? 1 : 0) +
+  return fmt::format("{}#define TILE_M {}\n#define TILE_N {}\n#define WARPS_M {}\n#define WARPS_N {}\n#define STAGES {}\n#define GROUPS {}\n#define B_ROUNDED {}\n",
+                     size_defines(gemm, parameters), tile.m, tile.n, tile.warps_m, tile.warps_n, tile.stages, tile.groups, b_rounded ? 1 : 0) +
          functions + kernels::mma_tf32_cuh;
 }
 
 Launch mma_launch(const Gemm& gemm, int variant) {
   const MmaTile& tile = kMmaTiles[variant];
-  return {grid_of(gemm, tile.m, tile.n), {static_cast<unsigned>(32 * tile.warps_m * tile.warps_n)},
-          static_cast<unsigned>(tile.stages * (tile.m + tile.n) * kMmaPitch * static_cast<int>(sizeof(float)))};
+  return {grid_of(gemm, tile.m, tile.n), {static_cast<unsigned>(32 * tile.warps_m * tile.warps_n * tile.groups)},
+          static_cast<unsigned>(shared_bytes(tile))};
 }
 
 float round_to_tf32(float value) {

@@ -17,7 +17,7 @@ std::string gemm_source(const Gemm& gemm, const std::string& parameters, const s
 Launch gemm_launch(const Gemm& gemm);
 
 // The same on tensor cores in TF32 (kernels/cuda/mma_tf32.cuh). A variant is a tile size.
-inline constexpr int kMmaVariants = 5;
+int mma_variants(const Machine& machine);
 std::string refuse_mma(const Gemm& gemm);
 // `functions` defines Row, row_of, a_at, b_at and store. `b_rounded`: B holds TF32 values.
 std::string mma_source(const Gemm& gemm, int variant, bool b_rounded, const std::string& parameters, const std::string& functions);

@@ -44,21 +44,21 @@ constexpr Tactic row(std::string_view name) {
           .backend = Backend::cuda};
 }
 
-// The same with `count` variants, each with a source and a launch of its own; only where TF32 is allowed.
-template <auto supports, auto source, auto launch, int count>
+// The same with variants, each with a source and a launch of its own; only where TF32 is allowed.
+template <auto supports, auto source, auto launch, auto variants>
 constexpr Tactic tf32_row(std::string_view name) {
   return {.name = name,
           .supports = [](const Problem& problem, const Machine& machine) -> std::string {
             std::string reason = supports(problem);
             return reason.empty() && !machine.tf32 ? "TF32 is not among the precisions allowed" : reason;
           },
-          .variants = [](const Problem&, const Machine&) { return count; },
+          .variants = [](const Problem&, const Machine& machine) { return variants(machine); },
           .prepare = [](const Problem& problem, int variant, const Machine& machine) -> Result<Prepared> {
             HONE_TRY(const Source text, source(problem, variant));
             return cuda::prepare(text, machine);
           },
-          .make = [](const Problem& problem, std::span<const Tensor> packed, int variant, const Machine&) -> Result<std::unique_ptr<const Kernel>> {
-            if (variant < 0 || variant >= count) return invalid("variant {} of {}", variant, count);
+          .make = [](const Problem& problem, std::span<const Tensor> packed, int variant, const Machine& machine) -> Result<std::unique_ptr<const Kernel>> {
+            if (variant < 0 || variant >= variants(machine)) return invalid("variant {} of {}", variant, variants(machine));
             return cuda::make(launch(problem, variant), packed);
           },
           .backend = Backend::cuda};

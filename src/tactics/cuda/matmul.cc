@@ -119,7 +119,7 @@ cuda::Launch tf32_launch(const Problem& problem, int variant) {
 }  // namespace
 
 std::span<const Tactic> cuda_matmul_tactics() {
-  static constexpr Tactic kRows[] = {cuda::tf32_row<supports_tf32, tf32_source, tf32_launch, cuda::kMmaVariants>("cuda.matmul_tf32"),
+  static constexpr Tactic kRows[] = {cuda::tf32_row<supports_tf32, tf32_source, tf32_launch, cuda::mma_variants>("cuda.matmul_tf32"),
                                      cuda::row<supports, source, launch>("cuda.matmul")};
   return kRows;
 }
