@@ -33,6 +33,7 @@ class Selector {
   explicit Selector(SelectOptions options);
 
   Result<Choice> choose(const Problem& problem);
+  bool reference_only() const { return options_.reference_only; }
   int64_t timed() const { return timed_; }
   int64_t cache_hits() const { return cache_hits_; }
   const std::string& device() const { return device_; }

@@ -11,7 +11,7 @@ namespace hone {
 namespace {
 
 constexpr std::string_view kMagic = "HONEENG\n";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kAlign = 64, kPage = 4096;
 
 struct Section {

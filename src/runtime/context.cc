@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "ops/sequence.h"
+#include "runtime/control.h"
 
 namespace hone {
 namespace {
@@ -18,11 +19,13 @@ std::shared_ptr<std::byte> allocate_arena(int64_t bytes) {
   return {memory, std::free};
 }
 
-// An optional that holds nothing is bound as an undefined tensor, which only ops on optionals can read.
+// An optional that holds nothing is bound as an undefined tensor, which only ops on optionals can read and bodies
+// can hand on.
 bool may_be_empty(const Program& program, int slot) {
   const auto reads = [&](const Step& step) { return std::find(step.inputs.begin(), step.inputs.end(), slot) != step.inputs.end(); };
   return std::all_of(program.steps.begin(), program.steps.end(), [&](const Step& step) {
-    return !reads(step) || step.op == OptionalHasElement::kName || step.op == OptionalGetElement::kName;
+    return !reads(step) || !step.bodies.empty() || step.op == OptionalHasElement::kName ||
+           step.op == OptionalGetElement::kName;
   });
 }
 
@@ -33,7 +36,15 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
   engine->data_ = std::move(data);
   const Program& program = engine->program();
   const Machine machine{.threads = program.threads, .max_tier = program.max_tier};
-  for (const Step& step : program.steps) {
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    const Step& step = program.steps[i];
+    if (!step.bodies.empty()) {
+      HONE_TRY(Op op, make_op(step.op, step.attrs));
+      HONE_CHECK(check_control(program, step, op));
+      engine->control_.emplace(i, std::move(op));
+      engine->kernels_.push_back(nullptr);
+      continue;
+    }
     const Tactic* tactic = find_tactic(step.tactic);
     if (tactic == nullptr) return Status(Code::device, fmt::format("tactic '{}' is not in this build of Hone: build the engine again", step.tactic));
     HONE_TRY(Op op, make_op(step.op, step.attrs));
@@ -118,7 +129,23 @@ Tensors ExecutionContext::outputs() const {
 
 Status ExecutionContext::run_step(size_t index) {
   const Step& step = engine_->program().steps[index];
+  if (!step.bodies.empty())
+    return run_control(engine_->control(index), {engine_->program(), index, slots_,
+                                                 [this](size_t begin, size_t end) { return run_steps(begin, end); }});
   return engine_->kernel(index).run({step_inputs_[index], step_outputs_[index], arena_.get() + step.workspace_offset, pool_});
+}
+
+Status ExecutionContext::run_steps(size_t begin, size_t end) {
+  using Clock = std::chrono::steady_clock;
+  const auto& steps = engine_->program().steps;
+  for (size_t i = begin; i < end; i += 1 + static_cast<size_t>(steps[i].inner_steps())) {
+    const bool timed = profiler && steps[i].bodies.empty();
+    const auto start = timed ? Clock::now() : Clock::time_point();
+    const Status status = run_step(i);
+    if (!status.ok()) return status.within(steps[i].label);
+    if (timed) profiler(i, std::chrono::duration<double, std::micro>(Clock::now() - start).count());
+  }
+  return {};
 }
 
 Status ExecutionContext::run() {
@@ -128,14 +155,7 @@ Status ExecutionContext::run() {
   refresh_aliases();
   for (const Slot& s : program.slots)
     if (s.kind == Slot::Kind::dynamic) slots_[static_cast<size_t>(&s - program.slots.data())] = Tensor();
-  using Clock = std::chrono::steady_clock;
-  for (size_t i = 0; i < program.steps.size(); ++i) {
-    const auto start = profiler ? Clock::now() : Clock::time_point();
-    const Status status = run_step(i);
-    if (!status.ok()) return status.within(program.steps[i].label);
-    if (profiler) profiler(i, std::chrono::duration<double, std::micro>(Clock::now() - start).count());
-  }
-  return {};
+  return run_steps(0, program.steps.size());
 }
 
 }  // namespace hone

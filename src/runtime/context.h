@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 
 #include "engine/engine_file.h"
@@ -15,11 +16,15 @@ class LoadedEngine {
 
   const Program& program() const { return data_.program; }
   const EngineData& data() const { return data_; }
+  // Of a step without bodies.
   const Kernel& kernel(size_t step) const { return *kernels_[step]; }
+  // Of a control step.
+  const Op& control(size_t step) const { return control_.at(step); }
 
  private:
   EngineData data_;
-  std::vector<std::unique_ptr<const Kernel>> kernels_;
+  std::vector<std::unique_ptr<const Kernel>> kernels_;  // null for control steps
+  std::map<size_t, Op> control_;
 };
 
 // The state of one caller: arena and bindings. One per thread; not thread safe itself.
@@ -35,12 +40,14 @@ class ExecutionContext {
 
   Status run();
 
-  // Called after each step with its index and time in microseconds; slows the run by two clock reads a step.
+  // Called after each kernel with its step's index and time in microseconds, slowing the run by two clock reads each.
+  // Control steps are not reported, only the steps that they run.
   std::function<void(size_t step, double us)> profiler;
 
   const LoadedEngine& engine() const { return *engine_; }
 
  private:
+  Status run_steps(size_t begin, size_t end);
   Status run_step(size_t step);
   Tensor* slot(int index) { return index < 0 ? &absent_ : &slots_[static_cast<size_t>(index)]; }
   void refresh_aliases();
