@@ -3,6 +3,9 @@
 #include <algorithm>
 
 #include "backends/control.h"
+#include "backends/parts.h"
+#include "ops/movement.h"
+#include "ops/shape.h"
 #include "plan/memory.h"
 
 namespace hone {
@@ -19,11 +22,13 @@ struct Scope {
       for (ValueId v : graph.node(id).inputs)
         if (v != ValueId::none) ++uses[v];
     for (ValueId v : graph.outputs()) ++uses[v];
+    parts = parts_of_concats(graph);
   }
 
   const Graph& graph;
   std::map<ValueId, int> slot_of;
   std::map<ValueId, size_t> uses;  // later reads of a value
+  std::map<ValueId, Part> parts;   // values that are written where a Concat wants them
 };
 
 class Lowering {
@@ -106,9 +111,12 @@ class Lowering {
     }
     for (ValueId v : node.outputs) problem.outputs.push_back(graph.type(v));
     const auto bodies = selector_.reference_only() ? std::vector<ControlBody>() : lowered_bodies(problem);
-    const Status status = !bodies.empty()                 ? add_control(scope, id, problem, bodies)
-                          : is_view(scope, node, problem) ? add_view(scope, node)
-                                                          : add_kernel(scope, id, problem);
+    Status status;
+    if (selector_.reference_only()) status = add_kernel(scope, id, problem);
+    else if (const auto bodies = lowered_bodies(problem); !bodies.empty())
+      status = add_control(scope, id, problem, bodies);
+    else if (is_view(scope, node, problem)) status = add_view(scope, node);
+    else if (!join_in_place(scope, id) && !split_in_place(scope, id)) status = add_kernel(scope, id, problem);
     for (ValueId v : node.inputs)
       if (v != ValueId::none) --scope.uses[v];
     return status.within(graph.label(id));
@@ -129,7 +137,8 @@ class Lowering {
       extend(step.inputs.back(), index);
     }
     for (Tensor& t : choice.prepared.packed) step.packed.push_back(add_constant(std::move(t), {}));
-    const int taken = in_place_slot(scope, *choice.tactic, problem, node);
+    const bool placed = scope.parts.contains(node.outputs[0]) || scope.slot_of.contains(node.outputs[0]);
+    const int taken = placed ? -1 : in_place_slot(scope, *choice.tactic, problem, node);
     for (size_t i = 0; i < node.outputs.size(); ++i)
       step.outputs.push_back(add_output(scope, node.outputs[i], problem.is_static(), i == 0 ? taken : -1));
 
@@ -239,7 +248,69 @@ class Lowering {
     return taken;
   }
 
+  struct Place {
+    int owner;
+    int64_t offset;
+  };
+
+  Place place_of(int index) const {
+    Place place{index, 0};
+    for (; slot(place.owner).kind == Slot::Kind::alias; place.owner = slot(place.owner).alias_of)
+      place.offset += slot(place.owner).offset;
+    return place;
+  }
+
+  // A Concat whose inputs were all written where it wants them needs no step.
+  bool join_in_place(Scope& scope, NodeId id) {
+    const Node& node = scope.graph.node(id);
+    const auto whole = scope.slot_of.find(node.outputs[0]);
+    if (node.op.as<Concat>() == nullptr || whole == scope.slot_of.end()) return false;
+    const auto offsets = part_offsets(scope.graph, id);
+    const Place to = place_of(whole->second);
+    for (size_t i = 0; i < offsets.size(); ++i) {
+      const Place from = place_of(slot_for(scope, node.inputs[i]));
+      if (from.owner != to.owner || from.offset != to.offset + offsets[i]) return false;
+    }
+    return true;
+  }
+
+  // The outputs of a Split that are runs of its input's bytes are views of it.
+  bool split_in_place(Scope& scope, NodeId id) {
+    const Node& node = scope.graph.node(id);
+    if (node.op.as<Split>() == nullptr) return false;
+    const auto offsets = part_offsets(scope.graph, id);
+    const int whole = slot_for(scope, node.inputs[0]);
+    if (offsets.empty() || slot(root(whole)).kind != Slot::Kind::arena) return false;
+    for (size_t i = 0; i < offsets.size(); ++i) add_part(scope, node.outputs[i], whole, offsets[i]);
+    return true;
+  }
+
+  int add_part(Scope& scope, ValueId v, int whole, int64_t offset) {
+    sharers_[root(whole)] += 1;
+    return scope.slot_of[v] = add_slot({.kind = Slot::Kind::alias,
+                                        .type = scope.graph.type(v),
+                                        .name = scope.graph.value(v).name,
+                                        .offset = offset,
+                                        .alias_of = whole});
+  }
+
+  // The slot of a value that may be part of another, made with all that it is part of.
+  int slot_in_whole(Scope& scope, ValueId v) {
+    if (const auto found = scope.slot_of.find(v); found != scope.slot_of.end()) return found->second;
+    const auto part = scope.parts.find(v);
+    if (part != scope.parts.end())
+      return add_part(scope, v, slot_in_whole(scope, part->second.whole), part->second.offset);
+    return scope.slot_of[v] =
+               add_slot({.kind = Slot::Kind::arena, .type = scope.graph.type(v), .name = scope.graph.value(v).name});
+  }
+
   int add_output(Scope& scope, ValueId v, bool planned, int taken) {
+    const bool placed = scope.parts.contains(v) || scope.slot_of.contains(v);
+    if (placed && planned && !selector_.reference_only()) {
+      const int index = slot_in_whole(scope, v);
+      extend(index, static_cast<int>(program().steps.size()));
+      return index;
+    }
     Slot slot{.kind = planned ? Slot::Kind::arena : Slot::Kind::dynamic,
               .type = scope.graph.type(v),
               .name = scope.graph.value(v).name};

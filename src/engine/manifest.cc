@@ -61,7 +61,8 @@ TensorType type_from(const Json& json) {
 Json slot_json(const Slot& slot) {
   Json json{{"kind", kKinds[static_cast<size_t>(slot.kind)]}, {"type", type_text(slot.type)}};
   if (!slot.name.empty()) json["name"] = slot.name;
-  if (slot.kind == Slot::Kind::constant || slot.kind == Slot::Kind::arena) json["offset"] = slot.offset;
+  const bool part = slot.kind == Slot::Kind::alias && slot.offset != 0;
+  if (slot.kind == Slot::Kind::constant || slot.kind == Slot::Kind::arena || part) json["offset"] = slot.offset;
   if (slot.kind == Slot::Kind::alias) json["alias_of"] = slot.alias_of;
   return json;
 }
@@ -151,6 +152,16 @@ bool agree(const TensorType& a, const TensorType& b) {
   return !from || !to || *from == *to;
 }
 
+// The slot that owns the memory, or null when there is none.
+const Slot* owner_of(const Program& program, int s) {
+  const auto slot = [&](int i) {
+    return i < 0 || static_cast<size_t>(i) >= program.slots.size() ? nullptr : &program.slots[static_cast<size_t>(i)];
+  };
+  const Slot* found = slot(s);
+  while (found != nullptr && found->kind == Slot::Kind::alias) found = slot(found->alias_of);
+  return found;
+}
+
 Status check_slot(const Program& program, int s) {
   const Slot& slot = program.slots[static_cast<size_t>(s)];
   if (slot.kind == Slot::Kind::alias && (slot.alias_of < 0 || slot.alias_of >= s)) return invalid("slot {} aliases nothing", s);
@@ -168,19 +179,15 @@ Status check_slot(const Program& program, int s) {
   if (slot.kind != Slot::Kind::alias) return {};
   const TensorType& owner = program.slots[static_cast<size_t>(slot.alias_of)].type;
   const auto owned = owner.shape.concrete();
-  if (!owned || owner.dtype != slot.type.dtype || element_count(*owned) != element_count(*dims))
+  if (!owned || owner.dtype != slot.type.dtype) return invalid("slot {} is an alias of another size", s);
+  if (element_count(*owned) == element_count(*dims) && slot.offset == 0) return {};
+  // Parts are looked for in the arena only.
+  HONE_TRY(const int64_t whole, checked_bytes(owner.dtype, *owned));
+  const auto size = static_cast<int64_t>(size_of(owner.dtype));
+  if (owner_of(program, s)->kind != Slot::Kind::arena || slot.offset < 0 || slot.offset > whole ||
+      bytes > whole - slot.offset || size == 0 || slot.offset % size != 0)
     return invalid("slot {} is an alias of another size", s);
   return {};
-}
-
-// The slot that owns the memory, or null when there is none.
-const Slot* owner_of(const Program& program, int s) {
-  const auto slot = [&](int i) {
-    return i < 0 || static_cast<size_t>(i) >= program.slots.size() ? nullptr : &program.slots[static_cast<size_t>(i)];
-  };
-  const Slot* found = slot(s);
-  while (found != nullptr && found->kind == Slot::Kind::alias) found = slot(found->alias_of);
-  return found;
 }
 
 bool writable(const Program& program, int s) {

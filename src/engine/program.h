@@ -13,8 +13,8 @@ struct Slot {
   Kind kind = Kind::dynamic;
   TensorType type;
   std::string name;
-  int64_t offset = 0;   // arena: bytes from its start; constant: bytes from the start of the weights
-  int alias_of = -1;    // alias: the slot that owns the memory, the same elements under another shape
+  int64_t offset = 0;  // in bytes from the start of: the arena, the weights, or the slot that an alias is part of
+  int alias_of = -1;   // alias: the slot whose elements it shows under another shape, or a part of them
 };
 
 // A graph inside a control step. What it reads from outside it reads from the same slots.

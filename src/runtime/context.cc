@@ -89,7 +89,12 @@ void ExecutionContext::refresh_aliases() {
   for (size_t s = 0; s < slots.size(); ++s) {
     if (slots[s].kind != Slot::Kind::alias) continue;
     const Tensor& owner = slots_[static_cast<size_t>(slots[s].alias_of)];
-    if (owner.defined() && slots_[s].raw() != owner.raw()) slots_[s] = owner.reshaped(*slots[s].type.shape.concrete());
+    if (!owner.defined() || (slots_[s].defined() && slots_[s].raw() == owner.data<std::byte>() + slots[s].offset))
+      continue;
+    const Dims dims = *slots[s].type.shape.concrete();
+    slots_[s] = element_count(dims) == owner.count() && slots[s].offset == 0
+                    ? owner.reshaped(dims)
+                    : Tensor(owner.type(), dims, owner.data<std::byte>() + slots[s].offset, arena_);
   }
 }
 

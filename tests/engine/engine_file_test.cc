@@ -174,6 +174,22 @@ TEST(Manifest, WhatPointsOutsideIsAnError) {
   refuses("/slots/0/kind", "other");
 }
 
+TEST(Manifest, APartLiesInsideItsWhole) {
+  Program program = small_engine().program;
+  program.slots[3].type = program.outputs[0].type = type("f32[2]");
+  program.slots[3].offset = 16;
+  const auto good = program_from_json(to_json(program));
+  ASSERT_TRUE(good.ok()) << good.status().message();
+  EXPECT_EQ(good->slots[3].offset, 16);
+  for (int64_t offset : {int64_t{-8}, int64_t{20}, int64_t{2}, INT64_MAX, INT64_MIN}) {
+    program.slots[3].offset = offset;
+    EXPECT_FALSE(program_from_json(to_json(program)).ok()) << offset;
+  }
+  program.slots[3].offset = 0;
+  program.slots[3].alias_of = 0;  // what is bound has no known owner that parts could share
+  EXPECT_FALSE(program_from_json(to_json(program)).ok());
+}
+
 TEST(Manifest, BodiesLieInsideTheirStep) {
   Program program = small_engine().program;
   const Step kernel = program.steps[0];
