@@ -2,6 +2,10 @@
 
 #include <algorithm>
 
+#include "backends/control.h"
+#include "backends/parts.h"
+#include "ops/movement.h"
+#include "ops/shape.h"
 #include "plan/memory.h"
 
 namespace hone {
@@ -9,31 +13,52 @@ namespace {
 
 constexpr int64_t kAlign = 64;
 
+bool has_fixed_size(const TensorType& type) { return type.shape.known() && size_of(type.dtype) > 0; }
+
+// What is known of a graph's values while its nodes are lowered.
+struct Scope {
+  explicit Scope(const Graph& g) : graph(g) {
+    for (NodeId id : graph.order())
+      for (ValueId v : graph.node(id).inputs)
+        if (v != ValueId::none) ++uses[v];
+    for (ValueId v : graph.outputs()) ++uses[v];
+    parts = parts_of_concats(graph);
+  }
+
+  const Graph& graph;
+  std::map<ValueId, int> slot_of;
+  std::map<ValueId, size_t> uses;  // later reads of a value
+  std::map<ValueId, Part> parts;   // values that are written where a Concat wants them
+};
+
 class Lowering {
  public:
-  Lowering(const Graph& graph, Selector& selector, const Machine& machine) : graph_(graph), selector_(selector), machine_(machine) {}
+  Lowering(const Graph& graph, Selector& selector, const Machine& machine)
+      : selector_(selector), machine_(machine), top_(graph) {
+    // The GPU's kernels read 16 bytes at once, which parts of a whole need not be aligned for.
+    if (on_gpu()) top_.parts.clear();
+  }
 
   Result<EngineData> run(const Progress& progress) {
-    program().name = graph_.name;
+    const Graph& graph = top_.graph;
+    program().name = graph.name;
     program().threads = machine_.threads;
     program().max_tier = machine_.max_tier;
     program().cuda_arch = machine_.cuda_arch;
     program().device = selector_.device();
-    count_uses();
-    for (ValueId v : graph_.inputs()) {
-      const int slot = add_slot({.kind = Slot::Kind::input, .type = graph_.type(v), .name = graph_.value(v).name});
-      slot_of_[v] = slot;
-      program().inputs.push_back({graph_.value(v).name, slot, graph_.type(v)});
+    for (ValueId v : graph.inputs()) {
+      const int slot = add_slot({.kind = Slot::Kind::input, .type = graph.type(v), .name = graph.value(v).name});
+      top_.slot_of[v] = slot;
+      program().inputs.push_back({graph.value(v).name, slot, graph.type(v)});
     }
-    const auto order = graph_.order();
+    const auto order = graph.order();
     for (size_t i = 0; i < order.size(); ++i) {
-      if (progress && !progress(i, order.size(), graph_.label(order[i]))) return Status(Code::cancelled, "cancelled");
-      const Status status = add_node(order[i]);
-      if (!status.ok()) return status.within(graph_.label(order[i]));
+      if (progress && !progress(i, order.size(), graph.label(order[i]))) return Status(Code::cancelled, "cancelled");
+      HONE_CHECK(add_node(top_, order[i]));
     }
-    for (size_t i = 0; i < graph_.outputs().size(); ++i) {
-      const int slot = slot_for(graph_.outputs()[i]);
-      program().outputs.push_back({graph_.output_names()[i], slot, graph_.type(graph_.outputs()[i])});
+    for (size_t i = 0; i < graph.outputs().size(); ++i) {
+      const int slot = slot_for(top_, graph.outputs()[i]);
+      program().outputs.push_back({graph.output_names()[i], slot, graph.type(graph.outputs()[i])});
       extend(slot, static_cast<int>(program().steps.size()));
     }
     plan();
@@ -44,6 +69,7 @@ class Lowering {
   }
 
  private:
+  bool on_gpu() const { return !machine_.cuda_arch.empty(); }
   Program& program() { return data_.program; }
 
   int add_slot(Slot slot) {
@@ -60,17 +86,18 @@ class Lowering {
     return slot;
   }
 
-  int slot_for(ValueId v) {
+  int slot_for(Scope& scope, ValueId v) {
     if (v == ValueId::none) return -1;
-    const auto found = slot_of_.find(v);
-    if (found != slot_of_.end()) return found->second;
-    return slot_of_[v] = add_constant(graph_.value(v).constant, graph_.value(v).name);
+    const auto found = scope.slot_of.find(v);
+    if (found != scope.slot_of.end()) return found->second;
+    return scope.slot_of[v] = add_constant(scope.graph.value(v).constant, scope.graph.value(v).name);
   }
 
-  int root(int slot) const {
-    while (data_.program.slots[static_cast<size_t>(slot)].kind == Slot::Kind::alias)
-      slot = data_.program.slots[static_cast<size_t>(slot)].alias_of;
-    return slot;
+  const Slot& slot(int index) const { return data_.program.slots[static_cast<size_t>(index)]; }
+
+  int root(int index) const {
+    while (slot(index).kind == Slot::Kind::alias) index = slot(index).alias_of;
+    return index;
   }
 
   void extend(int slot, int step) {
@@ -79,44 +106,113 @@ class Lowering {
     last = std::max(last, step);
   }
 
-  // How many later reads the memory of a value still has.
-  void count_uses() {
-    for (NodeId id : graph_.order())
-      for (ValueId v : graph_.node(id).inputs)
-        if (v != ValueId::none) ++uses_[v];
-    for (ValueId v : graph_.outputs()) ++uses_[v];
-  }
-
-  Status add_node(NodeId id) {
-    const Node& node = graph_.node(id);
+  Status add_node(Scope& scope, NodeId id) {
+    const Graph& graph = scope.graph;
+    const Node& node = graph.node(id);
     Problem problem{.op = node.op};
     for (ValueId v : node.inputs) {
-      problem.inputs.push_back(graph_.type(v));
-      problem.constants.push_back(graph_.value(v).constant);
+      problem.inputs.push_back(graph.type(v));
+      problem.constants.push_back(graph.value(v).constant);
     }
-    for (ValueId v : node.outputs) problem.outputs.push_back(graph_.type(v));
-    if (node.op.view() && problem.is_static() && !problem.is_constant(0)) return add_view(node);
+    for (ValueId v : node.outputs) problem.outputs.push_back(graph.type(v));
+    const auto bodies = selector_.reference_only() ? std::vector<ControlBody>() : lowered_bodies(problem);
+    Status status;
+    if (selector_.reference_only()) status = add_kernel(scope, id, problem);
+    else if (const auto bodies = lowered_bodies(problem); !bodies.empty())
+      status = add_control(scope, id, problem, bodies);
+    else if (is_view(scope, node, problem)) status = add_view(scope, node);
+    else if (!join_in_place(scope, id) && !split_in_place(scope, id)) status = add_kernel(scope, id, problem);
+    for (ValueId v : node.inputs)
+      if (v != ValueId::none) --scope.uses[v];
+    return status.within(graph.label(id));
+  }
 
-    HONE_TRY(Choice choice, selector_.choose(problem));
-    Step step{.tactic = std::string(choice.tactic->name), .variant = choice.variant, .op = std::string(node.op.name()),
-              .attrs = node.op.attrs(), .input_types = problem.inputs, .sources = node.sources,
-              .label = graph_.label(id), .time_us = choice.time_us, .refused = std::move(choice.refused)};
+  Status add_kernel(Scope& scope, NodeId id, const Problem& problem) {
+    const Node& node = scope.graph.node(id);
+    HONE_TRY(Choice choice, selector_.choose(problem, &scope == &top_));
+    Step step = step_of(scope, id, problem);
+    step.tactic = choice.tactic->name;
+    step.variant = choice.variant;
+    step.time_us = choice.time_us;
+    step.refused = std::move(choice.refused);
     const int index = static_cast<int>(program().steps.size());
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const bool dropped = i < choice.prepared.drops.size() && choice.prepared.drops[i];
-      step.inputs.push_back(dropped ? -1 : slot_for(node.inputs[i]));
+      step.inputs.push_back(dropped ? -1 : slot_for(scope, node.inputs[i]));
       extend(step.inputs.back(), index);
     }
     for (Tensor& t : choice.prepared.packed) step.packed.push_back(add_constant(std::move(t), {}));
-    const int taken = in_place_slot(*choice.tactic, problem, node);
-    for (size_t i = 0; i < node.outputs.size(); ++i) step.outputs.push_back(add_output(node.outputs[i], problem, i == 0 ? taken : -1));
+    const bool placed = scope.parts.contains(node.outputs[0]) || scope.slot_of.contains(node.outputs[0]);
+    const int taken = placed ? -1 : in_place_slot(scope, *choice.tactic, problem, node);
+    for (size_t i = 0; i < node.outputs.size(); ++i)
+      step.outputs.push_back(add_output(scope, node.outputs[i], problem.is_static(), i == 0 ? taken : -1));
 
     HONE_TRY(auto kernel, choice.tactic->make(problem, packed_of(step), choice.variant, machine_));
     workspaces_.push_back(kernel->workspace_bytes());
     program().steps.push_back(std::move(step));
-    for (ValueId v : node.inputs)
-      if (v != ValueId::none) --uses_[v];
     return {};
+  }
+
+  static Step step_of(const Scope& scope, NodeId id, const Problem& problem) {
+    const Node& node = scope.graph.node(id);
+    return {.op = std::string(node.op.name()),
+            .attrs = node.op.attrs(),
+            .input_types = problem.inputs,
+            .sources = node.sources,
+            .label = scope.graph.label(id)};
+  }
+
+  // A control step, then the steps of its bodies, which use the same slots and arena.
+  Status add_control(Scope& scope, NodeId id, const Problem& problem, std::span<const ControlBody> bodies) {
+    const Node& node = scope.graph.node(id);
+    const auto index = program().steps.size();
+    Step step = step_of(scope, id, problem);
+    step.tactic = "control";
+    for (ValueId v : node.inputs) step.inputs.push_back(slot_for(scope, v));
+    for (ValueId v : node.outputs)
+      step.outputs.push_back(add_output(scope, v, has_fixed_size(scope.graph.type(v)), -1));
+    workspaces_.push_back(0);
+    program().steps.push_back(step);
+    for (const ControlBody& body : bodies) {
+      HONE_TRY(Body lowered, add_body(step, body));
+      step.bodies.push_back(std::move(lowered));
+    }
+    const int last = static_cast<int>(program().steps.size()) - 1;
+    for (int s : step.inputs) extend(s, last);
+    for (int s : step.outputs) extend(s, last);
+    program().steps[index] = std::move(step);
+    return {};
+  }
+
+  Result<Body> add_body(const Step& step, const ControlBody& body) {
+    const Graph& graph = *body.graph;
+    Scope scope(graph);
+    Body lowered;
+    const size_t before = program().steps.size();
+    for (size_t i = 0; i < graph.inputs().size(); ++i) {
+      const ValueId v = graph.inputs()[i];
+      int slot = -1;
+      if (i >= body.formals) {
+        slot = step.inputs[body.first_input + i];
+      } else {
+        const bool state = i >= body.first_state && i < body.first_state + body.states;
+        slot = state ? step.outputs[i - body.first_state]
+                     : add_slot({.kind = has_fixed_size(graph.type(v)) ? Slot::Kind::arena : Slot::Kind::dynamic,
+                                 .type = graph.type(v)});
+        lowered.inputs.push_back(slot);
+      }
+      scope.slot_of[v] = slot;
+      ++scope.uses[v];  // by whoever else looks at the memory: it is never taken over
+    }
+    for (NodeId id : graph.order()) HONE_CHECK(add_node(scope, id));
+    const int last = static_cast<int>(program().steps.size()) - 1;
+    for (ValueId v : graph.outputs()) {
+      lowered.outputs.push_back(slot_for(scope, v));
+      extend(lowered.outputs.back(), last);
+    }
+    for (int s : lowered.inputs) extend(s, last);
+    lowered.steps = static_cast<int>(program().steps.size() - before);
+    return lowered;
   }
 
   Tensors packed_of(const Step& step) const {
@@ -125,41 +221,111 @@ class Lowering {
     return packed;
   }
 
-  Status add_view(const Node& node) {
-    const int owner = slot_for(node.inputs[0]);
+  // Dynamic memory is not there yet when views are made.
+  bool is_view(Scope& scope, const Node& node, const Problem& problem) {
+    if (!node.op.view() || !problem.is_static() || problem.is_constant(0)) return false;
+    return slot(root(slot_for(scope, node.inputs[0]))).kind != Slot::Kind::dynamic;
+  }
+
+  Status add_view(Scope& scope, const Node& node) {
+    const int owner = slot_for(scope, node.inputs[0]);
     const ValueId out = node.outputs[0];
-    const bool planned = program().slots[static_cast<size_t>(root(owner))].type.shape.known();
-    if (!planned) return internal("view of a value without a fixed shape");
-    slot_of_[out] = add_slot({.kind = Slot::Kind::alias, .type = graph_.type(out), .name = graph_.value(out).name, .alias_of = owner});
-    for (ValueId v : node.inputs)
-      if (v != ValueId::none) --uses_[v];
+    if (!slot(root(owner)).type.shape.known()) return internal("view of a value without a fixed shape");
+    scope.slot_of[out] = add_slot({.kind = Slot::Kind::alias,
+                                   .type = scope.graph.type(out),
+                                   .name = scope.graph.value(out).name,
+                                   .alias_of = owner});
     sharers_[root(owner)] += 1;
     return {};
   }
 
   // The slot whose memory output 0 may take: it dies here, nothing else looks at it, and the sizes agree.
-  int in_place_slot(const Tactic& tactic, const Problem& problem, const Node& node) {
+  int in_place_slot(Scope& scope, const Tactic& tactic, const Problem& problem, const Node& node) {
     if (tactic.in_place == nullptr || !problem.is_static()) return -1;
     const int i = tactic.in_place(problem);
     if (i < 0) return -1;
     const ValueId v = node.inputs[static_cast<size_t>(i)];
-    const int slot = slot_for(v);
-    const int owner = root(slot);
-    if (program().slots[static_cast<size_t>(owner)].kind != Slot::Kind::arena || uses_[v] != 1 || sharers_[owner] != 0) return -1;
-    const TensorType &from = graph_.type(v), &to = graph_.type(node.outputs[0]);
+    const int taken = slot_for(scope, v);
+    const int owner = root(taken);
+    if (slot(owner).kind != Slot::Kind::arena || scope.uses[v] != 1 || sharers_[owner] != 0) return -1;
+    const TensorType &from = scope.graph.type(v), &to = scope.graph.type(node.outputs[0]);
     if (from.dtype != to.dtype || element_count(*from.shape.concrete()) != element_count(*to.shape.concrete())) return -1;
-    return slot;
+    return taken;
   }
 
-  int add_output(ValueId v, const Problem& problem, int taken) {
-    Slot slot{.kind = problem.is_static() ? Slot::Kind::arena : Slot::Kind::dynamic, .type = graph_.type(v), .name = graph_.value(v).name};
+  struct Place {
+    int owner;
+    int64_t offset;
+  };
+
+  Place place_of(int index) const {
+    Place place{index, 0};
+    for (; slot(place.owner).kind == Slot::Kind::alias; place.owner = slot(place.owner).alias_of)
+      place.offset += slot(place.owner).offset;
+    return place;
+  }
+
+  // A Concat whose inputs were all written where it wants them needs no step.
+  bool join_in_place(Scope& scope, NodeId id) {
+    const Node& node = scope.graph.node(id);
+    const auto whole = scope.slot_of.find(node.outputs[0]);
+    if (node.op.as<Concat>() == nullptr || whole == scope.slot_of.end()) return false;
+    const auto offsets = part_offsets(scope.graph, id);
+    const Place to = place_of(whole->second);
+    for (size_t i = 0; i < offsets.size(); ++i) {
+      const Place from = place_of(slot_for(scope, node.inputs[i]));
+      if (from.owner != to.owner || from.offset != to.offset + offsets[i]) return false;
+    }
+    return true;
+  }
+
+  // The outputs of a Split that are runs of its input's bytes are views of it.
+  bool split_in_place(Scope& scope, NodeId id) {
+    const Node& node = scope.graph.node(id);
+    if (node.op.as<Split>() == nullptr || on_gpu()) return false;
+    const auto offsets = part_offsets(scope.graph, id);
+    const int whole = slot_for(scope, node.inputs[0]);
+    if (offsets.empty() || slot(root(whole)).kind != Slot::Kind::arena) return false;
+    for (size_t i = 0; i < offsets.size(); ++i) add_part(scope, node.outputs[i], whole, offsets[i]);
+    return true;
+  }
+
+  int add_part(Scope& scope, ValueId v, int whole, int64_t offset) {
+    sharers_[root(whole)] += 1;
+    return scope.slot_of[v] = add_slot({.kind = Slot::Kind::alias,
+                                        .type = scope.graph.type(v),
+                                        .name = scope.graph.value(v).name,
+                                        .offset = offset,
+                                        .alias_of = whole});
+  }
+
+  // The slot of a value that may be part of another, made with all that it is part of.
+  int slot_in_whole(Scope& scope, ValueId v) {
+    if (const auto found = scope.slot_of.find(v); found != scope.slot_of.end()) return found->second;
+    const auto part = scope.parts.find(v);
+    if (part != scope.parts.end())
+      return add_part(scope, v, slot_in_whole(scope, part->second.whole), part->second.offset);
+    return scope.slot_of[v] =
+               add_slot({.kind = Slot::Kind::arena, .type = scope.graph.type(v), .name = scope.graph.value(v).name});
+  }
+
+  int add_output(Scope& scope, ValueId v, bool planned, int taken) {
+    const bool placed = scope.parts.contains(v) || scope.slot_of.contains(v);
+    if (placed && planned && !selector_.reference_only()) {
+      const int index = slot_in_whole(scope, v);
+      extend(index, static_cast<int>(program().steps.size()));
+      return index;
+    }
+    Slot slot{.kind = planned ? Slot::Kind::arena : Slot::Kind::dynamic,
+              .type = scope.graph.type(v),
+              .name = scope.graph.value(v).name};
     if (taken >= 0) {
       slot.kind = Slot::Kind::alias;
       slot.alias_of = taken;
     }
     const int index = add_slot(std::move(slot));
     extend(index, static_cast<int>(program().steps.size()));
-    return slot_of_[v] = index;
+    return scope.slot_of[v] = index;
   }
 
   void plan() {
@@ -199,12 +365,10 @@ class Lowering {
     program().memory.weights_bytes = at;
   }
 
-  const Graph& graph_;
   Selector& selector_;
   const Machine& machine_;
+  Scope top_;
   EngineData data_;
-  std::map<ValueId, int> slot_of_;
-  std::map<ValueId, size_t> uses_;
   std::map<int, int> sharers_;  // views of a slot's memory
   std::vector<int> first_, last_;
   std::vector<int64_t> workspaces_;

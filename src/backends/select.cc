@@ -178,14 +178,14 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
   return winner;
 }
 
-Result<Choice> Selector::choose(const Problem& problem) {
+Result<Choice> Selector::choose(const Problem& problem, bool gpu) {
   Choice choice;
   std::vector<const Tactic*> candidates;
   const auto table = tactic_table();
   for (const Tactic& tactic : table) {
     if (&tactic == &table.back() && !candidates.empty()) break;  // the reference is for what nothing else can do
     if (options_.reference_only && &tactic != &table.back()) continue;
-    if (tactic.backend == Backend::cuda && options_.machine.cuda_arch.empty()) continue;
+    if (tactic.backend == Backend::cuda && (!gpu || options_.machine.cuda_arch.empty())) continue;
     std::string reason = tactic.supports(problem, options_.machine);
     if (reason.empty()) candidates.push_back(&tactic);
     else if (reason != "another op") choice.refused.emplace_back(tactic.name, std::move(reason));

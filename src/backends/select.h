@@ -32,7 +32,9 @@ class Selector {
  public:
   explicit Selector(SelectOptions options);
 
-  Result<Choice> choose(const Problem& problem);
+  // `gpu`: whether a kernel of the machine's GPU may be taken.
+  Result<Choice> choose(const Problem& problem, bool gpu = true);
+  bool reference_only() const { return options_.reference_only; }
   int64_t timed() const { return timed_; }
   int64_t cache_hits() const { return cache_hits_; }
   const std::string& device() const { return device_; }

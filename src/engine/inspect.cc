@@ -42,6 +42,18 @@ Json layer_json(const Program& program, const Step& step) {
           {"refused", refused}};
 }
 
+// Values that lie in the memory of others, so that no step copies them.
+Json aliases_json(const Program& program) {
+  Json list = Json::array();
+  for (const Slot& s : program.slots)
+    if (s.kind == Slot::Kind::alias)
+      list.push_back({{"name", s.name},
+                      {"of", program.slots[static_cast<size_t>(s.alias_of)].name},
+                      {"offset", s.offset},
+                      {"type", to_text(s.type)}});
+  return list;
+}
+
 }  // namespace
 
 std::string inspect_json(const Program& program) {
@@ -53,6 +65,7 @@ std::string inspect_json(const Program& program) {
                      {"target", program.target},
                      {"device", program.device},
                      {"layers", layers},
+                     {"aliases", aliases_json(program)},
                      {"memory",
                       {{"arena_bytes", m.arena_bytes},
                        {"lower_bound_bytes", m.lower_bound_bytes},

@@ -11,6 +11,7 @@ using Json = nlohmann::json;
 using GraphPtr = std::shared_ptr<const Graph>;
 
 constexpr int64_t kAlign = 64;  // of slots and workspaces
+constexpr int kMaxDepth = 64;   // of control steps
 constexpr std::string_view kKinds[] = {"input", "constant", "arena", "alias", "dynamic"};
 
 Json attr_json(const Attr& attr) {
@@ -60,7 +61,8 @@ TensorType type_from(const Json& json) {
 Json slot_json(const Slot& slot) {
   Json json{{"kind", kKinds[static_cast<size_t>(slot.kind)]}, {"type", type_text(slot.type)}};
   if (!slot.name.empty()) json["name"] = slot.name;
-  if (slot.kind == Slot::Kind::constant || slot.kind == Slot::Kind::arena) json["offset"] = slot.offset;
+  const bool part = slot.kind == Slot::Kind::alias && slot.offset != 0;
+  if (slot.kind == Slot::Kind::constant || slot.kind == Slot::Kind::arena || part) json["offset"] = slot.offset;
   if (slot.kind == Slot::Kind::alias) json["alias_of"] = slot.alias_of;
   return json;
 }
@@ -78,15 +80,38 @@ Slot slot_from(const Json& json) {
   return slot;
 }
 
+Json bodies_json(const std::vector<Body>& bodies) {
+  Json list = Json::array();
+  for (const Body& b : bodies) list.push_back({{"steps", b.steps}, {"inputs", b.inputs}, {"outputs", b.outputs}});
+  return list;
+}
+
+std::vector<Body> bodies_from(const Json& json) {
+  std::vector<Body> list;
+  for (const Json& b : json)
+    list.push_back({b.at("steps"), b.at("inputs").get<std::vector<int>>(), b.at("outputs").get<std::vector<int>>()});
+  return list;
+}
+
 Json step_json(const Step& step) {
   Json attrs = Json::object(), types = Json::array(), refused = Json::array();
   for (const auto& [key, value] : step.attrs) attrs[key] = attr_json(value);
   for (const TensorType& t : step.input_types) types.push_back(type_text(t));
   for (const auto& [tactic, reason] : step.refused) refused.push_back({{"tactic", tactic}, {"reason", reason}});
-  return {{"tactic", step.tactic}, {"variant", step.variant}, {"op", step.op}, {"attrs", attrs},
-          {"inputs", step.inputs}, {"outputs", step.outputs}, {"packed", step.packed}, {"types", types},
-          {"workspace_offset", step.workspace_offset}, {"sources", step.sources}, {"label", step.label},
-          {"time_us", step.time_us}, {"refused", refused}};
+  return {{"tactic", step.tactic},
+          {"variant", step.variant},
+          {"op", step.op},
+          {"attrs", attrs},
+          {"inputs", step.inputs},
+          {"outputs", step.outputs},
+          {"packed", step.packed},
+          {"types", types},
+          {"workspace_offset", step.workspace_offset},
+          {"sources", step.sources},
+          {"label", step.label},
+          {"time_us", step.time_us},
+          {"refused", refused},
+          {"bodies", bodies_json(step.bodies)}};
 }
 
 Step step_from(const Json& json) {
@@ -104,6 +129,7 @@ Step step_from(const Json& json) {
   step.label = json.at("label");
   step.time_us = json.at("time_us");
   for (const Json& r : json.at("refused")) step.refused.emplace_back(r.at("tactic"), r.at("reason"));
+  step.bodies = bodies_from(json.at("bodies"));
   return step;
 }
 
@@ -126,6 +152,16 @@ bool agree(const TensorType& a, const TensorType& b) {
   return !from || !to || *from == *to;
 }
 
+// The slot that owns the memory, or null when there is none.
+const Slot* owner_of(const Program& program, int s) {
+  const auto slot = [&](int i) {
+    return i < 0 || static_cast<size_t>(i) >= program.slots.size() ? nullptr : &program.slots[static_cast<size_t>(i)];
+  };
+  const Slot* found = slot(s);
+  while (found != nullptr && found->kind == Slot::Kind::alias) found = slot(found->alias_of);
+  return found;
+}
+
 Status check_slot(const Program& program, int s) {
   const Slot& slot = program.slots[static_cast<size_t>(s)];
   if (slot.kind == Slot::Kind::alias && (slot.alias_of < 0 || slot.alias_of >= s)) return invalid("slot {} aliases nothing", s);
@@ -143,9 +179,20 @@ Status check_slot(const Program& program, int s) {
   if (slot.kind != Slot::Kind::alias) return {};
   const TensorType& owner = program.slots[static_cast<size_t>(slot.alias_of)].type;
   const auto owned = owner.shape.concrete();
-  if (!owned || owner.dtype != slot.type.dtype || element_count(*owned) != element_count(*dims))
+  if (!owned || owner.dtype != slot.type.dtype) return invalid("slot {} is an alias of another size", s);
+  if (element_count(*owned) == element_count(*dims) && slot.offset == 0) return {};
+  // Parts are looked for in the arena only.
+  HONE_TRY(const int64_t whole, checked_bytes(owner.dtype, *owned));
+  const auto size = static_cast<int64_t>(size_of(owner.dtype));
+  if (owner_of(program, s)->kind != Slot::Kind::arena || slot.offset < 0 || slot.offset > whole ||
+      bytes > whole - slot.offset || size == 0 || slot.offset % size != 0)
     return invalid("slot {} is an alias of another size", s);
   return {};
+}
+
+bool writable(const Program& program, int s) {
+  const Slot* slot = owner_of(program, s);
+  return slot != nullptr && slot->kind != Slot::Kind::input && slot->kind != Slot::Kind::constant;
 }
 
 Status check_step(const Program& program, const Step& step) {
@@ -158,15 +205,32 @@ Status check_step(const Program& program, const Step& step) {
     if (step.inputs[i] == -1) continue;
     if (!slot(step.inputs[i]) || !agree(slot(step.inputs[i])->type, step.input_types[i])) return malformed();
   }
-  for (int s : step.outputs) {
-    while (slot(s) && slot(s)->kind == Slot::Kind::alias) s = slot(s)->alias_of;
-    // What the caller bound and the mapped weights are read only.
-    if (!slot(s) || slot(s)->kind == Slot::Kind::input || slot(s)->kind == Slot::Kind::constant) return malformed();
-  }
+  // What the caller bound and the mapped weights are read only.
+  for (int s : step.outputs)
+    if (!writable(program, s)) return malformed();
   for (int s : step.packed)
     if (!slot(s) || slot(s)->kind != Slot::Kind::constant) return malformed();
   if (step.workspace_offset < 0 || step.workspace_offset % kAlign != 0 || step.workspace_offset > program.memory.arena_bytes)
     return invalid("step '{}' has its workspace outside the arena", step.label);
+  return {};
+}
+
+// The steps [begin, end) hold the bodies of their control steps whole.
+Status check_bodies(const Program& program, size_t begin, size_t end, int depth = 0) {
+  if (depth > kMaxDepth) return invalid("control steps lie more than {} deep", kMaxDepth);
+  while (begin < end) {
+    const Step& step = program.steps[begin++];
+    for (const Body& body : step.bodies) {
+      if (body.steps < 0 || static_cast<size_t>(body.steps) > end - begin)
+        return invalid("step '{}' is malformed", step.label);
+      for (int s : body.inputs)
+        if (!writable(program, s)) return invalid("step '{}' is malformed", step.label);
+      for (int s : body.outputs)
+        if (!owner_of(program, s)) return invalid("step '{}' is malformed", step.label);
+      HONE_CHECK(check_bodies(program, begin, begin + static_cast<size_t>(body.steps), depth + 1));
+      begin += static_cast<size_t>(body.steps);
+    }
+  }
   return {};
 }
 
@@ -176,6 +240,7 @@ Status check(const Program& program) {
   if (program.memory.arena_bytes < 0 || program.memory.weights_bytes < 0) return invalid("negative memory sizes");
   for (int s = 0; s < slots; ++s) HONE_CHECK(check_slot(program, s));
   for (const Step& step : program.steps) HONE_CHECK(check_step(program, step));
+  HONE_CHECK(check_bodies(program, 0, program.steps.size()));
   for (const auto* bindings : {&program.inputs, &program.outputs})
     for (const Binding& b : *bindings) {
       const Slot* slot = b.slot < 0 || b.slot >= slots ? nullptr : &program.slots[static_cast<size_t>(b.slot)];

@@ -13,11 +13,17 @@ struct Slot {
   Kind kind = Kind::dynamic;
   TensorType type;
   std::string name;
-  int64_t offset = 0;   // arena: bytes from its start; constant: bytes from the start of the weights
-  int alias_of = -1;    // alias: the slot that owns the memory, the same elements under another shape
+  int64_t offset = 0;  // in bytes from the start of: the arena, the weights, or the slot that an alias is part of
+  int alias_of = -1;   // alias: the slot whose elements it shows under another shape, or a part of them
 };
 
-// One kernel launch. Slot -1 stands for an absent input.
+// A graph inside a control step. What it reads from outside it reads from the same slots.
+struct Body {
+  int steps = 0;                     // how many, those of inner bodies too
+  std::vector<int> inputs, outputs;  // slots
+};
+
+// One kernel launch, or a control step, whose bodies' steps follow it. Slot -1 stands for an absent input.
 struct Step {
   std::string tactic;
   int variant = 0;
@@ -31,6 +37,14 @@ struct Step {
   std::string label;
   double time_us = 0;                    // as tuned; 0 when it was not timed
   std::vector<std::pair<std::string, std::string>> refused;  // tactic, reason
+  std::vector<Body> bodies;                                  // of a control step, one behind the other
+
+  // How many steps the bodies have.
+  int inner_steps() const {
+    int count = 0;
+    for (const Body& body : bodies) count += body.steps;
+    return count;
+  }
 };
 
 struct Binding {

@@ -41,27 +41,17 @@ Shape with_dim(Shape shape, int64_t axis, Dim dim) {
 
 const TensorType& output_type(const Graph& graph, size_t i) { return graph.type(graph.outputs()[i]); }
 
-Result<bool> truth(const Tensor& condition) {
-  if (condition.type() != DType::boolean || condition.count() != 1)
-    return invalid("condition must be one boolean, not {} {}", name(condition.type()), to_string(condition.dims()));
-  return condition.int_at(0) != 0;
-}
-
-// Zeros of a body's element, for loops that ran no iteration.
-Tensor empty_stack(const TensorType& element, int64_t axis) {
-  Dims dims;
-  for (const Dim& d : element.shape.dims) dims.push_back(d.known() ? d.value : 0);
-  const auto rank = static_cast<int64_t>(dims.size()) + 1;
-  if (axis < 0) axis += rank;
-  dims.insert(dims.begin() + std::clamp<int64_t>(axis, 0, rank - 1), 0);
-  return Tensor(element.dtype, dims);
-}
-
 Tensors tail(std::span<const Tensor> values, size_t from) {
   return from < values.size() ? Tensors(values.begin() + static_cast<std::ptrdiff_t>(from), values.end()) : Tensors();
 }
 
 }  // namespace
+
+Result<bool> truth(const Tensor& condition) {
+  if (condition.type() != DType::boolean || condition.count() != 1)
+    return invalid("condition must be one boolean, not {} {}", name(condition.type()), to_string(condition.dims()));
+  return condition.int_at(0) != 0;
+}
 
 Result<Types> If::infer(const InferArgs& args) const {
   if (!then_branch || !else_branch) return invalid("a branch is missing");
@@ -323,6 +313,35 @@ Result<Tensors> SequenceMap::evaluate(const EvalArgs& args) const {
   Tensors out;
   for (Tensors& items : results) out.push_back(Tensor::sequence(std::move(items)));
   return out;
+}
+
+std::vector<ControlBody> bodies_of(const Op& op) {
+  if (const auto* branch = op.as<If>())
+    return {{.attr = "then_branch", .graph = branch->then_branch.get(), .first_input = 1},
+            {.attr = "else_branch",
+             .graph = branch->else_branch.get(),
+             .first_input = 1 + branch->then_branch->inputs().size()}};
+  if (const auto* loop = op.as<Loop>()) {
+    const auto states = static_cast<size_t>(loop->states);
+    return {{.attr = "body", .graph = loop->body.get(), .formals = 2 + states, .first_state = 2, .states = states}};
+  }
+  if (const auto* scan = op.as<Scan>()) {
+    const auto states = static_cast<size_t>(scan->states);
+    return {{.attr = "body",
+             .graph = scan->body.get(),
+             .formals = states + scan->input_axes.size(),
+             .states = states,
+             .first_input = scan->batched ? size_t{1} : size_t{0}}};
+  }
+  if (const auto* map = op.as<SequenceMap>())
+    return {{.attr = "body", .graph = map->body.get(), .formals = static_cast<size_t>(map->inputs)}};
+  return {};
+}
+
+Result<Op> with_body(const Op& op, std::string_view attr, Graph body) {
+  Attrs attrs = op.attrs();
+  attrs[std::string(attr)] = std::make_shared<const Graph>(std::move(body));
+  return make_op(op.name(), attrs);
 }
 
 std::span<const OpRow> control_ops() {

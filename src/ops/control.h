@@ -98,4 +98,22 @@ struct SequenceMap {
   Result<Tensors> evaluate(const EvalArgs& args) const;
 };
 
+// A graph inside a control op. Its inputs are `formals` of its own, among them states that one run hands to the next,
+// then captures. The op's first outputs are the last states.
+struct ControlBody {
+  std::string_view attr;
+  const Graph* graph = nullptr;
+  size_t formals = 0;
+  size_t first_state = 0, states = 0;
+  size_t first_input = 0;  // the op's input that is the body's input 0
+};
+
+// The bodies of a control op in the order of their inputs; none for any other op.
+std::vector<ControlBody> bodies_of(const Op& op);
+// The op with another graph for a body.
+Result<Op> with_body(const Op& op, std::string_view attr, Graph body);
+
+// Whether a condition holds; an error when it is not one boolean.
+Result<bool> truth(const Tensor& condition);
+
 }  // namespace hone

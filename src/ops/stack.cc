@@ -1,5 +1,7 @@
 #include "ops/stack.h"
 
+#include <algorithm>
+
 #include "ops/gather.h"
 #include "ops/movement.h"
 
@@ -31,6 +33,15 @@ Result<Tensor> stack(const Tensors& parts, int64_t axis) {
     grown.push_back(part.reshaped(dims));
   }
   return concat(grown, axis);
+}
+
+Tensor empty_stack(const TensorType& element, int64_t axis) {
+  Dims dims;
+  for (const Dim& d : element.shape.dims) dims.push_back(d.known() ? d.value : 0);
+  const auto rank = static_cast<int64_t>(dims.size()) + 1;
+  if (axis < 0) axis += rank;
+  dims.insert(dims.begin() + std::clamp<int64_t>(axis, 0, rank - 1), 0);
+  return Tensor(element.dtype, dims);
 }
 
 Result<Tensor> concat(const Tensors& parts, int64_t axis) {

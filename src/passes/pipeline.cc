@@ -1,5 +1,6 @@
 #include "passes/pipeline.h"
 
+#include "ops/control.h"
 #include "passes/passes.h"
 
 namespace hone {
@@ -11,8 +12,9 @@ namespace {
 
 const std::vector<Stage>& canonical_stages() {
   static const std::vector<Stage> stages = {
-      {.passes = {k_fold_constants, k_merge_duplicates, k_remove_identities, k_merge_movements, k_simplify_pointwise, k_fold_pads,
-        k_recognise_norms, k_fold_affine_functions, k_recognise_attention, k_merge_projections},
+      {.passes = {k_fold_constants, k_specialise_bodies, k_merge_duplicates, k_remove_identities, k_merge_movements,
+                  k_simplify_pointwise, k_fold_pads, k_recognise_norms, k_fold_affine_functions, k_recognise_attention,
+                  k_merge_projections},
        .repeat = true},
   };
   return stages;
@@ -37,6 +39,21 @@ const std::vector<Stage>& layout_stages() {
   return stages;
 }
 
+// The stages on a graph, then on the graphs inside it, which by then know what they capture.
+Status run(Graph& graph, std::span<const Stage> stages, const PassOptions& options) {
+  HONE_CHECK(run_stages(graph, stages, options));
+  for (NodeId id : graph.order()) {
+    const Op before = graph.node(id).op;  // holds the bodies while others take their places
+    for (const ControlBody& body : bodies_of(before)) {
+      Graph inner = *body.graph;
+      HONE_CHECK(run(inner, stages, options));
+      HONE_TRY(Op op, with_body(graph.node(id).op, body.attr, std::move(inner)));
+      graph.set_op(id, std::move(op));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 std::span<const Pass> all_passes() {
@@ -48,8 +65,8 @@ std::span<const Pass> all_passes() {
   return kPasses;
 }
 
-Status canonicalize(Graph& graph, const PassOptions& options) { return run_stages(graph, canonical_stages(), options); }
-Status fuse(Graph& graph, const PassOptions& options) { return run_stages(graph, fusion_stages(), options); }
-Status assign_layout(Graph& graph, const PassOptions& options) { return run_stages(graph, layout_stages(), options); }
+Status canonicalize(Graph& graph, const PassOptions& options) { return run(graph, canonical_stages(), options); }
+Status fuse(Graph& graph, const PassOptions& options) { return run(graph, fusion_stages(), options); }
+Status assign_layout(Graph& graph, const PassOptions& options) { return run(graph, layout_stages(), options); }
 
 }  // namespace hone

@@ -65,6 +65,32 @@ bool replace(Graph& graph, ValueId old, ValueId now) {
   return true;
 }
 
+bool replace_all(Graph& graph, NodeId old, const std::vector<ValueId>& now) {
+  const std::vector<ValueId> before = graph.node(old).outputs;
+  if (now.size() < before.size()) return false;
+  for (size_t i = 0; i < before.size(); ++i) replace(graph, before[i], now[i]);
+  return true;
+}
+
+void refine_types(Graph& graph) {
+  for (NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    const auto known = [&](ValueId v) { return graph.type(v).shape.known(); };
+    if (std::all_of(node.outputs.begin(), node.outputs.end(), known)) continue;
+    Types types;
+    Tensors constants;
+    for (ValueId v : node.inputs) {
+      types.push_back(graph.type(v));
+      constants.push_back(graph.value(v).constant);
+    }
+    const auto inferred = node.op.infer({types, constants, node.outputs.size()});
+    if (!inferred.ok()) continue;
+    const std::vector<ValueId> outputs = node.outputs;
+    for (size_t i = 0; i < outputs.size() && i < inferred->size(); ++i)
+      if (!known(outputs[i]) && (*inferred)[i].shape.known()) graph.set_type(outputs[i], (*inferred)[i]);
+  }
+}
+
 ValueId input(const Graph& graph, NodeId id, size_t slot) {
   const auto& inputs = graph.node(id).inputs;
   return slot < inputs.size() ? inputs[slot] : ValueId::none;

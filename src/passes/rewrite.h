@@ -31,6 +31,11 @@ const T* producer(const Graph& graph, ValueId v) {
   return op_of<T>(graph, graph.value(v).producer);
 }
 
+// The same for all outputs of a node, by those of another.
+bool replace_all(Graph& graph, NodeId old, const std::vector<ValueId>& now);
+// Infers types again where shapes are not known, for values that come after something that became known.
+void refine_types(Graph& graph);
+
 ValueId input(const Graph& graph, NodeId id, size_t slot);  // none when absent
 inline ValueId output(const Graph& graph, NodeId id) { return graph.node(id).outputs[0]; }
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "ops/sequence.h"
+#include "runtime/control.h"
 
 namespace hone {
 namespace {
@@ -22,11 +23,13 @@ std::shared_ptr<std::byte> allocate_arena(int64_t bytes) {
   return {memory, std::free};
 }
 
-// An optional that holds nothing is bound as an undefined tensor, which only ops on optionals can read.
+// An optional that holds nothing is bound as an undefined tensor, which only ops on optionals can read and bodies
+// can hand on.
 bool may_be_empty(const Program& program, int slot) {
   const auto reads = [&](const Step& step) { return std::find(step.inputs.begin(), step.inputs.end(), slot) != step.inputs.end(); };
   return std::all_of(program.steps.begin(), program.steps.end(), [&](const Step& step) {
-    return !reads(step) || step.op == OptionalHasElement::kName || step.op == OptionalGetElement::kName;
+    return !reads(step) || !step.bodies.empty() || step.op == OptionalHasElement::kName ||
+           step.op == OptionalGetElement::kName;
   });
 }
 
@@ -36,8 +39,18 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
   auto engine = std::make_shared<LoadedEngine>();
   engine->data_ = std::move(data);
   const Program& program = engine->program();
-  const Machine machine{.threads = program.threads, .max_tier = program.max_tier, .cuda_arch = program.cuda_arch, .tf32 = true};  // allowed when it was built
-  for (const Step& step : program.steps) {
+  const Machine machine{.threads = program.threads, .max_tier = program.max_tier, .cuda_arch = program.cuda_arch,
+                        .tf32 = true};  // it was allowed, or no step has it
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    const Step& step = program.steps[i];
+    if (!step.bodies.empty()) {
+      HONE_TRY(Op op, make_op(step.op, step.attrs));
+      HONE_CHECK(check_control(program, step, op));
+      engine->control_.emplace(i, std::move(op));
+      engine->kernels_.push_back(nullptr);
+      engine->on_gpu_.push_back(false);
+      continue;
+    }
     const Tactic* tactic = find_tactic(step.tactic);
     if (tactic == nullptr) return Status(Code::device, fmt::format("tactic '{}' is not in this build of Hone: build the engine again", step.tactic));
     HONE_TRY(Op op, make_op(step.op, step.attrs));
@@ -86,7 +99,12 @@ void ExecutionContext::refresh_aliases() {
   for (size_t s = 0; s < slots.size(); ++s) {
     if (slots[s].kind != Slot::Kind::alias) continue;
     const Tensor& owner = slots_[static_cast<size_t>(slots[s].alias_of)];
-    if (owner.defined() && slots_[s].raw() != owner.raw()) slots_[s] = owner.reshaped(*slots[s].type.shape.concrete());
+    if (!owner.defined() || (slots_[s].defined() && slots_[s].raw() == owner.data<std::byte>() + slots[s].offset))
+      continue;
+    const Dims dims = *slots[s].type.shape.concrete();
+    slots_[s] = element_count(dims) == owner.count() && slots[s].offset == 0
+                    ? owner.reshaped(dims)
+                    : Tensor(owner.type(), dims, owner.data<std::byte>() + slots[s].offset, arena_);
   }
 }
 
@@ -126,12 +144,27 @@ Tensors ExecutionContext::outputs() const {
 
 Status ExecutionContext::run_step(size_t index) {
   const Step& step = engine_->program().steps[index];
+  if (!step.bodies.empty())
+    return run_control(engine_->control(index), {engine_->program(), index, slots_,
+                                                 [this](size_t begin, size_t end) { return run_steps(begin, end); }});
   return engine_->kernel(index).run({step_inputs_[index], step_outputs_[index], arena_.get() + step.workspace_offset, pool_});
 }
 
 Status ExecutionContext::run_step_on_gpu(size_t index) {
   return engine_->kernel(index).run({.inputs = device_->inputs(index), .outputs = device_->outputs(index), .workspace = nullptr,
                                      .pool = pool_, .packed = device_->packed(index), .stream = &device_->stream()});
+}
+
+Status ExecutionContext::run_steps(size_t begin, size_t end) {
+  const auto& steps = engine_->program().steps;
+  for (size_t i = begin; i < end; i += 1 + static_cast<size_t>(steps[i].inner_steps())) {
+    const bool timed = profiler && steps[i].bodies.empty();
+    const auto start = timed ? Clock::now() : Clock::time_point();
+    const Status status = run_step(i);
+    if (!status.ok()) return status.within(steps[i].label);
+    if (timed) profiler(i, microseconds_since(start));
+  }
+  return {};
 }
 
 Status ExecutionContext::run() {
@@ -141,18 +174,7 @@ Status ExecutionContext::run() {
   refresh_aliases();
   for (const Slot& s : program.slots)
     if (s.kind == Slot::Kind::dynamic) slots_[static_cast<size_t>(&s - program.slots.data())] = Tensor();
-  return engine_->device_weights() ? run_with_gpu() : run_on_host();
-}
-
-Status ExecutionContext::run_on_host() {
-  const Program& program = engine_->program();
-  for (size_t i = 0; i < program.steps.size(); ++i) {
-    const auto start = profiler ? Clock::now() : Clock::time_point();
-    const Status status = run_step(i);
-    if (!status.ok()) return status.within(program.steps[i].label);
-    if (profiler) profiler(i, microseconds_since(start));
-  }
-  return {};
+  return engine_->device_weights() ? run_with_gpu() : run_steps(0, program.steps.size());
 }
 
 // The first run loads the kernels; the second records a graph of them when no step needs the host, and later ones
@@ -170,16 +192,24 @@ Status ExecutionContext::run_with_gpu() {
     for (const Binding& b : program.inputs) HONE_CHECK(device_->fetch(b.slot, true, slots_));
     if (!graph_) HONE_CHECK(cuda::Graph::begin(device_->stream()));
   }
-  for (size_t i = 0; i < program.steps.size(); ++i) {
+  size_t next = 0;
+  for (size_t i = 0; i < program.steps.size(); i = next) {
     const Step& step = program.steps[i];
-    const auto start = profiler ? Clock::now() : Clock::time_point();
+    next = i + 1 + static_cast<size_t>(step.inner_steps());
+    const bool timed = profiler && step.bodies.empty();
+    const auto start = timed ? Clock::now() : Clock::time_point();
     if (!as_graph || !graph_) {
-      for (int s : step.inputs) HONE_CHECK(device_->fetch(s, on_gpu[i], slots_).within(step.label));
+      // The bodies of a control step run on the host as a whole.
+      for (size_t k = i; k < next; ++k)
+        for (int s : program.steps[k].inputs) HONE_CHECK(device_->fetch(s, on_gpu[i], slots_).within(step.label));
+      for (const Body& body : step.bodies)
+        for (int s : body.outputs) HONE_CHECK(device_->fetch(s, false, slots_).within(step.label));
       if (!on_gpu[i]) HONE_CHECK(device_->finish().within(step.label));
       HONE_CHECK((on_gpu[i] ? run_step_on_gpu(i) : run_step(i)).within(step.label));
     }
-    for (int s : step.outputs) device_->wrote(s, on_gpu[i]);
-    if (profiler) {
+    for (size_t k = i; k < next; ++k)
+      for (int s : program.steps[k].outputs) device_->wrote(s, on_gpu[i]);
+    if (timed) {
       HONE_CHECK(device_->finish().within(step.label));
       profiler(i, microseconds_since(start));
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 
 #include "engine/engine_file.h"
@@ -16,7 +17,10 @@ class LoadedEngine {
 
   const Program& program() const { return data_.program; }
   const EngineData& data() const { return data_; }
+  // Of a step without bodies.
   const Kernel& kernel(size_t step) const { return *kernels_[step]; }
+  // Of a control step.
+  const Op& control(size_t step) const { return control_.at(step); }
   // Whether a step runs on the GPU.
   const std::vector<bool>& on_gpu() const { return on_gpu_; }
   // Null when all runs on the CPU.
@@ -24,7 +28,8 @@ class LoadedEngine {
 
  private:
   EngineData data_;
-  std::vector<std::unique_ptr<const Kernel>> kernels_;
+  std::vector<std::unique_ptr<const Kernel>> kernels_;  // null for control steps
+  std::map<size_t, Op> control_;
   std::vector<bool> on_gpu_;
   std::shared_ptr<const DeviceWeights> device_weights_;
 };
@@ -42,14 +47,14 @@ class ExecutionContext {
 
   Status run();
 
-  // Called after each step with its index and time in microseconds; slows the run by two clock reads a step, and on a
-  // GPU by waiting for each step.
+  // Called after each kernel with its step's index and time in microseconds, slowing the run by two clock reads each and,
+  // on a GPU, by waiting for it. Control steps are not reported, only the steps that they run.
   std::function<void(size_t step, double us)> profiler;
 
   const LoadedEngine& engine() const { return *engine_; }
 
  private:
-  Status run_on_host();
+  Status run_steps(size_t begin, size_t end);
   Status run_with_gpu();
   Status run_step(size_t step);
   Status run_step_on_gpu(size_t step);

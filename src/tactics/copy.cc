@@ -123,7 +123,8 @@ MadeKernel make_concat(const Problem& problem, std::span<const Tensor>, int, con
   HONE_TRY(auto copies, part_copies(problem.inputs, problem.outputs[0], axis, true));
   return kernel([copies = std::move(copies)](const KernelArgs& args) {
     auto* y = args.outputs[0]->mutable_data<std::byte>();
-    for (const PartCopy& c : copies) c.plan.run(args.inputs[c.tensor]->raw(), y + c.offset, args.pool);
+    for (const PartCopy& c : copies)
+      if (const void* x = args.inputs[c.tensor]->raw(); x != y + c.offset) c.plan.run(x, y + c.offset, args.pool);
     return Status();
   });
 }

@@ -16,6 +16,10 @@ void print_table(const Program& p, bool verbose) {
     for (const auto& [tactic, reason] : s.refused)
       if (verbose) fmt::print("      not {}: {}\n", tactic, reason);
   }
+  for (const Slot& s : p.slots)
+    if (verbose && s.kind == Slot::Kind::alias)
+      fmt::print("alias   {} : {} in {} at byte {}\n", s.name, to_text(s.type),
+                 p.slots[static_cast<size_t>(s.alias_of)].name, s.offset);
   const MemorySummary& m = p.memory;
   fmt::print("\nmemory  arena {:.2f} MB, lower bound {:.2f} MB, without reuse {:.2f} MB, largest workspace {:.2f} MB, weights {:.2f} MB\n",
              m.arena_bytes / 1e6, m.lower_bound_bytes / 1e6, m.without_reuse_bytes / 1e6, m.workspace_bytes / 1e6, m.weights_bytes / 1e6);

@@ -174,5 +174,60 @@ TEST(Manifest, WhatPointsOutsideIsAnError) {
   refuses("/slots/0/kind", "other");
 }
 
+TEST(Manifest, APartLiesInsideItsWhole) {
+  Program program = small_engine().program;
+  program.slots[3].type = program.outputs[0].type = type("f32[2]");
+  program.slots[3].offset = 16;
+  const auto good = program_from_json(to_json(program));
+  ASSERT_TRUE(good.ok()) << good.status().message();
+  EXPECT_EQ(good->slots[3].offset, 16);
+  for (int64_t offset : {int64_t{-8}, int64_t{20}, int64_t{2}, INT64_MAX, INT64_MIN}) {
+    program.slots[3].offset = offset;
+    EXPECT_FALSE(program_from_json(to_json(program)).ok()) << offset;
+  }
+  program.slots[3].offset = 0;
+  program.slots[3].alias_of = 0;  // what is bound has no known owner that parts could share
+  EXPECT_FALSE(program_from_json(to_json(program)).ok());
+}
+
+TEST(Manifest, BodiesLieInsideTheirStep) {
+  Program program = small_engine().program;
+  const Step kernel = program.steps[0];
+  Step inner = kernel, outer = kernel;
+  inner.bodies = {{.steps = 1, .inputs = {2}, .outputs = {0}}};
+  outer.bodies = {{.steps = 1, .outputs = {2}}, {.steps = 2}};
+  program.steps = {outer, kernel, inner, kernel, kernel};
+  const auto good = program_from_json(to_json(program));
+  ASSERT_TRUE(good.ok()) << good.status().message();
+  EXPECT_EQ(to_json(*good), to_json(program));
+  EXPECT_EQ(good->steps[0].inner_steps(), 3);
+  const auto refuses = [&](const char* pointer, const Json& value) {
+    Json changed = Json::parse(to_json(program));
+    changed[Json::json_pointer(pointer)] = value;
+    EXPECT_FALSE(program_from_json(changed.dump()).ok()) << pointer << " = " << value;
+  };
+  for (int steps : {-1, 4, INT32_MAX, INT32_MIN}) refuses("/steps/0/bodies/1/steps", steps);
+  refuses("/steps/2/bodies/0/steps", 2);  // beyond the outer body
+  refuses("/steps/4/bodies", Json::array({Json{{"steps", 1}, {"inputs", Json::array()}, {"outputs", Json::array()}}}));
+  for (int slot : {-2, -1, 5, INT32_MAX}) {
+    refuses("/steps/2/bodies/0/inputs/0", slot);
+    refuses("/steps/2/bodies/0/outputs/0", slot);
+  }
+  refuses("/steps/2/bodies/0/inputs/0", 0);  // what the caller bound is read only
+  refuses("/steps/2/bodies/0/inputs/0", 1);  // and so are constants
+}
+
+TEST(Manifest, BodiesThatLieTooDeepAreRefused) {
+  Program program = small_engine().program;
+  const Step kernel = program.steps[0];
+  program.steps.clear();
+  for (int left = 200; left > 0; --left) {
+    program.steps.push_back(kernel);
+    program.steps.back().bodies = {{.steps = left}};
+  }
+  program.steps.push_back(kernel);
+  EXPECT_FALSE(program_from_json(to_json(program)).ok());
+}
+
 }  // namespace
 }  // namespace hone
