@@ -1,5 +1,5 @@
 # Everything here only calls scripts and CMake presets; see README.md.
-.PHONY: all deps build demo test bench clean
+.PHONY: all deps build demo test bench fuzz clean
 
 all: build
 
@@ -20,5 +20,14 @@ test: build
 bench: build
 	@scripts/bench.sh
 
+# Seconds that each fuzz target runs.
+FUZZ_SECONDS ?= 600
+
+fuzz: build
+	@scripts/install_deps.sh clang libclang-rt-dev
+	@cmake --preset fuzz > /dev/null
+	@cmake --build --preset fuzz --target fuzz_programs
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
 clean:
-	rm -rf build build-debug build-asan build-tsan
+	rm -rf build build-debug build-asan build-tsan build-fuzz

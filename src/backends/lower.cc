@@ -72,6 +72,11 @@ class Lowering {
     return slot;
   }
 
+  // Only such memory can have views: that of a dynamic value is made anew by each run.
+  bool stays_in_place(ValueId v) {
+    return program().slots[static_cast<size_t>(root(slot_for(v)))].kind != Slot::Kind::dynamic;
+  }
+
   void extend(int slot, int step) {
     if (slot < 0) return;
     int& last = last_[static_cast<size_t>(root(slot))];
@@ -94,7 +99,8 @@ class Lowering {
       problem.constants.push_back(graph_.value(v).constant);
     }
     for (ValueId v : node.outputs) problem.outputs.push_back(graph_.type(v));
-    if (node.op.view() && problem.is_static() && !problem.is_constant(0)) return add_view(node);
+    if (node.op.view() && problem.is_static() && !problem.is_constant(0) && stays_in_place(node.inputs[0]))
+      return add_view(node);
 
     HONE_TRY(Choice choice, selector_.choose(problem));
     Step step{.tactic = std::string(choice.tactic->name), .variant = choice.variant, .op = std::string(node.op.name()),
