@@ -1,5 +1,5 @@
 # Everything here only calls scripts and CMake presets; see README.md.
-.PHONY: all deps build demo test bench test-gpu bench-gpu clean
+.PHONY: all deps build demo test bench test-gpu bench-gpu fuzz clean
 
 all: build
 
@@ -28,5 +28,14 @@ test-gpu bench-gpu: build
 	@scripts/gpu_bundle.sh
 	@build/gpu-bundle/run.sh $(@:%-gpu=%)
 
+# Seconds that each fuzz target runs.
+FUZZ_SECONDS ?= 600
+
+fuzz: build
+	@scripts/install_deps.sh clang libclang-rt-dev
+	@cmake --preset fuzz > /dev/null
+	@cmake --build --preset fuzz --target fuzz_programs
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
 clean:
-	rm -rf build build-debug build-asan build-tsan
+	rm -rf build build-debug build-asan build-tsan build-fuzz

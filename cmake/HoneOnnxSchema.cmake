@@ -1,10 +1,10 @@
 # hone_onnx_schema: C++ classes of ONNX's own protobuf schema, which comes with the onnx Python package.
 if(DEFINED ENV{HONE_CACHE})
-  set(cache $ENV{HONE_CACHE})
+  set(HONE_ASSETS $ENV{HONE_CACHE})
 else()
-  set(cache $ENV{HOME}/.cache/hone/assets)
+  set(HONE_ASSETS $ENV{HOME}/.cache/hone/assets)
 endif()
-set(HONE_ONNX_SCHEMA ${cache}/onnx-schema CACHE PATH "Folder that holds onnx/onnx-ml.proto and onnx-data.proto")
+set(HONE_ONNX_SCHEMA ${HONE_ASSETS}/onnx-schema CACHE PATH "Folder that holds onnx/onnx-ml.proto and onnx-data.proto")
 if(NOT EXISTS ${HONE_ONNX_SCHEMA}/onnx/onnx-data.proto)
   execute_process(COMMAND python3 ${CMAKE_SOURCE_DIR}/scripts/fetch.py --set onnx-schema RESULT_VARIABLE failed)
   if(failed OR NOT EXISTS ${HONE_ONNX_SCHEMA}/onnx/onnx-data.proto)

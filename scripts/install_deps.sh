@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what building and testing Hone needs on Debian 12 or Ubuntu 22.04/24.04.
+# Installs what building and testing Hone needs on Debian 12 or Ubuntu 22.04/24.04, and the packages given as arguments.
 # Idempotent: says nothing and touches nothing when every package is there.
 # Runs as root, or through sudo.
 set -euo pipefail
@@ -22,6 +22,7 @@ packages=(
   python3-venv
   python3-pip
   unzip
+  "$@"
 )
 
 # Every installed package and every name that one provides, one a line.

@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -45,21 +46,34 @@ Result<std::string_view> section(std::string_view file, std::span<const Section>
   return invalid("section '{}' is missing", name);
 }
 
+bool holds_strings(const Slot& slot) { return slot.kind == Slot::Kind::constant && slot.type.dtype == DType::string; }
+
 Status bind_strings(EngineData& engine, std::string_view text) {
   try {
     const auto json = nlohmann::json::parse(text);
     for (const auto& [key, values] : json.items()) {
       const size_t slot = std::stoul(key);
-      if (slot >= engine.constants.size()) return invalid("the strings are malformed");
+      if (slot >= engine.constants.size() || !holds_strings(engine.program.slots[slot]))
+        return invalid("the strings are malformed");
       const auto dims = engine.program.slots[slot].type.shape.concrete();
       auto list = values.get<std::vector<std::string>>();
-      if (!dims || element_count(*dims) != static_cast<int64_t>(list.size())) return invalid("the strings are malformed");
+      if (!dims || element_count(*dims) != static_cast<int64_t>(list.size()))
+        return invalid("the strings are malformed");
       engine.constants[slot] = Tensor::strings(*dims, std::move(list));
     }
   } catch (const std::exception& e) {
     return invalid("the strings are malformed: {}", e.what());
   }
+  for (size_t s = 0; s < engine.constants.size(); ++s)
+    if (holds_strings(engine.program.slots[s]) && !engine.constants[s].defined())
+      return invalid("the strings of slot {} are missing", s);
   return {};
+}
+
+// C++ knows no third truth value, and the weights are used as they lie.
+bool truths_are_true(const Tensor& t) {
+  const auto* bytes = static_cast<const uint8_t*>(t.raw());
+  return t.type() != DType::boolean || std::all_of(bytes, bytes + t.bytes(), [](uint8_t b) { return b <= 1; });
 }
 
 Result<EngineData> parse(const std::shared_ptr<const FileMap>& file) {
@@ -82,12 +96,15 @@ Result<EngineData> parse(const std::shared_ptr<const FileMap>& file) {
   HONE_TRY(const auto strings, section(all, table, "strings"));
   EngineData engine;
   HONE_TRY(engine.program, program_from_json(manifest));
-  if (static_cast<uint64_t>(engine.program.memory.weights_bytes) != weights.size()) return invalid("weights are truncated");
+  if (static_cast<uint64_t>(engine.program.memory.weights_bytes) != weights.size())
+    return invalid("weights are truncated");
   const auto& slots = engine.program.slots;
   engine.constants.resize(slots.size());
   for (size_t s = 0; s < slots.size(); ++s) {
-    if (slots[s].kind != Slot::Kind::constant || slots[s].type.dtype == DType::string) continue;
-    engine.constants[s] = Tensor(slots[s].type.dtype, *slots[s].type.shape.concrete(), weights.data() + slots[s].offset, file);
+    if (slots[s].kind != Slot::Kind::constant || holds_strings(slots[s])) continue;
+    engine.constants[s] =
+        Tensor(slots[s].type.dtype, *slots[s].type.shape.concrete(), weights.data() + slots[s].offset, file);
+    if (!truths_are_true(engine.constants[s])) return invalid("a boolean constant holds another number than 0 and 1");
   }
   HONE_CHECK(bind_strings(engine, strings));
   return engine;
@@ -107,7 +124,8 @@ Status save_engine(const EngineData& engine, const std::string& path) {
   }
   const std::string strings = strings_json(engine);
 
-  const std::pair<const char*, std::string_view> contents[] = {{"manifest", manifest}, {"strings", strings}, {"weights", weights}};
+  const std::pair<const char*, std::string_view> contents[] = {
+      {"manifest", manifest}, {"strings", strings}, {"weights", weights}};
   Header header;
   std::memcpy(header.magic, kMagic.data(), kMagic.size());
   header.sections = std::size(contents);

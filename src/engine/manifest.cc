@@ -145,13 +145,6 @@ std::vector<Binding> bindings_from(const Json& json) {
   return list;
 }
 
-// Whether memory of type `a` may be read as `b`, as far as both are known.
-bool agree(const TensorType& a, const TensorType& b) {
-  if (a.dtype != b.dtype) return false;
-  const auto from = a.shape.concrete(), to = b.shape.concrete();
-  return !from || !to || *from == *to;
-}
-
 // The slot that owns the memory, or null when there is none.
 const Slot* owner_of(const Program& program, int s) {
   const auto slot = [&](int i) {
@@ -164,7 +157,8 @@ const Slot* owner_of(const Program& program, int s) {
 
 Status check_slot(const Program& program, int s) {
   const Slot& slot = program.slots[static_cast<size_t>(s)];
-  if (slot.kind == Slot::Kind::alias && (slot.alias_of < 0 || slot.alias_of >= s)) return invalid("slot {} aliases nothing", s);
+  if (slot.kind == Slot::Kind::alias && (slot.alias_of < 0 || slot.alias_of >= s))
+    return invalid("slot {} aliases nothing", s);
   if (slot.kind == Slot::Kind::dynamic) return {};
   const auto dims = slot.type.shape.concrete();
   if (slot.kind == Slot::Kind::input && !dims) return {};
@@ -172,11 +166,14 @@ Status check_slot(const Program& program, int s) {
   HONE_TRY(const int64_t bytes, checked_bytes(slot.type.dtype, *dims));
   const bool arena = slot.kind == Slot::Kind::arena;
   const bool flat = arena || (slot.kind == Slot::Kind::constant && slot.type.dtype != DType::string);
-  if (flat && size_of(slot.type.dtype) == 0) return invalid("slot {} is {}, which is no flat memory", s, name(slot.type.dtype));
+  if (flat && size_of(slot.type.dtype) == 0)
+    return invalid("slot {} is {}, which is no flat memory", s, name(slot.type.dtype));
   const int64_t limit = arena ? program.memory.arena_bytes : program.memory.weights_bytes;
   if (flat && (slot.offset < 0 || slot.offset % kAlign != 0 || slot.offset > limit || bytes > limit - slot.offset))
     return invalid("slot {} lies outside its memory", s);
   if (slot.kind != Slot::Kind::alias) return {};
+  if (owner_of(program, s)->kind == Slot::Kind::dynamic)
+    return invalid("slot {} aliases memory that does not stay in place", s);
   const TensorType& owner = program.slots[static_cast<size_t>(slot.alias_of)].type;
   const auto owned = owner.shape.concrete();
   if (!owned || owner.dtype != slot.type.dtype) return invalid("slot {} is an alias of another size", s);
@@ -210,7 +207,8 @@ Status check_step(const Program& program, const Step& step) {
     if (!writable(program, s)) return malformed();
   for (int s : step.packed)
     if (!slot(s) || slot(s)->kind != Slot::Kind::constant) return malformed();
-  if (step.workspace_offset < 0 || step.workspace_offset % kAlign != 0 || step.workspace_offset > program.memory.arena_bytes)
+  if (step.workspace_offset < 0 || step.workspace_offset % kAlign != 0 ||
+      step.workspace_offset > program.memory.arena_bytes)
     return invalid("step '{}' has its workspace outside the arena", step.label);
   return {};
 }
@@ -253,18 +251,35 @@ Status check(const Program& program) {
 
 }  // namespace
 
+bool agree(const TensorType& a, const TensorType& b) {
+  if (a.dtype != b.dtype) return false;
+  const auto from = a.shape.concrete(), to = b.shape.concrete();
+  return !from || !to || *from == *to;
+}
+
 std::string to_json(const Program& p) {
   Json slots = Json::array(), steps = Json::array();
   for (const Slot& s : p.slots) slots.push_back(slot_json(s));
   for (const Step& s : p.steps) steps.push_back(step_json(s));
   const Json json{
-      {"name", p.name}, {"target", p.target}, {"device", p.device}, {"threads", p.threads},
-      {"max_tier", p.max_tier}, {"cuda_arch", p.cuda_arch},
-      {"inputs", bindings_json(p.inputs)}, {"outputs", bindings_json(p.outputs)}, {"slots", slots}, {"steps", steps},
-      {"memory", {{"arena_bytes", p.memory.arena_bytes}, {"lower_bound_bytes", p.memory.lower_bound_bytes},
-                  {"without_reuse_bytes", p.memory.without_reuse_bytes}, {"weights_bytes", p.memory.weights_bytes},
-                  {"workspace_bytes", p.memory.workspace_bytes}}},
-      {"build", {{"seconds", p.build.seconds}, {"tactics_timed", p.build.tactics_timed}, {"cache_hits", p.build.cache_hits}}}};
+      {"name", p.name},
+      {"target", p.target},
+      {"device", p.device},
+      {"threads", p.threads},
+      {"max_tier", p.max_tier},
+      {"cuda_arch", p.cuda_arch},
+      {"inputs", bindings_json(p.inputs)},
+      {"outputs", bindings_json(p.outputs)},
+      {"slots", slots},
+      {"steps", steps},
+      {"memory",
+       {{"arena_bytes", p.memory.arena_bytes},
+        {"lower_bound_bytes", p.memory.lower_bound_bytes},
+        {"without_reuse_bytes", p.memory.without_reuse_bytes},
+        {"weights_bytes", p.memory.weights_bytes},
+        {"workspace_bytes", p.memory.workspace_bytes}}},
+      {"build",
+       {{"seconds", p.build.seconds}, {"tactics_timed", p.build.tactics_timed}, {"cache_hits", p.build.cache_hits}}}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -8,4 +8,7 @@ namespace hone {
 std::string to_json(const Program& program);
 Result<Program> program_from_json(std::string_view text);
 
+// Whether memory of type `a` may be read as `b`, as far as both are known.
+bool agree(const TensorType& a, const TensorType& b);
+
 }  // namespace hone

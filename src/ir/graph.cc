@@ -30,6 +30,7 @@ Result<NodeId> Graph::add_node(Op op, std::vector<ValueId> inputs, size_t output
   HONE_TRY(Types inferred, op.infer({types, constants, outputs}));
   if (inferred.size() < outputs) return invalid("{} has {} outputs, not {}", op.name(), inferred.size(), outputs);
   inferred.resize(outputs);
+  for (const TensorType& type : inferred) HONE_CHECK(check_size(type));
   return add_node_typed(std::move(op), std::move(inputs), std::move(inferred), std::move(sources));
 }
 
@@ -182,18 +183,6 @@ Status verify_uses(const Graph& graph, NodeId id) {
   for (ValueId v : graph.node(id).outputs)
     if (graph.value(v).producer != id) return internal("{}: output %{} has another producer", graph.label(id), index(v));
   return {};
-}
-
-// Two inferences may know different things; they must not contradict each other.
-bool compatible(const TensorType& a, const TensorType& b) {
-  if (a.dtype != b.dtype) return false;
-  if (!a.shape.ranked || !b.shape.ranked) return true;
-  if (a.shape.dims.size() != b.shape.dims.size()) return false;
-  for (size_t i = 0; i < a.shape.dims.size(); ++i) {
-    const Dim &x = a.shape.dims[i], &y = b.shape.dims[i];
-    if (x.known() && y.known() && x.value != y.value) return false;
-  }
-  return true;
 }
 
 }  // namespace

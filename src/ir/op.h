@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -47,7 +48,8 @@ concept OpLike = std::copyable<T> && requires(const T& op, const InferArgs& infe
 class Op {
  public:
   Op() = default;
-  template <OpLike T>
+  template <class T>
+    requires(!std::same_as<T, Op>) && OpLike<T>
   Op(T op) : model_(std::make_shared<Model<T>>(std::move(op))) {}
 
   std::string_view name() const { return model_->name(); }

@@ -141,7 +141,7 @@ bool store(Tensor& t, int64_t i, std::string_view text) {
   if (text.starts_with("0x")) {
     uint64_t bits = 0;
     const size_t size = size_of(t.type());
-    if (size > 8 || !whole(text.substr(2), bits, 16)) return false;
+    if (size > 8 || !whole(text.substr(2), bits, 16) || (t.type() == DType::boolean && bits > 1)) return false;
     std::memcpy(static_cast<uint8_t*>(t.mutable_raw()) + static_cast<size_t>(i) * size, &bits, size);
     return true;
   }
@@ -166,17 +166,6 @@ bool store(Tensor& t, int64_t i, std::string_view text) {
   if (t.type() == DType::c128) t.mutable_data<double>()[i] = value;
   else t.set(i, value);
   return true;
-}
-
-bool contradicts(const TensorType& stated, const TensorType& inferred) {
-  if (stated.dtype != inferred.dtype) return true;
-  if (!stated.shape.ranked || !inferred.shape.ranked) return false;
-  if (stated.shape.dims.size() != inferred.shape.dims.size()) return true;
-  for (size_t i = 0; i < stated.shape.dims.size(); ++i) {
-    const Dim &a = stated.shape.dims[i], &b = inferred.shape.dims[i];
-    if (a.known() && b.known() && a.value != b.value) return true;
-  }
-  return false;
 }
 
 struct Target {
@@ -296,7 +285,7 @@ class Parser {
       HONE_CHECK(define(targets[i].id, v));
       graph_.set_name(v, targets[i].name);
       if (!targets[i].type) continue;
-      if (contradicts(*targets[i].type, graph_.type(v)))
+      if (!compatible(*targets[i].type, graph_.type(v)))
         return scan_.error("%{} is given as {}, but {} makes it {}", targets[i].id, to_text(*targets[i].type), op_name,
                            to_text(graph_.type(v)));
       graph_.set_type(v, *targets[i].type);
@@ -431,6 +420,7 @@ class Parser {
       HONE_TRY(Dim d, dim());
       type.shape.dims.push_back(std::move(d));
     }
+    if (const Status status = check_size(type); !status.ok()) return scan_.error("{}", status.message());
     return type;
   }
 

@@ -65,7 +65,26 @@ Result<TensorType> type_from_text(std::string_view text) {
       return invalid("'{}' has an empty dim", text);
     }
   }
+  HONE_CHECK(check_size(type));
   return type;
+}
+
+bool compatible(const TensorType& a, const TensorType& b) {
+  if (a.dtype != b.dtype) return false;
+  if (!a.shape.ranked || !b.shape.ranked) return true;
+  if (a.shape.dims.size() != b.shape.dims.size()) return false;
+  for (size_t i = 0; i < a.shape.dims.size(); ++i) {
+    const Dim &x = a.shape.dims[i], &y = b.shape.dims[i];
+    if (x.known() && y.known() && x.value != y.value) return false;
+  }
+  return true;
+}
+
+Status check_size(const TensorType& type) {
+  Dims known;
+  for (const Dim& d : type.shape.dims)
+    if (d.known()) known.push_back(d.value);
+  return as_status(checked_bytes(type.dtype, known));
 }
 
 bool accepts(const Shape& shape, std::span<const int64_t> dims) {

@@ -58,6 +58,12 @@ struct TensorType {
 std::string to_text(const TensorType& type);
 Result<TensorType> type_from_text(std::string_view text);
 
+// Two sources may know different things of one value; whether they leave room for each other.
+bool compatible(const TensorType& a, const TensorType& b);
+
+// An error when the known dims alone are too large for any memory, so that sizes can be computed without overflow.
+Status check_size(const TensorType& type);
+
 // True when a tensor of these dims may be bound to `shape` (symbols and unknown dims accept anything).
 bool accepts(const Shape& shape, std::span<const int64_t> dims);
 

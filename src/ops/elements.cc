@@ -4,6 +4,11 @@
 #include <cmath>
 
 namespace hone {
+namespace {
+
+constexpr int64_t kMaxRank = 1024;  // that is taken from the length of a vector: the vector itself may not be there
+
+}  // namespace
 
 void copy_elements(const Tensor& from, int64_t from_at, Tensor& to, int64_t to_at, int64_t count) {
   if (count > 0) with_elements(from, to, [&](const auto* x, auto* y) { std::copy_n(x + from_at, count, y + to_at); });
@@ -114,7 +119,7 @@ Result<Dim> merge_dims(const Dim& a, const Dim& b) {
 }
 
 Shape unknown_dims(int64_t rank) {
-  return rank < 0 ? Shape::unranked() : Shape(std::vector<Dim>(static_cast<size_t>(rank)));
+  return rank < 0 || rank > kMaxRank ? Shape::unranked() : Shape(std::vector<Dim>(static_cast<size_t>(rank)));
 }
 
 int64_t vector_length(const Shape& shape) {

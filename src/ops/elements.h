@@ -57,7 +57,7 @@ Result<std::vector<int64_t>> normalize_axes(std::span<const int64_t> axes, int64
 Status check_dims(DType type, std::span<const int64_t> dims);
 // What is known of a dim from two sources; an error when they differ.
 Result<Dim> merge_dims(const Dim& a, const Dim& b);
-// A shape of `rank` unknown dims; unranked when the rank is negative.
+// A shape of `rank` unknown dims; unranked when the rank is negative or beyond belief.
 Shape unknown_dims(int64_t rank);
 // The number of elements of a 1-D shape, or -1 when it is not known.
 int64_t vector_length(const Shape& shape);

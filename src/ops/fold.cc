@@ -1,5 +1,7 @@
 #include "ops/fold.h"
 
+#include <algorithm>
+
 #include "ops/shape.h"
 
 namespace hone {
@@ -8,10 +10,18 @@ namespace {
 // Shape of a value whose dims are all known, though the value itself is not.
 std::optional<Tensors> fold_shape(const Graph& graph, const Op& op, std::span<const ValueId> inputs) {
   const auto* shape = op.as<ShapeOf>();
-  if (shape == nullptr || inputs[0] == ValueId::none) return std::nullopt;
+  if (shape == nullptr || inputs.empty() || inputs[0] == ValueId::none) return std::nullopt;
   const auto dims = graph.type(inputs[0]).shape.concrete();
   if (!dims) return std::nullopt;
   return Tensors{shape->of(*dims)};
+}
+
+// Steps through all dims that are not 0: an empty tensor may have dims that nobody can count to.
+bool countable(std::span<const int64_t> dims) {
+  Dims steps;
+  for (int64_t d : dims) steps.push_back(std::max<int64_t>(d, 1));
+  const auto bytes = checked_bytes(DType::u8, steps);
+  return bytes.ok() && (element_count(dims) > 0 || *bytes <= kMaxFoldedBytes);
 }
 
 }  // namespace
@@ -25,6 +35,7 @@ std::optional<Tensors> fold(const Graph& graph, const Op& op, std::span<const Va
   for (ValueId v : inputs) {
     const Value& value = graph.value(v);
     if (v != ValueId::none && !value.is_constant()) return std::nullopt;
+    if (!countable(value.constant.dims())) return std::nullopt;
     types.push_back(value.type);
     values.push_back(value.constant);
     input_bytes += static_cast<int64_t>(value.constant.defined() ? value.constant.bytes() : 0);
@@ -35,7 +46,7 @@ std::optional<Tensors> fold(const Graph& graph, const Op& op, std::span<const Va
     const auto dims = t.shape.concrete();
     if (!dims) continue;
     const auto bytes = checked_bytes(t.dtype, *dims);
-    if (!bytes.ok() || (*bytes > input_bytes && *bytes > kMaxFoldedBytes)) return std::nullopt;
+    if (!bytes.ok() || (*bytes > input_bytes && *bytes > kMaxFoldedBytes) || !countable(*dims)) return std::nullopt;
   }
   auto results = op.evaluate({values, outputs});
   if (!results.ok()) return std::nullopt;

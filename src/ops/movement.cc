@@ -8,6 +8,8 @@
 namespace hone {
 namespace {
 
+constexpr int64_t kLargest = int64_t{1} << 62;  // of a dim
+
 Status check_perm(std::span<const int64_t> perm) {
   std::vector<bool> seen(perm.size(), false);
   for (int64_t p : perm) {
@@ -38,6 +40,7 @@ Result<Shape> concat_shape(const InferArgs& args, int64_t axis_attr) {
       HONE_TRY(out.dims[d], merge_dims(out.dims[d], shape.dims[d]));
     }
     const Dim& along = shape.dims[static_cast<size_t>(axis)];
+    if (total >= 0 && along.value > kLargest - total) return invalid("a dim of more than {} elements", kLargest);
     total = total >= 0 && along.known() ? total + along.value : -1;
   }
   if (total >= 0) out.dims[static_cast<size_t>(axis)] = total;

@@ -116,7 +116,7 @@ Result<Tensors> Quantize::evaluate(const EvalArgs& args) const {
     return Tensors{out};
   }
   const auto [low, high] = integer_range(type);
-  for_each_scaled(layout, [&](int64_t i, int64_t s) {
+  for_each_scaled(layout, [&, low = low, high = high](int64_t i, int64_t s) {
     const double q = std::nearbyint(quotient(divide_in, args[0].at(i), scales[static_cast<size_t>(s)])) +
                      zeros[static_cast<size_t>(s)];
     out.set_int(i, std::isnan(q) ? 0 : static_cast<int64_t>(std::clamp(q, low, high)));

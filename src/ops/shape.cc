@@ -24,7 +24,8 @@ Result<Dims> resolve(const Dims& input, std::vector<int64_t> target, bool allow_
     if (target[i] == -1 && free_at >= 0) return invalid("target shape {} has two -1", to_string(target));
     if (target[i] < -1) return invalid("target shape {} has a negative dim", to_string(target));
     if (target[i] == -1) free_at = static_cast<int64_t>(i);
-    else known *= target[i];
+    else if (__builtin_mul_overflow(known, target[i], &known))
+      return invalid("target shape {} is too large", to_string(target));
   }
   const int64_t count = element_count(input);
   if (free_at >= 0) {
@@ -58,9 +59,7 @@ Result<Types> Reshape::infer(const InferArgs& args) const {
   const TensorType& x = args.type(0);
   const Tensor& target = args.value(1);
   if (!target.defined()) {
-    const auto dims = args.type(1).shape.concrete();
-    if (!dims || dims->size() != 1) return Types{{x.dtype, Shape::unranked()}};
-    return Types{{x.dtype, Shape(std::vector<Dim>(static_cast<size_t>((*dims)[0])))}};
+    return Types{{x.dtype, unknown_dims(vector_length(args.type(1).shape))}};
   }
   if (const auto dims = x.shape.concrete()) {
     HONE_TRY(Dims resolved, resolve(*dims, target.to_ints(), allow_zero));

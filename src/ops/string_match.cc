@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <clocale>
 #include <map>
+#include <numeric>
 #include <regex>
 #include <set>
 
@@ -58,10 +59,45 @@ std::string change_case(const std::string& text, const std::string& change) {
   return to_utf8(wide);
 }
 
+constexpr size_t kLongest = 4096, kDeepest = 100;
+
+// How long the pattern is once its counted repetitions are written out; too much when its groups nest too deep, for the
+// library descends by recursion.
+size_t written_out(std::string_view pattern) {
+  constexpr size_t kTooMuch = kLongest + 1;
+  std::vector<size_t> groups{0};  // the lengths of the open ones
+  size_t last = 0;                // of what a repetition would repeat
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    size_t added = 1;
+    if (pattern[i] == '(') {
+      if (groups.size() > kDeepest) return kTooMuch;
+      groups.push_back(0);
+      continue;
+    }
+    if (pattern[i] == ')' && groups.size() > 1) {
+      added = groups.back() + 1;
+      groups.pop_back();
+    } else if (pattern[i] == '{') {
+      size_t most = 1;
+      for (size_t count = 0; ++i < pattern.size() && pattern[i] != '}'; most = std::max(most, count))
+        count = std::isdigit(static_cast<unsigned char>(pattern[i]))
+                    ? std::min(count * 10 + static_cast<size_t>(pattern[i] - '0'), kTooMuch)
+                    : 0;
+      added = last * most;
+    } else if (pattern[i] == '\\') {
+      ++i;
+    }
+    last = added;
+    if ((groups.back() += added) > kLongest) return kTooMuch;
+  }
+  return std::accumulate(groups.begin(), groups.end(), size_t{0});
+}
+
 // Refuses what RE2 and ECMAScript read differently: classes and anchors of one of them, groups other than (?:...).
 Status check_pattern(const std::string& pattern) {
-  constexpr size_t kLongest = 4096;
-  if (pattern.size() > kLongest) return unsupported("a pattern of {} bytes", pattern.size());
+  if (pattern.size() > kLongest || written_out(pattern) > kLongest)
+    return unsupported("a pattern of over {} characters, repetitions written out, or with groups over {} deep",
+                       kLongest, kDeepest);
   for (size_t i = 0; i + 1 < pattern.size(); ++i) {
     const char next = pattern[i + 1];
     if (pattern[i] == '(' && next == '?' && pattern.compare(i, 3, "(?:") != 0)

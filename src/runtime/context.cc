@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 
+#include "engine/manifest.h"
 #include "ops/sequence.h"
 #include "runtime/control.h"
 
@@ -17,7 +18,8 @@ constexpr size_t kArenaAlign = 4096;
 double microseconds_since(Clock::time_point start) { return std::chrono::duration<double, std::micro>(Clock::now() - start).count(); }
 
 std::shared_ptr<std::byte> allocate_arena(int64_t bytes) {
-  const size_t rounded = (static_cast<size_t>(std::max<int64_t>(bytes, 1)) + kArenaAlign - 1) / kArenaAlign * kArenaAlign;
+  const size_t rounded =
+      (static_cast<size_t>(std::max<int64_t>(bytes, 1)) + kArenaAlign - 1) / kArenaAlign * kArenaAlign;
   auto* memory = static_cast<std::byte*>(std::aligned_alloc(kArenaAlign, rounded));
   if (memory == nullptr) throw std::bad_alloc();
   return {memory, std::free};
@@ -26,11 +28,26 @@ std::shared_ptr<std::byte> allocate_arena(int64_t bytes) {
 // An optional that holds nothing is bound as an undefined tensor, which only ops on optionals can read and bodies
 // can hand on.
 bool may_be_empty(const Program& program, int slot) {
-  const auto reads = [&](const Step& step) { return std::find(step.inputs.begin(), step.inputs.end(), slot) != step.inputs.end(); };
+  const auto reads = [&](const Step& step) {
+    return std::find(step.inputs.begin(), step.inputs.end(), slot) != step.inputs.end();
+  };
   return std::all_of(program.steps.begin(), program.steps.end(), [&](const Step& step) {
     return !reads(step) || !step.bodies.empty() || step.op == OptionalHasElement::kName ||
            step.op == OptionalGetElement::kName;
   });
+}
+
+// Tactics rely on inputs that the op takes and on outputs that it gives: a file may say otherwise.
+Status check_problem(const EngineData& data, const Step& step, const Problem& problem) {
+  Tensors values;
+  for (int s : step.inputs) values.push_back(s < 0 ? Tensor() : data.constants[static_cast<size_t>(s)]);
+  HONE_TRY(const Types inferred, problem.op.infer({problem.inputs, values, problem.outputs.size()}));
+  if (inferred.size() < problem.outputs.size())
+    return invalid("{} outputs, not {}", inferred.size(), problem.outputs.size());
+  for (size_t i = 0; i < problem.outputs.size(); ++i)
+    if (!agree(inferred[i], problem.outputs[i]))
+      return invalid("output {} is {}, not {}", i, to_text(inferred[i]), to_text(problem.outputs[i]));
+  return {};
 }
 
 }  // namespace
@@ -52,12 +69,17 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
       continue;
     }
     const Tactic* tactic = find_tactic(step.tactic);
-    if (tactic == nullptr) return Status(Code::device, fmt::format("tactic '{}' is not in this build of Hone: build the engine again", step.tactic));
+    if (tactic == nullptr)
+      return Status(Code::device,
+                    fmt::format("tactic '{}' is not in this build of Hone: build the engine again", step.tactic));
     HONE_TRY(Op op, make_op(step.op, step.attrs));
     Problem problem{.op = std::move(op), .inputs = step.input_types};
     for (int s : step.outputs) problem.outputs.push_back(program.slots[static_cast<size_t>(s)].type);
+    if (const Status status = check_problem(engine->data_, step, problem); !status.ok())
+      return status.within(fmt::format("step '{}' is malformed", step.label));
     if (const std::string reason = tactic->supports(problem, machine); !reason.empty())
-      return Status(Code::device, fmt::format("step '{}': tactic '{}' does not run here ({}): build the engine again", step.label, step.tactic, reason));
+      return Status(Code::device, fmt::format("step '{}': tactic '{}' does not run here ({}): build the engine again",
+                                              step.label, step.tactic, reason));
     Tensors packed;
     for (int s : step.packed) packed.push_back(engine->data_.constants[static_cast<size_t>(s)]);
     HONE_TRY(auto kernel, tactic->make(problem, packed, step.variant, machine));

@@ -110,6 +110,29 @@ TEST_F(EngineTest, AnotherFormatVersionAsksForARebuild) {
   EXPECT_NE(engine.status().message().find("build the engine again"), std::string::npos);
 }
 
+TEST_F(EngineTest, StringsBelongToStringConstantsAndAllOfThose) {
+  EngineData engine = small_engine();
+  engine.constants[4] = Tensor();
+  ASSERT_TRUE(save_engine(engine, path_).ok());
+  EXPECT_FALSE(load_engine(path_).ok());
+  engine = small_engine();
+  engine.constants[1] = Tensor::strings({3}, {"a", "b", "c"});
+  ASSERT_TRUE(save_engine(engine, path_).ok());
+  EXPECT_FALSE(load_engine(path_).ok());
+}
+
+TEST_F(EngineTest, ABooleanIsZeroOrOne) {
+  EngineData engine = small_engine();
+  engine.program.slots[1].type = type("bool[3]");
+  engine.program.steps[0].input_types[1] = type("bool[3]");
+  for (const uint8_t last : {1, 2}) {
+    const uint8_t bytes[] = {0, 1, last};
+    engine.constants[1] = Tensor::of<uint8_t>(DType::boolean, {3}, bytes);
+    ASSERT_TRUE(save_engine(engine, path_).ok());
+    EXPECT_EQ(load_engine(path_).ok(), last == 1);
+  }
+}
+
 TEST_F(EngineTest, NamesThatAreNotUtf8DoNotStopTheSave) {
   EngineData engine = small_engine();
   engine.program.slots[0].name = engine.program.steps[0].label = "\xff\xfe";
@@ -157,6 +180,7 @@ TEST(Manifest, WhatPointsOutsideIsAnError) {
   refuses("/inputs/0/slot", 1);
   refuses("/inputs/0/type", "f32[2,300]");
   refuses("/slots/3/alias_of", 3);
+  refuses("/slots/2/kind", "dynamic");  // which slot 3 aliases
   refuses("/slots/3/type", "f32[7]");
   refuses("/slots/3/type", "i64[6]");
   refuses("/slots/2/type", "string[2,3]");

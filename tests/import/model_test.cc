@@ -19,11 +19,13 @@ Result<Graph> import(const std::string& bytes, const OnnxOptions& options = {}, 
   return import_onnx_bytes(std::as_bytes(std::span(bytes)), folder, options);
 }
 
-void expect_error(const ModelBuilder& m, Code code, std::initializer_list<const char*> words, const std::string& folder = ".") {
+void expect_error(const ModelBuilder& m, Code code, std::initializer_list<const char*> words,
+                  const std::string& folder = ".") {
   const auto graph = import(m.bytes(), {}, folder);
   ASSERT_FALSE(graph.ok()) << to_text(*graph);
   EXPECT_EQ(graph.status().code(), code) << graph.status().message();
-  for (const char* word : words) EXPECT_NE(graph.status().message().find(word), std::string::npos) << graph.status().message();
+  for (const char* word : words)
+    EXPECT_NE(graph.status().message().find(word), std::string::npos) << graph.status().message();
 }
 
 // conv, relu, pooling and a matrix product.
@@ -73,7 +75,8 @@ TEST(Import, FlippedBitsAreAnErrorOrAGraph) {
 }
 
 TEST(Import, NotAModel) {
-  for (const std::string& text : {std::string(), std::string("hello world"), std::string(100, '\0'), std::string("\x08\x09")})
+  for (const std::string& text :
+       {std::string(), std::string("hello world"), std::string(100, '\0'), std::string("\x08\x09")})
     EXPECT_EQ(import(text).status().code(), Code::invalid);
   EXPECT_EQ(import_onnx_file("/no/such/file.onnx").status().code(), Code::invalid);
 }
@@ -122,9 +125,37 @@ TEST(Import, NodesNeedNotBeSorted) {
 }
 
 TEST(Import, MissingInputsOfAnOpAreAnError) {
-  for (const char* op : {"Relu", "Add", "Conv", "MatMul", "Gemm", "Reshape", "Shape", "Transpose", "Concat", "Softmax", "If", "Loop",
-                         "Gather", "MaxPool", "BatchNormalization", "Resize", "LSTM", "Cast", "Clip", "Slice", "Split", "Where",
-                         "Einsum", "TopK", "Pad", "ReduceSum", "Expand", "LayerNormalization", "QuantizeLinear", "Size", "Scan"}) {
+  for (const char* op : {"Relu",
+                         "Add",
+                         "Conv",
+                         "MatMul",
+                         "Gemm",
+                         "Reshape",
+                         "Shape",
+                         "Transpose",
+                         "Concat",
+                         "Softmax",
+                         "If",
+                         "Loop",
+                         "Gather",
+                         "MaxPool",
+                         "BatchNormalization",
+                         "Resize",
+                         "LSTM",
+                         "Cast",
+                         "Clip",
+                         "Slice",
+                         "Split",
+                         "Where",
+                         "Einsum",
+                         "TopK",
+                         "Pad",
+                         "ReduceSum",
+                         "Expand",
+                         "LayerNormalization",
+                         "QuantizeLinear",
+                         "Size",
+                         "Scan"}) {
     ModelBuilder none, empty;
     none.node(op, {}, {"y"});
     none.output("y");
@@ -193,6 +224,46 @@ TEST(Import, TensorsThatCannotBe) {
   expect_error(sparse, Code::unsupported, {"'s'"});
 }
 
+TEST(Import, TruthsAreZeroOrOne) {
+  const auto model = [](auto&& fill) {
+    ModelBuilder m;
+    auto& t = *m.graph().add_initializer();
+    t.set_name("t");
+    t.set_data_type(onnx::TensorProto::BOOL);
+    t.add_dims(3);
+    fill(t);
+    m.output("t");
+    return m;
+  };
+  for (const ModelBuilder& m :
+       {model([](auto& t) { t.set_raw_data(std::string("\x00\x01\x02", 3)); }), model([](auto& t) {
+          for (int v : {0, 1, 256}) t.add_int32_data(v);
+        })}) {
+    const auto graph = import(m.bytes());
+    ASSERT_TRUE(graph.ok()) << graph.status().message();
+    const auto* bytes = static_cast<const uint8_t*>(graph->value(graph->outputs()[0]).constant.raw());
+    EXPECT_EQ(std::vector<int>(bytes, bytes + 3), (std::vector<int>{0, 1, 1}));
+  }
+}
+
+// Dims that nobody can step through, though the tensor holds nothing.
+TEST(Import, AnEmptyConstantOfEndlessDimsIsNotFolded) {
+  ModelBuilder m;
+  auto& shape = *m.graph().add_initializer();
+  shape.set_name("shape");
+  shape.set_data_type(onnx::TensorProto::INT64);
+  shape.add_dims(2);
+  shape.add_int64_data(int64_t{1} << 60);
+  shape.add_int64_data(0);
+  m.node("ConstantOfShape", {"shape"}, {"x"});
+  m.node("Concat", {"x", "x"}, {"y"});
+  ModelBuilder::attr(*m.graph().mutable_node(1), "axis", onnx::AttributeProto::INT).set_i(1);
+  m.output("y");
+  const auto graph = import(m.bytes());
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  EXPECT_EQ(graph->node_count(), 2u);
+}
+
 TEST(Import, AHugeConstantIsNotFolded) {
   ModelBuilder m;
   auto& shape = *m.graph().add_initializer();
@@ -240,7 +311,8 @@ TEST_F(ExternalData, IsReadFromBesideTheModel) {
 }
 
 TEST_F(ExternalData, MayNotLeaveTheFolder) {
-  for (const std::string& path : {std::string("../secret"), std::string("a/../../secret"), (folder_ / "secret").string(), std::string(), std::string("..")})
+  for (const std::string& path : {std::string("../secret"), std::string("a/../../secret"),
+                                  (folder_ / "secret").string(), std::string(), std::string("..")})
     expect_error(model(path), Code::invalid, {"'w'", "beside the model"}, folder());
 }
 
@@ -380,7 +452,8 @@ TEST(Control, ALoopBodyMustFit) {
 TEST(Shapes, Overrides) {
   ModelBuilder m;
   m.input("x", {2, 3});
-  m.graph().mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim(0)->set_dim_param("N");
+  m.graph().mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim(0)->set_dim_param(
+      "N");
   m.node("Relu", {"x"}, {"y"});
   m.output("y");
   EXPECT_EQ(to_text(import(m.bytes())->type(import(m.bytes())->inputs()[0])), "f32[N,3]");

@@ -94,25 +94,81 @@ TEST(Text, LargeConstantsAreElidedAndRefused) {
 }
 
 TEST(Text, BadInputIsAnErrorWithItsLine) {
-  for (const char* text : {
-           "", "graph", "graph \"g\"", "graph {", "graph { input }", "graph { input %1 : f33[] }", "graph { input %1 }",
-           "graph { input %1 : f32[-1] }", "graph { input %1 : f32[1 }", "graph { input %99999999999999999999 : f32[] }",
-           "graph { const %1 : f32[1] = [1, 2] }", "graph { const %1 : f32[4611686018427387904,8] = [] }",
-           "graph { const %1 : f32[1000000000] = [1] }", "graph { const %1 : i8[1] = [300] }",
-           "graph { const %1 : i32[1] = [1.5] }", "graph { const %1 : f32[?] = [1] }", "graph { const %1 : string[1] = [1] }",
-           "graph { const %1 : none[1] = [1] }", "graph { output %1 \"y\" }", "graph { output _ \"y\" }",
-           "graph { input %1 : f32[] input %1 : f32[] }", "graph { %2 = Nothing() }", "graph { %2 = Reshape(%1) }",
-           "graph { input %1 : f32[] %2 = Pointwise(%1) {program=\"in9:f32\"} }",
-           "graph { input %1 : f32[] %2 = Pointwise(%1) {program=\"in0:f32\", more=1} }",
-           "graph { input %1 : f32[] %2 = Pointwise(%1) {program=\"in0:f32\", program=\"in0:f32\"} }",
-           "graph { input %1 : f32[2] %2 : f32[3] = Pointwise(%1) {program=\"in0:f32\"} }",
-           "graph { input %1 : f32[2] %2, %3 = Pointwise(%1) {program=\"in0:f32\"} }",
-           "graph { meta \"a = 1 }", "graph { meta \"\\q\" = \"\" }", "graph { } trailing", "graph \"\\x", "graph \"\\xzz\" {}",
-           "graph { %1 = A() {x=[1, \"a\"]} }", "graph { %1 = A() {x=} }", "graph { %1 = A() {x=graph} }"}) {
+  for (const char* text : {"",
+                           "graph",
+                           "graph \"g\"",
+                           "graph {",
+                           "graph { input }",
+                           "graph { input %1 : f33[] }",
+                           "graph { input %1 }",
+                           "graph { input %1 : f32[-1] }",
+                           "graph { input %1 : f32[1 }",
+                           "graph { input %99999999999999999999 : f32[] }",
+                           "graph { const %1 : f32[1] = [1, 2] }",
+                           "graph { const %1 : f32[4611686018427387904,8] = [] }",
+                           "graph { const %1 : f32[1000000000] = [1] }",
+                           "graph { const %1 : i8[1] = [300] }",
+                           "graph { const %1 : i32[1] = [1.5] }",
+                           "graph { const %1 : f32[?] = [1] }",
+                           "graph { const %1 : string[1] = [1] }",
+                           "graph { const %1 : none[1] = [1] }",
+                           "graph { output %1 \"y\" }",
+                           "graph { output _ \"y\" }",
+                           "graph { input %1 : f32[] input %1 : f32[] }",
+                           "graph { %2 = Nothing() }",
+                           "graph { %2 = Reshape(%1) }",
+                           "graph { input %1 : f32[] %2 = Pointwise(%1) {program=\"in9:f32\"} }",
+                           "graph { input %1 : f32[] %2 = Pointwise(%1) {program=\"in0:f32\", more=1} }",
+                           "graph { input %1 : f32[] %2 = Pointwise(%1) {program=\"in0:f32\", program=\"in0:f32\"} }",
+                           "graph { input %1 : f32[2] %2 : f32[3] = Pointwise(%1) {program=\"in0:f32\"} }",
+                           "graph { input %1 : f32[2] %2, %3 = Pointwise(%1) {program=\"in0:f32\"} }",
+                           "graph { meta \"a = 1 }",
+                           "graph { meta \"\\q\" = \"\" }",
+                           "graph { } trailing",
+                           "graph \"\\x",
+                           "graph \"\\xzz\" {}",
+                           "graph { %1 = A() {x=[1, \"a\"]} }",
+                           "graph { %1 = A() {x=} }",
+                           "graph { %1 = A() {x=graph} }"}) {
     const auto graph = graph_from_text(text);
     ASSERT_FALSE(graph.ok()) << text;
     EXPECT_TRUE(graph.status().message().starts_with("line 1: ")) << graph.status().message();
   }
+}
+
+TEST(Text, SizesThatNoMemoryHoldsAreRefused) {
+  for (const char* text : {
+           "graph { input %1 : f32[9223372036854775807] }", "graph { input %1 : u8[4611686018427387904,?,2] }",
+           // the products and sums of these wrap to something harmless
+           "graph { input %1 : f32[0] const %2 : i64[2] = [4294967296, 4294967296] %3 = Reshape(%1, %2) }",
+           "graph { input %1 : u8[4611686018427387904] %2 = Concat(%1, %1) {axis=0} }",
+           "graph { input %1 : bool[1] const %2 : bool[1] = [0x2] }"}) {
+    const auto graph = graph_from_text(text);
+    ASSERT_FALSE(graph.ok()) << text << to_text(*graph);
+  }
+}
+
+TEST(Text, ARankThatAVectorGivesIsNotBelievedBlindly) {
+  const Graph g = parse(R"hone(graph "g" {
+    input %1 : f32[2]
+    input %2 : i64[100000000000]
+    %3 = Reshape(%1, %2) {allow_zero=false}
+    %4 = Expand(%1, %2)
+    output %3 "y"
+    output %4 "z"
+  })hone");
+  for (ValueId v : g.outputs()) EXPECT_FALSE(g.type(v).shape.ranked);
+}
+
+TEST(Text, PatternsThatWouldExhaustTheStackAreRefused) {
+  const auto parses = [](const std::string& pattern) {
+    return graph_from_text("graph { input %1 : string[1] %2 = RegexFullMatch(%1) {pattern=\"" + pattern + "\"} }").ok();
+  };
+  EXPECT_TRUE(parses("([0-9]{1,3}\\\\.){3}[0-9]{1,3}"));
+  EXPECT_TRUE(parses("(a|b){1,20}[(]"));
+  EXPECT_FALSE(parses("(a?){30000}"));
+  EXPECT_FALSE(parses("((a{100}){100}){100}"));
+  EXPECT_FALSE(parses(std::string(2000, '(') + std::string(2000, ')')));
 }
 
 TEST(Text, DeepNestingIsRefused) {

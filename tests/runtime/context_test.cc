@@ -53,7 +53,8 @@ Tensor random_tensor(const TensorType& type, unsigned seed) {
   return t;
 }
 
-// Convolution, activation, both poolings, a view and a matrix product. `weights` become constants, so that tactics pack them.
+// Convolution, activation, both poolings, a view and a matrix product. `weights` become constants, so that tactics pack
+// them.
 Graph net(bool weights) {
   Graph g;
   const ValueId x = g.add_input("x", *type_from_text("f32[2,3,12,12]"));
@@ -71,10 +72,16 @@ Graph net(bool weights) {
   };
   using Ints = std::vector<int64_t>;
   const auto pool = [&](const char* kind, int64_t kernel, int64_t stride, ValueId from) {
-    return add("Pool", {{"kind", std::string(kind)}, {"kernel", Ints{kernel, kernel}}, {"strides", Ints{stride, stride}},
-                        {"dilations", Ints{1, 1}}, {"pads", Ints{0, 0, 0, 0}}}, {from});
+    return add("Pool",
+               {{"kind", std::string(kind)},
+                {"kernel", Ints{kernel, kernel}},
+                {"strides", Ints{stride, stride}},
+                {"dilations", Ints{1, 1}},
+                {"pads", Ints{0, 0, 0, 0}}},
+               {from});
   };
-  const ValueId conv = add("Conv", {{"strides", Ints{1, 1}}, {"dilations", Ints{1, 1}}, {"pads", Ints{1, 1, 1, 1}}}, {x, w, b});
+  const ValueId conv =
+      add("Conv", {{"strides", Ints{1, 1}}, {"dilations", Ints{1, 1}}, {"pads", Ints{1, 1, 1, 1}}}, {x, w, b});
   const ValueId relu = add("Pointwise", {{"program", std::string("in0:f32; relu:f32(0)")}}, {conv});
   const ValueId averaged = pool("average", 6, 1, pool("max", 2, 2, relu));
   const int64_t flat[] = {2, 8};
@@ -241,8 +248,50 @@ TEST(Runtime, AnUnknownTacticAsksForARebuild) {
   EXPECT_EQ(engine.status().code(), Code::device);
 }
 
+// The six largest of however many there are: of fixed shape, but in memory that the planner does not know.
+TEST(Runtime, AViewOfADynamicValue) {
+  const auto graph = graph_from_text(R"hone(graph "g" {
+    input %1 "x" : f32[?]
+    const %2 : i64[1] = [6]
+    %3, %4 = TopK(%1, %2) {axis=0, largest=true}
+    const %5 : i64[2] = [2, 3]
+    %6 = Reshape(%3, %5) {allow_zero=false}
+    output %6 "y"
+  })hone");
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  for (const char* target : {"reference", "cpu"}) {
+    const auto engine = compile(*graph, target);
+    ASSERT_NE(engine, nullptr);
+    ExecutionContext context(engine);
+    for (int64_t count : {8, 9}) {
+      const Tensor x = random_tensor(*type_from_text(fmt::format("f32[{}]", count)), 5);
+      ASSERT_TRUE(context.bind_input("x", x).ok());
+      ASSERT_TRUE(context.run().ok());
+      EXPECT_EQ(context.outputs(), *interpret(*graph, std::vector{x}));
+    }
+  }
+}
+
+// Kernels rely on the types around them.
+TEST(Runtime, AStepThatContradictsItsOpIsRefused) {
+  const auto data = compile_graph(net(true), {.threads = 1, .tune = false});
+  ASSERT_TRUE(data.ok());
+  const auto refuses = [&](auto&& change) {
+    EngineData changed = *data;
+    change(changed.program);
+    const auto engine = LoadedEngine::make(std::move(changed));
+    ASSERT_FALSE(engine.ok());
+    EXPECT_EQ(engine.status().code(), Code::invalid) << engine.status().message();
+  };
+  refuses([](Program& p) { p.steps[0].inputs.clear(), p.steps[0].input_types.clear(); });
+  refuses([](Program& p) { p.slots[static_cast<size_t>(p.steps[0].outputs[0])].type = *type_from_text("f32[1]"); });
+  refuses([](Program& p) { p.steps[0].input_types[0] = *type_from_text("f32[2,3,1200,1200]"); });
+  refuses([](Program& p) { p.steps[0].outputs.resize(5, p.steps[0].outputs[0]); });
+}
+
 TEST(Runtime, ProgressMayCancel) {
-  const auto data = compile_graph(net(true), {.tune = false, .progress = [](size_t done, size_t, std::string_view) { return done < 1; }});
+  const auto data = compile_graph(
+      net(true), {.tune = false, .progress = [](size_t done, size_t, std::string_view) { return done < 1; }});
   ASSERT_FALSE(data.ok());
   EXPECT_EQ(data.status().code(), Code::cancelled);
 }

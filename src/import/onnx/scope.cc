@@ -73,11 +73,14 @@ void expand_function(Scope& scope, const onnx::NodeProto& node, const onnx::Func
   if (session.too_large) return;
   if (session.depth >= kMaxDepth || (session.expanded += function.node_size()) > kMaxExpanded) {
     session.too_large = true;  // once: functions that call each other twice would fail 2^depth times
-    return fail(session, unsupported("functions nest deeper than {} or expand to more than {} nodes", kMaxDepth, kMaxExpanded), node);
+    return fail(session,
+                unsupported("functions nest deeper than {} or expand to more than {} nodes", kMaxDepth, kMaxExpanded),
+                node);
   }
   Scope inner(session, scope.graph, nullptr);
   inner.opsets = scope.opsets;
-  for (const auto& entry : function.opset_import()) inner.opsets[entry.domain() == "ai.onnx" ? "" : entry.domain()] = entry.version();
+  for (const auto& entry : function.opset_import())
+    inner.opsets[entry.domain() == "ai.onnx" ? "" : entry.domain()] = entry.version();
   for (const auto& attr : function.attribute_proto()) inner.attrs[attr.name()] = &attr;
   for (const auto& attr : node.attribute()) {
     const auto outer = scope.attrs.find(attr.ref_attr_name());
@@ -85,7 +88,8 @@ void expand_function(Scope& scope, const onnx::NodeProto& node, const onnx::Func
     else if (outer != scope.attrs.end()) inner.attrs[attr.name()] = outer->second;
   }
   for (int i = 0; i < function.input_size(); ++i)
-    inner.define(function.input(i), i < node.input_size() && !node.input(i).empty() ? scope.find(node.input(i)) : ValueId::none);
+    inner.define(function.input(i),
+                 i < node.input_size() && !node.input(i).empty() ? scope.find(node.input(i)) : ValueId::none);
   ++session.depth;
   import_nodes(inner, function.node());
   --session.depth;
@@ -115,7 +119,8 @@ void import_node(Scope& scope, const onnx::NodeProto& node) {
   if (import.failed()) fail(session, import.status(), node);
 }
 
-// False when an input depends on a node that failed: it was reported there. A name that nobody defines is reported here.
+// False when an input depends on a node that failed: it was reported there. A name that nobody defines is reported
+// here.
 bool inputs_ready(Scope& scope, const onnx::NodeProto& node) {
   bool ready = true;
   for (const auto& name : node.input()) {
@@ -129,8 +134,9 @@ bool inputs_ready(Scope& scope, const onnx::NodeProto& node) {
 void import_nodes(Scope& scope, const Nodes& nodes) {
   const auto order = sorted(nodes);
   for (const onnx::NodeProto* node : order) {
-    const bool known = find_importer(node->domain() == "ai.onnx" ? "" : node->domain(), node->op_type(), INT64_MAX) != nullptr ||
-                       scope.session.functions.contains({node->domain(), node->op_type()});
+    const bool known =
+        find_importer(node->domain() == "ai.onnx" ? "" : node->domain(), node->op_type(), INT64_MAX) != nullptr ||
+        scope.session.functions.contains({node->domain(), node->op_type()});
     if (inputs_ready(scope, *node) || !known) import_node(scope, *node);
     for (const auto& name : node->output())
       if (!name.empty() && !scope.knows(name)) scope.poison(name);
@@ -152,7 +158,8 @@ Result<TensorType> type_of(const onnx::TypeProto& proto, const std::string& name
   if (!proto.has_tensor_type()) return unsupported("input '{}' is not a tensor", name);
   const auto& tensor = proto.tensor_type();
   TensorType type{dtype_of(tensor.elem_type()), Shape::unranked()};
-  if (type.dtype == DType::none) return unsupported("input '{}' has element type {}, which is unknown", name, tensor.elem_type());
+  if (type.dtype == DType::none)
+    return unsupported("input '{}' has element type {}, which is unknown", name, tensor.elem_type());
   if (!tensor.has_shape()) return type;
   type.shape = Shape();
   for (const auto& dim : tensor.shape().dim()) {
@@ -162,10 +169,7 @@ Result<TensorType> type_of(const onnx::TypeProto& proto, const std::string& name
     else if (dim.has_dim_value() && dim.dim_value() == 0) type.shape.dims.emplace_back(0);
     else type.shape.dims.push_back(dim.dim_param().empty() ? Dim() : Dim::named(dim.dim_param()));
   }
-  Dims fixed;
-  for (const Dim& dim : type.shape.dims)
-    if (dim.known()) fixed.push_back(dim.value);
-  if (const auto bytes = checked_bytes(type.dtype, fixed); !bytes.ok()) return bytes.status().within(fmt::format("input '{}'", name));
+  if (const Status status = check_size(type); !status.ok()) return status.within(fmt::format("input '{}'", name));
   return type;
 }
 
@@ -221,7 +225,8 @@ std::set<std::string> import_initializers(Scope& scope, const onnx::GraphProto& 
   };
   // The model is ours alone during the import: initialisers give up their bytes instead of being copied.
   auto& mutable_proto = const_cast<onnx::GraphProto&>(proto);
-  for (auto& tensor : *mutable_proto.mutable_initializer()) define(tensor.name(), to_tensor(tensor, scope.session.folder));
+  for (auto& tensor : *mutable_proto.mutable_initializer())
+    define(tensor.name(), to_tensor(tensor, scope.session.folder));
   for (const auto& tensor : proto.sparse_initializer())
     define(tensor.values().name(), to_tensor(tensor, scope.session.folder));
   return names;
@@ -267,14 +272,18 @@ void import_graph(Scope& scope, const onnx::GraphProto& proto, bool top, const T
   import_inputs(scope, proto, top, initialised, formals);
   for (const auto& [name, dims] : session.shapes) {
     const auto& inputs = scope.graph.inputs();
-    const bool there = std::any_of(inputs.begin(), inputs.end(), [&](ValueId v) { return scope.graph.value(v).name == name; });
-    if (top && !there && !scope.poisoned(name)) session.failures.push_back(invalid("the model has no input '{}'", name));
+    const bool there = std::any_of(inputs.begin(), inputs.end(), [&, &name = name](ValueId v) {
+      return scope.graph.value(v).name == name;
+    });
+    if (top && !there && !scope.poisoned(name))
+      session.failures.push_back(invalid("the model has no input '{}'", name));
   }
   import_nodes(scope, proto.node());
   for (const auto& output : proto.output()) {
     if (scope.poisoned(output.name())) continue;
     const ValueId value = scope.knows(output.name()) ? scope.find(output.name()) : ValueId::none;
-    if (value == ValueId::none) session.failures.push_back(invalid("output '{}' is not computed by any node", output.name()));
+    if (value == ValueId::none)
+      session.failures.push_back(invalid("output '{}' is not computed by any node", output.name()));
     else scope.graph.add_output(value, output.name());
   }
   --session.depth;

@@ -2,6 +2,7 @@
 
 #include <onnx/onnx-ml.pb.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <filesystem>
@@ -47,7 +48,8 @@ int packed(DType type) {
 
 size_t raw_bytes(DType type, int64_t count) {
   const int per_byte = packed(type);
-  return per_byte == 1 ? static_cast<size_t>(count) * size_of(type) : static_cast<size_t>((count + per_byte - 1) / per_byte);
+  return per_byte == 1 ? static_cast<size_t>(count) * size_of(type)
+                       : static_cast<size_t>((count + per_byte - 1) / per_byte);
 }
 
 Tensor unpack(DType type, const Dims& dims, const uint8_t* raw) {
@@ -61,9 +63,17 @@ Tensor unpack(DType type, const Dims& dims, const uint8_t* raw) {
 
 bool aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
 
+// C++ knows no third truth value: whatever is not 0 becomes 1.
+Tensor truths(const Dims& dims, const auto& values) {
+  Tensor out(DType::boolean, dims);
+  std::transform(values.begin(), values.end(), out.mutable_data<bool>(), [](auto v) { return v != 0; });
+  return out;
+}
+
 // A tensor over `raw`, without a copy where alignment and packing allow.
 Tensor over(DType type, const Dims& dims, std::string_view raw, std::shared_ptr<const void> owner) {
   if (packed(type) > 1) return unpack(type, dims, reinterpret_cast<const uint8_t*>(raw.data()));
+  if (type == DType::boolean) return truths(dims, raw);
   if (owner && aligned(raw.data())) return {type, dims, raw.data(), std::move(owner)};
   Tensor out(type, dims);
   std::memcpy(out.mutable_raw(), raw.data(), out.bytes());
@@ -81,7 +91,8 @@ Status size_error(const TensorProto& proto, size_t want, size_t got) {
 }
 
 template <class T>
-Result<Tensor> from_field(const TensorProto& proto, DType type, const Dims& dims, const auto& field, size_t per_element = 1) {
+Result<Tensor> from_field(const TensorProto& proto, DType type, const Dims& dims, const auto& field,
+                          size_t per_element = 1) {
   const auto want = static_cast<size_t>(element_count(dims)) * per_element;
   if (static_cast<size_t>(field.size()) != want) return size_error(proto, want, static_cast<size_t>(field.size()));
   Tensor out(type, dims);
@@ -91,6 +102,10 @@ Result<Tensor> from_field(const TensorProto& proto, DType type, const Dims& dims
 }
 
 Result<Tensor> from_int32(const TensorProto& proto, DType type, const Dims& dims) {
+  if (type == DType::boolean) {
+    const auto want = static_cast<size_t>(element_count(dims)), got = static_cast<size_t>(proto.int32_data_size());
+    return got == want ? Result<Tensor>(truths(dims, proto.int32_data())) : size_error(proto, want, got);
+  }
   if (packed(type) == 1) {
     switch (size_of(type)) {
       case 1: return from_field<uint8_t>(proto, type, dims, proto.int32_data());
@@ -160,7 +175,8 @@ Result<Tensor> from_external(const TensorProto& proto, DType type, const Dims& d
 
 Result<Tensor> decode(const TensorProto& proto, const std::string& folder, std::shared_ptr<std::string> raw) {
   const DType type = dtype_of(proto.data_type());
-  if (type == DType::none) return unsupported("tensor '{}' has element type {}, which is unknown", proto.name(), proto.data_type());
+  if (type == DType::none)
+    return unsupported("tensor '{}' has element type {}, which is unknown", proto.name(), proto.data_type());
   HONE_TRY(const Dims dims, dims_of(proto, type));
   if (proto.data_location() == TensorProto::EXTERNAL) return from_external(proto, type, dims, folder);
   if (type == DType::string) return from_strings(proto, dims);
@@ -185,7 +201,9 @@ Result<Tensor> to_tensor(onnx::TensorProto& proto, const std::string& folder) {
   return decode(proto, folder, std::move(raw));
 }
 
-Result<Tensor> to_tensor(const onnx::TensorProto& proto, const std::string& folder) { return decode(proto, folder, nullptr); }
+Result<Tensor> to_tensor(const onnx::TensorProto& proto, const std::string& folder) {
+  return decode(proto, folder, nullptr);
+}
 
 Result<Tensor> to_tensor(const onnx::SparseTensorProto& proto, const std::string& folder) {
   HONE_TRY(Tensor values, to_tensor(proto.values(), folder));
@@ -206,12 +224,15 @@ Result<Tensor> to_tensor(const onnx::SparseTensorProto& proto, const std::string
     int64_t at = linear ? indices.int_at(i) : 0;
     for (size_t d = 0; !linear && d < dims.size(); ++d) {
       const int64_t index = indices.int_at(i * static_cast<int64_t>(dims.size()) + static_cast<int64_t>(d));
-      if (index < 0 || index >= dims[d]) return invalid("sparse tensor '{}' has an index out of range", proto.values().name());
+      if (index < 0 || index >= dims[d])
+        return invalid("sparse tensor '{}' has an index out of range", proto.values().name());
       at += index * strides[d];
     }
-    if (at < 0 || at >= out.count()) return invalid("sparse tensor '{}' has an index out of range", proto.values().name());
+    if (at < 0 || at >= out.count())
+      return invalid("sparse tensor '{}' has an index out of range", proto.values().name());
     std::memcpy(static_cast<char*>(out.mutable_raw()) + static_cast<size_t>(at) * size_of(out.type()),
-                static_cast<const char*>(values.raw()) + static_cast<size_t>(i) * size_of(out.type()), size_of(out.type()));
+                static_cast<const char*>(values.raw()) + static_cast<size_t>(i) * size_of(out.type()),
+                size_of(out.type()));
   }
   return out;
 }
