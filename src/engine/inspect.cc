@@ -27,12 +27,18 @@ Json names_json(const Program& program, const std::vector<int>& slots) {
   return list;
 }
 
+}  // namespace
+
+std::string_view precision_of(const Step& step) { return step.tactic.ends_with("_tf32") ? "tf32" : "fp32"; }
+
+namespace {
+
 Json layer_json(const Program& program, const Step& step) {
   Json refused = Json::array();
   for (const auto& [tactic, reason] : step.refused) refused.push_back({{"tactic", tactic}, {"reason", reason}});
   return {{"name", step.sources.empty() ? step.label : step.sources.front()},
           {"op", step.op},
-          {"precision", "fp32"},
+          {"precision", precision_of(step)},
           {"tactic", step.tactic},
           {"variant", step.variant},
           {"fused", step.sources},

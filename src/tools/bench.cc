@@ -2,7 +2,9 @@
 
 #include <chrono>
 #include <numeric>
+#include <set>
 
+#include "engine/inspect.h"
 #include "tools/common.h"
 
 namespace hone::tools {
@@ -53,7 +55,9 @@ struct Bench {
     const int64_t rows = p.inputs.empty() || p.inputs[0].type.shape.dims.empty() ? 1 : std::max<int64_t>(p.inputs[0].type.shape.dims[0].value, 1);
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
-    return Json{{"model", model.model}, {"target", p.target}, {"device", p.device}, {"precision", {"fp32"}}, {"shapes", shapes},
+    std::set<std::string_view> precisions;
+    for (const Step& step : p.steps) precisions.insert(precision_of(step));
+    return Json{{"model", model.model}, {"target", p.target}, {"device", p.device}, {"precision", precisions}, {"shapes", shapes},
                 {"batch", rows}, {"threads", p.threads}, {"streams", 1},
                 {"latency_ms", {{"median", at(0.5)}, {"mean", mean}, {"min", times.front()}, {"p90", at(0.9)}, {"p99", at(0.99)}}},
                 {"throughput_per_s", static_cast<double>(rows) / at(0.5) * 1e3}, {"build_s", opened.build_s}, {"load_ms", opened.load_ms},

@@ -126,20 +126,26 @@ Result<EngineData> build_model(const ModelOptions& model, const std::map<std::st
   return engine;
 }
 
+Result<bool> is_engine_file(const std::string& path) {
+  HONE_TRY(auto file, FileMap::open(path));
+  return looks_like_engine(file->text());
+}
+
+Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output) {
+  HONE_TRY(const bool is_engine, is_engine_file(options.model));
+  if (!is_engine) return build_model(options, inputs, batch, output);
+  HONE_TRY(EngineData data, load_engine(options.model));
+  if (options.threads > 0 && options.threads != data.program.threads)
+    return invalid("{}: built for {} threads, not {}: build it again with --threads {}", options.model, data.program.threads, options.threads, options.threads);
+  return data;
+}
+
 Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output) {
-  HONE_TRY(auto file, FileMap::open(options.model));
-  const bool is_engine = looks_like_engine(file->text());
+  HONE_TRY(const bool is_engine, is_engine_file(options.model));
   Opened opened;
-  EngineData data;
   const auto start = std::chrono::steady_clock::now();
-  if (is_engine) {
-    HONE_TRY(data, load_engine(options.model));
-    if (options.threads > 0 && options.threads != data.program.threads)
-      return invalid("{}: built for {} threads, not {}: build it again with --threads {}", options.model, data.program.threads, options.threads, options.threads);
-  } else {
-    HONE_TRY(data, build_model(options, inputs, batch, output));
-    opened.build_s = data.program.build.seconds;
-  }
+  HONE_TRY(EngineData data, read_or_build(options, inputs, batch, output));
+  if (!is_engine) opened.build_s = data.program.build.seconds;
   HONE_TRY(opened.engine, LoadedEngine::make(std::move(data)));
   if (is_engine) opened.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return opened;

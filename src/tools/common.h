@@ -40,6 +40,9 @@ struct Output {
   bool shows_table() const { return json != "-" && !quiet; }
 };
 
+// What an engine file holds, or what a model becomes; the machine need not be able to run it.
+Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
+
 // An engine file is loaded; anything else is compiled. `inputs` give the shapes that are not fixed by the options;
 // `batch`, when positive, is the leading dim of inputs that leave it open.
 struct Opened {

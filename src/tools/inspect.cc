@@ -68,8 +68,8 @@ struct Inspect {
 
   Status run() const {
     if (text || optimised) return print_text();
-    HONE_TRY(const Opened opened, open_model(model, {}, 1, output));
-    const Program& p = opened.engine->program();
+    HONE_TRY(const EngineData data, read_or_build(model, {}, 1, output));
+    const Program& p = data.program;
     HONE_CHECK(output.write_text(inspect_json(p)));
     if (dot) print_dot(p);
     else if (output.shows_table()) print_table(p, output.verbose);
