@@ -115,7 +115,6 @@ class Lowering {
       problem.constants.push_back(graph.value(v).constant);
     }
     for (ValueId v : node.outputs) problem.outputs.push_back(graph.type(v));
-    const auto bodies = selector_.reference_only() ? std::vector<ControlBody>() : lowered_bodies(problem);
     Status status;
     if (selector_.reference_only()) status = add_kernel(scope, id, problem);
     else if (const auto bodies = lowered_bodies(problem); !bodies.empty())

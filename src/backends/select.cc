@@ -69,6 +69,19 @@ Sandbox make_sandbox(const Problem& problem) {
   return box;
 }
 
+// The candidates that lost, each with why: `field` holds the variants that were timed.
+std::vector<std::pair<std::string, std::string>> losers_of(std::span<const Tactic* const> candidates, const Tactic* winner, const auto& field) {
+  std::vector<std::pair<std::string, std::string>> losers;
+  for (const Tactic* tactic : candidates) {
+    if (tactic == winner) continue;
+    double us = 1e18;
+    for (const auto& timed : field)
+      if (timed.tactic == tactic) us = std::min(us, timed.us);
+    losers.emplace_back(tactic->name, us < 1e18 ? fmt::format("slower: {:.1f} us", us) : "not timed: the time budget ran out");
+  }
+  return losers;
+}
+
 }  // namespace
 
 std::string describe(const Problem& problem) {
@@ -131,13 +144,7 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
   const auto leader = std::min_element(field.begin(), field.begin() + std::min<size_t>(field.size(), 3),
                                        [](const Timed& a, const Timed& b) { return a.us < b.us; });
   winner.choice = {std::string(leader->tactic->name), leader->variant, leader->us};
-  for (const Tactic* tactic : candidates) {
-    double us = 1e18;
-    for (const Timed& t : field)
-      if (t.tactic == tactic) us = std::min(us, t.us);
-    if (tactic == leader->tactic) continue;
-    winner.losers.emplace_back(tactic->name, us < 1e18 ? fmt::format("slower: {:.1f} us", us) : "not timed: the time budget ran out");
-  }
+  winner.losers = losers_of(candidates, leader->tactic, field);
   return winner;
 }
 
@@ -168,13 +175,7 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
   }
   const auto leader = std::min_element(field.begin(), field.end(), [](const Entry& a, const Entry& b) { return a.us < b.us; });
   Winner winner{{std::string(leader->tactic->name), leader->variant, leader->us}, {}};
-  for (const Tactic* tactic : candidates) {
-    double us = 1e18;
-    for (const Entry& entry : field)
-      if (entry.tactic == tactic) us = std::min(us, entry.us);
-    if (tactic == leader->tactic) continue;
-    winner.losers.emplace_back(tactic->name, us < 1e18 ? fmt::format("slower: {:.1f} us", us) : "not timed: the time budget ran out");
-  }
+  winner.losers = losers_of(candidates, leader->tactic, field);
   return winner;
 }
 
