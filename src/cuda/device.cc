@@ -1,7 +1,9 @@
 #include "cuda/device.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstring>
 #include <map>
 #include <mutex>
 
@@ -15,6 +17,7 @@ constexpr int kMaxDynamicShared = 8;              // of CUfunction_attribute
 constexpr unsigned kPlainSharedBytes = 48 << 10;  // more must be asked for
 constexpr unsigned kNonBlockingStream = 1;
 constexpr int kRelaxedCapture = 2;
+constexpr int kClusterDimension = 4, kProgrammaticSerialization = 6;  // of CUlaunchAttributeID
 
 // For calls after the first one that succeeded: a driver that was there does not go away.
 const Driver& api() { return **driver(); }
@@ -79,6 +82,14 @@ Result<Device> device(int ordinal) {
   return all[static_cast<size_t>(ordinal)];
 }
 
+Result<int> multiprocessors() {
+  CUdevice current = 0;
+  HONE_CUDA(cuCtxGetDevice, &current);
+  int count = 0;
+  HONE_CUDA(cuDeviceGetAttribute, &count, kMultiprocessors, current);
+  return count;
+}
+
 Status make_current(int ordinal) {
   HONE_CHECK(device(ordinal));
   static std::mutex mutex;
@@ -123,8 +134,18 @@ Status Stream::synchronize() {
   return {};
 }
 
-Status Stream::launch(CUfunc* function, Dim3 grid, Dim3 block, unsigned shared_bytes, std::span<void*> parameters) {
-  HONE_CUDA(cuLaunchKernel, function, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared_bytes, handle_, parameters.data(), nullptr);
+Status Stream::launch(CUfunc* function, const Shape& shape, std::span<void*> parameters) {
+  CUlaunchAttribute attributes[2] = {};
+  unsigned count = 0;
+  const auto add = [&](int id, std::span<const unsigned> value) {
+    attributes[count].id = id;
+    std::memcpy(attributes[count++].value, value.data(), value.size_bytes());
+  };
+  if (shape.cluster > 1) add(kClusterDimension, std::array{shape.cluster, 1u, 1u});
+  if (shape.overlaps) add(kProgrammaticSerialization, std::array{1u});
+  const Dim3 &grid = shape.grid, &block = shape.block;
+  const CUlaunchConfig config{grid.x, grid.y, grid.z, block.x, block.y, block.z, shape.shared_bytes, handle_, attributes, count};
+  HONE_CUDA(cuLaunchKernelEx, &config, function, parameters.data(), nullptr);
   return {};
 }
 
@@ -182,6 +203,12 @@ Result<CUfunc*> Module::function(const char* name, unsigned shared_bytes) const 
   HONE_CUDA(cuModuleGetFunction, &found, handle_, name);
   if (shared_bytes > kPlainSharedBytes) HONE_CUDA(cuFuncSetAttribute, found, kMaxDynamicShared, static_cast<int>(shared_bytes));
   return found;
+}
+
+Result<int> Module::blocks_at_once(CUfunc* function, unsigned threads, unsigned shared_bytes) {
+  int blocks = 0;
+  HONE_CUDA(cuOccupancyMaxActiveBlocksPerMultiprocessor, &blocks, function, static_cast<int>(threads), shared_bytes);
+  return blocks;
 }
 
 }  // namespace hone::cuda

@@ -31,6 +31,8 @@ std::optional<int> ordinal_of(std::string_view target);
 // All GPUs that the driver shows, in its order; an error when there is no driver.
 Result<std::vector<Device>> devices();
 Result<Device> device(int ordinal);
+// Of the device that is current.
+Result<int> multiprocessors();
 
 // Makes the device's context the calling thread's.
 Status make_current(int ordinal);
@@ -54,7 +56,13 @@ class Stream {
   struct Dim3 {
     unsigned x = 1, y = 1, z = 1;
   };
-  Status launch(CUfunc* function, Dim3 grid, Dim3 block, unsigned shared_bytes, std::span<void*> parameters);
+  struct Shape {
+    Dim3 grid, block;
+    unsigned shared_bytes = 0;
+    unsigned cluster = 1;   // neighbouring blocks along x that share their memory
+    bool overlaps = false;  // may start before the launch ahead of it has ended: the kernel waits for that itself
+  };
+  Status launch(CUfunc* function, const Shape& shape, std::span<void*> parameters);
 
   CUstr* handle() const { return handle_; }
 
@@ -106,6 +114,9 @@ class Module {
 
   // `shared_bytes`: the most dynamic shared memory that it will be launched with.
   Result<CUfunc*> function(const char* name, unsigned shared_bytes) const;
+
+  // How many blocks of a function run at once on one multiprocessor.
+  static Result<int> blocks_at_once(CUfunc* function, unsigned threads, unsigned shared_bytes);
 
  private:
   explicit Module(CUmod* handle) : handle_(handle) {}

@@ -19,6 +19,18 @@ struct CUevt;
 struct CUgra;
 struct CUgraExec;
 
+struct CUlaunchAttribute {
+  int id;
+  alignas(8) char value[64];
+};
+
+struct CUlaunchConfig {
+  unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes;
+  CUstr* stream;
+  CUlaunchAttribute* attributes;
+  unsigned attribute_count;
+};
+
 // Name in the library, then the parameters; each returns a status, 0 for success.
 #define HONE_CUDA_DRIVER(X)                                                                                           \
   X(cuInit, (unsigned flags))                                                                                         \
@@ -32,6 +44,7 @@ struct CUgraExec;
   X(cuDeviceTotalMem_v2, (size_t * bytes, CUdevice device))                                                           \
   X(cuDevicePrimaryCtxRetain, (CUctx * *context, CUdevice device))                                                    \
   X(cuCtxSetCurrent, (CUctx * context))                                                                               \
+  X(cuCtxGetDevice, (CUdevice * device))                                                                              \
   X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                                             \
   X(cuMemFree_v2, (CUdeviceptr pointer))                                                                              \
   X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstr* stream))                            \
@@ -53,9 +66,15 @@ struct CUgraExec;
   X(cuEventDestroy_v2, (CUevt * event))                                                                               \
   X(cuEventRecord, (CUevt * event, CUstr * stream))                                                                   \
   X(cuEventElapsedTime, (float* milliseconds, CUevt* from, CUevt* to))                                                \
-  X(cuLaunchKernel, (CUfunc * function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,          \
-                     unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstr* stream, void** parameters,     \
-                     void** extra))
+  X(cuOccupancyMaxActiveBlocksPerMultiprocessor, (int* blocks, CUfunc* function, int threads, size_t shared_bytes))   \
+  X(cuTensorMapEncodeTiled, (void* map, int type, uint32_t rank, void* address, const uint64_t* dims,                 \
+                             const uint64_t* strides, const uint32_t* box, const uint32_t* element_strides,           \
+                             int interleave, int swizzle, int promotion, int fill))                                   \
+  X(cuTensorMapEncodeIm2col, (void* map, int type, uint32_t rank, void* address, const uint64_t* dims,                \
+                              const uint64_t* strides, const int* lower, const int* upper, uint32_t channels,         \
+                              uint32_t pixels, const uint32_t* element_strides, int interleave, int swizzle,          \
+                              int promotion, int fill))                                                               \
+  X(cuLaunchKernelEx, (const CUlaunchConfig* config, CUfunc* function, void** parameters, void** extra))
 
 struct Driver {
 #define X(name, parameters) int(*name) parameters = nullptr;

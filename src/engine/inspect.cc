@@ -1,5 +1,6 @@
 #include "engine/inspect.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace hone {
@@ -29,7 +30,14 @@ Json names_json(const Program& program, const std::vector<int>& slots) {
 
 }  // namespace
 
-std::string_view precision_of(const Step& step) { return step.tactic.ends_with("_tf32") ? "tf32" : "fp32"; }
+std::string_view precision_of(const Step& step) {
+  const auto is = [&](DType type) {
+    return std::any_of(step.input_types.begin(), step.input_types.end(), [&](const TensorType& t) { return t.dtype == type; });
+  };
+  if (is(DType::f16)) return "fp16";
+  if (is(DType::bf16)) return "bf16";
+  return step.tactic.ends_with("mma") ? "tf32" : "fp32";
+}
 
 namespace {
 

@@ -172,7 +172,7 @@ Problem problem_of(const Graph& g) {
 }
 
 TEST_P(Lowering, EveryTf32VariantCompilesWhereItIsAllowed) {
-  const std::pair<const char*, Graph> cases[] = {{"cuda.conv_tf32", conv_graph(1, false)}, {"cuda.matmul_tf32", parse(R"hone(graph {
+  const std::pair<const char*, Graph> cases[] = {{"cuda.conv_mma", conv_graph(1, false)}, {"cuda.matmul_mma", parse(R"hone(graph {
       input %1 "a" : f32[5,3,17,64]
       input %2 "b" : f32[5,3,9,64]
       %3 = MatMul(%1, %2) {trans_b=true}

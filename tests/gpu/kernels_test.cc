@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <future>
 #include <random>
 
 #include "backends/gpu_timing.h"
@@ -27,19 +28,32 @@ Tensor magnitudes(Tensor t) {
   return result;
 }
 
+// The values of `t` in another type, and back: what is lost is lost in both.
+Tensor converted(const Tensor& t, DType type) {
+  Tensor result(type, t.dims());
+  for (int64_t i = 0; i < t.count(); ++i) result.set(i, t.at(i));
+  return result;
+}
+
+// Half of the distance between neighbouring numbers, relative to them.
+double rounding(DType type) { return std::ldexp(1.0, type == DType::f16 ? -11 : type == DType::bf16 ? -8 : -24); }
+
 // Runs each GPU tactic that takes the problem. Rounding both factors to TF32's 11 significant bits moves a product by
-// at most 2^-10 of its size; sums in fp32 add far less. fp32 kernels are held to the error of sums of `depth` terms.
-void expect_right(const Op& op, const Tensors& inputs, size_t weights, int64_t depth) {
+// at most 2^-10 of its size; that of f16 and bf16 values is exact. Sums of `depth` terms are in fp32, and the result is
+// rounded to `type`.
+void expect_right(const Op& op, const Tensors& values, size_t weights, int64_t depth, DType type) {
   Problem problem{.op = op};
-  Tensors sizes;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    problem.inputs.push_back({inputs[i].type(), Shape::of(inputs[i].dims())});
+  Tensors inputs, exact, sizes;
+  for (size_t i = 0; i < values.size(); ++i) {
+    inputs.push_back(converted(values[i], type));
+    exact.push_back(converted(inputs[i], DType::f32));
+    problem.inputs.push_back({type, Shape::of(values[i].dims())});
     problem.constants.push_back(i >= weights ? inputs[i] : Tensor());
-    sizes.push_back(magnitudes(inputs[i]));
+    sizes.push_back(magnitudes(exact[i]));
   }
-  const auto expected = op.evaluate({inputs, 1}), bound = op.evaluate({sizes, 1});
+  const auto expected = op.evaluate({exact, 1}), bound = op.evaluate({sizes, 1});
   ASSERT_TRUE(expected.ok() && bound.ok());
-  problem.outputs.push_back({DType::f32, Shape::of((*expected)[0].dims())});
+  problem.outputs.push_back({type, Shape::of((*expected)[0].dims())});
 
   const auto device = cuda::device(0);
   ASSERT_TRUE(device.ok());
@@ -47,68 +61,80 @@ void expect_right(const Op& op, const Tensors& inputs, size_t weights, int64_t d
   cpu::ThreadPool pool(1);
   auto box = GpuSandbox::create(problem, 0, inputs);
   ASSERT_TRUE(box.ok()) << box.status().message();
-  int checked = 0;
+  struct Candidate {
+    const Tactic& tactic;
+    int variant;
+    std::future<Result<Prepared>> prepared;
+  };
+  std::vector<Candidate> candidates;
   for (const Tactic& tactic : tactic_table()) {
     if (tactic.backend != Backend::cuda || !tactic.supports(problem, machine).empty()) continue;
-    const bool tf32 = tactic.name.ends_with("_tf32");
-    const double unit = tf32 ? std::ldexp(1.0, -10) : std::ldexp(static_cast<double>(depth), -24);
-    for (int v = 0; v < tactic.variants(problem, machine); ++v) {
-      const auto prepared = tactic.prepare(problem, v, machine);
-      ASSERT_TRUE(prepared.ok()) << prepared.status().message();
-      const auto kernel = tactic.make(problem, prepared->packed, v, machine);
-      ASSERT_TRUE(kernel.ok()) << kernel.status().message();
-      const auto got = (*box)->run(**kernel, *prepared, pool);
-      ASSERT_TRUE(got.ok()) << tactic.name << " variant " << v << ": " << got.status().message();
-      int64_t wrong = 0;
-      double worst = 0;
-      for (int64_t i = 0; i < (*got)[0].count(); ++i) {
-        const double error = std::fabs((*got)[0].at(i) - (*expected)[0].at(i)), allowed = unit * (*bound)[0].at(i) + 1e-6;
-        wrong += !(error <= allowed);
-        worst = std::max(worst, error / allowed);
-      }
-      EXPECT_EQ(wrong, 0) << tactic.name << " variant " << v << " of " << problem.op.name() << " " << to_text(problem.inputs[0]) << " "
-                          << to_text(problem.inputs[1]) << ": " << worst << " times the error allowed";
-      ++checked;
-    }
+    for (int v = 0; v < tactic.variants(problem, machine); ++v)
+      candidates.push_back({tactic, v, std::async(std::launch::async, tactic.prepare, problem, v, machine)});
   }
-  EXPECT_GT(checked, 0);
+  EXPECT_FALSE(candidates.empty());
+  for (auto& [tactic, v, future] : candidates) {
+    const bool tf32 = type == DType::f32 && tactic.name.ends_with("mma");
+    const double unit = tf32 ? std::ldexp(1.0, -10) : std::ldexp(static_cast<double>(depth), -24);
+    const auto prepared = future.get();
+    ASSERT_TRUE(prepared.ok()) << prepared.status().message();
+    const auto kernel = tactic.make(problem, prepared->packed, v, machine);
+    ASSERT_TRUE(kernel.ok()) << kernel.status().message();
+    const auto got = (*box)->run(**kernel, *prepared, pool);
+    ASSERT_TRUE(got.ok()) << tactic.name << " variant " << v << ": " << got.status().message();
+    int64_t wrong = 0;
+    double worst = 0;
+    for (int64_t i = 0; i < (*got)[0].count(); ++i) {
+      const double right = (*expected)[0].at(i), error = std::fabs((*got)[0].at(i) - right);
+      const double allowed = unit * (*bound)[0].at(i) + 1.001 * rounding(type) * std::fabs(right) + 1e-6;
+      wrong += !(error <= allowed);
+      worst = std::max(worst, error / allowed);
+    }
+    EXPECT_EQ(wrong, 0) << tactic.name << " variant " << v << " of " << problem.op.name() << " " << to_text(problem.inputs[0]) << " "
+                        << to_text(problem.inputs[1]) << ": " << worst << " times the error allowed";
+  }
 }
 
-class Gpu : public ::testing::Test {
+class Gpu : public ::testing::TestWithParam<DType> {
  protected:
   void SetUp() override {
     if (const auto devices = cuda::devices(); !devices.ok()) GTEST_SKIP() << devices.status().message();
   }
 };
 
-TEST_F(Gpu, ConvolutionsAreRight) {
+TEST_P(Gpu, ConvolutionsAreRight) {
   const ConvCase cases[] = {
       {1, 56, 56, 32, 32, 3, 3, 1, 1, 1, 1}, {2, 7, 9, 4, 20, 3, 3, 1, 1, 1, 1},   {1, 14, 14, 64, 72, 1, 1, 1, 1, 0, 1}, {1, 15, 13, 12, 40, 5, 5, 2, 1, 2, 1},
       {3, 9, 9, 36, 33, 3, 3, 1, 2, 2, 1},   {1, 17, 17, 3, 24, 7, 7, 2, 1, 3, 1}, {2, 11, 11, 24, 24, 3, 3, 2, 1, 1, 24}, {1, 8, 8, 12, 18, 3, 3, 1, 1, 1, 3},
-      {1, 7, 7, 160, 64, 3, 3, 1, 1, 1, 1},  {1, 1, 1, 96, 8, 1, 1, 1, 1, 0, 1},   {1, 28, 28, 32, 64, 2, 2, 2, 1, 0, 1}};
+      {1, 7, 7, 160, 64, 3, 3, 1, 1, 1, 1},  {1, 1, 1, 96, 8, 1, 1, 1, 1, 0, 1},   {1, 28, 28, 32, 64, 2, 2, 2, 1, 0, 1},
+      {2, 28, 28, 128, 512, 1, 1, 1, 1, 0, 1}, {4, 14, 14, 256, 256, 3, 3, 1, 1, 1, 1}, {1, 28, 28, 512, 1024, 1, 1, 2, 1, 0, 1}, {8, 28, 28, 128, 128, 3, 3, 2, 1, 1, 1},
+      {1, 40, 20, 72, 40, 3, 3, 1, 3, 3, 1}, {1, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16}};
   for (const ConvCase& c : cases) {
     const auto op = make_op("Conv", {{"strides", std::vector<int64_t>{c.stride, c.stride}}, {"dilations", std::vector<int64_t>{c.dilation, c.dilation}},
                                      {"pads", std::vector<int64_t>{c.pad, c.pad, c.pad, c.pad}}, {"groups", c.groups}, {"channels_last", true}});
     ASSERT_TRUE(op.ok());
     expect_right(*op, {random_tensor({c.n, c.h, c.w, c.cin}, 1), random_tensor({c.cout, c.cin / c.groups, c.kh, c.kw}, 2), random_tensor({c.cout}, 3)}, 1,
-                 c.kh * c.kw * c.cin / c.groups);
+                 c.kh * c.kw * c.cin / c.groups, GetParam());
   }
 }
 
-TEST_F(Gpu, MatrixProductsAreRight) {
+TEST_P(Gpu, MatrixProductsAreRight) {
   struct Case {
     Dims a, b;
     bool trans_a, trans_b;
     size_t weights;
   };
   const Case cases[] = {{{1, 512}, {512, 100}, false, false, 1}, {{77, 64}, {33, 64}, false, true, 1}, {{2, 3, 50, 32}, {2, 3, 70, 32}, false, true, 2},
-                        {{2, 1, 5, 8}, {3, 8, 9}, false, false, 2}, {{130, 300}, {300, 257}, false, false, 1}, {{20, 31}, {20, 9}, true, false, 2}};
+                        {{2, 1, 5, 8}, {3, 8, 9}, false, false, 2}, {{130, 300}, {300, 257}, false, false, 1}, {{20, 31}, {20, 9}, true, false, 2},
+                        {{1024, 768}, {768, 3072}, false, false, 1}, {{12, 128, 64}, {12, 128, 64}, false, true, 2}, {{1, 2048}, {2048, 1000}, false, false, 1}};
   for (const Case& c : cases) {
     const auto op = make_op("MatMul", {{"trans_a", c.trans_a}, {"trans_b", c.trans_b}});
     ASSERT_TRUE(op.ok());
-    expect_right(*op, {random_tensor(c.a, 4), random_tensor(c.b, 5)}, c.weights, c.a.back());
+    expect_right(*op, {random_tensor(c.a, 4), random_tensor(c.b, 5)}, c.weights, c.a.back(), GetParam());
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Types, Gpu, ::testing::Values(DType::f32, DType::f16, DType::bf16), [](const auto& info) { return std::string(name(info.param)); });
 
 }  // namespace
 }  // namespace hone

@@ -2,12 +2,14 @@
 //
 // Around it the source defines M, N, K, PARAMETERS (the kernel's), and for batch item `z`:
 //   struct Row, `Row row_of(i64 z, int m)` and `float load_a(parameters, Row, int k)`: A[m][k] with 0 outside,
-//   `float load_b(parameters, i64 z, int k, int n)`, `void store(parameters, i64 z, int m, int n, float acc)`.
+//   `float load_b(parameters, i64 z, int k, int n)`, `void store(parameters, i64 z, int m, int n, const float (&)[RUN])`:
+//   RUN neighbouring columns; RUN divides N and THREAD_N.
 #define TILE_K 16
 #define THREADS 256
 #define THREADS_N (TILE_N / THREAD_N)
 
 extern "C" __global__ void __launch_bounds__(THREADS) kernel(PARAMETERS) {
+  begin();
   __shared__ __align__(16) float a_tile[TILE_K][TILE_M + 4];
   __shared__ __align__(16) float b_tile[TILE_K][TILE_N + 4];
   const int thread = threadIdx.x, m0 = blockIdx.x * TILE_M, n0 = blockIdx.y * TILE_N;
@@ -49,8 +51,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) kernel(PARAMETERS) {
 #pragma unroll
   for (int i = 0; i < THREAD_M; ++i)
 #pragma unroll
-    for (int j = 0; j < THREAD_N; ++j) {
+    for (int j = 0; j < THREAD_N; j += RUN) {
       const int m = m0 + row + i, n = n0 + column + j;
-      if (m < M && n < N) store(ARGUMENTS, z, m, n, acc[i][j]);
+      if (m < M && n < N) store(ARGUMENTS, z, m, n, *(const float(*)[RUN])(acc[i] + j));
     }
 }

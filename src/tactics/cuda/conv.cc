@@ -1,8 +1,10 @@
 #include "ops/conv.h"
 
+#include <algorithm>
+
 #include "tactics/cuda/epilogue.h"
-#include "tactics/cuda/gemm.h"
 #include "tactics/cuda/source.h"
+#include "tactics/cuda/wgmma.h"
 
 namespace hone {
 namespace {
@@ -11,7 +13,11 @@ namespace {
 struct Geometry {
   int64_t n, h, w, cin, oh, ow, cout, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, groups;
 
-  cuda::Gemm gemm() const { return {.m = n * oh * ow, .n = cout, .k = kh * kw * cin}; }
+  DType type;
+
+  cuda::Gemm gemm() const { return {.m = n * oh * ow, .n = cout, .k = kh * kw * cin, .type = type}; }
+  // Whether a row of the product is a pixel of the image.
+  bool pointwise() const { return kh * kw == 1 && oh == h && ow == w && stride_h == 1 && stride_w == 1 && pad_top == 0 && pad_left == 0; }
   // The names that the kernels use.
   std::string defines() const {
     return fmt::format("#define H {}\n#define W {}\n#define CIN {}\n#define OH {}\n#define OW {}\n#define COUT {}\n#define KH {}\n#define KW {}\n"
@@ -31,15 +37,15 @@ Geometry geometry(const Problem& problem, const Conv& conv) {
   const auto first = [&](const std::vector<int64_t>& list, int64_t one) { return flat ? one : list[0]; };
   const auto second = [&](const std::vector<int64_t>& list) { return list[flat ? 0 : 1]; };
   return {x[0], x[1], x[2], x[3], y[1], y[2], w[0], w[2], w[3], first(conv.strides, 1), second(conv.strides),
-          first(conv.dilations, 1), second(conv.dilations), first(conv.pads, 0), second(conv.pads), conv.groups};
+          first(conv.dilations, 1), second(conv.dilations), first(conv.pads, 0), second(conv.pads), conv.groups, problem.inputs[0].dtype};
 }
 
 std::string supports_any(const Problem& problem, bool grouped) {
   const auto anchor = cuda::view_anchor(problem, Conv::kName);
   if (!anchor) return kAnotherOp;
   const Conv& conv = *anchor->op.as<Conv>();
-  if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != DType::f32) return "not f32";
+  if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
+  if (problem.inputs[1].dtype != problem.inputs[0].dtype) return "weights of another type";
   if (!conv.channels_last) return "activations are not channels-last";
   if (const int64_t rank = problem.inputs[0].shape.rank(); rank != 3 && rank != 4) return "neither 1-D nor 2-D";
   if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
@@ -52,26 +58,23 @@ std::string supports_any(const Problem& problem, bool grouped) {
 std::string supports_dense(const Problem& problem) { return supports_any(problem, false); }
 std::string supports_grouped(const Problem& problem) { return supports_any(problem, true); }
 
-// OIHW to [KH][KW][I][O], so that neighbouring threads read neighbouring outputs.
-Tensor pack(const Tensor& weights) {
-  const Dims& d = weights.dims();
-  const int64_t pixels = element_count(d) / (d[0] * d[1]);
-  Tensor packed(DType::f32, {pixels, d[1], d[0]});
-  const float* from = weights.data<float>();
-  auto* to = packed.mutable_data<float>();
-  for (int64_t o = 0; o < d[0]; ++o)
-    for (int64_t i = 0; i < d[1]; ++i)
-      for (int64_t p = 0; p < pixels; ++p) to[(p * d[1] + i) * d[0] + o] = from[(o * d[1] + i) * pixels + p];
-  return packed;
-}
+// Weights come as [O][I][KH][KW], or [O][I][KW].
+std::vector<int64_t> outputs_last(const Tensor& weights) { return weights.rank() == 3 ? std::vector<int64_t>{2, 1, 0} : std::vector<int64_t>{2, 3, 1, 0}; }
+std::vector<int64_t> outputs_first(const Tensor& weights) { return weights.rank() == 3 ? std::vector<int64_t>{0, 2, 1} : std::vector<int64_t>{0, 2, 3, 1}; }
 
 std::string parameters_of(const Problem& problem, const cuda::AnchorView& anchor) {
-  return fmt::format("float* __restrict__ y, const float* __restrict__ x{}{}, const float* __restrict__ w",
-                     anchor.inputs > 2 && has(problem, 2) ? ", const float* bias" : "", anchor.parameters);
+  return fmt::format("{1}* __restrict__ y, const {0}* __restrict__ x{2}, const {0}* __restrict__ w", cuda::element_type(problem.inputs[0].dtype),
+                     cuda::element_type(problem.outputs[0].dtype), anchor.parameters);
 }
 
-Result<cuda::Source> finish(const Problem& problem, std::string text) {
-  return cuda::Source{.text = std::move(text), .drops = {false, true}, .packed = {pack(problem.constants[1])}};
+cuda::AnchorView anchor_of(const Problem& problem) { return *cuda::view_anchor(problem, Conv::kName); }
+Geometry geometry_of(const Problem& problem) { return geometry(problem, *anchor_of(problem).op.as<Conv>()); }
+
+// `packed` keeps the weights in a kernel's own order instead.
+cuda::Source finish(cuda::Source source, Tensor packed) {
+  source.drops = {false, true};
+  source.packed = {std::move(packed)};
+  return source;
 }
 
 // Rows of the product are output pixels; those behind the last lie outside of the image.
@@ -83,102 +86,125 @@ __device__ inline Row row_of(i64, int m) {
 })cuda";
 
 Result<cuda::Source> dense_source(const Problem& problem) {
-  const auto anchor = cuda::view_anchor(problem, Conv::kName);
-  const Geometry g = geometry(problem, *anchor->op.as<Conv>());
-  const bool bias = anchor->inputs > 2 && has(problem, 2);
-  const std::string functions = g.defines() + fmt::format(R"cuda({}
-__device__ inline float load_a(PARAMETERS, Row row, int k) {{
+  const auto anchor = anchor_of(problem);
+  const Geometry g = geometry_of(problem);
+  const std::string functions = g.defines() + kRowOf + R"cuda(
+__device__ inline float load_a(PARAMETERS, Row row, int k) {
   const int h = row.h + k / CIN / KW * DILATION_H, w_ = row.w + k / CIN % KW * DILATION_W;
-  return h < 0 || h >= H || w_ < 0 || w_ >= W ? 0.0f : x[(row.image + h * W + w_) * CIN + k % CIN];
-}}
-__device__ inline float load_b(PARAMETERS, i64, int k, int n) {{ return w[(i64)k * N + n]; }}
-__device__ inline void store(PARAMETERS, i64, int m, int n, float acc) {{
-  const i64 index = (i64)m * N + n;
-  {}{}  y[index] = result;
-}}
-)cuda", kRowOf, bias ? "acc += bias[n];\n  " : "", anchor->epilogue);
-  return finish(problem, cuda::gemm_source(g.gemm(), parameters_of(problem, *anchor), functions));
+  return h < 0 || h >= H || w_ < 0 || w_ >= W ? 0.0f : (float)x[(row.image + h * W + w_) * CIN + k % CIN];
+}
+__device__ inline float load_b(PARAMETERS, i64, int k, int n) { return w[(i64)k * N + n]; }
+)cuda" + anchor.store;
+  const Tensor& weights = problem.constants[1];
+  return finish({cuda::gemm_source(g.gemm(), parameters_of(problem, anchor), functions)}, cuda::permuted(weights, outputs_last(weights)));
 }
 
-cuda::Launch dense_launch(const Problem& problem) {
-  return cuda::gemm_launch(geometry(problem, *cuda::view_anchor(problem, Conv::kName)->op.as<Conv>()).gemm());
-}
+cuda::Launch dense_launch(const Problem& problem) { return cuda::gemm_launch(geometry_of(problem).gemm()); }
 
-// OIHW to [O][KH][KW][I].
-Tensor pack_tf32(const Tensor& weights) {
-  const Dims& d = weights.dims();
-  const int64_t pixels = element_count(d) / (d[0] * d[1]);
-  Tensor packed(DType::f32, {d[0], pixels, d[1]});
-  const float* from = weights.data<float>();
-  auto* to = packed.mutable_data<float>();
-  for (int64_t o = 0; o < d[0]; ++o)
-    for (int64_t i = 0; i < d[1]; ++i)
-      for (int64_t p = 0; p < pixels; ++p) to[(o * pixels + p) * d[1] + i] = cuda::round_to_tf32(from[(o * d[1] + i) * pixels + p]);
-  return packed;
-}
-
-std::string supports_tf32(const Problem& problem) {
+std::string supports_mma(const Problem& problem, const Machine& machine) {
   if (std::string reason = supports_any(problem, false); !reason.empty()) return reason;
-  const Geometry g = geometry(problem, *cuda::view_anchor(problem, Conv::kName)->op.as<Conv>());
-  return g.cin % 4 != 0 ? "input channels are not a multiple of 4" : cuda::refuse_mma(g.gemm());
+  if (std::string reason = cuda::refuse_tf32(problem, machine); !reason.empty()) return reason;
+  const Geometry g = geometry_of(problem);
+  return g.cin * static_cast<int64_t>(size_of(g.type)) % 16 != 0 ? "a pixel's channels are not a multiple of 16 bytes" : cuda::refuse_mma(g.gemm());
 }
 
-Result<cuda::Source> tf32_source(const Problem& problem, int variant) {
-  const auto anchor = cuda::view_anchor(problem, Conv::kName);
-  const Geometry g = geometry(problem, *anchor->op.as<Conv>());
-  const bool bias = anchor->inputs > 2 && has(problem, 2);
-  const std::string functions = g.defines() + fmt::format(R"cuda({}
-__device__ inline const float* a_at(PARAMETERS, Row row, int k) {{
+Result<cuda::Source> mma_source(const Problem& problem, int variant) {
+  const auto anchor = anchor_of(problem);
+  const Geometry g = geometry_of(problem);
+  const std::string functions = g.defines() + kRowOf + R"cuda(
+__device__ inline const A* a_at(PARAMETERS, Row row, int k) {
   const int h = row.h + k / CIN / KW * DILATION_H, w_ = row.w + k / CIN % KW * DILATION_W;
   return h < 0 || h >= H || w_ < 0 || w_ >= W ? nullptr : x + (row.image + h * W + w_) * CIN + k % CIN;
-}}
-__device__ inline const float* b_at(PARAMETERS, i64, int n, int k) {{ return w + (i64)n * K + k; }}
-__device__ inline void store(PARAMETERS, i64, int m, int n, float acc) {{
-  const i64 index = (i64)m * N + n;
-  {}{}  y[index] = result;
-}}
-)cuda", kRowOf, bias ? "acc += bias[n];\n  " : "", anchor->epilogue);
-  return cuda::Source{.text = cuda::mma_source(g.gemm(), variant, true, parameters_of(problem, *anchor), functions),
-                      .drops = {false, true}, .packed = {pack_tf32(problem.constants[1])}};
+}
+__device__ inline const A* b_at(PARAMETERS, i64, int n, int k) { return w + (i64)n * K + k; }
+)cuda" + anchor.store;
+  const Tensor& weights = problem.constants[1];
+  return finish({cuda::mma_source(g.gemm(), variant, true, parameters_of(problem, anchor), functions)},
+                cuda::permuted_for_tensor_cores(weights, outputs_first(weights)));
 }
 
-cuda::Launch tf32_launch(const Problem& problem, int variant) {
-  return cuda::mma_launch(geometry(problem, *cuda::view_anchor(problem, Conv::kName)->op.as<Conv>()).gemm(), variant);
+cuda::Launch mma_launch(const Problem& problem, int variant) { return cuda::mma_launch(geometry_of(problem).gemm(), variant); }
+
+cuda::WarpgroupProduct product_of(const Problem& problem) {
+  const Geometry g = geometry_of(problem);
+  cuda::WarpgroupProduct product{.gemm = g.gemm(), .b_constant = true};
+  if (!g.pointwise())
+    product.patches = cuda::Patches{g.n, g.h, g.w, g.cin, g.oh, g.ow, g.kh, g.kw, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.pad_top, g.pad_left};
+  return product;
 }
 
-// One thread a result.
+std::string supports_wgmma(const Problem& problem, const Machine& machine) {
+  if (std::string reason = supports_any(problem, false); !reason.empty()) return reason;
+  if (std::string reason = cuda::refuse_tf32(problem, machine); !reason.empty()) return reason;
+  return cuda::refuse_wgmma(product_of(problem), machine);
+}
+
+int wgmma_variants(const Problem& problem, const Machine&) { return cuda::wgmma_variants(product_of(problem)); }
+
+Result<cuda::Source> wgmma_source(const Problem& problem, int variant) {
+  const auto anchor = anchor_of(problem);
+  const Tensor& weights = problem.constants[1];
+  return finish(cuda::wgmma_source(product_of(problem), variant, parameters_of(problem, anchor), anchor.store),
+                cuda::permuted_for_tensor_cores(weights, outputs_first(weights)));
+}
+
+cuda::Launch wgmma_launch(const Problem& problem, int variant) {
+  const auto inputs = static_cast<size_t>(std::count_if(problem.inputs.begin(), problem.inputs.end(), [](const TensorType& t) { return t.defined(); }));
+  return cuda::wgmma_launch(product_of(problem), variant, {.a = 1, .b = inputs});
+}
+
+// Channels that a thread takes at once: those of depthwise convolutions do not mix.
+int grouped_run(const Geometry& g) { return g.groups == g.cin && g.cin == g.cout ? cuda::run_of(g.type, g.cout) : 1; }
+
 Result<cuda::Source> grouped_source(const Problem& problem) {
-  const auto anchor = cuda::view_anchor(problem, Conv::kName);
-  const Geometry g = geometry(problem, *anchor->op.as<Conv>());
-  const bool bias = anchor->inputs > 2 && has(problem, 2);
-  return finish(problem, g.defines() + fmt::format(R"cuda(
+  const auto anchor = anchor_of(problem);
+  const Geometry g = geometry_of(problem);
+  const cuda::Gemm gemm = g.gemm();
+  const std::string parameters = parameters_of(problem, anchor);
+  cuda::Source source{g.defines() + fmt::format(R"cuda(
 #define CIN_GROUP {}
 #define COUT_GROUP {}
-extern "C" __global__ void kernel({}) {{
-  const i64 index = (i64)blockIdx.x * blockDim.x + threadIdx.x;
-  if (index >= {}) return;
-  const int c = index % COUT, q = index / COUT % OW, p = index / COUT / OW % OH;
-  const float* image = x + index / ((i64)COUT * OW * OH) * ((i64)H * W * CIN) + c / COUT_GROUP * CIN_GROUP;
-  float acc = 0;
+#define M {}
+#define N {}
+#define RUN {}
+#define PARAMETERS {}
+#define ARGUMENTS {}
+{}
+extern "C" __global__ void kernel(PARAMETERS) {{
+  begin();
+  const i64 index = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * RUN;
+  if (index >= (i64)M * N) return;
+  const int c = index % N, m = index / N, q = m % OW, p = m / OW % OH;
+  const auto* image = x + (i64)(m / (OW * OH)) * (H * W * CIN) + c / COUT_GROUP * CIN_GROUP;
+  float sums[RUN] = {{}};
+#pragma unroll
   for (int r = 0; r < KH; ++r)
+#pragma unroll
     for (int s = 0; s < KW; ++s) {{
       const int h = p * STRIDE_H - PAD_TOP + r * DILATION_H, w_ = q * STRIDE_W - PAD_LEFT + s * DILATION_W;
       if (h < 0 || h >= H || w_ < 0 || w_ >= W) continue;
-      for (int i = 0; i < CIN_GROUP; ++i)
-        acc += image[(i64)(h * W + w_) * CIN + i] * w[((i64)(r * KW + s) * CIN_GROUP + i) * COUT + c];
+      for (int i = 0; i < CIN_GROUP; ++i) {{
+        const auto pixel = load_run<RUN>(image + (i64)(h * W + w_) * CIN + i), weights = load_run<RUN>(w + ((i64)(r * KW + s) * CIN_GROUP + i) * COUT + c);
+#pragma unroll
+        for (int j = 0; j < RUN; ++j) sums[j] += (float)pixel.v[j] * (float)weights.v[j];
+      }}
     }}
-  {}{}  y[index] = result;
+  store(ARGUMENTS, 0, m, c, sums);
 }}
-)cuda", g.cin / g.groups, g.cout / g.groups, parameters_of(problem, *anchor), element_count(dims_of(problem.outputs[0])),
-      bias ? "acc += bias[c];\n  " : "", anchor->epilogue));
+)cuda", g.cin / g.groups, g.cout / g.groups, gemm.m, gemm.n, grouped_run(g), parameters, cuda::arguments_of(parameters), anchor.store)};
+  const Tensor& weights = problem.constants[1];
+  return finish(std::move(source), cuda::permuted(weights, outputs_last(weights)));
 }
 
-cuda::Launch grouped_launch(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.outputs[0]))); }
+cuda::Launch grouped_launch(const Problem& problem) {
+  return cuda::elementwise(element_count(dims_of(problem.outputs[0])) / grouped_run(geometry_of(problem)));
+}
 
 }  // namespace
 
 std::span<const Tactic> cuda_conv_tactics() {
-  static constexpr Tactic kRows[] = {cuda::tf32_row<supports_tf32, tf32_source, tf32_launch, cuda::mma_variants>("cuda.conv_tf32"),
+  static constexpr Tactic kRows[] = {cuda::row<supports_wgmma, wgmma_source, wgmma_launch, wgmma_variants>("cuda.conv_wgmma"),
+                                     cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.conv_mma"),
                                      cuda::row<supports_dense, dense_source, dense_launch>("cuda.conv"),
                                      cuda::row<supports_grouped, grouped_source, grouped_launch>("cuda.conv_grouped")};
   return kRows;

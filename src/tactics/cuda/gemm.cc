@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include "kernels/cuda/gemm.cuh.h"
-#include "kernels/cuda/mma_tf32.cuh.h"
+#include "kernels/cuda/mma.cuh.h"
+#include "ops/elements.h"
+#include "tactics/cuda/source.h"
 
 namespace hone::cuda {
 namespace {
@@ -27,34 +29,20 @@ struct MmaTile {
 // By the shared memory that they need, so that a GPU has the first ones.
 constexpr MmaTile kMmaTiles[] = {{64, 32, 2, 1, 4, 1},  {64, 64, 2, 2, 4, 1}, {128, 64, 2, 2, 3, 1}, {128, 128, 2, 4, 3, 1},
                                  {64, 64, 2, 2, 3, 2}, {64, 32, 2, 1, 3, 4}, {32, 32, 1, 1, 3, 8}};
-constexpr int kMmaPitch = 36;  // floats: PITCH of the kernel
+constexpr int kMmaPitch = 36;  // words: PITCH of the kernel
 
 // For the slices that are on their way, and after them for the groups' sums.
 int shared_bytes(const MmaTile& t) {
   return t.groups * std::max(t.stages * (t.m + t.n) * kMmaPitch, t.m * (t.n + 4)) * static_cast<int>(sizeof(float));
 }
 
-int64_t blocks(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
-
 Stream::Dim3 grid_of(const Gemm& gemm, int tile_m, int tile_n) {
   return {static_cast<unsigned>(blocks(gemm.m, tile_m)), static_cast<unsigned>(blocks(gemm.n, tile_n)), static_cast<unsigned>(gemm.batch)};
 }
 
-// "const float* x, float* y": the last word of each is its name.
-std::string arguments_of(const std::string& parameters) {
-  std::string arguments;
-  for (size_t at = 0; at < parameters.size();) {
-    const size_t end = std::min(parameters.find(',', at), parameters.size());
-    const size_t name = parameters.find_last_of(" *", end - 1) + 1;
-    arguments += (arguments.empty() ? "" : ", ") + parameters.substr(name, end - name);
-    at = end + 1;
-  }
-  return arguments;
-}
-
 std::string size_defines(const Gemm& gemm, const std::string& parameters) {
-  return fmt::format("#define M {}\n#define N {}\n#define K {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n", gemm.m, gemm.n, gemm.k, parameters,
-                     arguments_of(parameters));
+  return fmt::format("#define M {}\n#define N {}\n#define K {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n#define RUN {}\n", gemm.m, gemm.n, gemm.k,
+                     parameters, arguments_of(parameters), gemm.n % 4 == 0 ? 4 : 1);
 }
 
 const Tile& tile_of(const Gemm& gemm) {
@@ -92,20 +80,23 @@ Launch gemm_launch(const Gemm& gemm) {
 }
 
 std::string refuse_mma(const Gemm& gemm) {
-  if (gemm.k % 4 != 0) return "rows are not a multiple of 16 bytes";
+  if (gemm.k * static_cast<int64_t>(size_of(gemm.type)) % 16 != 0) return "rows are not a multiple of 16 bytes";
   return refuse_gemm(gemm);
 }
 
-int mma_variants(const Machine& machine) {
+int mma_variants(const Problem&, const Machine& machine) {
   const auto fits = [limit = most_shared_bytes(machine.cuda_arch)](const MmaTile& t) { return shared_bytes(t) <= limit; };
   return static_cast<int>(std::find_if_not(std::begin(kMmaTiles), std::end(kMmaTiles), fits) - std::begin(kMmaTiles));
 }
 
 std::string mma_source(const Gemm& gemm, int variant, bool b_rounded, const std::string& parameters, const std::string& functions) {
   const MmaTile& tile = kMmaTiles[variant];
-  return fmt::format("{}#define TILE_M {}\n#define TILE_N {}\n#define WARPS_M {}\n#define WARPS_N {}\n#define STAGES {}\n#define GROUPS {}\n#define B_ROUNDED {}\n",
-                     size_defines(gemm, parameters), tile.m, tile.n, tile.warps_m, tile.warps_n, tile.stages, tile.groups, b_rounded ? 1 : 0) +
-         functions + kernels::mma_tf32_cuh;
+  const char* instruction = gemm.type == DType::f32 ? "k8.row.col.f32.tf32.tf32.f32" : gemm.type == DType::f16 ? "k16.row.col.f32.f16.f16.f32" : "k16.row.col.f32.bf16.bf16.f32";
+  return fmt::format("{}#define TILE_M {}\n#define TILE_N {}\n#define WARPS_M {}\n#define WARPS_N {}\n#define STAGES {}\n#define GROUPS {}\n#define B_ROUNDED {}\n"
+                     "typedef {} A;\n#define MMA \"mma.sync.aligned.m16n8{}\"\n",
+                     size_defines(gemm, parameters), tile.m, tile.n, tile.warps_m, tile.warps_n, tile.stages, tile.groups, b_rounded ? "true" : "false",
+                     element_type(gemm.type), instruction) +
+         functions + kernels::mma_cuh;
 }
 
 Launch mma_launch(const Gemm& gemm, int variant) {
@@ -114,10 +105,44 @@ Launch mma_launch(const Gemm& gemm, int variant) {
           static_cast<unsigned>(shared_bytes(tile))};
 }
 
+std::string refuse_tf32(const Problem& problem, const Machine& machine) {
+  return problem.inputs[0].dtype == DType::f32 && !machine.tf32 ? "TF32 is not among the precisions allowed" : "";
+}
+
 float round_to_tf32(float value) {
   constexpr uint32_t kDropped = (1u << 13) - 1;
   if (!std::isfinite(value)) return value;
   return std::bit_cast<float>((std::bit_cast<uint32_t>(value) + (kDropped + 1) / 2) & ~kDropped);
 }
+
+Tensor permuted(const Tensor& weights, const std::vector<int64_t>& perm) {
+  const Dims own = strides_of(weights.dims());
+  Dims dims, strides;
+  for (int64_t p : perm) {
+    dims.push_back(weights.dims()[static_cast<size_t>(p)]);
+    strides.push_back(own[static_cast<size_t>(p)]);
+  }
+  return copy_strided(weights, dims, strides);
+}
+
+Tensor permuted_for_tensor_cores(const Tensor& weights, const std::vector<int64_t>& perm) {
+  Tensor packed = permuted(weights, perm);
+  if (packed.type() == DType::f32)
+    for (float& v : std::span(packed.mutable_data<float>(), static_cast<size_t>(packed.count()))) v = round_to_tf32(v);
+  return packed;
+}
+
+std::string arguments_of(const std::string& parameters) {
+  std::string arguments;
+  for (size_t at = 0; at < parameters.size();) {
+    const size_t end = std::min(parameters.find(',', at), parameters.size());
+    const size_t name = parameters.find_last_of(" *", end - 1) + 1;
+    arguments += (arguments.empty() ? "" : ", ") + parameters.substr(name, end - name);
+    at = end + 1;
+  }
+  return arguments;
+}
+
+int64_t blocks(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
 
 }  // namespace hone::cuda

@@ -4,26 +4,38 @@
 
 namespace hone::cuda {
 
-// The portable matrix product (kernels/cuda/gemm.cuh) with loads and stores of a family's own.
+// A matrix product with operands of one type: [batch][m][k] by [batch][k][n].
 struct Gemm {
   int64_t m = 1, n = 1, k = 1, batch = 1;
+  DType type = DType::f32;
 };
 
-// Why it cannot do it, or empty.
-std::string refuse_gemm(const Gemm& gemm);
+// Sources are put together from `parameters` as declared, the family's `functions` and a skeleton. Each has a way to
+// say why it cannot do a product, or empty.
 
-// `parameters` as declared and `arguments` as passed on; `functions` defines Row, row_of, load_a, load_b and store.
+// The portable product (kernels/cuda/gemm.cuh): `functions` defines Row, row_of, load_a, load_b and store.
+std::string refuse_gemm(const Gemm& gemm);
 std::string gemm_source(const Gemm& gemm, const std::string& parameters, const std::string& functions);
 Launch gemm_launch(const Gemm& gemm);
 
-// The same on tensor cores in TF32 (kernels/cuda/mma_tf32.cuh). A variant is a tile size.
-int mma_variants(const Machine& machine);
+// On tensor cores (kernels/cuda/mma.cuh), f32 in TF32; `functions` defines Row, row_of, a_at, b_at and store. A variant
+// is a tile size. `b_rounded`: B holds TF32 values.
 std::string refuse_mma(const Gemm& gemm);
-// `functions` defines Row, row_of, a_at, b_at and store. `b_rounded`: B holds TF32 values.
+int mma_variants(const Problem& problem, const Machine& machine);
 std::string mma_source(const Gemm& gemm, int variant, bool b_rounded, const std::string& parameters, const std::string& functions);
 Launch mma_launch(const Gemm& gemm, int variant);
 
+// Why TF32 may not be used for a problem that is computed in fp32, or empty.
+std::string refuse_tf32(const Problem& problem, const Machine& machine);
 // `value` as the nearest TF32 number, away from zero on a tie.
 float round_to_tf32(float value);
+// `weights` with its dims in the order of `perm`.
+Tensor permuted(const Tensor& weights, const std::vector<int64_t>& perm);
+// The same for tensor cores: f32 is rounded to TF32.
+Tensor permuted_for_tensor_cores(const Tensor& weights, const std::vector<int64_t>& perm);
+
+// "const float* x, float* y": the last word of each is its name.
+std::string arguments_of(const std::string& parameters);
+int64_t blocks(int64_t size, int64_t tile);
 
 }  // namespace hone::cuda

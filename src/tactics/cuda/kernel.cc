@@ -1,5 +1,6 @@
 #include "tactics/cuda/kernel.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "cuda/nvrtc.h"
@@ -11,36 +12,61 @@ namespace {
 // The device code is loaded with the first run: an engine can be built where there is no GPU.
 class CompiledKernel final : public Kernel {
  public:
-  CompiledKernel(Launch launch, Tensor cubin) : launch_(launch), cubin_(std::move(cubin)) {}
+  CompiledKernel(Launch launch, Tensor cubin, bool overlaps)
+      : launch_(std::move(launch)),
+        shape_{launch_.grid, launch_.block, launch_.shared_bytes, launch_.cluster, overlaps},
+        cubin_(std::move(cubin)) {}
 
   Status run(const KernelArgs& args) const override {
-    HONE_TRY(CUfunc* function, loaded());
+    HONE_TRY(const Loaded loaded, this->loaded());
     std::vector<const void*> pointers;
     for (const Tensor* t : args.outputs) pointers.push_back(t->raw());
     for (const Tensor* t : args.inputs)
       if (t->defined()) pointers.push_back(t->raw());
     for (const Tensor* t : args.packed.subspan(1)) pointers.push_back(t->raw());
+    std::vector<TensorMap> maps;
+    for (const MappedTensor& m : launch_.maps) {
+      if (m.pointer >= pointers.size()) return internal("a kernel without its tensor {}", m.pointer);
+      HONE_TRY(const TensorMap map, encode(m.spec, pointers[m.pointer]));
+      maps.push_back(map);
+    }
     std::vector<void*> parameters;
+    for (TensorMap& map : maps) parameters.push_back(&map);
     for (const void*& p : pointers) parameters.push_back(&p);
-    return args.stream->launch(function, launch_.grid, launch_.block, launch_.shared_bytes, parameters);
+    return args.stream->launch(loaded.function, loaded.shape, parameters);
   }
 
  private:
-  Result<CUfunc*> loaded() const {
+  struct Loaded {
+    CUfunc* function = nullptr;
+    Stream::Shape shape;
+  };
+
+  Result<Loaded> loaded() const {
     const std::lock_guard lock(mutex_);
     if (function_ == nullptr) {
       HONE_TRY(module_, Module::load(cubin_));
-      HONE_TRY(function_, module_->function("kernel", launch_.shared_bytes));
+      HONE_TRY(CUfunc* const function, module_->function("kernel", launch_.shared_bytes));
+      if (launch_.persistent) {
+        HONE_TRY(const int blocks, Module::blocks_at_once(function, launch_.block.x, launch_.shared_bytes));
+        HONE_TRY(const int multiprocessors, cuda::multiprocessors());
+        shape_.grid.x = std::min(launch_.grid.x, static_cast<unsigned>(std::max(blocks, 1) * multiprocessors));
+      }
+      function_ = function;
     }
-    return function_;
+    return Loaded{function_, shape_};
   }
 
   Launch launch_;
+  mutable Stream::Shape shape_;
   Tensor cubin_;
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const Module> module_;
   mutable CUfunc* function_ = nullptr;
 };
+
+// Whether kernels of the architecture know how to wait for the launch ahead of them.
+bool overlaps(std::string_view arch) { return arch.size() > 5 || arch >= "sm_90"; }
 
 }  // namespace
 
@@ -49,15 +75,15 @@ Launch elementwise(int64_t count) {
 }
 
 Result<Prepared> prepare(const Source& source, const Machine& machine) {
-  HONE_TRY(Tensor cubin, compile(kPrelude + source.text, machine.cuda_arch));
+  HONE_TRY(Tensor cubin, compile(kPrelude + source.text, machine.cuda_arch + (source.arch_specific ? "a" : "")));
   Prepared prepared{.packed = {std::move(cubin)}, .drops = source.drops};
   prepared.packed.insert(prepared.packed.end(), source.packed.begin(), source.packed.end());
   return prepared;
 }
 
-Result<std::unique_ptr<const Kernel>> make(const Launch& launch, std::span<const Tensor> packed) {
+Result<std::unique_ptr<const Kernel>> make(const Launch& launch, std::span<const Tensor> packed, const Machine& machine) {
   if (packed.empty() || packed[0].type() != DType::u8) return invalid("a GPU kernel without its code");
-  return std::unique_ptr<const Kernel>(new CompiledKernel(launch, packed[0]));
+  return std::unique_ptr<const Kernel>(new CompiledKernel(launch, packed[0], overlaps(machine.cuda_arch)));
 }
 
 }  // namespace hone::cuda

@@ -1,23 +1,36 @@
 #pragma once
 
+#include <concepts>
+
 #include "cuda/device.h"
+#include "cuda/tensor_map.h"
 #include "tactics/common.h"
 
-// A tactic of the portable tier: CUDA C++ written for one problem, compiled when the engine is built, and carried in it.
+// A tactic whose CUDA C++ is written for one problem, compiled when the engine is built, and carried in it.
 namespace hone::cuda {
 
-// Blocks and threads; depends on the problem's shapes alone, so that it is known again when an engine is loaded.
+// A tensor that a kernel reads through a descriptor; `pointer` counts the kernel's pointers (outputs, inputs, packed).
+struct MappedTensor {
+  size_t pointer = 0;
+  TensorMapSpec spec;
+};
+
+// Depends on the problem's shapes alone, so that it is known again when an engine is loaded.
 struct Launch {
   Stream::Dim3 grid, block;
   unsigned shared_bytes = 0;
+  unsigned cluster = 1;     // neighbouring blocks along x
+  bool persistent = false;  // a block takes several tiles: grid.x is the number of tiles, and no more start than fit
+  std::vector<MappedTensor> maps = {};
 };
 
-// The kernel is `extern "C" __global__ void kernel(...)`; its parameters are the outputs, then the inputs that are
-// there and not dropped, then `packed`.
+// The kernel is `extern "C" __global__ void kernel(...)`; its parameters are the maps of the launch, the outputs, the
+// inputs that are there and not dropped, then `packed`.
 struct Source {
   std::string text;
   std::vector<bool> drops = {};
   Tensors packed = {};
+  bool arch_specific = false;  // uses features of the one architecture ("sm_90a")
 };
 
 // One thread an element.
@@ -25,41 +38,30 @@ Launch elementwise(int64_t count);
 inline constexpr int64_t kElementwiseThreads = 256;
 
 Result<Prepared> prepare(const Source& source, const Machine& machine);
-Result<std::unique_ptr<const Kernel>> make(const Launch& launch, std::span<const Tensor> packed);
+Result<std::unique_ptr<const Kernel>> make(const Launch& launch, std::span<const Tensor> packed, const Machine& machine);
 
-// A row from `std::string supports(const Problem&)`, `Result<Source> source(const Problem&)` and
-// `Launch launch(const Problem&)`.
-template <auto supports, auto source, auto launch>
-constexpr Tactic row(std::string_view name) {
-  return {.name = name,
-          .supports = [](const Problem& problem, const Machine&) { return supports(problem); },
-          .variants = one_variant,
-          .prepare = [](const Problem& problem, int, const Machine& machine) -> Result<Prepared> {
-            HONE_TRY(const Source text, source(problem));
-            return cuda::prepare(text, machine);
-          },
-          .make = [](const Problem& problem, std::span<const Tensor> packed, int, const Machine&) {
-            return cuda::make(launch(problem), packed);
-          },
-          .backend = Backend::cuda};
+// Calls f with as many of the arguments as it takes.
+template <auto f>
+auto apply(const Problem& problem, int variant, const Machine& machine) {
+  if constexpr (std::invocable<decltype(f), const Problem&>) return f(problem);
+  else if constexpr (std::invocable<decltype(f), const Problem&, const Machine&>) return f(problem, machine);
+  else return f(problem, variant);
 }
 
-// The same with variants, each with a source and a launch of its own; only where TF32 is allowed.
-template <auto supports, auto source, auto launch, auto variants>
-constexpr Tactic tf32_row(std::string_view name) {
+// A row from functions of the problem: `std::string supports(problem[, machine])`, `Result<Source> source(problem[,
+// variant])`, `Launch launch(problem[, variant])` and `int variants(problem, machine)`.
+template <auto supports, auto source, auto launch, auto variants = one_variant>
+constexpr Tactic row(std::string_view name) {
   return {.name = name,
-          .supports = [](const Problem& problem, const Machine& machine) -> std::string {
-            std::string reason = supports(problem);
-            return reason.empty() && !machine.tf32 ? "TF32 is not among the precisions allowed" : reason;
-          },
-          .variants = [](const Problem&, const Machine& machine) { return variants(machine); },
+          .supports = [](const Problem& problem, const Machine& machine) -> std::string { return apply<supports>(problem, 0, machine); },
+          .variants = variants,
           .prepare = [](const Problem& problem, int variant, const Machine& machine) -> Result<Prepared> {
-            HONE_TRY(const Source text, source(problem, variant));
+            HONE_TRY(const Source text, apply<source>(problem, variant, machine));
             return cuda::prepare(text, machine);
           },
           .make = [](const Problem& problem, std::span<const Tensor> packed, int variant, const Machine& machine) -> Result<std::unique_ptr<const Kernel>> {
-            if (variant < 0 || variant >= variants(machine)) return invalid("variant {} of {}", variant, variants(machine));
-            return cuda::make(launch(problem, variant), packed);
+            if (variant < 0 || variant >= variants(problem, machine)) return invalid("variant {} of {}", variant, variants(problem, machine));
+            return cuda::make(apply<launch>(problem, variant, machine), packed, machine);
           },
           .backend = Backend::cuda};
 }

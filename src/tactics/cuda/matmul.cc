@@ -1,8 +1,10 @@
 #include "ops/matmul.h"
 
+#include <algorithm>
+
 #include "tactics/cuda/epilogue.h"
-#include "tactics/cuda/gemm.h"
 #include "tactics/cuda/source.h"
+#include "tactics/cuda/wgmma.h"
 
 namespace hone {
 namespace {
@@ -27,99 +29,123 @@ Layout layout_of(const Problem& problem, const MatMul& op) {
     l.batch = l.batch_a = l.batch_b = {};
   }
   l.gemm.batch = element_count(l.batch);
+  l.gemm.type = problem.inputs[0].dtype;
   return l;
 }
 
 std::string supports(const Problem& problem) {
   const auto anchor = cuda::view_anchor(problem, MatMul::kName);
   if (!anchor) return kAnotherOp;
-  if (!problem.is_static()) return "shapes are not fixed";
-  for (size_t i = 0; i < anchor->inputs; ++i)
-    if (has(problem, i) && problem.inputs[i].dtype != DType::f32) return "not f32";
+  if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
+  if (problem.inputs[1].dtype != problem.inputs[0].dtype) return "operands of two types";
   if (problem.inputs[0].shape.rank() < 2 || problem.inputs[1].shape.rank() < 2) return "an operand is a vector";
   if (std::string reason = cuda::refuse_epilogue(problem); !reason.empty()) return reason;
   return cuda::refuse_gemm(layout_of(problem, *anchor->op.as<MatMul>()).gemm);
 }
 
-Result<cuda::Source> source(const Problem& problem) {
-  const auto anchor = cuda::view_anchor(problem, MatMul::kName);
-  const MatMul& op = *anchor->op.as<MatMul>();
-  const Layout l = layout_of(problem, op);
-  const bool bias = anchor->inputs > 2 && has(problem, 2);
-  const std::string parameters = fmt::format("float* __restrict__ y, const float* __restrict__ a, const float* __restrict__ b{}{}",
-                                             bias ? ", const float* bias" : "", anchor->parameters);
-  const std::string functions = fmt::format(R"cuda(
-struct Row {{ i64 at; }};
-__device__ inline Row row_of(i64 z, int m) {{ return m < M ? Row{{({}) * ((i64)M * K) + {}}} : Row{{-1}}; }}
-__device__ inline float load_a(PARAMETERS, Row row, int k) {{ return row.at < 0 ? 0.0f : a[row.at + {}]; }}
-__device__ inline float load_b(PARAMETERS, i64 z, int k, int n) {{ return b[({}) * ((i64)N * K) + {}]; }}
-__device__ inline void store(PARAMETERS, i64 z, int m, int n, float acc) {{
-  const i64 index = (z * M + m) * N + n;
-  {}{}  y[index] = result;
-}}
-)cuda", cuda::broadcast_index(l.batch_a, l.batch, "z"), op.trans_a ? "m" : "(i64)m * K", op.trans_a ? "(i64)k * M" : "k",
-      cuda::broadcast_index(l.batch_b, l.batch, "z"), op.trans_b ? "(i64)n * K + k" : "(i64)k * N + n",
-      bias ? "acc += bias[n];\n  " : "", anchor->epilogue);
-  return cuda::Source{cuda::gemm_source(l.gemm, parameters, functions)};
-}
+struct View {
+  cuda::AnchorView anchor;
+  MatMul op;
+  Layout layout;
+};
 
-cuda::Launch launch(const Problem& problem) {
-  return cuda::gemm_launch(layout_of(problem, *cuda::view_anchor(problem, MatMul::kName)->op.as<MatMul>()).gemm);
+View view_of(const Problem& problem) {
+  View view{*cuda::view_anchor(problem, MatMul::kName), {}, {}};
+  view.op = *view.anchor.op.as<MatMul>();
+  view.layout = layout_of(problem, view.op);
+  return view;
 }
 
 // B as [N][K]: packed from a constant, or as it lies when it is transposed.
 bool packs_b(const Problem& problem) { return problem.inputs[1].shape.rank() == 2 && (problem.constants.empty() || problem.is_constant(1)); }
 
-std::string supports_tf32(const Problem& problem) {
-  if (std::string reason = supports(problem); !reason.empty()) return reason;
-  const MatMul op = *cuda::view_anchor(problem, MatMul::kName)->op.as<MatMul>();
-  if (op.trans_a) return "the left operand is transposed";
-  if (!op.trans_b && !packs_b(problem)) return "the right operand is neither constant nor transposed";
-  return cuda::refuse_mma(layout_of(problem, op).gemm);
+std::string parameters_of(const Problem& problem, const cuda::AnchorView& anchor, bool packed) {
+  const char* type = cuda::element_type(problem.inputs[0].dtype);
+  const std::string b = fmt::format(", const {}* __restrict__ b", type);
+  return fmt::format("{}* __restrict__ y, const {}* __restrict__ a{}{}{}", cuda::element_type(problem.outputs[0].dtype), type, packed ? "" : b,
+                     anchor.parameters, packed ? b : "");
 }
 
-Tensor pack_tf32(const Tensor& b, bool trans_b, const cuda::Gemm& gemm) {
-  Tensor packed(DType::f32, {gemm.n, gemm.k});
-  const float* from = b.data<float>();
-  auto* to = packed.mutable_data<float>();
-  for (int64_t n = 0; n < gemm.n; ++n)
-    for (int64_t k = 0; k < gemm.k; ++k) to[n * gemm.k + k] = cuda::round_to_tf32(from[trans_b ? n * gemm.k + k : k * gemm.n + n]);
-  return packed;
-}
-
-Result<cuda::Source> tf32_source(const Problem& problem, int variant) {
-  const auto anchor = cuda::view_anchor(problem, MatMul::kName);
-  const MatMul& op = *anchor->op.as<MatMul>();
-  const Layout l = layout_of(problem, op);
-  const bool bias = anchor->inputs > 2 && has(problem, 2), packs = packs_b(problem);
-  const std::string parameters = fmt::format("float* __restrict__ y, const float* __restrict__ a{}{}{}{}", packs ? "" : ", const float* __restrict__ b",
-                                             bias ? ", const float* bias" : "", anchor->parameters, packs ? ", const float* __restrict__ b" : "");
-  const std::string functions = fmt::format(R"cuda(
-struct Row {{ i64 at; }};
-__device__ inline Row row_of(i64 z, int m) {{ return m < M ? Row{{({}) * ((i64)M * K) + (i64)m * K}} : Row{{-1}}; }}
-__device__ inline const float* a_at(PARAMETERS, Row row, int k) {{ return row.at < 0 ? nullptr : a + row.at + k; }}
-__device__ inline const float* b_at(PARAMETERS, i64 z, int n, int k) {{ return b + ({}) * ((i64)N * K) + (i64)n * K + k; }}
-__device__ inline void store(PARAMETERS, i64 z, int m, int n, float acc) {{
-  const i64 index = (z * M + m) * N + n;
-  {}{}  y[index] = result;
-}}
-)cuda", cuda::broadcast_index(l.batch_a, l.batch, "z"), cuda::broadcast_index(l.batch_b, l.batch, "z"), bias ? "acc += bias[n];\n  " : "", anchor->epilogue);
-  cuda::Source source{.text = cuda::mma_source(l.gemm, variant, packs, parameters, functions)};
-  if (packs) {
-    source.drops = {false, true};
-    source.packed = {pack_tf32(problem.constants[1], op.trans_b, l.gemm)};
-  }
+cuda::Source finish(const Problem& problem, const View& view, cuda::Source source) {
+  if (!packs_b(problem)) return source;
+  source.drops = {false, true};
+  source.packed = {cuda::permuted_for_tensor_cores(problem.constants[1], view.op.trans_b ? std::vector<int64_t>{0, 1} : std::vector<int64_t>{1, 0})};
   return source;
 }
 
-cuda::Launch tf32_launch(const Problem& problem, int variant) {
-  return cuda::mma_launch(layout_of(problem, *cuda::view_anchor(problem, MatMul::kName)->op.as<MatMul>()).gemm, variant);
+Result<cuda::Source> source(const Problem& problem) {
+  const auto [anchor, op, l] = view_of(problem);
+  const std::string functions = fmt::format(R"cuda(
+struct Row {{ i64 at; }};
+__device__ inline Row row_of(i64 z, int m) {{ return m < M ? Row{{({}) * ((i64)M * K) + {}}} : Row{{-1}}; }}
+__device__ inline float load_a(PARAMETERS, Row row, int k) {{ return row.at < 0 ? 0.0f : (float)a[row.at + {}]; }}
+__device__ inline float load_b(PARAMETERS, i64 z, int k, int n) {{ return b[({}) * ((i64)N * K) + {}]; }}
+)cuda", cuda::broadcast_index(l.batch_a, l.batch, "z"), op.trans_a ? "m" : "(i64)m * K", op.trans_a ? "(i64)k * M" : "k",
+      cuda::broadcast_index(l.batch_b, l.batch, "z"), op.trans_b ? "(i64)n * K + k" : "(i64)k * N + n") + anchor.store;
+  return cuda::Source{cuda::gemm_source(l.gemm, parameters_of(problem, anchor, false), functions)};
+}
+
+cuda::Launch launch(const Problem& problem) { return cuda::gemm_launch(view_of(problem).layout.gemm); }
+
+std::string supports_tensor_cores(const Problem& problem, const Machine& machine) {
+  if (std::string reason = supports(problem); !reason.empty()) return reason;
+  if (std::string reason = cuda::refuse_tf32(problem, machine); !reason.empty()) return reason;
+  const MatMul op = view_of(problem).op;
+  if (op.trans_a) return "the left operand is transposed";
+  if (!op.trans_b && !packs_b(problem)) return "the right operand is neither constant nor transposed";
+  return {};
+}
+
+std::string supports_mma(const Problem& problem, const Machine& machine) {
+  if (std::string reason = supports_tensor_cores(problem, machine); !reason.empty()) return reason;
+  return cuda::refuse_mma(view_of(problem).layout.gemm);
+}
+
+Result<cuda::Source> mma_source(const Problem& problem, int variant) {
+  const View view = view_of(problem);
+  const Layout& l = view.layout;
+  const std::string functions = fmt::format(R"cuda(
+struct Row {{ i64 at; }};
+__device__ inline Row row_of(i64 z, int m) {{ return m < M ? Row{{({}) * ((i64)M * K) + (i64)m * K}} : Row{{-1}}; }}
+__device__ inline const A* a_at(PARAMETERS, Row row, int k) {{ return row.at < 0 ? nullptr : a + row.at + k; }}
+__device__ inline const A* b_at(PARAMETERS, i64 z, int n, int k) {{ return b + ({}) * ((i64)N * K) + (i64)n * K + k; }}
+)cuda", cuda::broadcast_index(l.batch_a, l.batch, "z"), cuda::broadcast_index(l.batch_b, l.batch, "z")) + view.anchor.store;
+  const bool packed = packs_b(problem);
+  return finish(problem, view, {cuda::mma_source(l.gemm, variant, packed, parameters_of(problem, view.anchor, packed), functions)});
+}
+
+cuda::Launch mma_launch(const Problem& problem, int variant) { return cuda::mma_launch(view_of(problem).layout.gemm, variant); }
+
+cuda::WarpgroupProduct product_of(const Problem& problem) {
+  const Layout l = view_of(problem).layout;
+  return {.gemm = l.gemm, .b_constant = packs_b(problem), .b_batched = element_count(l.batch_b) > 1};
+}
+
+std::string supports_wgmma(const Problem& problem, const Machine& machine) {
+  if (std::string reason = supports_tensor_cores(problem, machine); !reason.empty()) return reason;
+  const Layout l = view_of(problem).layout;
+  if (element_count(l.batch_a) != l.gemm.batch) return "the left operand is broadcast";
+  if (const int64_t b = element_count(l.batch_b); b != 1 && b != l.gemm.batch) return "the right operand is broadcast";
+  return cuda::refuse_wgmma(product_of(problem), machine);
+}
+
+int wgmma_variants(const Problem& problem, const Machine&) { return cuda::wgmma_variants(product_of(problem)); }
+
+Result<cuda::Source> wgmma_source(const Problem& problem, int variant) {
+  const View view = view_of(problem);
+  return finish(problem, view, cuda::wgmma_source(product_of(problem), variant, parameters_of(problem, view.anchor, packs_b(problem)), view.anchor.store));
+}
+
+cuda::Launch wgmma_launch(const Problem& problem, int variant) {
+  const auto inputs = static_cast<size_t>(std::count_if(problem.inputs.begin(), problem.inputs.end(), [](const TensorType& t) { return t.defined(); }));
+  return cuda::wgmma_launch(product_of(problem), variant, {.a = 1, .b = packs_b(problem) ? inputs : 2});
 }
 
 }  // namespace
 
 std::span<const Tactic> cuda_matmul_tactics() {
-  static constexpr Tactic kRows[] = {cuda::tf32_row<supports_tf32, tf32_source, tf32_launch, cuda::mma_variants>("cuda.matmul_tf32"),
+  static constexpr Tactic kRows[] = {cuda::row<supports_wgmma, wgmma_source, wgmma_launch, wgmma_variants>("cuda.matmul_wgmma"),
+                                     cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.matmul_mma"),
                                      cuda::row<supports, source, launch>("cuda.matmul")};
   return kRows;
 }

@@ -29,6 +29,7 @@ cuda::Launch launch_output(const Problem& problem) { return cuda::elementwise(el
 cuda::Source map_source(const Problem& problem, const std::string& index) {
   cuda::Source source{.text = fmt::format(R"cuda(
 extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x) {{
+  begin();
   const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i < {1}) y[i] = x[{2}];
 }}
@@ -73,6 +74,7 @@ Result<cuda::Source> concat_source(const Problem& problem) {
   }
   return cuda::Source{fmt::format(R"cuda(
 extern "C" __global__ void kernel({}) {{
+  begin();
   const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= {}) return;
   const i64 outer = i / {}, at = i % {};
@@ -100,6 +102,7 @@ Result<cuda::Source> split_source(const Problem& problem) {
   }
   return cuda::Source{.text = fmt::format(R"cuda(
 extern "C" __global__ void kernel({}const {}* __restrict__ x) {{
+  begin();
   const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= {}) return;
   const i64 outer = i / {}, at = i % {};
@@ -130,6 +133,7 @@ Result<cuda::Source> gather_source(const Problem& problem) {
   }
   return cuda::Source{.text = fmt::format(R"cuda(
 extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x, const i64* __restrict__ places) {{
+  begin();
   const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i < {1}) y[i] = x[(i / {2} * {3} + places[i / {4} % {5}]) * {4} + i % {4}];
 }}

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "ops/pointwise.h"
 
 #include "tactics/cuda/kernel.h"
@@ -14,25 +16,51 @@ std::string supports(const Problem& problem) {
   return cuda::refuse_program(op->program);
 }
 
-Result<cuda::Source> source(const Problem& problem) {
+// All tensors are the output or one element: the dims do not matter.
+bool is_flat(const Problem& problem) {
   const Dims out = dims_of(problem.outputs[0]);
-  std::string parameters = fmt::format("{}* __restrict__ y", cuda::element_type(problem.outputs[0].dtype));
-  std::vector<std::string> inputs;
+  return std::all_of(problem.inputs.begin(), problem.inputs.end(), [&](const TensorType& t) {
+    return dims_of(t) == out || element_count(dims_of(t)) == 1;
+  });
+}
+
+Dims dims_seen(const TensorType& type, bool flat) { return flat ? Dims{element_count(dims_of(type))} : dims_of(type); }
+
+int run_of(const Problem& problem) {
+  const Dims out = dims_seen(problem.outputs[0], is_flat(problem));
+  return out.empty() ? 1 : cuda::run_of(problem.outputs[0].dtype, out.back());
+}
+
+Result<cuda::Source> source(const Problem& problem) {
+  const bool flat = is_flat(problem);
+  const Dims out = dims_seen(problem.outputs[0], flat);
+  const char* type = cuda::element_type(problem.outputs[0].dtype);
+  std::string parameters = fmt::format("{}* __restrict__ y", type);
+  cuda::RunOperands operands;
+  std::vector<std::string> expressions;
   for (size_t i = 0; i < problem.inputs.size(); ++i) {
-    parameters += fmt::format(", const {}* x{}", cuda::element_type(problem.inputs[i].dtype), i);
-    inputs.push_back(fmt::format("x{}[{}]", i, cuda::broadcast_index(dims_of(problem.inputs[i]), out, "i")));
+    const std::string name = fmt::format("x{}", i);
+    parameters += fmt::format(", const {}* {}", cuda::element_type(problem.inputs[i].dtype), name);
+    expressions.push_back(operands.add(name, problem.inputs[i].dtype, dims_seen(problem.inputs[i], flat), out));
   }
   const auto& program = problem.op.as<Pointwise>()->program;
   return cuda::Source{fmt::format(R"cuda(
+#define RUN {}
 extern "C" __global__ void kernel({}) {{
-  const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= {}) return;
-{}  y[i] = v{};
+  begin();
+  const i64 index = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * RUN;
+  if (index >= {}) return;
+{}  Run<{}, RUN> results;
+#pragma unroll
+  for (int j = 0; j < RUN; ++j) {{
+  {}    results.v[j] = ({})v{};
+  }}
+  *(Run<{}, RUN>*)(y + index) = results;
 }}
-)cuda", parameters, element_count(out), cuda::statements(program, inputs), program.code.size() - 1)};
+)cuda", run_of(problem), parameters, element_count(out), operands.loads, type, cuda::statements(program, expressions), type, program.code.size() - 1, type)};
 }
 
-cuda::Launch launch(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.outputs[0]))); }
+cuda::Launch launch(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.outputs[0])) / run_of(problem)); }
 
 }  // namespace
 

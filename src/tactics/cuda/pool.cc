@@ -9,7 +9,7 @@ namespace {
 std::string supports(const Problem& problem) {
   const auto* op = problem.op.as<Pool>();
   if (op == nullptr) return kAnotherOp;
-  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
+  if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
   if (problem.outputs.size() > 1 && problem.outputs[1].defined()) return "indices of maxima";
   if (op->kind == "lp" && op->p != 1 && op->p != 2) return "a norm other than L1 and L2";
   return element_count(dims_of(problem.outputs[0])) == 0 ? "empty" : "";
@@ -27,8 +27,13 @@ Reduction reduction(const Pool& op) {
   return {"0", "acc += v * v;", "sqrtf(acc)"};
 }
 
-// One thread a result: a loop a spatial dim. Padding is never read; it counts in a divisor when the op says so, up to
-// the end of the padded image.
+// Channels that a thread takes at once.
+int run_of(const Problem& problem) {
+  return problem.op.as<Pool>()->channels_last ? cuda::run_of(problem.inputs[0].dtype, dims_of(problem.inputs[0]).back()) : 1;
+}
+
+// A loop a spatial dim. Padding is never read; it counts in a divisor when the op says so, up to the end of the padded
+// image.
 Result<cuda::Source> source(const Problem& problem) {
   const Pool& op = *problem.op.as<Pool>();
   const Dims x = dims_of(problem.inputs[0]), y = dims_of(problem.outputs[0]);
@@ -50,22 +55,38 @@ Result<cuda::Source> source(const Problem& problem) {
   const std::string base = op.channels_last ? fmt::format("i / {} * {} + i % {}", out_run, in_run, x.back()) : fmt::format("i / {} * {}", out_run, in_run);
   const Reduction r = reduction(op);
   return cuda::Source{fmt::format(R"cuda(
-extern "C" __global__ void kernel(float* __restrict__ y, const float* __restrict__ x) {{
-  const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+#define RUN {}
+typedef {} T;
+extern "C" __global__ void kernel(T* __restrict__ y, const T* __restrict__ x) {{
+  begin();
+  const i64 i = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * RUN;
   if (i >= {}) return;
   const i64 base = {};
-{}  float acc = {};
+{}  float sums[RUN];
+#pragma unroll
+  for (int j = 0; j < RUN; ++j) sums[j] = {};
 {}  {{
-    const float v = x[{}];
-    {}
+    const auto run = load_run<RUN>(x + {});
+#pragma unroll
+    for (int j = 0; j < RUN; ++j) {{
+      const float v = run.v[j];
+      float& acc = sums[j];
+      {}
+    }}
   }}
   const float count = {};
-  y[i] = {};
+  Run<T, RUN> results;
+#pragma unroll
+  for (int j = 0; j < RUN; ++j) {{
+    const float acc = sums[j];
+    results.v[j] = (T)({});
+  }}
+  *(Run<T, RUN>*)(y + i) = results;
 }}
-)cuda", element_count(y), base, coordinates, r.start, loops, offset, r.step, count, r.result)};
+)cuda", run_of(problem), cuda::element_type(problem.inputs[0].dtype), element_count(y), base, coordinates, r.start, loops, offset, r.step, count, r.result)};
 }
 
-cuda::Launch launch(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.outputs[0]))); }
+cuda::Launch launch(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.outputs[0])) / run_of(problem)); }
 
 }  // namespace
 

@@ -13,6 +13,8 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 
+const char* type_of(const Problem& problem) { return cuda::element_type(problem.inputs[0].dtype); }
+
 // `outer` rows of `inner` interleaved ones, of `extent` elements each.
 struct Rows {
   int64_t outer = 1, extent = 1, inner = 1;
@@ -35,7 +37,7 @@ Rows softmax_rows(const Problem& problem) { return rows_along(dims_of(problem.in
 
 std::string softmax_supports(const Problem& problem) {
   if (problem.op.as<Softmax>() == nullptr) return kAnotherOp;
-  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
+  if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
   return problem.inputs[0].shape.rank() == 0 ? "a scalar" : refuse_rows(softmax_rows(problem));
 }
 
@@ -45,7 +47,9 @@ Result<cuda::Source> softmax_source(const Problem& problem) {
   return cuda::Source{kernels::block_cuh + fmt::format(R"cuda(
 #define EXTENT {}
 #define INNER {}
-extern "C" __global__ void kernel(float* y, const float* x) {{
+typedef {} T;
+extern "C" __global__ void kernel(T* y, const T* x) {{
+  begin();
   const i64 base = (i64)(blockIdx.x / INNER) * EXTENT * INNER + blockIdx.x % INNER;
   float largest = -INF, sum = 0;
   for (int i = threadIdx.x; i < EXTENT; i += {}) largest = most(largest, x[base + (i64)i * INNER]);
@@ -54,10 +58,10 @@ extern "C" __global__ void kernel(float* y, const float* x) {{
   sum = reduce_block<combine_sum>(sum, 0);
   for (int i = threadIdx.x; i < EXTENT; i += {}) {{
     const float v = x[base + (i64)i * INNER] - largest;
-    y[base + (i64)i * INNER] = {};
+    y[base + (i64)i * INNER] = (T)({});
   }}
 }}
-)cuda", rows.extent, rows.inner, kThreads, kThreads, kThreads, log ? "v - logf(sum)" : "expf(v) / sum")};
+)cuda", rows.extent, rows.inner, type_of(problem), kThreads, kThreads, kThreads, log ? "v - logf(sum)" : "expf(v) / sum")};
 }
 
 cuda::Launch softmax_launch(const Problem& problem) { return launch_rows(softmax_rows(problem)); }
@@ -67,7 +71,7 @@ Rows norm_rows(const Problem& problem) { return rows_along(dims_of(problem.input
 std::string norm_supports(const Problem& problem) {
   const auto* op = problem.op.as<LayerNorm>();
   if (op == nullptr) return kAnotherOp;
-  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
+  if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
   if (problem.outputs.size() > 1) return "its statistics are asked for";
   return refuse_rows(norm_rows(problem));
 }
@@ -80,24 +84,26 @@ Result<cuda::Source> norm_source(const Problem& problem) {
   std::string parameters, affine;
   for (size_t i = 1; i < 3; ++i) {
     if (!has(problem, i)) continue;
-    parameters += fmt::format(", const float* p{}", i);
+    parameters += fmt::format(", const {}* p{}", cuda::element_type(problem.inputs[i].dtype), i);
     affine += fmt::format("    v {} p{}[{}];\n", i == 1 ? "*=" : "+=", i, cuda::broadcast_index(dims_of(problem.inputs[i]), x, "(base + i)"));
   }
   const std::string mean = op.rms ? "" : fmt::format("  for (int i = threadIdx.x; i < EXTENT; i += {}) mean += x[base + i];\n"
                                                      "  mean = reduce_block<combine_sum>(mean, 0) / EXTENT;\n", kThreads);
   return cuda::Source{kernels::block_cuh + fmt::format(R"cuda(
 #define EXTENT {}
-extern "C" __global__ void kernel(float* y, const float* x{}) {{
+typedef {} T;
+extern "C" __global__ void kernel(T* y, const T* x{}) {{
+  begin();
   const i64 base = (i64)blockIdx.x * EXTENT;
   float mean = 0, square = 0;
-{}  for (int i = threadIdx.x; i < EXTENT; i += {}) square += (x[base + i] - mean) * (x[base + i] - mean);
+{}  for (int i = threadIdx.x; i < EXTENT; i += {}) square += ((float)x[base + i] - mean) * ((float)x[base + i] - mean);
   const float scale = 1 / sqrtf(reduce_block<combine_sum>(square, 0) / EXTENT + {:.9g}f);
   for (int i = threadIdx.x; i < EXTENT; i += {}) {{
     float v = (x[base + i] - mean) * scale;
-{}    y[base + i] = v;
+{}    y[base + i] = (T)v;
   }}
 }}
-)cuda", rows.extent, parameters, mean, kThreads, op.epsilon + 0.0, kThreads, affine)};
+)cuda", rows.extent, type_of(problem), parameters, mean, kThreads, op.epsilon + 0.0, kThreads, affine)};
 }
 
 cuda::Launch norm_launch(const Problem& problem) { return launch_rows(norm_rows(problem)); }
@@ -131,7 +137,7 @@ int64_t reduced_count(const Problem& problem) {
 std::string reduce_supports(const Problem& problem) {
   const auto* op = problem.op.as<Reduce>();
   if (op == nullptr) return kAnotherOp;
-  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
+  if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
   if (find_kind(op->kind) == nullptr) return fmt::format("reduction '{}'", op->kind);
   if (has(problem, 1) && !problem.constants.empty() && !problem.is_constant(1)) return "axes are not constant";
   return refuse_rows({element_count(dims_of(problem.outputs[0])), reduced_count(problem), 1});
@@ -154,7 +160,9 @@ Result<cuda::Source> reduce_source(const Problem& problem) {
   const ReduceKind& kind = *find_kind(op.kind);
   return cuda::Source{.text = kernels::block_cuh + fmt::format(R"cuda(
 #define EXTENT {}
-extern "C" __global__ void kernel(float* y, const float* x) {{
+typedef {} T;
+extern "C" __global__ void kernel(T* y, const T* x) {{
+  begin();
   const i64 row = blockIdx.x, base = {};
   float acc = {};
   for (i64 i = threadIdx.x; i < EXTENT; i += {}) {{
@@ -162,9 +170,9 @@ extern "C" __global__ void kernel(float* y, const float* x) {{
     acc = {}(acc, {});
   }}
   acc = reduce_block<{}>(acc, {});
-  if (threadIdx.x == 0) y[row] = {};
+  if (threadIdx.x == 0) y[row] = (T)({});
 }}
-)cuda", reduced_count(problem), cuda::strided_index(kept, kept_strides, 0, "row"), kind.start, kThreads,
+)cuda", reduced_count(problem), type_of(problem), cuda::strided_index(kept, kept_strides, 0, "row"), kind.start, kThreads,
       cuda::strided_index(gone, gone_strides, 0, "i"), kind.combine, kind.term, kind.combine, kind.start, kind.result),
                       .drops = {false, true}};
 }

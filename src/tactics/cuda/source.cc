@@ -10,6 +10,38 @@ const char* const kPrelude = R"cuda(
 typedef long long i64;
 typedef unsigned long long u64;
 #define INF __int_as_float(0x7f800000)
+// Storage types: arithmetic is that of float.
+struct f16 {
+  unsigned short bits;
+  f16() = default;
+  __device__ explicit f16(float value) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value)); }
+  __device__ operator float() const {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+  }
+};
+struct bf16 {
+  unsigned short bits;
+  bf16() = default;
+  __device__ explicit bf16(float value) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value)); }
+  __device__ operator float() const { return __int_as_float((unsigned)bits << 16); }
+};
+// Neighbouring elements, read and written at once.
+template <class T, int count>
+struct __align__(count * sizeof(T) < 16 ? count * sizeof(T) : 16) Run {
+  T v[count];
+};
+template <int count, class T>
+__device__ inline Run<T, count> load_run(const T* from) { return *(const Run<T, count>*)from; }
+// What a kernel does before it reads what others wrote: on a GPU that lets kernels overlap, it waits for the one before
+// and lets the one behind it start.
+__device__ inline void begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
 // NaN wins, as in numpy.
 __device__ inline float least(float a, float b) { return isnan(a) || isnan(b) ? a + b : fminf(a, b); }
 __device__ inline float most(float a, float b) { return isnan(a) || isnan(b) ? a + b : fmaxf(a, b); }
@@ -38,7 +70,7 @@ struct ElementType {
 };
 
 constexpr ElementType kElementTypes[] = {
-    {DType::f32, "float"},         {DType::i8, "signed char"},     {DType::i16, "short"},         {DType::i32, "int"}, {DType::i64, "i64"},
+    {DType::f32, "float"}, {DType::f16, "f16"}, {DType::bf16, "bf16"}, {DType::i8, "signed char"},     {DType::i16, "short"},         {DType::i32, "int"}, {DType::i64, "i64"},
     {DType::u8, "unsigned char"}, {DType::u16, "unsigned short"}, {DType::u32, "unsigned int"}, {DType::boolean, "bool"}};
 
 // Of f32 operands, in CUDA C++; {0}, {1}, {2} are the operands.
@@ -94,7 +126,7 @@ const char* pattern(Fn fn, bool real) {
   return found == table.end() ? nullptr : found->second;
 }
 
-bool is_real(DType type) { return type == DType::f32; }
+bool is_real(DType type) { return is_real_element(type); }
 
 std::string literal(const PointwiseInstr& instr) {
   if (!is_real(instr.type)) return instr.value == -9223372036854775808.0 ? "(-0x7fffffffffffffffLL - 1)" : fmt::format("{}LL", static_cast<int64_t>(instr.value));
@@ -113,6 +145,19 @@ const char* element_type(DType type) {
   for (const ElementType& row : kElementTypes)
     if (row.dtype == type) return row.text;
   return nullptr;
+}
+
+bool is_real_element(DType type) { return type == DType::f32 || type == DType::f16 || type == DType::bf16; }
+
+std::string refuse_unless_fixed_real(const Problem& problem) {
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (const DType type = problem.inputs[0].dtype; !is_real_element(type)) return fmt::format("{} elements", name(type));
+  return {};
+}
+
+int run_of(DType type, int64_t extent) {
+  const auto run = static_cast<int>(16 / size_of(type));
+  return extent % run == 0 ? run : 1;
 }
 
 const char* unsigned_type(size_t bytes) {
@@ -142,6 +187,16 @@ std::string broadcast_index(const Dims& dims, const Dims& of, const std::string&
     run *= dims[from_back];
   }
   return strided_index(of, strides, 0, index);
+}
+
+std::string RunOperands::add(const std::string& name, DType type, const Dims& dims, const Dims& of) {
+  const std::string at = broadcast_index(dims, of, "index");
+  if (!dims.empty() && dims.back() == of.back() && (of.back() > 1 || dims == of)) {
+    loads += fmt::format("  const auto {0}_run = load_run<RUN>({0} + {1});\n", name, at);
+    return name + "_run.v[j]";
+  }
+  loads += fmt::format("  const {0} {1}_one = {1}[{2}];\n", element_type(type), name, at);
+  return name + "_one";
 }
 
 std::string refuse_program(const PointwiseProgram& program) {

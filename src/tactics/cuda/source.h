@@ -3,7 +3,7 @@
 #include <string>
 
 #include "base/pointwise.h"
-#include "ir/type.h"
+#include "tactics/tactic.h"
 
 // Pieces of CUDA C++ that the kernels of the portable tier are put together from. Shapes are constants of the source.
 namespace hone::cuda {
@@ -13,6 +13,12 @@ extern const char* const kPrelude;
 
 // The type that holds an element in memory, or null when the kernels have none for it.
 const char* element_type(DType type);
+// Whether it is a type that kernels compute with in float.
+bool is_real_element(DType type);
+// Why a kernel for fixed shapes and such an input cannot do the problem, or empty.
+std::string refuse_unless_fixed_real(const Problem& problem);
+// How many neighbouring elements a thread takes at once (16 bytes) of rows of `extent`; 1 when they do not divide it.
+int run_of(DType type, int64_t extent);
 // An unsigned integer of that many bytes: for kernels that only move elements. Null when there is none.
 const char* unsigned_type(size_t bytes);
 
@@ -20,6 +26,14 @@ const char* unsigned_type(size_t bytes);
 std::string broadcast_index(const Dims& dims, const Dims& of, const std::string& index);
 // The flat index sum(coordinate(d) * strides[d]) + offset, where the coordinates are those of `index` in `of`.
 std::string strided_index(const Dims& of, const Dims& strides, int64_t offset, const std::string& index);
+
+// Operands of RUN neighbouring results, the first of which is the element `index` of the output; a run lies inside the
+// output's last dim.
+struct RunOperands {
+  std::string loads;  // statements
+  // The expression for the operand of result `j`, an element of the tensor `name` that broadcasts to `of`.
+  std::string add(const std::string& name, DType type, const Dims& dims, const Dims& of);
+};
 
 // Why the kernels cannot compute `program`, or empty.
 std::string refuse_program(const PointwiseProgram& program);

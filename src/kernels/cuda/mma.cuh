@@ -1,46 +1,52 @@
-// C = A * B on tensor cores: TF32 operands (10 bits of mantissa), fp32 sums. A block computes a tile of TILE_M x TILE_N.
-// Its GROUPS of WARPS_M x WARPS_N warps take every GROUPS-th slice of TILE_K, with STAGES slices of each on their way
-// through shared memory at once; their sums are added in order, so that a result has the same bits on every run.
+// C = A * B on tensor cores with sums in fp32. The operands' type A is f16, bf16, or float, whose values are rounded to
+// TF32 (10 bits of mantissa). A block computes a tile of TILE_M x TILE_N. Its GROUPS of WARPS_M x WARPS_N warps take
+// every GROUPS-th slice of TILE_K words of 4 bytes, with STAGES slices of each on their way through shared memory at
+// once; their sums are added in order, so that a result has the same bits on every run.
 //
-// Around it the source defines M, N, K (a multiple of 4), PARAMETERS, ARGUMENTS, and for batch item `z`:
-//   `y`, the output, among the parameters, struct Row, `Row row_of(i64 z, int m)`, `const float* a_at(parameters, Row, int k)`: 4 neighbouring values of A from
-//   k on, 16-byte aligned, or null for zeros; `const float* b_at(parameters, i64 z, int n, int k)`: the same of column n
-//   of B, already rounded to TF32 when B_ROUNDED; `void store(parameters, i64 z, int m, int n, float acc)`.
+// Around it the source defines M, N, K, PARAMETERS, ARGUMENTS, MMA (the instruction), and for batch item `z`:
+//   `y`, the output, among the parameters, struct Row, `Row row_of(i64 z, int m)`, `const A* a_at(parameters, Row, int
+//   k)`: 16 bytes of neighbouring values of A from k on, aligned, or null for zeros; `const A* b_at(parameters, i64 z,
+//   int n, int k)`: the same of column n of B, already rounded to TF32 when B_ROUNDED; `void store(parameters, i64 z,
+//   int m, int n, const float (&)[RUN])`: RUN neighbouring columns, which divide N and TILE_N.
+#define WORD ((int)(4 / sizeof(A)))  // elements
 #define TILE_K 32
-#define PITCH (TILE_K + 4)  // floats a row in shared memory: no two lanes of a fragment share a bank
+#define PITCH (TILE_K + 4)  // words a row in shared memory: no two lanes of a fragment share a bank
 #define THREADS (32 * WARPS_M * WARPS_N)  // of a group
 #define CHUNKS (TILE_K / 4)
 #define ROWS_A_PASS (THREADS / CHUNKS)
-#define STEPS ((K + TILE_K - 1) / TILE_K)
-#define GROUP_FLOATS (STAGES * (TILE_M + TILE_N) * PITCH)
+#define STEPS ((K + TILE_K * WORD - 1) / (TILE_K * WORD))
+#define GROUP_WORDS (STAGES * (TILE_M + TILE_N) * PITCH)
 #define OUT_PITCH (TILE_N + 4)
 #define FRAGMENTS_M (TILE_M / WARPS_M / 16)
 #define FRAGMENTS_N (TILE_N / WARPS_N / 8)
 
 // 16 bytes, or zeros when there is no `from`. The address must be a mapped one even then: `mapped` is.
-__device__ inline void copy_async(float* to, const float* from, const float* mapped) {
+__device__ inline void copy_async(unsigned* to, const void* from, const void* mapped) {
   const unsigned address = (unsigned)__cvta_generic_to_shared(to);
   const int bytes = from != nullptr ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from != nullptr ? from : mapped), "r"(bytes));
 }
 
-__device__ inline unsigned to_tf32(float value) {
-  unsigned rounded;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(value));
-  return rounded;
+template <bool rounded>
+__device__ inline unsigned operand(unsigned word) {
+  if (WORD > 1 || rounded) return word;
+  unsigned nearest;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(nearest) : "f"(__uint_as_float(word)));
+  return nearest;
 }
 
 __device__ inline void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm volatile(MMA " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) kernel(PARAMETERS) {
-  extern __shared__ __align__(16) float shared[];
+  begin();
+  extern __shared__ __align__(16) unsigned shared[];
   const int thread = threadIdx.x % THREADS, group_k = threadIdx.x / THREADS, lane = thread % 32, warp = thread / 32;
-  float* const a_tiles = shared + group_k * GROUP_FLOATS;
-  float* const b_tiles = a_tiles + STAGES * TILE_M * PITCH;
+  unsigned* const a_tiles = shared + group_k * GROUP_WORDS;
+  unsigned* const b_tiles = a_tiles + STAGES * TILE_M * PITCH;
   const int m0 = blockIdx.x * TILE_M, n0 = blockIdx.y * TILE_N;
   const i64 z = blockIdx.z;
 
@@ -51,9 +57,9 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) kernel(PARAMETERS
 
   // The group's own slice number `step`.
   const auto load = [&](int step) {
-    const int k = (step * GROUPS + group_k) * TILE_K + chunk * 4;
-    float* const to_a = a_tiles + step % STAGES * (TILE_M * PITCH) + first_row * PITCH + chunk * 4;
-    float* const to_b = b_tiles + step % STAGES * (TILE_N * PITCH) + first_row * PITCH + chunk * 4;
+    const int k = ((step * GROUPS + group_k) * TILE_K + chunk * 4) * WORD;
+    unsigned* const to_a = a_tiles + step % STAGES * (TILE_M * PITCH) + first_row * PITCH + chunk * 4;
+    unsigned* const to_b = b_tiles + step % STAGES * (TILE_N * PITCH) + first_row * PITCH + chunk * 4;
 #pragma unroll
     for (int i = 0; i < TILE_M / ROWS_A_PASS; ++i) copy_async(to_a + i * ROWS_A_PASS * PITCH, k < K ? a_at(ARGUMENTS, rows[i], k) : nullptr, y);
 #pragma unroll
@@ -77,22 +83,19 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) kernel(PARAMETERS
     asm volatile("bar.sync %0, %1;" ::"r"(group_k + 1), "n"(THREADS) : "memory");
     if (step + STAGES - 1 < steps) load(step + STAGES - 1);
     asm volatile("cp.async.commit_group;");
-    const float* const a_tile = a_tiles + step % STAGES * (TILE_M * PITCH) + (warp_m + group) * PITCH + member;
-    const float* const b_tile = b_tiles + step % STAGES * (TILE_N * PITCH) + (warp_n + group) * PITCH + member;
+    const unsigned* const a_tile = a_tiles + step % STAGES * (TILE_M * PITCH) + (warp_m + group) * PITCH + member;
+    const unsigned* const b_tile = b_tiles + step % STAGES * (TILE_N * PITCH) + (warp_n + group) * PITCH + member;
 #pragma unroll
     for (int k = 0; k < TILE_K; k += 8) {
       unsigned a[FRAGMENTS_M][4], b[FRAGMENTS_N][2];
 #pragma unroll
       for (int i = 0; i < FRAGMENTS_M; ++i)
 #pragma unroll
-        for (int part = 0; part < 4; ++part) a[i][part] = to_tf32(a_tile[(i * 16 + part % 2 * 8) * PITCH + k + part / 2 * 4]);
+        for (int part = 0; part < 4; ++part) a[i][part] = operand<false>(a_tile[(i * 16 + part % 2 * 8) * PITCH + k + part / 2 * 4]);
 #pragma unroll
       for (int j = 0; j < FRAGMENTS_N; ++j)
 #pragma unroll
-        for (int part = 0; part < 2; ++part) {
-          const float value = b_tile[j * 8 * PITCH + k + part * 4];
-          b[j][part] = B_ROUNDED ? __float_as_uint(value) : to_tf32(value);
-        }
+        for (int part = 0; part < 2; ++part) b[j][part] = operand<B_ROUNDED>(b_tile[j * 8 * PITCH + k + part * 4]);
 #pragma unroll
       for (int i = 0; i < FRAGMENTS_M; ++i)
 #pragma unroll
@@ -103,21 +106,23 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) kernel(PARAMETERS
   // Through shared memory, so that neighbouring threads store neighbouring results.
   asm volatile("cp.async.wait_all;");
   __syncthreads();
-  float* const sums = shared + group_k * (TILE_M * OUT_PITCH);
+  float* const staged = (float*)shared + group_k * (TILE_M * OUT_PITCH);
 #pragma unroll
   for (int i = 0; i < FRAGMENTS_M; ++i)
 #pragma unroll
     for (int j = 0; j < FRAGMENTS_N; ++j)
 #pragma unroll
       for (int part = 0; part < 4; ++part)
-        sums[(warp_m + i * 16 + group + part / 2 * 8) * OUT_PITCH + warp_n + j * 8 + member * 2 + part % 2] = acc[i][j][part];
+        staged[(warp_m + i * 16 + group + part / 2 * 8) * OUT_PITCH + warp_n + j * 8 + member * 2 + part % 2] = acc[i][j][part];
   __syncthreads();
 #pragma unroll 4
-  for (int i = threadIdx.x; i < TILE_M * TILE_N; i += THREADS * GROUPS) {
-    const int row = i / TILE_N, column = i % TILE_N;
-    float sum = 0;
+  for (int i = threadIdx.x; i < TILE_M * TILE_N / RUN; i += THREADS * GROUPS) {
+    const int row = i / (TILE_N / RUN), column = i % (TILE_N / RUN) * RUN;
+    float sums[RUN] = {};
 #pragma unroll
-    for (int g = 0; g < GROUPS; ++g) sum += shared[g * (TILE_M * OUT_PITCH) + row * OUT_PITCH + column];
-    if (m0 + row < M && n0 + column < N) store(ARGUMENTS, z, m0 + row, n0 + column, sum);
+    for (int g = 0; g < GROUPS; ++g)
+#pragma unroll
+      for (int j = 0; j < RUN; ++j) sums[j] += ((const float*)shared)[g * (TILE_M * OUT_PITCH) + row * OUT_PITCH + column + j];
+    if (m0 + row < M && n0 + column < N) store(ARGUMENTS, z, m0 + row, n0 + column, sums);
   }
 }

@@ -1,0 +1,155 @@
+#include "tactics/cuda/wgmma.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/wgmma.cuh.h"
+#include "tactics/cuda/source.h"
+
+namespace hone::cuda {
+namespace {
+
+struct Tile {
+  int n, groups, stages, split;
+};
+
+constexpr Tile kTiles[] = {{32, 1, 4, 1},  {64, 1, 4, 1},  {64, 2, 4, 1},  {128, 1, 4, 1}, {128, 2, 4, 1}, {256, 2, 3, 1}, {32, 1, 6, 2},
+                           {32, 1, 6, 4},  {32, 1, 6, 8},  {64, 1, 6, 2},  {64, 1, 6, 4},  {64, 2, 4, 2},  {128, 2, 4, 2}};
+constexpr int64_t kMultiprocessors = 132;  // of the largest GPU: it shapes guesses, not results
+constexpr int kRowBytes = 128;             // of k in a stage
+
+int64_t tiles(const Gemm& gemm, const Tile& t) { return blocks(gemm.m, 64 * t.groups) * blocks(gemm.n, t.n) * gemm.batch; }
+
+int64_t tap_k(const WarpgroupProduct& p) { return p.patches ? p.patches->channels : p.gemm.k; }
+int64_t taps(const WarpgroupProduct& p) { return p.gemm.k / tap_k(p); }
+int64_t elements_a_row(const Gemm& gemm) { return kRowBytes / static_cast<int64_t>(size_of(gemm.type)); }
+int64_t steps(const WarpgroupProduct& p) { return taps(p) * blocks(tap_k(p), elements_a_row(p.gemm)); }
+
+bool may_win(const WarpgroupProduct& p, const Tile& t) {
+  const int64_t count = tiles(p.gemm, t), least = blocks(p.gemm.n, 32) * 32;
+  if (t.n > std::max<int64_t>(least, 32)) return false;
+  if (t.split > 1) return count * 2 <= kMultiprocessors && count * t.split <= 2 * kMultiprocessors && steps(p) >= 2 * t.split;
+  if (t.n * t.groups > 64 && count * 2 < kMultiprocessors) return false;  // smaller ones occupy more of the GPU
+  return t.n * t.groups > 32 || count <= 32 * kMultiprocessors;
+}
+
+std::vector<Tile> candidates(const WarpgroupProduct& p) {
+  std::vector<Tile> all;
+  std::copy_if(std::begin(kTiles), std::end(kTiles), std::back_inserter(all), [&](const Tile& t) { return may_win(p, t); });
+  return all;
+}
+
+int shared_bytes(const Tile& t) {
+  const int ring = t.stages * (64 * t.groups + t.n) * kRowBytes, barriers = 16 * t.stages;
+  const int staged = t.n % 64 == 0 ? 64 : 32, staging = t.split > 1 ? 0 : 64 * t.groups * (staged + 4) * 4;
+  return 1024 + ring + barriers + staging;
+}
+
+// "wgmma.mma_async... {%0, ...}, %n, %n+1, 1, 1, 1": the instruction for a tile of 64 x n.
+std::string multiply(DType type, int n) {
+  std::string registers, operands;
+  for (int i = 0; i < n / 2; ++i) {
+    registers += fmt::format("{}%{}", i > 0 ? ", " : "", i);
+    operands += fmt::format("{}\"+f\"(c[{}])", i > 0 ? ", " : "", i);
+  }
+  const char* kind = type == DType::f32 ? "k8.f32.tf32.tf32" : type == DType::f16 ? "k16.f32.f16.f16" : "k16.f32.bf16.bf16";
+  return fmt::format("__device__ inline void multiply(float (&c)[{0}], u64 a, u64 b) {{\n"
+                     "  asm volatile(\"wgmma.mma_async.sync.aligned.m64n{1}{2} {{{3}}}, %{0}, %{4}, 1, 1, 1{5};\" : {6} : \"l\"(a), \"l\"(b));\n}}\n",
+                     n / 2, n, kind, registers, n / 2 + 1, type == DType::f32 ? "" : ", 0, 0", operands);
+}
+
+constexpr const char* kLoadRows = R"cuda(
+__device__ inline void load_a(const TensorMap& map, unsigned barrier, unsigned to, i64 z, int m0, int, int k) {
+  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to), "l"(&map),
+               "r"(barrier), "r"(k), "r"(m0), "r"((int)z)
+               : "memory");
+}
+)cuda";
+
+// The hardware walks the output pixels of a box; the tap moves all of them.
+std::string load_patches(const Patches& p) {
+  return fmt::format(R"cuda(
+__device__ inline void load_a(const TensorMap& map, unsigned barrier, unsigned to, i64, int m0, int tap, int k) {{
+  const int w = m0 % {0} * {2} - {4}, h = m0 / {0} % {1} * {3} - {5}, n = m0 / ({0} * {1});
+  const unsigned short across = tap % {6} * {7}, down = tap / {6} * {8};
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], [%1, {{%3, %4, %5, %6}}], [%2], {{%7, %8}};" ::"r"(
+                   to), "l"(&map), "r"(barrier), "r"(k), "r"(w), "r"(h), "r"(n), "h"(across), "h"(down)
+               : "memory");
+}}
+)cuda", p.ow, p.oh, p.stride_w, p.stride_h, p.pad_left, p.pad_top, p.kw, p.dilation_w, p.dilation_h);
+}
+
+std::vector<uint64_t> unsigned_of(std::initializer_list<int64_t> values) { return {values.begin(), values.end()}; }
+
+TensorMapSpec rows_map(DType type, int64_t k, int64_t rows, int64_t batch, int64_t box_rows) {
+  const auto size = static_cast<int64_t>(size_of(type));
+  return {.type = type,
+          .dims = unsigned_of({k, rows, batch}),
+          .strides = unsigned_of({k * size, k * rows * size}),
+          .box = {static_cast<uint32_t>(kRowBytes / size), static_cast<uint32_t>(box_rows), 1},
+          .element_strides = {1, 1, 1}};
+}
+
+TensorMapSpec patches_map(DType type, const Patches& p, int64_t pixels) {
+  const auto size = static_cast<int64_t>(size_of(type));
+  // The far corner is where the last output pixel's box begins.
+  const auto upper = [](int64_t out, int64_t stride, int64_t pad, int64_t in) { return static_cast<int>((out - 1) * stride - pad - (in - 1)); };
+  return {.type = type,
+          .dims = unsigned_of({p.channels, p.w, p.h, p.n}),
+          .strides = unsigned_of({p.channels * size, p.w * p.channels * size, p.h * p.w * p.channels * size}),
+          .box = {static_cast<uint32_t>(kRowBytes / size), static_cast<uint32_t>(pixels)},
+          .element_strides = {1, static_cast<uint32_t>(p.stride_w), static_cast<uint32_t>(p.stride_h), 1},
+          .lower = {static_cast<int>(-p.pad_left), static_cast<int>(-p.pad_top)},
+          .upper = {upper(p.ow, p.stride_w, p.pad_left, p.w), upper(p.oh, p.stride_h, p.pad_top, p.h)}};
+}
+
+}  // namespace
+
+std::string refuse_wgmma(const WarpgroupProduct& p, const Machine& machine) {
+  if (machine.cuda_arch != "sm_90") return fmt::format("{} is not sm_90", machine.cuda_arch);
+  const auto size = static_cast<int64_t>(size_of(p.gemm.type));
+  if (tap_k(p) * size % 16 != 0) return "rows are not a multiple of 16 bytes";
+  if (p.gemm.n % 4 != 0) return "columns are not a multiple of 4";
+  if (std::string reason = refuse_gemm(p.gemm); !reason.empty()) return reason;
+  if (p.patches) {
+    // Limits of im2col descriptors of 4 dims.
+    const Patches& a = *p.patches;
+    if (a.stride_h > 8 || a.stride_w > 8) return "a stride over 8";
+    if ((a.kh - 1) * a.dilation_h > 255 || (a.kw - 1) * a.dilation_w > 255) return "a filter wider than 255";
+    const TensorMapSpec map = patches_map(p.gemm.type, a, 64);
+    for (const auto& corner : {map.lower, map.upper})
+      for (int at : corner)
+        if (at < -128 || at > 127) return "padding over 127";
+  }
+  return {};
+}
+
+int wgmma_variants(const WarpgroupProduct& product) { return static_cast<int>(candidates(product).size()); }
+
+Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& parameters, const std::string& store) {
+  const Tile tile = candidates(p)[static_cast<size_t>(variant)];
+  const int run = p.gemm.n % 8 == 0 ? 8 : 4;
+  // The operand that is the larger is read once; the smaller one stays in the cache.
+  const bool rows_first = p.gemm.n > p.gemm.m;
+  std::string text = fmt::format(
+      "#define M {}\n#define N {}\n#define BATCH {}\n#define TAPS {}\n#define TAP_K {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n#define RUN {}\n"
+      "#define TILE_N {}\n#define GROUPS {}\n#define STAGES {}\n#define SPLIT {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
+      "typedef {} A;\nstruct __align__(64) TensorMap {{ u64 words[16]; }};\n",
+      p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters), run, tile.n, tile.groups, tile.stages, tile.split,
+      p.b_batched, p.b_constant, rows_first, element_type(p.gemm.type));
+  text += multiply(p.gemm.type, tile.n) + (p.patches ? load_patches(*p.patches) : kLoadRows) + store + kernels::wgmma_cuh;
+  return {.text = std::move(text), .arch_specific = true};
+}
+
+Launch wgmma_launch(const WarpgroupProduct& p, int variant, const OperandPlaces& places) {
+  const Tile tile = candidates(p)[static_cast<size_t>(variant)];
+  const Gemm& gemm = p.gemm;
+  return {.grid = {static_cast<unsigned>(tiles(gemm, tile) * tile.split)},
+          .block = {static_cast<unsigned>(128 * tile.groups + 32)},
+          .shared_bytes = static_cast<unsigned>(shared_bytes(tile)),
+          .cluster = static_cast<unsigned>(tile.split),
+          .persistent = tile.split == 1,
+          .maps = {{places.a, p.patches ? patches_map(gemm.type, *p.patches, 64 * tile.groups) : rows_map(gemm.type, gemm.k, gemm.m, gemm.batch, 64 * tile.groups)},
+                   {places.b, rows_map(gemm.type, gemm.k, gemm.n, p.b_batched ? gemm.batch : 1, tile.n)}}};
+}
+
+}  // namespace hone::cuda

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "tactics/cuda/gemm.h"
+
+// Matrix products and convolutions on the tensor cores of compute capability 9.0 (kernels/cuda/wgmma.cuh).
+namespace hone::cuda {
+
+// A of the product, as the patches of an image that is [n][h][w][channels].
+struct Patches {
+  int64_t n, h, w, channels, oh, ow, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+};
+
+struct WarpgroupProduct {
+  Gemm gemm;                       // k counts all taps
+  std::optional<Patches> patches;  // else A is [batch][m][k]
+  bool b_constant = false;         // B, [batch or 1][n][k], is known when the engine is built
+  bool b_batched = false;
+};
+
+// Where the operands are among the kernel's pointers.
+struct OperandPlaces {
+  size_t a = 1, b = 2;
+};
+
+std::string refuse_wgmma(const WarpgroupProduct& product, const Machine& machine);
+// A variant is a tile size and how many blocks share a tile: those that may be the fastest for the sizes, best guess first.
+int wgmma_variants(const WarpgroupProduct& product);
+// `store`: see AnchorView.
+Source wgmma_source(const WarpgroupProduct& product, int variant, const std::string& parameters, const std::string& store);
+Launch wgmma_launch(const WarpgroupProduct& product, int variant, const OperandPlaces& places);
+
+}  // namespace hone::cuda
