@@ -15,7 +15,7 @@ enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2, fp16 = 3, fp8 = 4, in
 // How to optimise. The defaults are those of `hone build`, but for the timing cache.
 struct BuildOptions {
   std::string target = "auto";                       // auto, cpu, cuda, cuda:N, reference; auto: the best device there is
-  std::vector<Precision> precisions = {Precision::fp32};  // those allowed; tf32 on a GPU only; others are refused
+  std::vector<Precision> precisions = {Precision::fp32};  // those allowed; all but fp32 on a GPU only; fp8 and int8 are refused
   std::map<std::string, Dims> shapes;                // dims of inputs that the model leaves open, or to override, by name
   int threads = 0;                                   // CPU threads to tune for; 0: as many as usable
   std::string isa = "auto";                          // highest instruction set: auto, avx512, avx2, scalar

@@ -22,8 +22,8 @@ Result<int> tier_of(const std::string& isa) {
 Status check_precisions(const std::vector<v0::Precision>& precisions) {
   if (precisions.empty()) return invalid("no precision is allowed: give at least fp32");
   for (v0::Precision p : precisions)
-    if (p != v0::Precision::fp32 && p != v0::Precision::tf32)
-      return unsupported("only fp32 and tf32 may be among the precisions: this version computes in no other");
+    if (p == v0::Precision::fp8 || p == v0::Precision::int8)
+      return unsupported("fp8 and int8 may not be among the precisions: this version computes in fp32, tf32, fp16 and bf16");
   return {};
 }
 
@@ -39,7 +39,9 @@ Result<CompileOptions> translate(const v0::BuildOptions& options) {
                         .timing_cache = options.timing_cache,
                         .progress = options.progress};
   HONE_TRY(result.max_tier, tier_of(options.isa));
-  result.tf32 = std::find(options.precisions.begin(), options.precisions.end(), v0::Precision::tf32) != options.precisions.end();
+  const auto allowed = [&](v0::Precision p) { return std::find(options.precisions.begin(), options.precisions.end(), p) != options.precisions.end(); };
+  result.tf32 = allowed(v0::Precision::tf32);
+  result.half = allowed(v0::Precision::fp16) ? DType::f16 : allowed(v0::Precision::bf16) ? DType::bf16 : DType::none;
   for (const auto& [name, dims] : options.shapes) {
     if (!dims.valid()) return invalid("the shape of '{}' has rank {}, more than {}", name, dims.rank(), v0::Dims::kMaxRank);
     if (std::any_of(dims.begin(), dims.end(), [](int64_t d) { return d < 0; }))

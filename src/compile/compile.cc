@@ -3,6 +3,7 @@
 #include <chrono>
 #include <regex>
 
+#include "backends/precision.h"
 #include "base/cpu_info.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
@@ -12,11 +13,15 @@
 namespace hone {
 namespace {
 
-Status optimise(Graph& graph, const CompileOptions& options) {
+Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine) {
   const PassOptions passes{.verify = options.verify_passes};
+  const bool gpu = !machine.cuda_arch.empty();
   HONE_CHECK(canonicalize(graph, passes));
   HONE_CHECK(assign_layout(graph, passes));
-  return fuse(graph, passes);
+  if (gpu && options.half != DType::none) reduce_precision(graph, options.half, machine);
+  HONE_CHECK(fuse(graph, passes));
+  if (gpu) fuse_gpu_epilogues(graph, machine);
+  return options.verify_passes ? verify(graph) : Status();
 }
 
 // What `auto` stands for on this machine.
@@ -56,7 +61,7 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& options, std
   const std::string target = resolve_target(options);
   const bool reference = target == "reference";
   HONE_TRY(const Machine machine, machine_of(target, options));
-  if (!reference) HONE_CHECK(optimise(graph, options));
+  if (!reference) HONE_CHECK(optimise(graph, options, machine));
 
   TacticCache cache;
   if (!options.timing_cache.empty() && !reference) {

@@ -72,8 +72,8 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--threads", threads, "CPU threads; 0: as many as usable")->check(CLI::Range(0, 1024));
   app.add_option("--isa", isa, "Highest instruction set: auto, avx512, avx2, scalar")
       ->check(CLI::IsMember({"auto", "avx512", "avx2", "scalar"}))->capture_default_str();
-  app.add_option("--precision", precisions, "Precisions allowed, e.g. fp32,tf32; TF32 on a GPU only")
-      ->delimiter(',')->check(CLI::IsMember({"fp32", "tf32"}))->capture_default_str();
+  app.add_option("--precision", precisions, "Precisions allowed, e.g. tf32,fp16; a CPU computes in fp32 whatever is allowed")
+      ->delimiter(',')->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16"}))->capture_default_str();
   app.add_option("--time-budget", time_budget, "Limit for timing tactics, e.g. 30s")->capture_default_str();
   app.add_option("--timing-cache", timing_cache, "Tactic cache file; 'none' for none");
   app.add_flag("--no-winograd", no_winograd, "Forbid Winograd convolutions");
@@ -83,7 +83,9 @@ void ModelOptions::add_to(CLI::App& app) {
 
 Result<CompileOptions> ModelOptions::compile_options() const {
   CompileOptions options{.target = target, .cuda_arch = cuda_arch, .threads = threads, .winograd = !no_winograd, .tune = !no_tune};
-  options.tf32 = std::find(precisions.begin(), precisions.end(), "tf32") != precisions.end();
+  const auto allowed = [&](std::string_view name) { return std::find(precisions.begin(), precisions.end(), name) != precisions.end(); };
+  options.tf32 = allowed("tf32");
+  options.half = allowed("fp16") ? DType::f16 : allowed("bf16") ? DType::bf16 : DType::none;
   options.max_tier = isa == "scalar" ? 0 : isa == "avx2" ? 1 : 2;
   HONE_TRY(options.time_budget_s, parse_seconds(time_budget));
   options.timing_cache = timing_cache.empty() ? default_cache_path() : timing_cache == "none" ? "" : timing_cache;

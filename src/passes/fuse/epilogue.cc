@@ -3,6 +3,7 @@
 #include "ops/conv.h"
 #include "ops/fused.h"
 #include "ops/matmul.h"
+#include "passes/fuse/body.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
@@ -11,15 +12,35 @@ namespace {
 
 using namespace rewrite;
 
-// Whether kernels of this op take an epilogue.
-bool is_anchor(const Graph& graph, NodeId id) {
+bool fuse_epilogue_of(Graph& graph, NodeId id) {
+  const auto* pointwise = op_of<Pointwise>(graph, id);
+  if (pointwise == nullptr) return false;
+  const TensorType& type = graph.type(output(graph, id));
+  const std::vector<ValueId>& operands = graph.node(id).inputs;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const ValueId v = operands[i];
+    const NodeId anchor = graph.value(v).producer;
+    if (anchor == NodeId::none || !takes_epilogue(graph, anchor) || !used_once(graph, v)) continue;
+    if (!(graph.type(v) == type) || !type.shape.known()) continue;
+    const auto form = as_epilogue(pointwise->program, static_cast<int>(i));
+    if (!form || operands.size() != (form->residual < 0 ? 1u : 2u)) continue;
+    if (form->residual >= 0 && !(graph.type(operands[static_cast<size_t>(form->residual)]) == type)) continue;
+    std::vector<ValueId> inputs;
+    Op fused = fused_op(graph, anchor, id, inputs);
+    return replace(graph, output(graph, id), emit(graph, std::move(fused), std::move(inputs), {anchor, id}));
+  }
+  return false;
+}
+
+}  // namespace
+
+bool takes_epilogue(const Graph& graph, NodeId id) {
   if (const auto* conv = op_of<Conv>(graph, id)) return conv->channels_last;
   if (const auto* conv = op_of<ConvTranspose>(graph, id)) return conv->channels_last;
   return op_of<MatMul>(graph, id) != nullptr;
 }
 
-// The anchor's node and the pointwise node as a graph of their own, over the inputs of both.
-std::shared_ptr<const Graph> make_body(const Graph& graph, NodeId anchor, NodeId pointwise, std::vector<ValueId>& inputs) {
+Op fused_op(const Graph& graph, NodeId anchor, NodeId pointwise, std::vector<ValueId>& inputs) {
   auto body = std::make_shared<Graph>();
   const auto formals = [&](const std::vector<ValueId>& actual, ValueId computed, ValueId inner) {
     std::vector<ValueId> list;
@@ -38,30 +59,8 @@ std::shared_ptr<const Graph> make_body(const Graph& graph, NodeId anchor, NodeId
   const ValueId inner = body->node(first).outputs[0];
   const auto second = body->add_node_typed(graph.node(pointwise).op, formals(graph.node(pointwise).inputs, result, inner), {graph.type(out)});
   body->add_output(body->node(second).outputs[0], "y");
-  return body;
+  return Fused{std::move(body)};
 }
-
-bool fuse_epilogue_of(Graph& graph, NodeId id) {
-  const auto* pointwise = op_of<Pointwise>(graph, id);
-  if (pointwise == nullptr) return false;
-  const TensorType& type = graph.type(output(graph, id));
-  const std::vector<ValueId>& operands = graph.node(id).inputs;
-  for (size_t i = 0; i < operands.size(); ++i) {
-    const ValueId v = operands[i];
-    const NodeId anchor = graph.value(v).producer;
-    if (anchor == NodeId::none || !is_anchor(graph, anchor) || !used_once(graph, v)) continue;
-    if (!(graph.type(v) == type) || !type.shape.known()) continue;
-    const auto form = as_epilogue(pointwise->program, static_cast<int>(i));
-    if (!form || operands.size() != (form->residual < 0 ? 1u : 2u)) continue;
-    if (form->residual >= 0 && !(graph.type(operands[static_cast<size_t>(form->residual)]) == type)) continue;
-    std::vector<ValueId> inputs;
-    auto body = make_body(graph, anchor, id, inputs);
-    return replace(graph, output(graph, id), emit(graph, Fused{std::move(body)}, std::move(inputs), {anchor, id}));
-  }
-  return false;
-}
-
-}  // namespace
 
 // Convolution or matrix product followed by an activation, a residual sum or both -> one Fused node.
 Result<int> fuse_epilogues(Graph& graph, int limit) { return apply(graph, limit, {fuse_epilogue_of}); }

@@ -1,0 +1,207 @@
+#include "backends/precision.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "ops/pointwise.h"
+#include "passes/fuse/body.h"
+#include "passes/rewrite.h"
+
+namespace hone {
+namespace {
+
+// Why a node is computed in the smaller type.
+enum class Kind {
+  heavy,     // it is worth converting its inputs
+  light,     // when its data comes in that type already
+  movement,  // the same, and it computes nothing
+};
+
+struct Row {
+  std::string_view op;
+  Kind kind;
+};
+
+constexpr Row kRows[] = {{"Conv", Kind::heavy},        {"MatMul", Kind::heavy},     {"Attention", Kind::heavy},  {"Pointwise", Kind::light},
+                         {"Pool", Kind::light},        {"Softmax", Kind::light},    {"LayerNorm", Kind::light},  {"Reduce", Kind::light},
+                         {"GroupNorm", Kind::light},   {"Resize", Kind::light},     {"Transpose", Kind::movement}, {"Reshape", Kind::movement},
+                         {"Concat", Kind::movement},   {"Split", Kind::movement},   {"Gather", Kind::movement},  {"Slice", Kind::movement},
+                         {"Squeeze", Kind::movement},  {"Unsqueeze", Kind::movement}, {"Expand", Kind::movement}, {"Pad", Kind::movement}};
+
+const Row* find_row(std::string_view op) {
+  const auto found = std::find_if(std::begin(kRows), std::end(kRows), [&](const Row& row) { return row.op == op; });
+  return found == std::end(kRows) ? nullptr : found;
+}
+
+Problem problem_of(const Graph& graph, const Node& node) {
+  Problem problem{.op = node.op};
+  for (ValueId v : node.inputs) {
+    problem.inputs.push_back(graph.type(v));
+    problem.constants.push_back(graph.value(v).constant);
+  }
+  for (ValueId v : node.outputs) problem.outputs.push_back(graph.type(v));
+  return problem;
+}
+
+bool on_gpu(const Problem& problem, const Machine& machine) {
+  const auto table = tactic_table();
+  return std::any_of(table.begin(), table.end(), [&](const Tactic& t) { return t.backend == Backend::cuda && t.supports(problem, machine).empty(); });
+}
+
+bool fits(const Tensor& t, DType type) {
+  if (type != DType::f16) return true;
+  constexpr float kLargest = 65504;
+  const float* data = t.data<float>();
+  return std::all_of(data, data + t.count(), [](float v) { return !(std::fabs(v) > kLargest) || std::isinf(v); });
+}
+
+Tensor converted(const Tensor& t, DType type) {
+  Tensor result(type, t.dims());
+  const float* from = t.data<float>();
+  for (int64_t i = 0; i < t.count(); ++i) {
+    if (type == DType::f16) result.mutable_data<f16>()[i] = to_f16(from[i]);
+    else result.mutable_data<bf16>()[i] = to_bf16(from[i]);
+  }
+  return result;
+}
+
+// The program over inputs some of which, and a result which, are of `type`; what it computes stays in f32.
+PointwiseProgram with_casts(const PointwiseProgram& program, const std::vector<bool>& reduced, DType type) {
+  PointwiseProgram out;
+  std::vector<int32_t> place;
+  for (PointwiseInstr instr : program.code) {
+    for (int k = 0; k < arity(instr.fn); ++k) instr.operand[k] = place[static_cast<size_t>(instr.operand[k])];
+    const bool cast = instr.fn == Fn::input && reduced[static_cast<size_t>(instr.input)];
+    if (cast) instr.type = type;
+    out.code.push_back(instr);
+    if (cast) out.code.push_back({.fn = Fn::cast, .type = DType::f32, .operand = {static_cast<int32_t>(out.code.size()) - 1, -1, -1}});
+    place.push_back(static_cast<int32_t>(out.code.size()) - 1);
+  }
+  if (out.result_type() == DType::f32)
+    out.code.push_back({.fn = Fn::cast, .type = type, .operand = {static_cast<int32_t>(out.code.size()) - 1, -1, -1}});
+  return out;
+}
+
+class Reducer {
+ public:
+  Reducer(Graph& graph, DType type, const Machine& machine) : graph_(graph), type_(type), machine_(machine) {}
+
+  void run() {
+    for (NodeId id : graph_.order())
+      if (!convert(id)) keep(id);
+    for (ValueId v : std::vector(graph_.outputs()))
+      if (reduced_.contains(v)) graph_.replace_uses(v, full(v));
+    graph_.remove_dead();
+  }
+
+ private:
+  bool is_f32(ValueId v) const { return v != ValueId::none && graph_.type(v).dtype == DType::f32; }
+
+  bool convert(NodeId id) {
+    const Node node = graph_.node(id);
+    const Row* row = find_row(node.op.name());
+    if (row == nullptr) return false;
+    bool any = false, data = false;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      any |= is_f32(node.inputs[i]);
+      data |= reduced_.contains(node.inputs[i]);
+    }
+    if (!any || (row->kind != Kind::heavy && !data)) return false;
+    if (row->kind == Kind::movement && !reduced_.contains(node.inputs[0])) return false;
+    const auto* pointwise = node.op.as<Pointwise>();
+    Op op = node.op;
+    std::vector<bool> reduce;
+    for (ValueId v : node.inputs) {
+      const bool constant = v != ValueId::none && graph_.value(v).is_constant();
+      // A pointwise node reads either type, so that it needs no casts, and its constants keep all digits.
+      reduce.push_back(is_f32(v) && (pointwise == nullptr || reduced_.contains(v)));
+      if (reduce.back() && constant && !fits(graph_.value(v).constant, type_)) return false;
+    }
+    if (pointwise != nullptr) op = Pointwise{with_casts(pointwise->program, reduce, type_)};
+    Problem problem = problem_of(graph_, node);
+    problem.op = op;
+    for (size_t i = 0; i < reduce.size(); ++i)
+      if (reduce[i]) problem.inputs[i].dtype = type_;
+    const auto inferred = op.infer({problem.inputs, problem.constants, problem.outputs.size()});
+    if (!inferred.ok() || inferred->size() < problem.outputs.size()) return false;
+    for (size_t i = 0; i < problem.outputs.size(); ++i) problem.outputs[i].dtype = (*inferred)[i].dtype;
+    if (!op.view() && !on_gpu(problem, machine_)) return false;
+
+    std::vector<ValueId> inputs;
+    for (size_t i = 0; i < reduce.size(); ++i) inputs.push_back(reduce[i] ? reduced(node.inputs[i]) : as_it_is(node.inputs[i]));
+    const NodeId now = graph_.add_node_typed(op, inputs, problem.outputs, node.sources);
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const ValueId old = node.outputs[i], made = graph_.node(now).outputs[i];
+      graph_.set_name(made, graph_.value(old).name);
+      if (graph_.type(made).dtype == graph_.type(old).dtype) graph_.replace_uses(old, made);
+      else reduced_[old] = made;
+    }
+    return true;
+  }
+
+  // A node that stays reads values of their old types.
+  void keep(NodeId id) {
+    const auto inputs = graph_.node(id).inputs;
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (reduced_.contains(inputs[i])) graph_.set_input(id, i, full(inputs[i]));
+  }
+
+  ValueId as_it_is(ValueId v) { return reduced_.contains(v) ? full(v) : v; }
+
+  ValueId reduced(ValueId v) {
+    if (const auto found = reduced_.find(v); found != reduced_.end()) return found->second;
+    const auto& value = graph_.value(v);
+    if (value.is_constant()) return reduced_constants_.contains(v) ? reduced_constants_[v] : reduced_constants_[v] = graph_.add_constant(converted(value.constant, type_), value.name);
+    const auto made = casts_.find(v);
+    return made != casts_.end() ? made->second : casts_[v] = cast(v, type_);
+  }
+
+  ValueId full(ValueId v) {
+    const auto made = restored_.find(v);
+    return made != restored_.end() ? made->second : restored_[v] = cast(reduced_.at(v), DType::f32);
+  }
+
+  ValueId cast(ValueId v, DType to) {
+    const TensorType from = graph_.type(v);
+    const auto name = graph_.value(v).name;
+    const NodeId node = graph_.add_node_typed(Pointwise{single(Fn::cast, from.dtype, to)}, {v}, {{to, from.shape}}, {"cast of " + name});
+    graph_.set_name(graph_.node(node).outputs[0], name);
+    return graph_.node(node).outputs[0];
+  }
+
+  Graph& graph_;
+  DType type_;
+  const Machine& machine_;
+  std::map<ValueId, ValueId> reduced_;            // values of converted nodes
+  std::map<ValueId, ValueId> reduced_constants_, casts_;
+  std::map<ValueId, ValueId> restored_;           // by the value that was converted
+};
+
+}  // namespace
+
+void reduce_precision(Graph& graph, DType type, const Machine& machine) { Reducer(graph, type, machine).run(); }
+
+void fuse_gpu_epilogues(Graph& graph, const Machine& machine) {
+  for (NodeId id : graph.order()) {
+    if (!graph.alive(id) || graph.node(id).op.as<Pointwise>() == nullptr) continue;
+    for (const ValueId v : std::vector(graph.node(id).inputs)) {
+      const NodeId anchor = v == ValueId::none ? NodeId::none : graph.value(v).producer;
+      if (anchor == NodeId::none || !takes_epilogue(graph, anchor) || !rewrite::used_once(graph, v)) continue;
+      if (!graph.type(v).shape.known() || !rewrite::same_shape(graph.type(v).shape, graph.type(rewrite::output(graph, id)).shape)) continue;
+      std::vector<ValueId> inputs;
+      const Op fused = fused_op(graph, anchor, id, inputs);
+      Problem problem{.op = fused, .outputs = {graph.type(rewrite::output(graph, id))}};
+      for (ValueId in : inputs) {
+        problem.inputs.push_back(graph.type(in));
+        problem.constants.push_back(graph.value(in).constant);
+      }
+      if (!on_gpu(problem, machine)) continue;
+      rewrite::replace(graph, rewrite::output(graph, id), rewrite::emit(graph, fused, std::move(inputs), {anchor, id}));
+      break;
+    }
+  }
+}
+
+}  // namespace hone
