@@ -52,9 +52,6 @@ struct Opened {
 Result<EngineData> build_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
 Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
 
-// Values from `seed`: floats in [-1, 1), integers 0 or 1 (valid as ids of tokens and of token types alike), booleans.
-Tensor random_input(const TensorType& type, uint64_t seed);
-
 // "30s", "500ms", "1.5m" and so on.
 Result<double> parse_seconds(const std::string& text);
 
