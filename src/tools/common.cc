@@ -65,6 +65,10 @@ Progress progress_line(const Output& output) {
 
 void ModelOptions::add_to(CLI::App& app) {
   app.add_option("MODEL", model, "An .onnx file or an engine")->required();
+  add_options_to(app);
+}
+
+void ModelOptions::add_options_to(CLI::App& app) {
   app.add_option("--target", target, "cpu, cuda, cuda:N or reference; auto: the GPU if one can be used, else the CPU")->capture_default_str();
   app.add_option("--cuda-arch", cuda_arch, "build for a GPU that is not here, e.g. sm_90 (target cuda)");
   app.add_option("--shape", shapes, "Shape of an input, NAME:1x3x224x224 (repeatable)");
