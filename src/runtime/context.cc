@@ -185,7 +185,19 @@ Status ExecutionContext::run_steps(size_t begin, size_t end) {
     const Status status = run_step(i);
     if (!status.ok()) return status.within(steps[i].label);
     if (timed) profiler(i, microseconds_since(start));
+    HONE_CHECK(show(i));
   }
+  return {};
+}
+
+Status ExecutionContext::show(size_t index) {
+  if (!observer) return {};
+  const Step& step = engine_->program().steps[index];
+  if (engine_->on_gpu()[index]) {
+    for (int s : step.outputs) HONE_CHECK(device_->fetch(s, false, slots_).within(step.label));
+    HONE_CHECK(device_->finish().within(step.label));
+  }
+  observer(index, step_outputs_[index]);
   return {};
 }
 
@@ -209,7 +221,7 @@ Status ExecutionContext::run_with_gpu() {
   }
   HONE_CHECK(device_->start());
   const bool all_on_gpu = std::find(on_gpu.begin(), on_gpu.end(), false) == on_gpu.end();
-  const bool as_graph = all_on_gpu && !profiler && runs_ > 0 && !on_gpu.empty();
+  const bool as_graph = all_on_gpu && !profiler && !observer && runs_ > 0 && !on_gpu.empty();
   if (as_graph) {
     for (const Binding& b : program.inputs) HONE_CHECK(device_->fetch(b.slot, true, slots_));
     if (!graph_) HONE_CHECK(cuda::Graph::begin(device_->stream()));
@@ -235,6 +247,7 @@ Status ExecutionContext::run_with_gpu() {
       HONE_CHECK(device_->finish().within(step.label));
       profiler(i, microseconds_since(start));
     }
+    HONE_CHECK(show(i));
   }
   if (as_graph) {
     if (!graph_) {

@@ -51,9 +51,14 @@ class ExecutionContext {
   // on a GPU, by waiting for it. Control steps are not reported, only the steps that they run.
   std::function<void(size_t step, double us)> profiler;
 
+  // Called after each step, control steps and the steps of their bodies included, with its index and its outputs as the
+  // host can read them until it returns. What a GPU computed is copied for it.
+  std::function<void(size_t step, std::span<const Tensor* const> outputs)> observer;
+
   const LoadedEngine& engine() const { return *engine_; }
 
  private:
+  Status show(size_t step);
   Status run_steps(size_t begin, size_t end);
   Status run_with_gpu();
   Status run_step(size_t step);

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <random>
 
 #include "base/cpu_info.h"
 #include "base/file_map.h"
@@ -66,6 +65,10 @@ Progress progress_line(const Output& output) {
 
 void ModelOptions::add_to(CLI::App& app) {
   app.add_option("MODEL", model, "An .onnx file or an engine")->required();
+  add_options_to(app);
+}
+
+void ModelOptions::add_options_to(CLI::App& app) {
   app.add_option("--target", target, "cpu, cuda, cuda:N or reference; auto: the GPU if one can be used, else the CPU")->capture_default_str();
   app.add_option("--cuda-arch", cuda_arch, "build for a GPU that is not here, e.g. sm_90 (target cuda)");
   app.add_option("--shape", shapes, "Shape of an input, NAME:1x3x224x224 (repeatable)");
@@ -151,18 +154,6 @@ Result<Opened> open_model(const ModelOptions& options, const std::map<std::strin
   HONE_TRY(opened.engine, LoadedEngine::make(std::move(data)));
   if (is_engine) opened.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return opened;
-}
-
-Tensor random_input(const TensorType& type, uint64_t seed) {
-  Tensor t(type.dtype, *type.shape.concrete());
-  if (type.dtype == DType::string) return t;
-  std::mt19937_64 random(seed);
-  for (int64_t i = 0; i < t.count(); ++i) {
-    const uint64_t bits = random();
-    if (is_float(type.dtype)) t.set(i, static_cast<double>(bits >> 11) * 0x1p-52 - 1.0);
-    else t.set(i, static_cast<double>(bits % 2));
-  }
-  return t;
 }
 
 Result<double> parse_seconds(const std::string& text) {

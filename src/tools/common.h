@@ -25,7 +25,8 @@ struct ModelOptions {
   bool deterministic = false;
   std::vector<std::string> precisions = {"fp32"};
 
-  void add_to(CLI::App& app);
+  void add_to(CLI::App& app);          // MODEL and the options
+  void add_options_to(CLI::App& app);
   Result<CompileOptions> compile_options() const;
 };
 
@@ -40,6 +41,8 @@ struct Output {
   bool shows_table() const { return json != "-" && !quiet; }
 };
 
+// Whether the file is an engine, by content.
+Result<bool> is_engine_file(const std::string& path);
 // What an engine file holds, or what a model becomes; the machine need not be able to run it.
 Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
 
@@ -51,9 +54,6 @@ struct Opened {
 };
 Result<EngineData> build_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
 Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
-
-// Values from `seed`: floats in [-1, 1), integers 0 or 1 (valid as ids of tokens and of token types alike), booleans.
-Tensor random_input(const TensorType& type, uint64_t seed);
 
 // "30s", "500ms", "1.5m" and so on.
 Result<double> parse_seconds(const std::string& text);
@@ -68,6 +68,7 @@ int report(const Status& status);
 void add_build(CLI::App& app, int& exit);
 void add_run(CLI::App& app, int& exit);
 void add_bench(CLI::App& app, int& exit);
+void add_compare(CLI::App& app, int& exit);
 void add_verify(CLI::App& app, int& exit);
 void add_inspect(CLI::App& app, int& exit);
 void add_doctor(CLI::App& app, int& exit);

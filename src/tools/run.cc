@@ -1,6 +1,7 @@
 #include <filesystem>
 
 #include "tools/common.h"
+#include "tools/inputs.h"
 #include "tools/npy.h"
 
 namespace hone::tools {
@@ -15,34 +16,19 @@ std::string file_name(std::string name) {
 struct Run {
   ModelOptions model;
   Output output;
-  std::vector<std::string> inputs;
+  InputOptions input;
   std::string folder;
-  uint64_t seed = 0;
-
-  Result<std::map<std::string, Tensor>> read_inputs() const {
-    std::map<std::string, Tensor> values;
-    for (const std::string& text : inputs) {
-      const size_t equals = text.rfind('=');
-      if (equals == std::string::npos) return invalid("--input {}: expected NAME=FILE.npy", text);
-      HONE_TRY(values[text.substr(0, equals)], read_npy(text.substr(equals + 1)));
-    }
-    return values;
-  }
 
   Status run() const {
-    HONE_TRY(const auto values, read_inputs());
-    std::map<std::string, Dims> shapes;
-    for (const auto& [name, value] : values) shapes[name] = value.dims();
-    HONE_TRY(const Opened opened, open_model(model, shapes, 1, output));
+    HONE_TRY(const GivenInputs given, input.read());
+    HONE_TRY(const Opened opened, open_model(model, given.shapes(), 1, output));
+    const auto& inputs = opened.engine->program().inputs;
+    for (const Binding& b : inputs)
+      if (!given.empty() && !given.contains(b.name))
+        return invalid("input '{}' ({}) is not given", b.name, to_text(b.type));
+    HONE_TRY(const NamedTensors values, given.values(inputs, input.seed));
     ExecutionContext context(opened.engine);
     for (const auto& [name, value] : values) HONE_CHECK(context.bind_input(name, value));
-    uint64_t salt = seed;
-    for (const Binding& b : opened.engine->program().inputs) {
-      if (values.contains(b.name)) continue;
-      if (!values.empty()) return invalid("input '{}' ({}) is not given", b.name, to_text(b.type));
-      if (!b.type.shape.known()) return invalid("input '{}' is {}: give --shape or --input", b.name, to_text(b.type));
-      HONE_CHECK(context.bind_input(b.name, random_input(b.type, salt++)));
-    }
     HONE_CHECK(context.run());
     return write_outputs(context);
   }
@@ -73,10 +59,9 @@ void add_run(CLI::App& app, int& exit) {
   auto command = std::make_shared<Run>();
   command->model.add_to(*sub);
   command->output.add_to(*sub);
-  sub->add_option("--input", command->inputs, "NAME=FILE.npy (repeatable); without any, inputs are random");
+  command->input.add_to(*sub);
   sub->add_option("--output-dir", command->folder, "Where NAME.npy of every output is written");
-  sub->add_option("--seed", command->seed, "Of random inputs");
-  sub->footer("Example: hone run resnet50.hone --input x=photo.npy --output-dir out");
+  sub->footer("Example: hone run resnet50.hone --input x=photo.npy --input training=0 --output-dir out");
   sub->callback([command, &exit] { exit = report(command->run()); });
 }
 

@@ -152,8 +152,7 @@ struct Verify {
 void add_verify(CLI::App& app, int& exit) {
   auto* sub = app.add_subcommand("verify", "Check models against recorded inputs and outputs (the ONNX test layout)");
   auto command = std::make_shared<Verify>();
-  command->model.add_to(*sub);
-  sub->remove_option(sub->get_option("MODEL"));
+  command->model.add_options_to(*sub);
   command->output.add_to(*sub);
   sub->add_option("DIR", command->folders, "Folders with model.onnx and test_data_set_*/")->required();
   sub->add_option("--skip", command->skip_file, "File of lines 'NAME reason': tests not to run");

@@ -165,6 +165,20 @@ TEST(AssignLayout, ConvertsANetworkOnceAtItsEdges) {
   EXPECT_EQ(count(graph, "Reshape"), 0) << to_text(graph);
 }
 
+// What is computed in another order than the framework's says so in its name.
+TEST(AssignLayout, KeepsTheNamesOfValues) {
+  const Graph graph = laid_out(fmt::format(R"hone(graph {{
+    input %1 "x" : f32[1,2,4,5]
+    const %2 : f32[2,2,1,1] = [1, 2, 3, 4]
+    %3 "conv" = Conv(%1, %2) {0}
+    %4 "relu" = Pointwise(%3) {{program="in0:f32; relu:f32(0)"}}
+    output %4 "y"
+  }})hone", kConv));
+  std::vector<std::string> names;
+  for (NodeId id : graph.order()) names.push_back(graph.value(graph.node(id).outputs[0]).name);
+  EXPECT_EQ(names, (std::vector<std::string>{"", "conv (channels last)", "relu (channels last)", "relu"}));
+}
+
 TEST(AssignLayout, ClassifierEndsWithoutATranspose) {
   const Graph graph = laid_out(fmt::format(R"hone(graph {{
     input %1 "x" : f32[1,2,4,5]

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <random>
 #include <thread>
@@ -136,6 +137,27 @@ TEST(Runtime, TargetsGiveTheInterpretersNumbers) {
       expect_near(*context.output("y"), (*want)[0]);
     }
   }
+}
+
+TEST(Runtime, ObserversSeeEachStepsOutputs) {
+  const Graph graph = net(true);
+  const Tensors inputs = inputs_of(graph);
+  std::map<std::string, Tensors> want;
+  const auto keep = [&](NodeId id, std::span<const Tensor> outputs) {
+    want[graph.node(id).sources[0]].push_back(outputs[0]);
+  };
+  ASSERT_TRUE(interpret(graph, inputs, keep).ok());
+  ExecutionContext context(compile(graph, "reference"));
+  bind_all(context, graph, inputs);
+  std::map<std::string, Tensors> got;
+  context.observer = [&](size_t step, std::span<const Tensor* const> outputs) {
+    const Tensor& now = *outputs[0];
+    Tensor copy(now.type(), now.dims());
+    std::memcpy(copy.mutable_raw(), now.raw(), now.bytes());
+    got[context.engine().program().steps[step].sources[0]].push_back(copy);
+  };
+  ASSERT_TRUE(context.run().ok());
+  EXPECT_EQ(got, want);
 }
 
 TEST(Runtime, TextCompilesToTheSameEngine) {

@@ -18,6 +18,11 @@ rewrite::Perm to_last(int64_t rank) {
 
 rewrite::Perm to_first(int64_t rank) { return rewrite::inverse(to_last(rank)); }
 
+void name_channels_last(Graph& graph, ValueId moved, ValueId original) {
+  const std::string& name = graph.value(original).name;
+  if (!name.empty()) graph.set_name(moved, fmt::format("{}{}", name, kChannelsLast));
+}
+
 }  // namespace layout
 
 namespace {
@@ -49,6 +54,7 @@ bool convert(Graph& graph, NodeId id) {
   if (inputs[0] == ValueId::none) return false;
   const ValueId y = emit(graph, *op, inputs, {id});
   if (y == ValueId::none) return false;
+  layout::name_channels_last(graph, y, output(graph, id));
   return replace(graph, output(graph, id), emit(graph, Transpose{layout::to_first(rank)}, {y}, {id}));
 }
 

@@ -8,6 +8,11 @@ namespace hone::layout {
 rewrite::Perm to_last(int64_t rank);
 rewrite::Perm to_first(int64_t rank);
 
+// Behind the framework's name of a value: what is computed is that value with its channels moved last.
+inline constexpr std::string_view kChannelsLast = " (channels last)";
+// Names `moved`, of which `original` is the channels-first Transpose.
+void name_channels_last(Graph& graph, ValueId moved, ValueId original);
+
 // A node rewritten to work on the inputs of the Transposes before it; `perm` is what its outputs need after it.
 struct Sunk {
   Op op;

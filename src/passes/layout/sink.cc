@@ -96,6 +96,8 @@ bool sink(Graph& graph, NodeId id) {
   if (!added.ok()) return false;
   for (size_t i = 0; i < outputs.size(); ++i) {
     ValueId now = graph.node(*added).outputs[i];
+    if (sunk->perm == layout::to_first(static_cast<int64_t>(sunk->perm.size())))
+      layout::name_channels_last(graph, now, outputs[i]);
     if (!is_identity(sunk->perm)) now = emit(graph, Transpose{sunk->perm}, {now}, {});
     if (now == ValueId::none) return false;
     replace(graph, outputs[i], now);

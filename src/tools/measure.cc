@@ -1,0 +1,89 @@
+#include "tools/measure.h"
+
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <numeric>
+#include <thread>
+
+namespace hone::tools {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kMinRuns = 3;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+struct Stream {
+  explicit Stream(const std::shared_ptr<const LoadedEngine>& engine) : context(engine) {}
+
+  ExecutionContext context;
+  std::vector<double> times_ms;
+  double elapsed_s = 0;
+  Status status;
+
+  // No exception may leave a thread.
+  template <class F>
+  void attempt(const F& part) {
+    try {
+      if (status.ok()) status = part();
+    } catch (const std::bad_alloc&) {
+      status = {Code::device, "out of memory"};
+    }
+  }
+
+  Status warm_up(const NamedTensors& inputs, double seconds) {
+    for (const auto& [name, value] : inputs) HONE_CHECK(context.bind_input(name, value));
+    const auto start = Clock::now();
+    do HONE_CHECK(context.run());
+    while (seconds_since(start) < seconds);
+    return {};
+  }
+
+  Status measure(double seconds) {
+    const auto start = Clock::now();
+    while (times_ms.size() < kMinRuns || seconds_since(start) < seconds) {
+      const auto one = Clock::now();
+      HONE_CHECK(context.run());
+      times_ms.push_back(seconds_since(one) * 1e3);
+    }
+    elapsed_s = seconds_since(start);
+    return {};
+  }
+};
+
+}  // namespace
+
+double Measurement::mean() const {
+  return std::accumulate(times_ms.begin(), times_ms.end(), 0.0) / static_cast<double>(times_ms.size());
+}
+
+double Measurement::quantile(double q) const {
+  return times_ms[std::min(times_ms.size() - 1, static_cast<size_t>(q * static_cast<double>(times_ms.size())))];
+}
+
+Result<Measurement> measure(const std::shared_ptr<const LoadedEngine>& engine, const NamedTensors& inputs, int streams,
+                            double warm_up_s, double duration_s) {
+  std::vector<std::unique_ptr<Stream>> all;
+  for (int i = 0; i < streams; ++i) all.push_back(std::make_unique<Stream>(engine));
+  std::barrier start(streams);
+  std::vector<std::thread> threads;
+  for (const auto& stream : all)
+    threads.emplace_back([&] {
+      stream->attempt([&] { return stream->warm_up(inputs, warm_up_s); });
+      start.arrive_and_wait();
+      stream->attempt([&] { return stream->measure(duration_s); });
+    });
+  for (std::thread& thread : threads) thread.join();
+  Measurement result;
+  for (const auto& stream : all) {
+    HONE_CHECK(stream->status);
+    result.times_ms.insert(result.times_ms.end(), stream->times_ms.begin(), stream->times_ms.end());
+    result.runs_per_s += static_cast<double>(stream->times_ms.size()) / stream->elapsed_s;
+  }
+  std::sort(result.times_ms.begin(), result.times_ms.end());
+  return result;
+}
+
+}  // namespace hone::tools
