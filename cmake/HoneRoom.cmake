@@ -6,7 +6,8 @@ set(HONE_AVX2_FLAGS -mavx2 -mfma -mf16c)
 set(HONE_AVX512_FLAGS -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c)
 
 function(hone_flags target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-missing-field-initializers -Wno-psabi $<IF:$<CXX_COMPILER_ID:GNU>,-Wno-restrict,-Wno-unknown-pragmas>)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-missing-field-initializers -Wno-psabi
+    $<IF:$<CXX_COMPILER_ID:GNU>,-Wno-restrict,-Wno-unknown-pragmas>)
   if(HONE_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

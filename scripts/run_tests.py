@@ -74,7 +74,8 @@ def folders_in(path, names=None):
     """The test folders below `path`, all or those named."""
     if not path.is_dir():
         return []
-    return [p for p in sorted(path.iterdir()) if (p / "test_data_set_0").is_dir() and (names is None or p.name in names)]
+    return [p for p in sorted(path.iterdir())
+            if (p / "test_data_set_0").is_dir() and (names is None or p.name in names)]
 
 
 def public_models():
@@ -100,7 +101,8 @@ def main():
     for isa in ("scalar", "avx2"):
         verify(build, f"public models, cpu at {isa}", models, ["--isa", isa, "--no-tune", "--of-range"], totals)
     verify(build, "public models, tuned", models, ["--of-range"], totals)
-    verify(build, "generated networks, cpu", folders_in(CACHE / "verify", GENERATED), ["--no-tune", "--of-range"], totals)
+    generated = folders_in(CACHE / "verify", GENERATED)
+    verify(build, "generated networks, cpu", generated, ["--no-tune", "--of-range"], totals)
     print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped")
     return 1 if totals.failed else 0
 

@@ -28,8 +28,9 @@ Status Driver::check(int status, const char* call) const {
   const char *code = nullptr, *text = nullptr;
   cuGetErrorName(status, &code);
   cuGetErrorString(status, &text);
-  return {Code::device, fmt::format("{}: {} ({}){}", call, text != nullptr ? text : "unknown error", code != nullptr ? code : "?",
-                                    status == kOutOfMemory ? ": use a smaller batch, or free the GPU's memory" : "")};
+  return {Code::device,
+          fmt::format("{}: {} ({}){}", call, text != nullptr ? text : "unknown error", code != nullptr ? code : "?",
+                      status == kOutOfMemory ? ": use a smaller batch, or free the GPU's memory" : "")};
 }
 
 Result<const Driver*> driver() {

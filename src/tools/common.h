@@ -41,7 +41,8 @@ struct Output {
 };
 
 // What an engine file holds, or what a model becomes; the machine need not be able to run it.
-Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
+Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
+                                 const Output& output);
 
 // An engine file is loaded; anything else is compiled. `inputs` give the shapes that are not fixed by the options;
 // `batch`, when positive, is the leading dim of inputs that leave it open.
@@ -49,8 +50,10 @@ struct Opened {
   std::shared_ptr<const LoadedEngine> engine;
   double build_s = 0, load_ms = 0;
 };
-Result<EngineData> build_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
-Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
+Result<EngineData> build_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
+                               const Output& output);
+Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
+                          const Output& output);
 
 // Values from `seed`: floats in [-1, 1), integers 0 or 1 (valid as ids of tokens and of token types alike), booleans.
 Tensor random_input(const TensorType& type, uint64_t seed);

@@ -62,7 +62,8 @@ class Cli : public testing::FolderTest {
   Outcome wait(pid_t child) const {
     int status = 0;
     waitpid(child, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(path("out.txt")), read_text(path("err.txt"))};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(path("out.txt")),
+            read_text(path("err.txt"))};
   }
   Outcome hone(const std::vector<std::string>& args) const { return wait(start(args)); }
 
@@ -73,7 +74,8 @@ class Cli : public testing::FolderTest {
     EXPECT_TRUE(got.err.starts_with("hone: error: ")) << got.err;
     const std::string rest = got.err.substr(std::min(got.err.size(), got.err.find('\n') + 1));
     EXPECT_TRUE(rest.empty() || rest.starts_with("Try: ")) << got.err;
-    for (const auto& word : words) EXPECT_NE(got.err.find(word), std::string::npos) << "no '" << word << "' in " << got.err;
+    for (const auto& word : words)
+      EXPECT_NE(got.err.find(word), std::string::npos) << "no '" << word << "' in " << got.err;
   }
 
 };

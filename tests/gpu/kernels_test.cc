@@ -17,7 +17,8 @@ struct ConvCase {
 Tensor random_tensor(Dims dims, unsigned seed) {
   Tensor t(DType::f32, std::move(dims));
   std::mt19937 random(seed);
-  for (int64_t i = 0; i < t.count(); ++i) t.mutable_data<float>()[i] = static_cast<float>(random() % 20001) / 10000.0f - 1.0f;
+  for (int64_t i = 0; i < t.count(); ++i)
+    t.mutable_data<float>()[i] = static_cast<float>(random() % 20001) / 10000.0f - 1.0f;
   return t;
 }
 
@@ -62,12 +63,14 @@ void expect_right(const Op& op, const Tensors& inputs, size_t weights, int64_t d
       int64_t wrong = 0;
       double worst = 0;
       for (int64_t i = 0; i < (*got)[0].count(); ++i) {
-        const double error = std::fabs((*got)[0].at(i) - (*expected)[0].at(i)), allowed = unit * (*bound)[0].at(i) + 1e-6;
+        const double error = std::fabs((*got)[0].at(i) - (*expected)[0].at(i)),
+                     allowed = unit * (*bound)[0].at(i) + 1e-6;
         wrong += !(error <= allowed);
         worst = std::max(worst, error / allowed);
       }
-      EXPECT_EQ(wrong, 0) << tactic.name << " variant " << v << " of " << problem.op.name() << " " << to_text(problem.inputs[0]) << " "
-                          << to_text(problem.inputs[1]) << ": " << worst << " times the error allowed";
+      EXPECT_EQ(wrong, 0) << tactic.name << " variant " << v << " of " << problem.op.name() << " "
+                          << to_text(problem.inputs[0]) << " " << to_text(problem.inputs[1]) << ": " << worst
+                          << " times the error allowed";
       ++checked;
     }
   }
@@ -82,16 +85,23 @@ class Gpu : public ::testing::Test {
 };
 
 TEST_F(Gpu, ConvolutionsAreRight) {
-  const ConvCase cases[] = {
-      {1, 56, 56, 32, 32, 3, 3, 1, 1, 1, 1}, {2, 7, 9, 4, 20, 3, 3, 1, 1, 1, 1},   {1, 14, 14, 64, 72, 1, 1, 1, 1, 0, 1}, {1, 15, 13, 12, 40, 5, 5, 2, 1, 2, 1},
-      {3, 9, 9, 36, 33, 3, 3, 1, 2, 2, 1},   {1, 17, 17, 3, 24, 7, 7, 2, 1, 3, 1}, {2, 11, 11, 24, 24, 3, 3, 2, 1, 1, 24}, {1, 8, 8, 12, 18, 3, 3, 1, 1, 1, 3},
-      {1, 7, 7, 160, 64, 3, 3, 1, 1, 1, 1},  {1, 1, 1, 96, 8, 1, 1, 1, 1, 0, 1},   {1, 28, 28, 32, 64, 2, 2, 2, 1, 0, 1}};
+  const ConvCase cases[] = {{1, 56, 56, 32, 32, 3, 3, 1, 1, 1, 1},  {2, 7, 9, 4, 20, 3, 3, 1, 1, 1, 1},
+                            {1, 14, 14, 64, 72, 1, 1, 1, 1, 0, 1},  {1, 15, 13, 12, 40, 5, 5, 2, 1, 2, 1},
+                            {3, 9, 9, 36, 33, 3, 3, 1, 2, 2, 1},    {1, 17, 17, 3, 24, 7, 7, 2, 1, 3, 1},
+                            {2, 11, 11, 24, 24, 3, 3, 2, 1, 1, 24}, {1, 8, 8, 12, 18, 3, 3, 1, 1, 1, 3},
+                            {1, 7, 7, 160, 64, 3, 3, 1, 1, 1, 1},   {1, 1, 1, 96, 8, 1, 1, 1, 1, 0, 1},
+                            {1, 28, 28, 32, 64, 2, 2, 2, 1, 0, 1}};
   for (const ConvCase& c : cases) {
-    const auto op = make_op("Conv", {{"strides", std::vector<int64_t>{c.stride, c.stride}}, {"dilations", std::vector<int64_t>{c.dilation, c.dilation}},
-                                     {"pads", std::vector<int64_t>{c.pad, c.pad, c.pad, c.pad}}, {"groups", c.groups}, {"channels_last", true}});
+    const auto op = make_op("Conv", {{"strides", std::vector<int64_t>{c.stride, c.stride}},
+                                     {"dilations", std::vector<int64_t>{c.dilation, c.dilation}},
+                                     {"pads", std::vector<int64_t>{c.pad, c.pad, c.pad, c.pad}},
+                                     {"groups", c.groups},
+                                     {"channels_last", true}});
     ASSERT_TRUE(op.ok());
-    expect_right(*op, {random_tensor({c.n, c.h, c.w, c.cin}, 1), random_tensor({c.cout, c.cin / c.groups, c.kh, c.kw}, 2), random_tensor({c.cout}, 3)}, 1,
-                 c.kh * c.kw * c.cin / c.groups);
+    expect_right(*op,
+                 {random_tensor({c.n, c.h, c.w, c.cin}, 1), random_tensor({c.cout, c.cin / c.groups, c.kh, c.kw}, 2),
+                  random_tensor({c.cout}, 3)},
+                 1, c.kh * c.kw * c.cin / c.groups);
   }
 }
 
@@ -101,8 +111,9 @@ TEST_F(Gpu, MatrixProductsAreRight) {
     bool trans_a, trans_b;
     size_t weights;
   };
-  const Case cases[] = {{{1, 512}, {512, 100}, false, false, 1}, {{77, 64}, {33, 64}, false, true, 1}, {{2, 3, 50, 32}, {2, 3, 70, 32}, false, true, 2},
-                        {{2, 1, 5, 8}, {3, 8, 9}, false, false, 2}, {{130, 300}, {300, 257}, false, false, 1}, {{20, 31}, {20, 9}, true, false, 2}};
+  const Case cases[] = {{{1, 512}, {512, 100}, false, false, 1},          {{77, 64}, {33, 64}, false, true, 1},
+                        {{2, 3, 50, 32}, {2, 3, 70, 32}, false, true, 2}, {{2, 1, 5, 8}, {3, 8, 9}, false, false, 2},
+                        {{130, 300}, {300, 257}, false, false, 1},        {{20, 31}, {20, 9}, true, false, 2}};
   for (const Case& c : cases) {
     const auto op = make_op("MatMul", {{"trans_a", c.trans_a}, {"trans_b", c.trans_b}});
     ASSERT_TRUE(op.ok());

@@ -19,7 +19,8 @@ bool is_anchor(const Graph& graph, NodeId id) {
 }
 
 // The anchor's node and the pointwise node as a graph of their own, over the inputs of both.
-std::shared_ptr<const Graph> make_body(const Graph& graph, NodeId anchor, NodeId pointwise, std::vector<ValueId>& inputs) {
+std::shared_ptr<const Graph> make_body(const Graph& graph, NodeId anchor, NodeId pointwise,
+                                       std::vector<ValueId>& inputs) {
   auto body = std::make_shared<Graph>();
   const auto formals = [&](const std::vector<ValueId>& actual, ValueId computed, ValueId inner) {
     std::vector<ValueId> list;
@@ -34,9 +35,11 @@ std::shared_ptr<const Graph> make_body(const Graph& graph, NodeId anchor, NodeId
     return list;
   };
   const ValueId result = output(graph, anchor), out = output(graph, pointwise);
-  const auto first = body->add_node_typed(graph.node(anchor).op, formals(graph.node(anchor).inputs, ValueId::none, {}), {graph.type(result)});
+  const auto first = body->add_node_typed(graph.node(anchor).op, formals(graph.node(anchor).inputs, ValueId::none, {}),
+                                          {graph.type(result)});
   const ValueId inner = body->node(first).outputs[0];
-  const auto second = body->add_node_typed(graph.node(pointwise).op, formals(graph.node(pointwise).inputs, result, inner), {graph.type(out)});
+  const auto second = body->add_node_typed(graph.node(pointwise).op,
+                                           formals(graph.node(pointwise).inputs, result, inner), {graph.type(out)});
   body->add_output(body->node(second).outputs[0], "y");
   return body;
 }
