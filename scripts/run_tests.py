@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the unit tests and the model tests, and ends with one line 'N passed, N failed, N skipped'."""
+"""Checks the sources, runs the unit tests and the model tests; ends with one line "N passed, N failed, N skipped"."""
 
 import argparse
 import json
@@ -8,6 +8,8 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+
+import check_house
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = pathlib.Path(os.environ.get("HONE_CACHE", pathlib.Path.home() / ".cache/hone/assets"))
@@ -28,6 +30,13 @@ class Totals:
         self.failed += failed
         self.skipped += skipped
         print(f"{title:<44} {passed:>5} passed {failed:>4} failed {skipped:>4} skipped", flush=True)
+
+
+def check_sources(totals):
+    """Limits of the house, see check_house.py; each finding is a failure."""
+    found, count = check_house.check()
+    print(*found, sep="\n", end="\n" if found else "")
+    totals.add("sources", count - len({f.split(":")[0] for f in found}), len(found))
 
 
 def run_unit_tests(build, totals):
@@ -89,6 +98,7 @@ def main():
     build = parser.parse_args().build
     totals = Totals()
     find_nvrtc()
+    check_sources(totals)
     run_unit_tests(build, totals)
     skip = str(ROOT / "tests/conformance/skip.txt")
     for target in ("reference", "cpu"):
