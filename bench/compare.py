@@ -417,7 +417,8 @@ def write_results(rows: list[dict], means: dict, load: float,
         "cores": len(os.sched_getaffinity(0)), "load_at_start": round(load, 2),
         "system": platform.platform(),
         "versions": versions(args.hone),
-        "command": shlex.join(["bench/compare.py", *(pathlib.Path(a).name if a.endswith(".onnx") else a for a in sys.argv[1:])]),
+        "command": shlex.join(["bench/compare.py", *(pathlib.Path(a).name if a.endswith(".onnx") else a
+                                                     for a in sys.argv[1:])]),
         "precision": "fp32", "rows": rows, "geometric_means": means,
     }
     path = args.output or ROOT / "bench/results" / f"compare-{now:%Y%m%d-%H%M%S}.json"

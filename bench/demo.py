@@ -69,7 +69,8 @@ def main():
     inputs = {name: np.load(file) for name, file in files.items()}
     shapes = [a for name, x in inputs.items() for a in ("--shape", f"{name}:{'x'.join(map(str, x.shape))}")]
     threads = len(os.sched_getaffinity(0))
-    print(f"model    {model.name}: a trained ResNet-50; inputs: {', '.join(f'{k} {list(v.shape)}' for k, v in inputs.items())}")
+    shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in inputs.items())
+    print(f"model    {model.name}: a trained ResNet-50; inputs: {shapes}")
     with tempfile.TemporaryDirectory() as folder:
         engine = pathlib.Path(folder) / "open-nsfw.hone"
         print("build   ", hone("build", model, "-o", engine, *shapes).strip().removeprefix(f"{folder}/"))
@@ -77,7 +78,8 @@ def main():
         ort_ms, expected = time_onnxruntime(model, inputs, threads)
         for name, want in expected.items():
             got = np.load(pathlib.Path(folder) / (name.replace(":", "_").replace("/", "_") + ".npy"))
-            print(f"check    {name}: largest difference to ONNX Runtime {np.abs(got - want).max():.2e} of {np.abs(want).max():.3g}")
+            difference = np.abs(got - want).max()
+            print(f"check    {name}: largest difference to ONNX Runtime {difference:.2e} of {np.abs(want).max():.3g}")
         rows = [("ONNX Runtime", ort_ms), ("OpenVINO, f32", time_openvino(model, inputs, threads))]
         bench = json.loads(hone("bench", engine, "--json", "-"))["rows"][0]
         rows.append(("Hone, fp32", bench["latency_ms"]["median"]))
@@ -85,7 +87,8 @@ def main():
         for title, ms in rows:
             print(f"{title:<16} {ms:>10.2f} {ort_ms / ms:>9.2f}x" if ms else f"{title:<16} {'not there':>10}")
         memory = json.loads(hone("inspect", engine, "--json", "-"))["memory"]
-        print("\nmemory   " + ", ".join(f"{k.removesuffix('_bytes').replace('_', ' ')} {v / 1e6:.2f} MB" for k, v in memory.items()))
+        print("\nmemory   " + ", ".join(f"{k.removesuffix('_bytes').replace('_', ' ')} {v / 1e6:.2f} MB"
+                                         for k, v in memory.items()))
 
 
 if __name__ == "__main__":

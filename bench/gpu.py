@@ -2,8 +2,8 @@
 """Times Hone on a GPU beside PyTorch on the same GPU, in one run.
 
 The networks are those of scripts/make_models.py; PyTorch runs torchvision's network of the same name, channels-last, in
-the same precision, captured as a CUDA graph. Times are medians in milliseconds, with the input and output in host memory
-for Hone (as `hone bench` measures them: the copies count) and in device memory for PyTorch.
+the same precision, captured as a CUDA graph. Times are medians in milliseconds, with the input and output in host
+memory for Hone (as `hone bench` measures them: the copies count) and in device memory for PyTorch.
 """
 
 import argparse
@@ -20,8 +20,9 @@ def hone_row(args, model, batch, precision):
     """One row of `hone bench`."""
     env = dict(os.environ, LD_LIBRARY_PATH=str(args.hone / "lib"))
     report = args.out / "bench.json"
-    done = subprocess.run([args.hone / "hone", "bench", model, "--target", "cuda", "--precision", precision, "--batch", str(batch), "--duration", "2s",
-                           "--timing-cache", "none", "--json", report], capture_output=True, text=True, env=env)
+    done = subprocess.run([args.hone / "hone", "bench", model, "--target", "cuda", "--precision", precision,
+                           "--batch", str(batch), "--duration", "2s", "--timing-cache", "none", "--json", report],
+                          capture_output=True, text=True, env=env)
     if done.returncode != 0:
         sys.exit(f"hone bench {model} failed: {done.stderr}")
     return json.load(open(report))["rows"][0]
@@ -64,11 +65,13 @@ def main():
     args = parser.parse_args()
     cache = args.out / "cache"
     env = dict(os.environ, HONE_CACHE=str(cache))
-    subprocess.run([sys.executable, args.hone / "scripts/make_models.py", *NETWORKS], check=True, env=env, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, args.hone / "scripts/make_models.py", *NETWORKS], check=True, env=env,
+                   stdout=subprocess.DEVNULL)
     import torch
 
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}; median ms")
-    print(f"{'network':<14}{'batch':>6}{'Hone fp32':>12}{'PyTorch fp32':>14}{'Hone tf32':>12}{'PyTorch tf32':>14}{'build s':>9}")
+    print(f"{'network':<14}{'batch':>6}{'Hone fp32':>12}{'PyTorch fp32':>14}{'Hone tf32':>12}{'PyTorch tf32':>14}"
+          f"{'build s':>9}")
     rows = []
     for network, torch_name in NETWORKS.items():
         for batch in map(int, args.batch.split(",")):
@@ -76,11 +79,12 @@ def main():
             row = {"network": network, "batch": batch}
             for precision in ("fp32", "tf32"):
                 ours = hone_row(args, model, batch, precision)
-                row |= {f"hone_{precision}_ms": ours["latency_ms"]["median"], f"torch_{precision}_ms": torch_ms(torch_name, batch, precision == "tf32"),
+                row |= {f"hone_{precision}_ms": ours["latency_ms"]["median"],
+                        f"torch_{precision}_ms": torch_ms(torch_name, batch, precision == "tf32"),
                         "build_s": ours["build_s"]}
             rows.append(row)
-            print(f"{network:<14}{batch:>6}{row['hone_fp32_ms']:>12.3f}{row['torch_fp32_ms']:>14.3f}{row['hone_tf32_ms']:>12.3f}"
-                  f"{row['torch_tf32_ms']:>14.3f}{row['build_s']:>9.2f}", flush=True)
+            print(f"{network:<14}{batch:>6}{row['hone_fp32_ms']:>12.3f}{row['torch_fp32_ms']:>14.3f}"
+                  f"{row['hone_tf32_ms']:>12.3f}{row['torch_tf32_ms']:>14.3f}{row['build_s']:>9.2f}", flush=True)
     json.dump({"device": torch.cuda.get_device_name(), "rows": rows}, open(args.out / "gpu.json", "w"), indent=1)
 
 

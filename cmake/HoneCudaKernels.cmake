@@ -5,5 +5,10 @@ foreach(kernel ${kernels})
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${kernel})
   file(READ ${kernel} text)
   file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/generated/kernels/cuda/${name}.cuh.h @ONLY
-       CONTENT "#pragma once\n#include <string>\nnamespace hone::kernels {\ninline const std::string @name@_cuh = R\"cuda(@text@)cuda\";\n}\n")
+       CONTENT "#pragma once
+#include <string>
+namespace hone::kernels {
+inline const std::string @name@_cuh = R\"cuda(@text@)cuda\";
+}
+")
 endforeach()

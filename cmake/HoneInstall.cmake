@@ -1,5 +1,5 @@
-# The two shared libraries and what `cmake --install` puts where: the program, libhone, libhone_runtime, the headers, the
-# CMake package and the pkg-config files. Only the public API is exported from the libraries.
+# The two shared libraries and what `cmake --install` puts where: the program, libhone, libhone_runtime, the headers,
+# the CMake package and the pkg-config files. Only the public API is exported from the libraries.
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
@@ -16,7 +16,8 @@ function(hone_shared_library name exported_as)
   list(TRANSFORM ARG_ROOMS PREPEND hone_ OUTPUT_VARIABLE rooms)
   add_library(${target} SHARED ${objects})
   target_link_libraries(${target} PRIVATE ${rooms})
-  target_include_directories(${target} INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_include_directories(${target} INTERFACE
+    $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_compile_features(${target} INTERFACE cxx_std_17)
   target_link_options(${target} PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/hone.map -Wl,--gc-sections)
   hone_flags(${target})

@@ -1,12 +1,13 @@
 # hone_room(NAME [ROOMS room...] [LIBS target...]): a static library of src/NAME/**.cc.
 #
-# The order of the rooms is enforced by scanning includes: a file may include only its own room and the rooms that it
-# reaches through ROOMS. CPU kernels name their instruction set in the file name.
+# The order of the rooms is enforced by scanning includes when CMake configures: a file may include only its own room
+# and the rooms that it reaches through ROOMS. CPU kernels name their instruction set in the file name.
 set(HONE_AVX2_FLAGS -mavx2 -mfma -mf16c)
 set(HONE_AVX512_FLAGS -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c)
 
 function(hone_flags target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-missing-field-initializers -Wno-psabi $<IF:$<CXX_COMPILER_ID:GNU>,-Wno-restrict,-Wno-unknown-pragmas>)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-missing-field-initializers -Wno-psabi
+    $<IF:$<CXX_COMPILER_ID:GNU>,-Wno-restrict,-Wno-unknown-pragmas>)
   if(HONE_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
@@ -31,7 +32,8 @@ endfunction()
 function(hone_room name)
   cmake_parse_arguments(ARG "" "" "ROOMS;LIBS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc)
-  file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.h)
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS
+    ${CMAKE_SOURCE_DIR}/src/${name}/*.h ${CMAKE_SOURCE_DIR}/src/${name}/*.inc)
   list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
 
   set(allowed ${name})

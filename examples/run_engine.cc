@@ -24,7 +24,8 @@ int main(int argc, char** argv) {
   hone::Context context = engine->create_context();  // one per thread
   std::vector<std::vector<double>> memory;           // the inputs stay here: the context reads them in place
   for (const hone::TensorInfo& input : engine->inputs()) {
-    if (input.dims.count() < 0 || input.dtype == hone::DType::string) return std::fprintf(stderr, "%s has no fixed size\n", input.name.c_str()), 2;
+    if (input.dims.count() < 0 || input.dtype == hone::DType::string)
+      return std::fprintf(stderr, "%s has no fixed size\n", input.name.c_str()), 2;
     const size_t bytes = static_cast<size_t>(input.dims.count()) * hone::size_of(input.dtype);
     memory.emplace_back(bytes / sizeof(double) + 1, 0.0);
     const hone::Status status = context.bind(input.name, {input.dtype, memory.back().data(), input.dims});
@@ -36,9 +37,11 @@ int main(int argc, char** argv) {
     const hone::Result<hone::TensorView> output = context.output(info.name);  // in the context's memory
     if (!output) return fail(output.status());
     std::printf("%s: %s[", info.name.c_str(), hone::name(output->dtype));
-    for (size_t i = 0; i < output->dims.rank(); ++i) std::printf("%s%lld", i ? "," : "", static_cast<long long>(output->dims[i]));
+    for (size_t i = 0; i < output->dims.rank(); ++i)
+      std::printf("%s%lld", i ? "," : "", static_cast<long long>(output->dims[i]));
     std::printf("]");
-    if (output->dtype == hone::DType::f32 && output->dims.count() > 0) std::printf(" %g ...", *output->as<const float>());
+    if (output->dtype == hone::DType::f32 && output->dims.count() > 0)
+      std::printf(" %g ...", *output->as<const float>());
     std::printf("\n");
   }
 }

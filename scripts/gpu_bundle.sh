@@ -9,7 +9,8 @@ rm -rf $bundle
 mkdir -p $bundle/lib $bundle/scripts $bundle/bench $bundle/verify
 strip -o $bundle/hone build/bin/hone
 strip -o $bundle/gpu_test build/bin/gpu_test
-ldd build/bin/hone build/bin/gpu_test | awk '/=> \// {print $3}' | grep -v -E '/(libc|libm|ld-linux[^/]*)\.so' | sort -u | xargs -I{} cp -L {} $bundle/lib/
+ldd build/bin/hone build/bin/gpu_test | awk '/=> \// {print $3}' | grep -v -E '/(libc|libm|ld-linux[^/]*)\.so' |
+  sort -u | xargs -I{} cp -L {} $bundle/lib/
 cp scripts/make_models.py scripts/fetch.py $bundle/scripts/
 cp bench/gpu.py $bundle/bench/
 cp scripts/gpu_run.sh $bundle/run.sh

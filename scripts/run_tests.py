@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the unit tests and the model tests, and ends with one line 'N passed, N failed, N skipped'."""
+"""Checks the sources, runs the unit tests and the model tests; ends with one line "N passed, N failed, N skipped"."""
 
 import argparse
 import json
@@ -8,6 +8,8 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+
+import check_house
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = pathlib.Path(os.environ.get("HONE_CACHE", pathlib.Path.home() / ".cache/hone/assets"))
@@ -28,6 +30,13 @@ class Totals:
         self.failed += failed
         self.skipped += skipped
         print(f"{title:<44} {passed:>5} passed {failed:>4} failed {skipped:>4} skipped", flush=True)
+
+
+def check_sources(totals):
+    """Limits of the house, see check_house.py; each finding is a failure."""
+    found, count = check_house.check()
+    print(*found, sep="\n", end="\n" if found else "")
+    totals.add("sources", count - len({f.split(":")[0] for f in found}), len(found))
 
 
 def run_unit_tests(build, totals):
@@ -74,7 +83,8 @@ def folders_in(path, names=None):
     """The test folders below `path`, all or those named."""
     if not path.is_dir():
         return []
-    return [p for p in sorted(path.iterdir()) if (p / "test_data_set_0").is_dir() and (names is None or p.name in names)]
+    return [p for p in sorted(path.iterdir())
+            if (p / "test_data_set_0").is_dir() and (names is None or p.name in names)]
 
 
 def public_models():
@@ -88,6 +98,7 @@ def main():
     build = parser.parse_args().build
     totals = Totals()
     find_nvrtc()
+    check_sources(totals)
     run_unit_tests(build, totals)
     skip = str(ROOT / "tests/conformance/skip.txt")
     for target in ("reference", "cpu"):
@@ -100,7 +111,8 @@ def main():
     for isa in ("scalar", "avx2"):
         verify(build, f"public models, cpu at {isa}", models, ["--isa", isa, "--no-tune", "--of-range"], totals)
     verify(build, "public models, tuned", models, ["--of-range"], totals)
-    verify(build, "generated networks, cpu", folders_in(CACHE / "verify", GENERATED), ["--no-tune", "--of-range"], totals)
+    generated = folders_in(CACHE / "verify", GENERATED)
+    verify(build, "generated networks, cpu", generated, ["--no-tune", "--of-range"], totals)
     print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped")
     return 1 if totals.failed else 0
 

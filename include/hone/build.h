@@ -14,25 +14,26 @@ enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2, fp16 = 3, fp8 = 4, in
 
 // How to optimise. The defaults are those of `hone build`, but for the timing cache.
 struct BuildOptions {
-  std::string target = "auto";                       // auto, cpu, cuda, cuda:N, reference; auto: the best device there is
-  std::vector<Precision> precisions = {Precision::fp32};  // those allowed; all but fp32 on a GPU only; fp8 and int8 are refused
-  std::map<std::string, Dims> shapes;                // dims of inputs that the model leaves open, or to override, by name
-  int threads = 0;                                   // CPU threads to tune for; 0: as many as usable
-  std::string isa = "auto";                          // highest instruction set: auto, avx512, avx2, scalar
-  double time_budget_s = 60;                         // limit for timing tactics
-  std::string timing_cache;                          // file of earlier timings to read and extend; empty: none
-  bool tune = true;                                  // false: the first tactic that fits, without timing
-  bool winograd = true;                              // false: no Winograd convolutions
-  bool deterministic = false;                        // the same bits on every run; CPU engines always are
+  std::string target = "auto";  // auto, cpu, cuda, cuda:N, reference; auto: the best device there is
+  std::vector<Precision> precisions = {
+      Precision::fp32};                // those allowed; all but fp32 on a GPU only; fp8 and int8 are refused
+  std::map<std::string, Dims> shapes;  // dims of inputs that the model leaves open, or to override, by name
+  int threads = 0;                     // CPU threads to tune for; 0: as many as usable
+  std::string isa = "auto";            // highest instruction set: auto, avx512, avx2, scalar
+  double time_budget_s = 60;           // limit for timing tactics
+  std::string timing_cache;            // file of earlier timings to read and extend; empty: none
+  bool tune = true;                    // false: the first tactic that fits, without timing
+  bool winograd = true;                // false: no Winograd convolutions
+  bool deterministic = false;          // the same bits on every run; CPU engines always are
   // Called from build()'s thread before each layer is tuned; false cancels the build. Must not throw.
   std::function<bool(size_t done, size_t total, std::string_view what)> progress;
 };
 
-// Imports an ONNX model, optimises it for this machine and makes an engine; takes from milliseconds to time_budget_s and
-// more. Leading dims that the model leaves open and `shapes` does not give are 1. Thread safe, but builds that run at the
-// same time disturb each other's timings.
-// Errors: invalid (missing or broken model, open dims, bad options), unsupported (all that the model needs and Hone lacks, in
-// one message with the node names), device (no such target here), cancelled.
+// Imports an ONNX model, optimises it for this machine and makes an engine; takes from milliseconds to time_budget_s
+// and more. Leading dims that the model leaves open and `shapes` does not give are 1. Thread safe, but builds that run
+// at the same time disturb each other's timings. Errors: invalid (missing or broken model, open dims, bad options),
+// unsupported (all that the model needs and Hone lacks, in one message with the node names), device (no such target
+// here), cancelled.
 HONE_API Result<Engine> build(const std::string& path, const BuildOptions& options = {});
 
 HONE_NAMESPACE_END

@@ -30,8 +30,9 @@ struct MemorySummary {
   int64_t workspace = 0;      // the largest workspace of a step, part of the arena
 };
 
-// An optimised network. Immutable: copies share it, and any number of threads may use it at once. It lives as long as the
-// last copy or context. A default-constructed or moved-from engine is empty; its calls return errors or empty values.
+// An optimised network. Immutable: copies share it, and any number of threads may use it at once. It lives as long as
+// the last copy or context. A default-constructed or moved-from engine is empty; its calls return errors or empty
+// values.
 class HONE_API Engine {
  public:
   struct Impl;
@@ -39,9 +40,9 @@ class HONE_API Engine {
   Engine() = default;
   explicit Engine(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 
-  // Reads an engine file. Its weights stay mapped, so the file must not be changed in place while an engine uses it (saving
-  // over it is fine: that writes a new file and renames). Errors: invalid (missing, damaged or not an engine), device (it
-  // was built for another machine).
+  // Reads an engine file. Its weights stay mapped, so the file must not be changed in place while an engine uses it
+  // (saving over it is fine: that writes a new file and renames). Errors: invalid (missing, damaged or not an engine),
+  // device (it was built for another machine).
   static Result<Engine> load(const std::string& path);
   // Writes a file beside `path`, then renames: never half an engine.
   Status save(const std::string& path) const;
@@ -74,23 +75,24 @@ class HONE_API Context {
   ~Context();
 
   // Binds memory to the input or output `name` (to the input, if both are called so), until it is bound anew.
-  // An input is read in place by each run(): the memory must stay valid and unchanged while run() works, and may be refilled
-  // between runs (strings are copied here instead). Its dtype and dims must be those of Engine::inputs().
+  // An input is read in place by each run(): the memory must stay valid and unchanged while run() works, and may be
+  // refilled between runs (strings are copied here instead). Its dtype and dims must be those of Engine::inputs().
   // An output is copied to the bound memory at the end of run(), packed from the start of it. It must have the output's
   // dtype and hold at least as many elements; the dims that came out are those of output(). TensorView() unbinds an
   // output. Outputs of strings cannot be bound.
   // Errors: invalid (no such name, or dtype, dims, alignment or null data do not fit).
   Status bind(std::string_view name, const TensorView& view);
 
-  // Computes all outputs. Errors: invalid (an input is not bound, or a size that depends on data does not fit), or what a
-  // step reports. After an error the outputs are undefined until the next run that succeeds.
+  // Computes all outputs. Errors: invalid (an input is not bound, or a size that depends on data does not fit), or what
+  // a step reports. After an error the outputs are undefined until the next run that succeeds.
   Status run();
-  // The same on a device stream (a CUstream). CPU engines have no streams: with nullptr this is run(), all else is refused.
+  // The same on a device stream (a CUstream). CPU engines have no streams: with nullptr this is run(), all else is
+  // refused.
   Status enqueue(void* stream = nullptr);
 
-  // A view of the last run's output in the context's memory; valid until the next bind(), run() or the end of the context.
-  // Outputs that are an input under another name lie in the memory bound to that input. Errors: invalid (no such name, not
-  // run yet), unsupported (a sequence, or more than Dims::kMaxRank dims).
+  // A view of the last run's output in the context's memory; valid until the next bind(), run() or the end of the
+  // context. Outputs that are an input under another name lie in the memory bound to that input. Errors: invalid (no
+  // such name, not run yet), unsupported (a sequence, or more than Dims::kMaxRank dims).
   Result<TensorView> output(std::string_view name) const;
 
   // Called after each step of run() with the step's number, that of its layer in inspect_json(), and its time in

@@ -1,9 +1,10 @@
-/* Hone's C API, C99 and newer: the same verbs as in C++. The ABI is stable: functions and fields are added, never changed.
+/* Hone's C API, C99 and newer: the same verbs as in C++. The ABI is stable: it only grows.
  *
  * Every function that can fail returns a hone_code; hone_last_error() then has the message of this thread. Handles are
- * opaque and freed by the function of their type; NULL may be freed, and is otherwise refused. Strings and arrays handed to Hone are copied
- * unless stated otherwise; those handed out belong to the handle. Strings are UTF-8. Every struct starts with its size, which
- * the HONE_..._INIT macros set, so that it can grow. Hone throws no exception and installs no signal handler.
+ * opaque and freed by the function of their type; NULL may be freed, and is otherwise refused. Strings and arrays
+ * handed to Hone are copied unless stated otherwise; those handed out belong to the handle. Strings are UTF-8. Every
+ * struct starts with its size, which the HONE_..._INIT macros set, so that it can grow. Hone throws no exception and
+ * installs no signal handler.
  * hone_build is in the library `hone`; all else is in `hone_runtime` too. */
 #ifndef HONE_HONE_C_H
 #define HONE_HONE_C_H
@@ -50,7 +51,7 @@ enum {
 typedef struct hone_engine hone_engine;   /* immutable; any number of threads at once */
 typedef struct hone_context hone_context; /* one per thread */
 
-/* The message of the last call on this thread that did not return HONE_OK; valid until the next such call. Never NULL. */
+/* The message of this thread's last call that did not return HONE_OK; valid until the next such call. Never NULL. */
 HONE_C_API const char* hone_last_error(void);
 /* "0.1.0" */
 HONE_C_API const char* hone_version(void);
@@ -104,7 +105,8 @@ typedef struct hone_build_options {
   int (*progress)(size_t done, size_t total, const char* what, void* user);
   void* user;                       /* handed to progress */
 } hone_build_options;
-#define HONE_BUILD_OPTIONS_INIT {sizeof(hone_build_options), NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL}
+#define HONE_BUILD_OPTIONS_INIT \
+  { sizeof(hone_build_options), NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL }
 
 /* Optimises an ONNX model for this machine. options may be NULL. On success *engine is to be freed by hone_engine_free;
  * on failure it is NULL. */
@@ -127,15 +129,15 @@ HONE_C_API hone_code hone_engine_inspect_json(const hone_engine* engine, const c
 HONE_C_API hone_code hone_context_create(const hone_engine* engine, hone_context** context);
 HONE_C_API void hone_context_free(hone_context* context);
 
-/* Inputs are read in place by each run and never written: their memory stays the caller's and must be valid then. Outputs
- * that are bound are copied to the memory at the end of a run; a tensor with dtype HONE_NONE unbinds an output.
+/* Inputs are read in place by each run and never written: their memory stays the caller's and must be valid then.
+ * Outputs that are bound are copied to the memory at the end of a run; a tensor with dtype HONE_NONE unbinds an output.
  * The rules are those of Context::bind in engine.h. */
 HONE_C_API hone_code hone_context_bind(hone_context* context, const char* name, const hone_tensor* tensor);
 HONE_C_API hone_code hone_context_run(hone_context* context);
 /* stream: a CUstream; NULL on a CPU engine, where this is hone_context_run. */
 HONE_C_API hone_code hone_context_enqueue(hone_context* context, void* stream);
-/* A view of the last run's output. data is valid until the next bind or run of the context, dims until the next call of this
- * function for the same context. */
+/* A view of the last run's output. data is valid until the next bind or run of the context, dims until the next call of
+ * this function for the same context. */
 HONE_C_API hone_code hone_context_output(hone_context* context, const char* name, hone_tensor* tensor);
 
 #ifdef __cplusplus

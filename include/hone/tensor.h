@@ -10,8 +10,8 @@
 
 HONE_NAMESPACE_BEGIN
 
-// Element types. The numbers are those of hone_dtype in C and stay as they are. Types narrower than a byte take a byte an
-// element. A boolean is a byte of 0 or 1.
+// Element types. The numbers are those of hone_dtype in C and stay as they are. Types narrower than a byte take a byte
+// an element. A boolean is a byte of 0 or 1.
 enum class DType : int {
   none = 0,
   f32 = 1, f64 = 2, f16 = 3, bf16 = 4,
@@ -28,8 +28,8 @@ HONE_API const char* name(DType type);
 // Bytes an element takes in a TensorView; for strings that of a pointer.
 HONE_API size_t size_of(DType type);
 
-// The shape of a tensor, held in place: up to kMaxRank dims. In an engine's description -1 stands for a dim that is known
-// only when the engine runs.
+// The shape of a tensor, held in place: up to kMaxRank dims. In an engine's description -1 stands for a dim that is
+// known only when the engine runs.
 class Dims {
  public:
   static constexpr size_t kMaxRank = 16;
@@ -89,8 +89,8 @@ constexpr DType dtype_of() {
   else static_assert(sizeof(T) == 0, "give the DType: TensorView{type, data, dims}");
 }
 
-// A dense row-major array in memory that belongs to somebody else; a view owns nothing. `data` is aligned to the element
-// size; for strings it is an array of `const char*`, each ending in '\0'.
+// A dense row-major array in memory that belongs to somebody else; a view owns nothing. `data` is aligned to the
+// element size; for strings it is an array of `const char*`, each ending in '\0'.
 struct TensorView {
   DType dtype = DType::none;
   void* data = nullptr;

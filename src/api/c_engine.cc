@@ -16,7 +16,8 @@ Status describe(const std::vector<hone::v0::TensorInfo>& list, size_t index, hon
   if (index >= list.size()) return {Code::invalid, "there is no tensor number " + std::to_string(index)};
   const hone::v0::TensorInfo& t = list[index];
   const auto rank = t.ranked ? static_cast<int32_t>(t.dims.rank()) : -1;
-  return write_struct<hone_tensor_info>({0, t.name.c_str(), static_cast<hone_dtype>(t.dtype), rank, t.dims.data()}, info, "info");
+  return write_struct<hone_tensor_info>({0, t.name.c_str(), static_cast<hone_dtype>(t.dtype), rank, t.dims.data()},
+                                        info, "info");
 }
 
 }  // namespace
@@ -77,7 +78,8 @@ hone_code hone_engine_memory(const hone_engine* engine, hone_memory* memory) {
   if (engine == nullptr) return report(null_argument("engine"));
   return guarded([&] {
     const hone::v0::MemorySummary m = engine->engine.memory();
-    return write_struct<hone_memory>({0, m.arena, m.lower_bound, m.without_reuse, m.weights, m.workspace}, memory, "memory");
+    return write_struct<hone_memory>({0, m.arena, m.lower_bound, m.without_reuse, m.weights, m.workspace}, memory,
+                                     "memory");
   });
 }
 
@@ -112,7 +114,8 @@ hone_code hone_context_bind(hone_context* context, const char* name, const hone_
   return guarded([&]() -> Status {
     hone_tensor t = HONE_TENSOR_INIT;
     if (Status status = read_struct(tensor, t, "tensor"); !status.ok()) return status;
-    if (t.rank < 0 || (t.rank > 0 && t.dims == nullptr)) return {Code::invalid, "tensor: rank is negative, or dims is a null pointer"};
+    if (t.rank < 0 || (t.rank > 0 && t.dims == nullptr))
+      return {Code::invalid, "tensor: rank is negative, or dims is a null pointer"};
     const hone::v0::Dims dims(t.dims, static_cast<size_t>(t.rank));
     return context->context.bind(name, {static_cast<hone::v0::DType>(t.dtype), t.data, dims});
   });
@@ -135,7 +138,8 @@ hone_code hone_context_output(hone_context* context, const char* name, hone_tens
     auto view = context->context.output(name);
     if (!view.ok()) return view.status();
     context->dims = view->dims;
-    return write_struct<hone_tensor>({0, static_cast<hone_dtype>(view->dtype), static_cast<int32_t>(view->dims.rank()), context->dims.data(), view->data},
+    return write_struct<hone_tensor>({0, static_cast<hone_dtype>(view->dtype), static_cast<int32_t>(view->dims.rank()),
+                                      context->dims.data(), view->data},
                                      tensor, "tensor");
   });
 }

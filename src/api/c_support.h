@@ -43,7 +43,9 @@ hone_code guarded(F&& f) noexcept {
   }
 }
 
-inline v0::Status null_argument(const char* what) { return {v0::Code::invalid, std::string(what) + " is a null pointer"}; }
+inline v0::Status null_argument(const char* what) {
+  return {v0::Code::invalid, std::string(what) + " is a null pointer"};
+}
 
 // Reads a struct of the user's version of the header. Fields that this library does not know must be zero.
 template <class T>

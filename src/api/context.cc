@@ -49,7 +49,8 @@ Result<DType> check_view(const v0::TensorView& view) {
   // Strings are counted as the pointers they are given by.
   const DType held = dtype == DType::string ? DType::u64 : dtype;
   HONE_TRY(const int64_t bytes, checked_bytes(held, {view.dims.begin(), view.dims.end()}));
-  if (bytes > 0 && view.data == nullptr) return invalid("{}{} has no data", name(dtype), to_string({view.dims.begin(), view.dims.end()}));
+  if (bytes > 0 && view.data == nullptr)
+    return invalid("{}{} has no data", name(dtype), to_string({view.dims.begin(), view.dims.end()}));
   if (reinterpret_cast<uintptr_t>(view.data) % alignment(held) != 0)
     return invalid("the data is not aligned to {} bytes, as {} needs", alignment(held), name(dtype));
   return dtype;
@@ -76,9 +77,10 @@ hone::Status v0::Context::Impl::bind(std::string_view name, const TensorView& vi
     ran = false;  // an output may be a view of the input
     return context->bind_input(name, std::move(*value));
   }
-  if (const auto index = find(program().outputs, name)) return bind_output(*index, view).within(fmt::format("output '{}'", name));
-  return invalid("there is no input or output '{}'; the inputs are {}; the outputs are {}", name, list_names(program().inputs),
-                 list_names(program().outputs));
+  if (const auto index = find(program().outputs, name))
+    return bind_output(*index, view).within(fmt::format("output '{}'", name));
+  return invalid("there is no input or output '{}'; the inputs are {}; the outputs are {}", name,
+                 list_names(program().inputs), list_names(program().outputs));
 }
 
 hone::Status v0::Context::Impl::bind_output(size_t index, const TensorView& view) {
@@ -102,7 +104,8 @@ hone::Status v0::Context::Impl::run() {
   ran = false;
   HONE_CHECK(context->run());
   for (size_t i = 0; i < outputs.size(); ++i)
-    if (outputs[i].target.dtype != DType::none) HONE_CHECK(copy_output(i).within(fmt::format("output '{}'", program().outputs[i].name)));
+    if (outputs[i].target.dtype != DType::none)
+      HONE_CHECK(copy_output(i).within(fmt::format("output '{}'", program().outputs[i].name)));
   ran = true;
   return {};
 }
@@ -110,9 +113,11 @@ hone::Status v0::Context::Impl::run() {
 hone::Status v0::Context::Impl::copy_output(size_t index) const {
   HONE_TRY(const Tensor value, context->output(program().outputs[index].name));
   const TensorView& target = outputs[index].target;
-  if (api::to_public(value.type()) != target.dtype) return invalid("it is {}, not {}", hone::name(value.type()), name(target.dtype));
+  if (api::to_public(value.type()) != target.dtype)
+    return invalid("it is {}, not {}", hone::name(value.type()), name(target.dtype));
   if (value.count() > target.dims.count())
-    return invalid("it is {}{}, more than the {} elements of the memory", hone::name(value.type()), to_string(value.dims()), target.dims.count());
+    return invalid("it is {}{}, more than the {} elements of the memory", hone::name(value.type()),
+                   to_string(value.dims()), target.dims.count());
   if (value.bytes() > 0) std::memmove(target.data, value.raw(), value.bytes());
   return {};
 }
@@ -167,7 +172,8 @@ v0::Status v0::Context::run() {
 }
 
 v0::Status v0::Context::enqueue(void* stream) {
-  if (stream != nullptr) return {Code::unsupported, "a stream was given, but the engine runs on the CPU: give a null pointer"};
+  if (stream != nullptr)
+    return {Code::unsupported, "a stream was given, but the engine runs on the CPU: give a null pointer"};
   return run();
 }
 

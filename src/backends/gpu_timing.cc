@@ -23,7 +23,8 @@ Result<Tensor> GpuSandbox::upload(const Tensor& value) {
   return copy;
 }
 
-Result<std::unique_ptr<GpuSandbox>> GpuSandbox::create(const Problem& problem, int ordinal, std::span<const Tensor> inputs) {
+Result<std::unique_ptr<GpuSandbox>> GpuSandbox::create(const Problem& problem, int ordinal,
+                                                       std::span<const Tensor> inputs) {
   HONE_CHECK(cuda::make_current(ordinal));
   auto box = std::make_unique<GpuSandbox>();
   HONE_TRY(box->stream_, cuda::Stream::create());
@@ -53,7 +54,12 @@ Result<std::unique_ptr<GpuSandbox::Arguments>> GpuSandbox::arguments(const Prepa
 }
 
 KernelArgs GpuSandbox::call(const Arguments& a, cpu::ThreadPool& pool) {
-  return {.inputs = a.inputs, .outputs = a.outputs, .workspace = nullptr, .pool = pool, .packed = a.packed, .stream = stream_.get()};
+  return {.inputs = a.inputs,
+          .outputs = a.outputs,
+          .workspace = nullptr,
+          .pool = pool,
+          .packed = a.packed,
+          .stream = stream_.get()};
 }
 
 Result<Tensors> GpuSandbox::run(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool) {

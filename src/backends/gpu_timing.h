@@ -10,7 +10,8 @@ namespace hone {
 // A problem laid out on a GPU: random inputs (zeros would run faster than data does), its constants, and outputs.
 class GpuSandbox {
  public:
-  static Result<std::unique_ptr<GpuSandbox>> create(const Problem& problem, int ordinal, std::span<const Tensor> inputs);
+  static Result<std::unique_ptr<GpuSandbox>> create(const Problem& problem, int ordinal,
+                                                    std::span<const Tensor> inputs);
 
   // The outputs of one launch, in host memory.
   Result<Tensors> run(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);

@@ -81,7 +81,8 @@ class Lowering {
   }
 
   int add_constant(Tensor value, std::string name) {
-    const int slot = add_slot({.kind = Slot::Kind::constant, .type = {value.type(), Shape::of(value.dims())}, .name = std::move(name)});
+    const int slot = add_slot(
+        {.kind = Slot::Kind::constant, .type = {value.type(), Shape::of(value.dims())}, .name = std::move(name)});
     data_.constants[static_cast<size_t>(slot)] = std::move(value);
     return slot;
   }
@@ -248,7 +249,8 @@ class Lowering {
     const int owner = root(taken);
     if (slot(owner).kind != Slot::Kind::arena || scope.uses[v] != 1 || sharers_[owner] != 0) return -1;
     const TensorType &from = scope.graph.type(v), &to = scope.graph.type(node.outputs[0]);
-    if (from.dtype != to.dtype || element_count(*from.shape.concrete()) != element_count(*to.shape.concrete())) return -1;
+    if (from.dtype != to.dtype || element_count(*from.shape.concrete()) != element_count(*to.shape.concrete()))
+      return -1;
     return taken;
   }
 
@@ -333,7 +335,8 @@ class Lowering {
     const auto& slots = program().slots;
     for (size_t s = 0; s < slots.size(); ++s) {
       if (slots[s].kind != Slot::Kind::arena) continue;
-      const int64_t bytes = element_count(*slots[s].type.shape.concrete()) * static_cast<int64_t>(size_of(slots[s].type.dtype));
+      const int64_t bytes =
+          element_count(*slots[s].type.shape.concrete()) * static_cast<int64_t>(size_of(slots[s].type.dtype));
       lifetimes.push_back({first_[s], last_[s], bytes});
       owners.push_back(static_cast<int>(s));
     }

@@ -24,11 +24,13 @@ struct Row {
   Kind kind;
 };
 
-constexpr Row kRows[] = {{"Conv", Kind::heavy},        {"MatMul", Kind::heavy},     {"Attention", Kind::heavy},  {"Pointwise", Kind::light},
-                         {"Pool", Kind::light},        {"Softmax", Kind::light},    {"LayerNorm", Kind::light},  {"Reduce", Kind::light},
-                         {"GroupNorm", Kind::light},   {"Resize", Kind::light},     {"Transpose", Kind::movement}, {"Reshape", Kind::movement},
-                         {"Concat", Kind::movement},   {"Split", Kind::movement},   {"Gather", Kind::movement},  {"Slice", Kind::movement},
-                         {"Squeeze", Kind::movement},  {"Unsqueeze", Kind::movement}, {"Expand", Kind::movement}, {"Pad", Kind::movement}};
+constexpr Row kRows[] = {{"Conv", Kind::heavy},      {"MatMul", Kind::heavy},       {"Attention", Kind::heavy},
+                         {"Pointwise", Kind::light}, {"Pool", Kind::light},         {"Softmax", Kind::light},
+                         {"LayerNorm", Kind::light}, {"Reduce", Kind::light},       {"GroupNorm", Kind::light},
+                         {"Resize", Kind::light},    {"Transpose", Kind::movement}, {"Reshape", Kind::movement},
+                         {"Concat", Kind::movement}, {"Split", Kind::movement},     {"Gather", Kind::movement},
+                         {"Slice", Kind::movement},  {"Squeeze", Kind::movement},   {"Unsqueeze", Kind::movement},
+                         {"Expand", Kind::movement}, {"Pad", Kind::movement}};
 
 const Row* find_row(std::string_view op) {
   const auto found = std::find_if(std::begin(kRows), std::end(kRows), [&](const Row& row) { return row.op == op; });
@@ -47,7 +49,9 @@ Problem problem_of(const Graph& graph, const Node& node) {
 
 bool on_gpu(const Problem& problem, const Machine& machine) {
   const auto table = tactic_table();
-  return std::any_of(table.begin(), table.end(), [&](const Tactic& t) { return t.backend == Backend::cuda && t.supports(problem, machine).empty(); });
+  return std::any_of(table.begin(), table.end(), [&](const Tactic& t) {
+    return t.backend == Backend::cuda && t.supports(problem, machine).empty();
+  });
 }
 
 bool fits(const Tensor& t, DType type) {
@@ -76,7 +80,9 @@ PointwiseProgram with_casts(const PointwiseProgram& program, const std::vector<b
     const bool cast = instr.fn == Fn::input && reduced[static_cast<size_t>(instr.input)];
     if (cast) instr.type = type;
     out.code.push_back(instr);
-    if (cast) out.code.push_back({.fn = Fn::cast, .type = DType::f32, .operand = {static_cast<int32_t>(out.code.size()) - 1, -1, -1}});
+    if (cast)
+      out.code.push_back(
+          {.fn = Fn::cast, .type = DType::f32, .operand = {static_cast<int32_t>(out.code.size()) - 1, -1, -1}});
     place.push_back(static_cast<int32_t>(out.code.size()) - 1);
   }
   if (out.result_type() == DType::f32)
@@ -130,7 +136,8 @@ class Reducer {
     if (!op.view() && !on_gpu(problem, machine_)) return false;
 
     std::vector<ValueId> inputs;
-    for (size_t i = 0; i < reduce.size(); ++i) inputs.push_back(reduce[i] ? reduced(node.inputs[i]) : as_it_is(node.inputs[i]));
+    for (size_t i = 0; i < reduce.size(); ++i)
+      inputs.push_back(reduce[i] ? reduced(node.inputs[i]) : as_it_is(node.inputs[i]));
     const NodeId now = graph_.add_node_typed(op, inputs, problem.outputs, node.sources);
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const ValueId old = node.outputs[i], made = graph_.node(now).outputs[i];
@@ -153,7 +160,10 @@ class Reducer {
   ValueId reduced(ValueId v) {
     if (const auto found = reduced_.find(v); found != reduced_.end()) return found->second;
     const auto& value = graph_.value(v);
-    if (value.is_constant()) return reduced_constants_.contains(v) ? reduced_constants_[v] : reduced_constants_[v] = graph_.add_constant(converted(value.constant, type_), value.name);
+    if (value.is_constant())
+      return reduced_constants_.contains(v)
+                 ? reduced_constants_[v]
+                 : reduced_constants_[v] = graph_.add_constant(converted(value.constant, type_), value.name);
     const auto made = casts_.find(v);
     return made != casts_.end() ? made->second : casts_[v] = cast(v, type_);
   }
@@ -166,7 +176,8 @@ class Reducer {
   ValueId cast(ValueId v, DType to) {
     const TensorType from = graph_.type(v);
     const auto name = graph_.value(v).name;
-    const NodeId node = graph_.add_node_typed(Pointwise{single(Fn::cast, from.dtype, to)}, {v}, {{to, from.shape}}, {"cast of " + name});
+    const NodeId node = graph_.add_node_typed(Pointwise{single(Fn::cast, from.dtype, to)}, {v}, {{to, from.shape}},
+                                              {"cast of " + name});
     graph_.set_name(graph_.node(node).outputs[0], name);
     return graph_.node(node).outputs[0];
   }
@@ -174,9 +185,9 @@ class Reducer {
   Graph& graph_;
   DType type_;
   const Machine& machine_;
-  std::map<ValueId, ValueId> reduced_;            // values of converted nodes
+  std::map<ValueId, ValueId> reduced_;  // values of converted nodes
   std::map<ValueId, ValueId> reduced_constants_, casts_;
-  std::map<ValueId, ValueId> restored_;           // by the value that was converted
+  std::map<ValueId, ValueId> restored_;  // by the value that was converted
 };
 
 }  // namespace
@@ -189,7 +200,9 @@ void fuse_gpu_epilogues(Graph& graph, const Machine& machine) {
     for (const ValueId v : std::vector(graph.node(id).inputs)) {
       const NodeId anchor = v == ValueId::none ? NodeId::none : graph.value(v).producer;
       if (anchor == NodeId::none || !takes_epilogue(graph, anchor) || !rewrite::used_once(graph, v)) continue;
-      if (!graph.type(v).shape.known() || !rewrite::same_shape(graph.type(v).shape, graph.type(rewrite::output(graph, id)).shape)) continue;
+      if (!graph.type(v).shape.known() ||
+          !rewrite::same_shape(graph.type(v).shape, graph.type(rewrite::output(graph, id)).shape))
+        continue;
       std::vector<ValueId> inputs;
       const Op fused = fused_op(graph, anchor, id, inputs);
       Problem problem{.op = fused, .outputs = {graph.type(rewrite::output(graph, id))}};

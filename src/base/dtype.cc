@@ -117,7 +117,8 @@ uint8_t encode_float(DType type, double value, bool saturate) {
   --exponent;
   if (exponent < 1 - format.bias)
     return sign | static_cast<uint8_t>(std::ldexp(rounded, format.bias - 1 + format.mantissa_bits));
-  const int mantissa = static_cast<int>(std::ldexp(rounded, format.mantissa_bits - exponent)) - (1 << format.mantissa_bits);
+  const int mantissa =
+      static_cast<int>(std::ldexp(rounded, format.mantissa_bits - exponent)) - (1 << format.mantissa_bits);
   return sign | static_cast<uint8_t>(((exponent + format.bias) << format.mantissa_bits) | mantissa);
 }
 

@@ -38,7 +38,8 @@ bf16 to_bf16(double value);
 
 // Decodes one byte of an fp8, fp4 or 4/2-bit integer type to its exact value.
 double decode_small(DType type, uint8_t bits);
-// Encodes with round to nearest even; `saturate` clamps overflow to the largest finite value, else it becomes NaN or infinity as the format has.
+// Encodes with round to nearest even; `saturate` clamps overflow to the largest finite value, else it becomes NaN or
+// infinity as the format has.
 uint8_t encode_small(DType type, double value, bool saturate = true);
 
 }  // namespace hone

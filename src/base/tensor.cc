@@ -29,7 +29,9 @@ void store(double& to, double v) { to = v; }
 void store(f16& to, double v) { to = to_f16(v); }
 void store(bf16& to, double v) { to = to_bf16(v); }
 void store(bool& to, double v) { to = v != 0; }
-void store(uint64_t& to, double v) { to = v < 0 ? static_cast<uint64_t>(static_cast<int64_t>(v)) : static_cast<uint64_t>(v); }
+void store(uint64_t& to, double v) {
+  to = v < 0 ? static_cast<uint64_t>(static_cast<int64_t>(v)) : static_cast<uint64_t>(v);
+}
 template <class T>
 void store(T& to, double v) { to = static_cast<T>(static_cast<int64_t>(v)); }
 

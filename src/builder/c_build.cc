@@ -15,11 +15,13 @@ Status translate(const hone_build_options* given, BuildOptions& options) {
   if (o.shape_count > 0 && o.shapes == nullptr) return hone::capi::null_argument("options: shapes");
   if (o.precisions != nullptr) {
     options.precisions.clear();
-    for (size_t i = 0; i < o.precision_count; ++i) options.precisions.push_back(static_cast<hone::v0::Precision>(o.precisions[i]));
+    for (size_t i = 0; i < o.precision_count; ++i)
+      options.precisions.push_back(static_cast<hone::v0::Precision>(o.precisions[i]));
   }
   for (size_t i = 0; i < o.shape_count; ++i) {
     const hone_shape& s = o.shapes[i];
-    if (s.name == nullptr || (s.rank > 0 && s.dims == nullptr)) return hone::capi::null_argument("options: name or dims of a shape");
+    if (s.name == nullptr || (s.rank > 0 && s.dims == nullptr))
+      return hone::capi::null_argument("options: name or dims of a shape");
     options.shapes[s.name] = hone::v0::Dims(s.dims, s.rank);
   }
   if (o.target != nullptr) options.target = o.target;

@@ -40,7 +40,9 @@ Result<Machine> machine_of(const std::string& target, const CompileOptions& opti
     return machine;
   }
   const auto ordinal = cuda::ordinal_of(target);
-  if (!ordinal) return Status(Code::device, fmt::format("there is no target '{}': it is cpu, cuda, cuda:N, reference or auto", target));
+  if (!ordinal)
+    return Status(Code::device,
+                  fmt::format("there is no target '{}': it is cpu, cuda, cuda:N, reference or auto", target));
   HONE_CHECK(cuda::nvrtc_version());
   machine.tf32 = options.tf32;
   if (!options.cuda_arch.empty()) {
@@ -57,7 +59,8 @@ Result<Machine> machine_of(const std::string& target, const CompileOptions& opti
 
 }  // namespace
 
-Result<EngineData> compile_graph(Graph graph, const CompileOptions& options, std::chrono::steady_clock::time_point start) {
+Result<EngineData> compile_graph(Graph graph, const CompileOptions& options,
+                                 std::chrono::steady_clock::time_point start) {
   const std::string target = resolve_target(options);
   const bool reference = target == "reference";
   HONE_TRY(const Machine machine, machine_of(target, options));

@@ -15,7 +15,8 @@ Result<ImportedModel> import_model(const std::string& path, const std::map<std::
     const Shape& shape = graph.type(v).shape;
     if (shapes.contains(name) || shape.known()) continue;
     Dims dims;
-    for (size_t i = 0; i < shape.dims.size(); ++i) dims.push_back(shape.dims[i].known() ? shape.dims[i].value : i == 0 ? batch : -1);
+    for (size_t i = 0; i < shape.dims.size(); ++i)
+      dims.push_back(shape.dims[i].known() ? shape.dims[i].value : i == 0 ? batch : -1);
     if (shape.ranked && std::find(dims.begin(), dims.end(), -1) == dims.end()) filled[name] = dims;
     else open.push_back(v);
   }

@@ -14,6 +14,7 @@ struct ImportedModel {
 };
 
 // Imports a model with the dims that it leaves open taken from `shapes`, a leading one else from `batch`.
-Result<ImportedModel> import_model(const std::string& path, const std::map<std::string, Dims>& shapes, int64_t batch = 1);
+Result<ImportedModel> import_model(const std::string& path, const std::map<std::string, Dims>& shapes,
+                                   int64_t batch = 1);
 
 }  // namespace hone

@@ -54,13 +54,15 @@ std::optional<int> ordinal_of(std::string_view target) {
   if (target.empty()) return 0;
   int ordinal = -1;
   const char* end = target.data() + target.size();
-  if (target.front() != ':' || std::from_chars(target.data() + 1, end, ordinal).ptr != end || ordinal < 0) return std::nullopt;
+  if (target.front() != ':' || std::from_chars(target.data() + 1, end, ordinal).ptr != end || ordinal < 0)
+    return std::nullopt;
   return ordinal;
 }
 
 bool Device::runs(std::string_view arch) const {
   const std::string own = this->arch();
-  return arch.size() == own.size() && arch.substr(0, own.size() - 1) == std::string_view(own).substr(0, own.size() - 1) && arch.back() <= own.back();
+  return arch.size() == own.size() &&
+         arch.substr(0, own.size() - 1) == std::string_view(own).substr(0, own.size() - 1) && arch.back() <= own.back();
 }
 
 Result<std::vector<Device>> devices() {
@@ -108,7 +110,8 @@ Status make_current(int ordinal) {
 Result<std::shared_ptr<std::byte>> allocate(int64_t bytes) {
   CUdeviceptr pointer = 0;
   HONE_CUDA(cuMemAlloc_v2, &pointer, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
-  return std::shared_ptr<std::byte>(reinterpret_cast<std::byte*>(pointer), [](std::byte* p) { api().cuMemFree_v2(address(p)); });
+  return std::shared_ptr<std::byte>(reinterpret_cast<std::byte*>(pointer),
+                                    [](std::byte* p) { api().cuMemFree_v2(address(p)); });
 }
 
 Result<std::unique_ptr<Stream>> Stream::create() {
@@ -144,7 +147,8 @@ Status Stream::launch(CUfunc* function, const Shape& shape, std::span<void*> par
   if (shape.cluster > 1) add(kClusterDimension, std::array{shape.cluster, 1u, 1u});
   if (shape.overlaps) add(kProgrammaticSerialization, std::array{1u});
   const Dim3 &grid = shape.grid, &block = shape.block;
-  const CUlaunchConfig config{grid.x, grid.y, grid.z, block.x, block.y, block.z, shape.shared_bytes, handle_, attributes, count};
+  const CUlaunchConfig config{grid.x,  grid.y,     grid.z, block.x, block.y, block.z, shape.shared_bytes,
+                              handle_, attributes, count};
   HONE_CUDA(cuLaunchKernelEx, &config, function, parameters.data(), nullptr);
   return {};
 }
@@ -158,7 +162,8 @@ Result<std::unique_ptr<Graph>> Graph::end(Stream& stream) {
   CUgra* graph = nullptr;
   HONE_CUDA(cuStreamEndCapture, stream.handle(), &graph);
   CUgraExec* executable = nullptr;
-  const Status status = api().check(api().cuGraphInstantiateWithFlags(&executable, graph, 0), "cuGraphInstantiateWithFlags");
+  const Status status =
+      api().check(api().cuGraphInstantiateWithFlags(&executable, graph, 0), "cuGraphInstantiateWithFlags");
   api().cuGraphDestroy(graph);
   HONE_CHECK(status);
   return std::unique_ptr<Graph>(new Graph(executable));
@@ -201,7 +206,8 @@ Module::~Module() { api().cuModuleUnload(handle_); }
 Result<CUfunc*> Module::function(const char* name, unsigned shared_bytes) const {
   CUfunc* found = nullptr;
   HONE_CUDA(cuModuleGetFunction, &found, handle_, name);
-  if (shared_bytes > kPlainSharedBytes) HONE_CUDA(cuFuncSetAttribute, found, kMaxDynamicShared, static_cast<int>(shared_bytes));
+  if (shared_bytes > kPlainSharedBytes)
+    HONE_CUDA(cuFuncSetAttribute, found, kMaxDynamicShared, static_cast<int>(shared_bytes));
   return found;
 }
 

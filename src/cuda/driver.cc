@@ -12,7 +12,7 @@ Result<Driver> load() {
   auto library = DynamicLibrary::open(names);
   if (!library.ok()) return Status(Code::device, "no NVIDIA driver: libcuda.so.1 cannot be loaded");
   Driver driver;
-#define X(name, parameters)                                           \
+#define X(name, parameters)                                                    \
   driver.name = reinterpret_cast<decltype(driver.name)>(library->find(#name)); \
   if (driver.name == nullptr) return Status(Code::device, "the NVIDIA driver is too old: it has no " #name);
   HONE_CUDA_DRIVER(X)
@@ -28,8 +28,9 @@ Status Driver::check(int status, const char* call) const {
   const char *code = nullptr, *text = nullptr;
   cuGetErrorName(status, &code);
   cuGetErrorString(status, &text);
-  return {Code::device, fmt::format("{}: {} ({}){}", call, text != nullptr ? text : "unknown error", code != nullptr ? code : "?",
-                                    status == kOutOfMemory ? ": use a smaller batch, or free the GPU's memory" : "")};
+  return {Code::device,
+          fmt::format("{}: {} ({}){}", call, text != nullptr ? text : "unknown error", code != nullptr ? code : "?",
+                      status == kOutOfMemory ? ": use a smaller batch, or free the GPU's memory" : "")};
 }
 
 Result<const Driver*> driver() {

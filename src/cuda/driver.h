@@ -32,48 +32,48 @@ struct CUlaunchConfig {
 };
 
 // Name in the library, then the parameters; each returns a status, 0 for success.
-#define HONE_CUDA_DRIVER(X)                                                                                           \
-  X(cuInit, (unsigned flags))                                                                                         \
-  X(cuDriverGetVersion, (int* version))                                                                               \
-  X(cuGetErrorName, (int error, const char** text))                                                                   \
-  X(cuGetErrorString, (int error, const char** text))                                                                 \
-  X(cuDeviceGetCount, (int* count))                                                                                   \
-  X(cuDeviceGet, (CUdevice * device, int ordinal))                                                                    \
-  X(cuDeviceGetName, (char* name, int length, CUdevice device))                                                       \
-  X(cuDeviceGetAttribute, (int* value, int attribute, CUdevice device))                                               \
-  X(cuDeviceTotalMem_v2, (size_t * bytes, CUdevice device))                                                           \
-  X(cuDevicePrimaryCtxRetain, (CUctx * *context, CUdevice device))                                                    \
-  X(cuCtxSetCurrent, (CUctx * context))                                                                               \
-  X(cuCtxGetDevice, (CUdevice * device))                                                                              \
-  X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                                             \
-  X(cuMemFree_v2, (CUdeviceptr pointer))                                                                              \
-  X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstr* stream))                            \
-  X(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstr* stream))                                  \
-  X(cuModuleLoadData, (CUmod * *module, const void* image))                                                           \
-  X(cuModuleUnload, (CUmod * module))                                                                                 \
-  X(cuModuleGetFunction, (CUfunc * *function, CUmod * module, const char* name))                                      \
-  X(cuFuncSetAttribute, (CUfunc * function, int attribute, int value))                                                \
-  X(cuStreamCreate, (CUstr * *stream, unsigned flags))                                                                \
-  X(cuStreamDestroy_v2, (CUstr * stream))                                                                             \
-  X(cuStreamSynchronize, (CUstr * stream))                                                                            \
-  X(cuStreamBeginCapture_v2, (CUstr * stream, int mode))                                                              \
-  X(cuStreamEndCapture, (CUstr * stream, CUgra * *graph))                                                             \
-  X(cuGraphInstantiateWithFlags, (CUgraExec * *executable, CUgra * graph, unsigned long long flags))                  \
-  X(cuGraphLaunch, (CUgraExec * executable, CUstr * stream))                                                          \
-  X(cuGraphDestroy, (CUgra * graph))                                                                                  \
-  X(cuGraphExecDestroy, (CUgraExec * executable))                                                                     \
-  X(cuEventCreate, (CUevt * *event, unsigned flags))                                                                  \
-  X(cuEventDestroy_v2, (CUevt * event))                                                                               \
-  X(cuEventRecord, (CUevt * event, CUstr * stream))                                                                   \
-  X(cuEventElapsedTime, (float* milliseconds, CUevt* from, CUevt* to))                                                \
-  X(cuOccupancyMaxActiveBlocksPerMultiprocessor, (int* blocks, CUfunc* function, int threads, size_t shared_bytes))   \
-  X(cuTensorMapEncodeTiled, (void* map, int type, uint32_t rank, void* address, const uint64_t* dims,                 \
-                             const uint64_t* strides, const uint32_t* box, const uint32_t* element_strides,           \
-                             int interleave, int swizzle, int promotion, int fill))                                   \
-  X(cuTensorMapEncodeIm2col, (void* map, int type, uint32_t rank, void* address, const uint64_t* dims,                \
-                              const uint64_t* strides, const int* lower, const int* upper, uint32_t channels,         \
-                              uint32_t pixels, const uint32_t* element_strides, int interleave, int swizzle,          \
-                              int promotion, int fill))                                                               \
+#define HONE_CUDA_DRIVER(X)                                                                                         \
+  X(cuInit, (unsigned flags))                                                                                       \
+  X(cuDriverGetVersion, (int* version))                                                                             \
+  X(cuGetErrorName, (int error, const char** text))                                                                 \
+  X(cuGetErrorString, (int error, const char** text))                                                               \
+  X(cuDeviceGetCount, (int* count))                                                                                 \
+  X(cuDeviceGet, (CUdevice * device, int ordinal))                                                                  \
+  X(cuDeviceGetName, (char* name, int length, CUdevice device))                                                     \
+  X(cuDeviceGetAttribute, (int* value, int attribute, CUdevice device))                                             \
+  X(cuDeviceTotalMem_v2, (size_t * bytes, CUdevice device))                                                         \
+  X(cuDevicePrimaryCtxRetain, (CUctx * *context, CUdevice device))                                                  \
+  X(cuCtxSetCurrent, (CUctx * context))                                                                             \
+  X(cuCtxGetDevice, (CUdevice * device))                                                                            \
+  X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                                           \
+  X(cuMemFree_v2, (CUdeviceptr pointer))                                                                            \
+  X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstr* stream))                          \
+  X(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstr* stream))                                \
+  X(cuModuleLoadData, (CUmod * *module, const void* image))                                                         \
+  X(cuModuleUnload, (CUmod * module))                                                                               \
+  X(cuModuleGetFunction, (CUfunc * *function, CUmod * module, const char* name))                                    \
+  X(cuFuncSetAttribute, (CUfunc * function, int attribute, int value))                                              \
+  X(cuStreamCreate, (CUstr * *stream, unsigned flags))                                                              \
+  X(cuStreamDestroy_v2, (CUstr * stream))                                                                           \
+  X(cuStreamSynchronize, (CUstr * stream))                                                                          \
+  X(cuStreamBeginCapture_v2, (CUstr * stream, int mode))                                                            \
+  X(cuStreamEndCapture, (CUstr * stream, CUgra * *graph))                                                           \
+  X(cuGraphInstantiateWithFlags, (CUgraExec * *executable, CUgra * graph, unsigned long long flags))                \
+  X(cuGraphLaunch, (CUgraExec * executable, CUstr * stream))                                                        \
+  X(cuGraphDestroy, (CUgra * graph))                                                                                \
+  X(cuGraphExecDestroy, (CUgraExec * executable))                                                                   \
+  X(cuEventCreate, (CUevt * *event, unsigned flags))                                                                \
+  X(cuEventDestroy_v2, (CUevt * event))                                                                             \
+  X(cuEventRecord, (CUevt * event, CUstr * stream))                                                                 \
+  X(cuEventElapsedTime, (float* milliseconds, CUevt* from, CUevt* to))                                              \
+  X(cuOccupancyMaxActiveBlocksPerMultiprocessor, (int* blocks, CUfunc* function, int threads, size_t shared_bytes)) \
+  X(cuTensorMapEncodeTiled,                                                                                         \
+    (void* map, int type, uint32_t rank, void* address, const uint64_t* dims, const uint64_t* strides,              \
+     const uint32_t* box, const uint32_t* element_strides, int interleave, int swizzle, int promotion, int fill))   \
+  X(cuTensorMapEncodeIm2col,                                                                                        \
+    (void* map, int type, uint32_t rank, void* address, const uint64_t* dims, const uint64_t* strides,              \
+     const int* lower, const int* upper, uint32_t channels, uint32_t pixels, const uint32_t* element_strides,       \
+     int interleave, int swizzle, int promotion, int fill))                                                         \
   X(cuLaunchKernelEx, (const CUlaunchConfig* config, CUfunc* function, void** parameters, void** extra))
 
 struct Driver {

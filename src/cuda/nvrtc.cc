@@ -15,8 +15,8 @@ struct Program;
 struct Nvrtc {
   int (*nvrtcVersion)(int* major, int* minor) = nullptr;
   const char* (*nvrtcGetErrorString)(int status) = nullptr;
-  int (*nvrtcCreateProgram)(Program** program, const char* source, const char* name, int headers, const char* const* texts,
-                            const char* const* names) = nullptr;
+  int (*nvrtcCreateProgram)(Program** program, const char* source, const char* name, int headers,
+                            const char* const* texts, const char* const* names) = nullptr;
   int (*nvrtcCompileProgram)(Program* program, int count, const char* const* options) = nullptr;
   int (*nvrtcDestroyProgram)(Program** program) = nullptr;
   int (*nvrtcGetProgramLogSize)(Program* program, size_t* bytes) = nullptr;
@@ -35,15 +35,18 @@ Result<Nvrtc> load() {
   const auto names = library_names();
   auto library = DynamicLibrary::open(names);
   if (!library.ok())
-    return Status(Code::device, library.status().message() + ": NVRTC compiles the GPU's kernels; install it, or name its file in HONE_NVRTC");
+    return Status(Code::device, library.status().message() +
+                                    ": NVRTC compiles the GPU's kernels; install it, or name its file in HONE_NVRTC");
   Nvrtc nvrtc;
-#define X(symbol)                                                                \
+#define X(symbol)                                                                  \
   nvrtc.symbol = reinterpret_cast<decltype(nvrtc.symbol)>(library->find(#symbol)); \
-  if (nvrtc.symbol == nullptr) return Status(Code::device, library->name() + " has no " #symbol ": install a newer NVRTC");
-  X(nvrtcVersion) X(nvrtcGetErrorString) X(nvrtcCreateProgram) X(nvrtcCompileProgram) X(nvrtcDestroyProgram)
-  X(nvrtcGetProgramLogSize) X(nvrtcGetProgramLog) X(nvrtcGetCUBINSize) X(nvrtcGetCUBIN)
+  if (nvrtc.symbol == nullptr)                                                     \
+    return Status(Code::device, library->name() + " has no " #symbol ": install a newer NVRTC");
+  X(nvrtcVersion)
+  X(nvrtcGetErrorString) X(nvrtcCreateProgram) X(nvrtcCompileProgram) X(nvrtcDestroyProgram) X(nvrtcGetProgramLogSize)
+      X(nvrtcGetProgramLog) X(nvrtcGetCUBINSize) X(nvrtcGetCUBIN)
 #undef X
-  return nvrtc;
+          return nvrtc;
 }
 
 const Result<Nvrtc>& nvrtc() {
@@ -53,10 +56,12 @@ const Result<Nvrtc>& nvrtc() {
 
 Result<Tensor> compile_now(const Nvrtc& api, const std::string& source, const std::string& arch) {
   Program* program = nullptr;
-  if (const int status = api.nvrtcCreateProgram(&program, source.c_str(), "kernel.cu", 0, nullptr, nullptr); status != 0)
+  if (const int status = api.nvrtcCreateProgram(&program, source.c_str(), "kernel.cu", 0, nullptr, nullptr);
+      status != 0)
     return internal("nvrtcCreateProgram: {}", api.nvrtcGetErrorString(status));
   const std::string target = "--gpu-architecture=" + arch;
-  const char* options[] = {target.c_str(), "--std=c++17", "--fmad=true", "--prec-div=true", "--prec-sqrt=true", "--ftz=false"};
+  const char* options[] = {target.c_str(),    "--std=c++17",      "--fmad=true",
+                           "--prec-div=true", "--prec-sqrt=true", "--ftz=false"};
   const int status = api.nvrtcCompileProgram(program, static_cast<int>(std::size(options)), options);
   Result<Tensor> result = Tensor();
   if (status != 0) {

@@ -21,14 +21,16 @@ Result<TensorMap> encode(const TensorMapSpec& spec, const void* address) {
   void* const at = const_cast<void*>(address);
   const auto rank = static_cast<uint32_t>(spec.dims.size());
   if (spec.lower.empty()) {
-    HONE_CHECK(api->check(api->cuTensorMapEncodeTiled(&map, data_type(spec.type), rank, at, spec.dims.data(), spec.strides.data(), spec.box.data(),
-                                                      spec.element_strides.data(), 0, kSwizzle128, kPromote256, 0),
-                          "cuTensorMapEncodeTiled"));
+    HONE_CHECK(api->check(
+        api->cuTensorMapEncodeTiled(&map, data_type(spec.type), rank, at, spec.dims.data(), spec.strides.data(),
+                                    spec.box.data(), spec.element_strides.data(), 0, kSwizzle128, kPromote256, 0),
+        "cuTensorMapEncodeTiled"));
   } else {
-    HONE_CHECK(api->check(api->cuTensorMapEncodeIm2col(&map, data_type(spec.type), rank, at, spec.dims.data(), spec.strides.data(), spec.lower.data(),
-                                                       spec.upper.data(), spec.box[0], spec.box[1], spec.element_strides.data(), 0, kSwizzle128,
-                                                       kPromote256, 0),
-                          "cuTensorMapEncodeIm2col"));
+    HONE_CHECK(api->check(
+        api->cuTensorMapEncodeIm2col(&map, data_type(spec.type), rank, at, spec.dims.data(), spec.strides.data(),
+                                     spec.lower.data(), spec.upper.data(), spec.box[0], spec.box[1],
+                                     spec.element_strides.data(), 0, kSwizzle128, kPromote256, 0),
+        "cuTensorMapEncodeIm2col"));
   }
   return map;
 }

@@ -12,10 +12,10 @@ namespace hone::cuda {
 struct TensorMapSpec {
   DType type = DType::f32;  // f32 is read as TF32
   std::vector<uint64_t> dims;
-  std::vector<uint64_t> strides;         // in bytes, of all dims but the innermost; multiples of 16
-  std::vector<uint32_t> box;             // elements of a box; for im2col: channels and pixels
-  std::vector<uint32_t> element_strides; // one a dim
-  std::vector<int> lower, upper;         // im2col: corners of the box of pixels, innermost spatial dim first; else empty
+  std::vector<uint64_t> strides;          // in bytes, of all dims but the innermost; multiples of 16
+  std::vector<uint32_t> box;              // elements of a box; for im2col: channels and pixels
+  std::vector<uint32_t> element_strides;  // one a dim
+  std::vector<int> lower, upper;  // im2col: corners of the box of pixels, innermost spatial dim first; else empty
 };
 
 // The descriptor that kernels take as a `const __grid_constant__` parameter.

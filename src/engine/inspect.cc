@@ -12,7 +12,8 @@ Json bindings_json(const std::vector<Binding>& bindings) {
   Json list = Json::array();
   for (const Binding& b : bindings) {
     Json shape = Json::array();
-    for (const Dim& d : b.type.shape.dims) shape.push_back(d.known() ? Json(d.value) : Json(d.symbol.empty() ? "?" : d.symbol));
+    for (const Dim& d : b.type.shape.dims)
+      shape.push_back(d.known() ? Json(d.value) : Json(d.symbol.empty() ? "?" : d.symbol));
     list.push_back({{"name", b.name}, {"dtype", hone::name(b.type.dtype)}, {"shape", shape}});
   }
   return list;

@@ -20,7 +20,8 @@ using Attr = std::variant<bool, int64_t, double, std::string, std::vector<int64_
 using Attrs = std::map<std::string, Attr>;
 
 // An op is a plain struct with `static void fields(auto& self, auto&& field)` that calls field("name", self.member) for
-// each attribute. A member is a bool, integer, double, string, a vector of one, a DType, a PointwiseProgram or a subgraph.
+// each attribute. A member is a bool, integer, double, string, a vector of one, a DType, a PointwiseProgram or a
+// subgraph.
 template <class T>
 Attr to_attr(const T& value) {
   if constexpr (std::is_same_v<T, DType>) return std::string(name(value));

@@ -73,7 +73,9 @@ class Comparison {
       return v.producer == w.producer && found != input_pair_.end() && found->second == index(y);
     }
     const auto &outs = a_.node(v.producer).outputs, &others = b_.node(w.producer).outputs;
-    const auto slot = [](const std::vector<ValueId>& all, ValueId id) { return std::find(all.begin(), all.end(), id) - all.begin(); };
+    const auto slot = [](const std::vector<ValueId>& all, ValueId id) {
+      return std::find(all.begin(), all.end(), id) - all.begin();
+    };
     return slot(outs, x) == slot(others, y) && pair_nodes(v.producer, w.producer);
   }
 

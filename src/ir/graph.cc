@@ -181,7 +181,8 @@ Status verify_uses(const Graph& graph, NodeId id) {
       return internal("{}: input %{} has no live producer", graph.label(id), index(v));
   }
   for (ValueId v : graph.node(id).outputs)
-    if (graph.value(v).producer != id) return internal("{}: output %{} has another producer", graph.label(id), index(v));
+    if (graph.value(v).producer != id)
+      return internal("{}: output %{} has another producer", graph.label(id), index(v));
   return {};
 }
 

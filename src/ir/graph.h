@@ -32,8 +32,9 @@ struct Value {
   bool is_constant() const { return constant.defined(); }
 };
 
-// A directed acyclic graph of nodes over values. A value type. Only add_*, the setters and replace/remove mutate it, and
-// they keep producers and users true. Subgraphs may use values of the enclosing graph: they are passed as explicit inputs.
+// A directed acyclic graph of nodes over values. A value type. Only add_*, the setters and replace/remove mutate it,
+// and they keep producers and users true. Subgraphs may use values of the enclosing graph: they are passed as explicit
+// inputs.
 class Graph {
  public:
   std::string name;
@@ -42,7 +43,8 @@ class Graph {
   ValueId add_input(std::string name, TensorType type);
   ValueId add_constant(Tensor value, std::string name = {});
   // Appends a node and infers its output types. Nodes must be added after their inputs.
-  Result<NodeId> add_node(Op op, std::vector<ValueId> inputs, size_t outputs = 1, std::vector<std::string> sources = {});
+  Result<NodeId> add_node(Op op, std::vector<ValueId> inputs, size_t outputs = 1,
+                          std::vector<std::string> sources = {});
   // The same without inference: the caller gives the types.
   NodeId add_node_typed(Op op, std::vector<ValueId> inputs, Types types, std::vector<std::string> sources = {});
   void add_output(ValueId value, std::string name);

@@ -67,7 +67,9 @@ class Op {
     return model ? &model->op : nullptr;
   }
 
-  bool operator==(const Op& other) const { return model_ == other.model_ || (name() == other.name() && attrs_equal(attrs(), other.attrs())); }
+  bool operator==(const Op& other) const {
+    return model_ == other.model_ || (name() == other.name() && attrs_equal(attrs(), other.attrs()));
+  }
 
  private:
   static bool attrs_equal(const Attrs& a, const Attrs& b);

@@ -157,7 +157,8 @@ class Printer {
       }
       out_ += '}';
     }
-    for (size_t i = 0; i < n.sources.size(); ++i) out_ += fmt::format("{}{}", i > 0 ? ", " : " from ", quote(n.sources[i]));
+    for (size_t i = 0; i < n.sources.size(); ++i)
+      out_ += fmt::format("{}{}", i > 0 ? ", " : " from ", quote(n.sources[i]));
     out_ += '\n';
   }
 
@@ -176,7 +177,8 @@ class Printer {
           else if constexpr (std::is_same_v<T, int64_t>) out_ += std::to_string(v);
           else if constexpr (std::is_same_v<T, double>) out_ += real_text(v);
           else if constexpr (std::is_same_v<T, std::string>) out_ += quote(v);
-          else if constexpr (std::is_same_v<T, std::vector<int64_t>>) list(v, [](int64_t i) { return std::to_string(i); });
+          else if constexpr (std::is_same_v<T, std::vector<int64_t>>)
+            list(v, [](int64_t i) { return std::to_string(i); });
           else if constexpr (std::is_same_v<T, std::vector<double>>) list(v, real_text);
           else if constexpr (std::is_same_v<T, std::vector<std::string>>) list(v, quote);
           else if (v == nullptr) out_ += "none";

@@ -108,7 +108,8 @@ Result<Shape> broadcast(const Shape& a, const Shape& b) {
     } else if (x.value == 1) {
       out.dims[i] = y;
     } else if (x.known() && y.known()) {
-      return invalid("shapes {} and {} do not broadcast", to_text({DType::f32, a}).substr(3), to_text({DType::f32, b}).substr(3));
+      return invalid("shapes {} and {} do not broadcast", to_text({DType::f32, a}).substr(3),
+                     to_text({DType::f32, b}).substr(3));
     } else if (x.known() || y.known()) {
       out.dims[i] = x.known() ? x : y;  // the unknown one must be 1 or equal
     }

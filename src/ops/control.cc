@@ -345,7 +345,8 @@ Result<Op> with_body(const Op& op, std::string_view attr, Graph body) {
 }
 
 std::span<const OpRow> control_ops() {
-  static constexpr OpRow kRows[] = {op_row<If>(), op_row<Raise>(), op_row<Loop>(), op_row<Scan>(), op_row<SequenceMap>()};
+  static constexpr OpRow kRows[] = {op_row<If>(), op_row<Raise>(), op_row<Loop>(), op_row<Scan>(),
+                                    op_row<SequenceMap>()};
   return kRows;
 }
 

@@ -22,8 +22,8 @@ struct If {
   Result<Tensors> evaluate(const EvalArgs& args) const;
 };
 
-// raise(): fails with its message. It stands for what is wrong in a branch that may never be taken; `types` are those of its
-// outputs, as text.
+// raise(): fails with its message. It stands for what is wrong in a branch that may never be taken; `types` are those
+// of its outputs, as text.
 struct Raise {
   static constexpr std::string_view kName = "Raise";
   static constexpr bool kPure = false;

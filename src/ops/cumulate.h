@@ -4,8 +4,8 @@
 
 namespace hone {
 
-// cumulate(x, axis): running sum or product along an axis (one integer); exclusive: of the elements before; reverse: from
-// the end. kind: sum, prod.
+// cumulate(x, axis): running sum or product along an axis (one integer); exclusive: of the elements before; reverse:
+// from the end. kind: sum, prod.
 struct Cumulate {
   static constexpr std::string_view kName = "Cumulate";
   std::string kind = "sum";

@@ -104,7 +104,8 @@ Result<std::vector<int64_t>> normalize_axes(std::span<const int64_t> axes, int64
   std::vector<int64_t> out;
   for (int64_t axis : axes) {
     HONE_TRY(const int64_t a, normalize_axis(axis, rank));
-    if (std::find(out.begin(), out.end(), a) != out.end()) return invalid("axes {} name axis {} twice", to_string(axes), a);
+    if (std::find(out.begin(), out.end(), a) != out.end())
+      return invalid("axes {} name axis {} twice", to_string(axes), a);
     out.push_back(a);
   }
   return out;

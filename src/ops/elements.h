@@ -36,7 +36,8 @@ void copy_elements(const Tensor& from, int64_t from_at, Tensor& to, int64_t to_a
 Tensor clone(const Tensor& x);
 // out[i] = x[offset + i . strides] for every multi-index i of `dims`.
 Tensor copy_strided(const Tensor& x, const Dims& dims, const Dims& strides, int64_t offset = 0);
-// out[i, j, ...] = x[maps[0][i], maps[1][j], ...]; where a map holds -1, the only element of `fill` (zero when undefined).
+// out[i, j, ...] = x[maps[0][i], maps[1][j], ...]; where a map holds -1, the only element of `fill` (zero when
+// undefined).
 Tensor copy_mapped(const Tensor& x, const std::vector<std::vector<int64_t>>& maps, const Tensor& fill = {});
 
 // A total order on the elements of a real or string tensor: NaN comes last.

@@ -49,7 +49,9 @@ class Matcher {
     return program_.code[static_cast<size_t>(user.operand[operand])];
   }
   bool is_anchor(const PointwiseInstr& instr) const { return instr.fn == Fn::input && instr.input == anchor_; }
-  bool activation_of_anchor(const PointwiseInstr& instr) { return is_activation(instr.fn) && is_anchor(at(instr, 0)) && take_activation(instr); }
+  bool activation_of_anchor(const PointwiseInstr& instr) {
+    return is_activation(instr.fn) && is_anchor(at(instr, 0)) && take_activation(instr);
+  }
 
   bool take_activation(const PointwiseInstr& instr) {
     if (!is_activation(instr.fn)) return false;
@@ -76,7 +78,8 @@ std::optional<EpilogueForm> as_epilogue(const PointwiseProgram& program, int anc
 }
 
 Result<Types> Fused::infer(const InferArgs& args) const {
-  if (!body || args.types.size() != body->inputs().size()) return invalid("Fused: {} inputs for its body", args.types.size());
+  if (!body || args.types.size() != body->inputs().size())
+    return invalid("Fused: {} inputs for its body", args.types.size());
   Types types;
   for (ValueId v : body->outputs()) types.push_back(body->type(v));
   return types;

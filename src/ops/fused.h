@@ -24,7 +24,8 @@ struct EpilogueForm {
   bool residual_after_activation = false;
 };
 
-// `program` as an epilogue of the value that is its input `anchor`: act(x), act(x + r) or act(x) + r; nothing when it is none.
+// `program` as an epilogue of the value that is its input `anchor`: act(x), act(x + r) or act(x) + r; nothing when it
+// is none.
 std::optional<EpilogueForm> as_epilogue(const PointwiseProgram& program, int anchor);
 
 }  // namespace hone

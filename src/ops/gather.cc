@@ -68,7 +68,8 @@ Result<int64_t> row_offset(const Tensor& indices, int64_t row, const Dims& dims,
 // Checks gather_nd's and scatter_nd's indices against the shape they address.
 Status check_nd(const Dims& dims, const Dims& indices, int64_t batch) {
   const auto rank = static_cast<int64_t>(std::min(dims.size(), indices.size()));
-  if (indices.empty() || batch < 0 || batch >= std::max<int64_t>(rank, 1) || batch >= static_cast<int64_t>(indices.size()))
+  if (indices.empty() || batch < 0 || batch >= std::max<int64_t>(rank, 1) ||
+      batch >= static_cast<int64_t>(indices.size()))
     return invalid("batch_dims {} for shapes {} and {}", batch, to_string(dims), to_string(indices));
   for (int64_t d = 0; d < batch; ++d)
     if (dims[static_cast<size_t>(d)] != indices[static_cast<size_t>(d)])
@@ -149,7 +150,8 @@ Result<Tensors> GatherElements::evaluate(const EvalArgs& args) const {
     int64_t from = i * strides[d_axis];
     for (size_t d = 0; d < at.size(); ++d) {
       if (d == d_axis) continue;
-      if (at[d] >= x.dims()[d]) return invalid("indices {} do not fit data {}", to_string(indices.dims()), to_string(x.dims()));
+      if (at[d] >= x.dims()[d])
+        return invalid("indices {} do not fit data {}", to_string(indices.dims()), to_string(x.dims()));
       from += at[d] * strides[d];
     }
     copy_elements(x, from, out, k++, 1);
@@ -210,7 +212,8 @@ Result<Tensors> ScatterElements::evaluate(const EvalArgs& args) const {
     int64_t to = i * strides[d_axis];
     for (size_t d = 0; d < at.size(); ++d) {
       if (d == d_axis) continue;
-      if (at[d] >= x.dims()[d]) return invalid("indices {} do not fit data {}", to_string(indices.dims()), to_string(x.dims()));
+      if (at[d] >= x.dims()[d])
+        return invalid("indices {} do not fit data {}", to_string(indices.dims()), to_string(x.dims()));
       to += at[d] * strides[d];
     }
     update(reduction, out, to, updates, k++);
@@ -245,8 +248,8 @@ Result<Tensors> ScatterND::evaluate(const EvalArgs& args) const {
 }
 
 std::span<const OpRow> gather_ops() {
-  static constexpr OpRow kRows[] = {op_row<Gather>(), op_row<GatherElements>(), op_row<GatherND>(), op_row<ScatterElements>(),
-                                    op_row<ScatterND>()};
+  static constexpr OpRow kRows[] = {op_row<Gather>(), op_row<GatherElements>(), op_row<GatherND>(),
+                                    op_row<ScatterElements>(), op_row<ScatterND>()};
   return kRows;
 }
 

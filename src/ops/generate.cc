@@ -40,7 +40,8 @@ Result<Types> Range::infer(const InferArgs& args) const {
   const DType type = args.type(0).dtype;
   if (!is_float(type) && !is_integer(type)) return invalid("a range of {}", name(type));
   if (args.type(1).dtype != type || args.type(2).dtype != type)
-    return invalid("start, limit, delta are {}, {}, {}", name(type), name(args.type(1).dtype), name(args.type(2).dtype));
+    return invalid("start, limit, delta are {}, {}, {}", name(type), name(args.type(1).dtype),
+                   name(args.type(2).dtype));
   for (size_t k = 0; k < 3; ++k)
     if (!args.value(k).defined()) return Types{{type, unknown_dims(1)}};
   HONE_TRY(const int64_t count, range_count(args.value(0), args.value(1), args.value(2)));
@@ -119,7 +120,8 @@ Result<Tensors> MelWeights::evaluate(const EvalArgs& args) const {
     if (peak == left) set(peak, i, 1);
     for (int64_t j = left; j <= std::min(peak, rows) && peak > left; ++j)
       set(j, i, static_cast<double>(j - left) / static_cast<double>(peak - left));
-    for (int64_t j = peak; j < std::min(right, rows); ++j) set(j, i, static_cast<double>(right - j) / static_cast<double>(right - peak));
+    for (int64_t j = peak; j < std::min(right, rows); ++j)
+      set(j, i, static_cast<double>(right - j) / static_cast<double>(right - peak));
   }
   return Tensors{out};
 }

@@ -37,8 +37,8 @@ struct Random {
   Result<Tensors> evaluate(const EvalArgs& args) const;
 };
 
-// mel_weights(mel bins, dft length, sample rate, lower hertz, upper hertz), all scalars: the [dft length / 2 + 1, mel bins]
-// triangular filters that turn a linear spectrum into a mel one, as ONNX defines them.
+// mel_weights(mel bins, dft length, sample rate, lower hertz, upper hertz), all scalars: the [dft length / 2 + 1, mel
+// bins] triangular filters that turn a linear spectrum into a mel one, as ONNX defines them.
 struct MelWeights {
   static constexpr std::string_view kName = "MelWeights";
   DType dtype = DType::f32;

@@ -42,8 +42,9 @@ Result<Sizes> sizes_of(const LinearAttention& op, const InferArgs& args) {
   HONE_CHECK(read(args, 1, s.batch, s.time, op.groups, s.key));
   HONE_CHECK(read(args, 2, s.batch, s.time, op.groups, s.value));
   if (const Shape& state = args.type(3).shape; args.has(3) && state.ranked)
-    if (state.rank() != 4 || !agree(s.batch, state.dims[0]) || (state.dims[1].known() && state.dims[1] != Dim(op.groups)) ||
-        !agree(s.key, state.dims[2]) || !agree(s.value, state.dims[3]))
+    if (state.rank() != 4 || !agree(s.batch, state.dims[0]) ||
+        (state.dims[1].known() && state.dims[1] != Dim(op.groups)) || !agree(s.key, state.dims[2]) ||
+        !agree(s.value, state.dims[3]))
       return invalid("input 3 is {}, which does not fit the other inputs", to_text(args.type(3)));
   for (size_t i : {4u, 5u}) {
     const Shape& shape = args.type(i).shape;
@@ -122,7 +123,8 @@ Result<Tensors> LinearAttention::evaluate(const EvalArgs& args) const {
   const bool each = args.has(4) && args[4].dims()[2] != groups;
   const int64_t decay_step = each ? key : 1, betas = args.has(5) ? args[5].dims()[2] : 0;
   const double factor = scale != 0 ? scale : 1 / std::sqrt(static_cast<double>(key));
-  std::vector<double> y(static_cast<size_t>(element_count(y_dims))), state(static_cast<size_t>(element_count(state_dims)));
+  std::vector<double> y(static_cast<size_t>(element_count(y_dims))),
+      state(static_cast<size_t>(element_count(state_dims)));
   if (args.has(3)) state = numbers_of<double>(args[3]);
   const int64_t shared = heads / groups;
   for (int64_t b = 0; b < batch; ++b)

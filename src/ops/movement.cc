@@ -111,7 +111,8 @@ Result<Types> Concat::infer(const InferArgs& args) const {
   if (args.types.empty()) return invalid("there is nothing to concatenate");
   HONE_CHECK(require_inputs(args.types, args.types.size()));
   for (const TensorType& type : args.types)
-    if (type.dtype != args.type(0).dtype) return invalid("inputs are {} and {}", name(args.type(0).dtype), name(type.dtype));
+    if (type.dtype != args.type(0).dtype)
+      return invalid("inputs are {} and {}", name(args.type(0).dtype), name(type.dtype));
   HONE_TRY(Shape shape, concat_shape(args, axis));
   return Types{{args.type(0).dtype, std::move(shape)}};
 }
@@ -207,7 +208,8 @@ Result<Types> Tile::infer(const InferArgs& args) const {
   HONE_CHECK(require_inputs(args.types, 2));
   const TensorType& x = args.type(0);
   const Tensor& repeats = args.value(1);
-  if (!repeats.defined()) return Types{{x.dtype, unknown_dims(x.shape.ranked ? x.shape.rank() : vector_length(args.type(1).shape))}};
+  if (!repeats.defined())
+    return Types{{x.dtype, unknown_dims(x.shape.ranked ? x.shape.rank() : vector_length(args.type(1).shape))}};
   if (const auto dims = x.shape.concrete()) {
     HONE_TRY(const Dims tiled, tiled_dims(*dims, repeats));
     HONE_CHECK(check_dims(x.dtype, tiled));
@@ -222,7 +224,8 @@ Result<Types> Tile::infer(const InferArgs& args) const {
     if (r == 0) out.dims[d] = 0;
     else if (r == 1) continue;
     else if (!out.dims[d].known()) out.dims[d] = {};
-    else if (__builtin_mul_overflow(out.dims[d].value, r, &out.dims[d].value)) return invalid("{} repeats are too many", r);
+    else if (__builtin_mul_overflow(out.dims[d].value, r, &out.dims[d].value))
+      return invalid("{} repeats are too many", r);
   }
   return Types{{x.dtype, std::move(out)}};
 }

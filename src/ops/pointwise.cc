@@ -31,7 +31,8 @@ void advance(Dims& at, std::vector<int64_t>& offsets, const Dims& out, const std
 
 Result<Types> Pointwise::infer(const InferArgs& args) const {
   if (program.code.empty()) return invalid("pointwise program is empty");
-  if (static_cast<size_t>(program.inputs()) > args.types.size()) return invalid("pointwise program needs {} inputs", program.inputs());
+  if (static_cast<size_t>(program.inputs()) > args.types.size())
+    return invalid("pointwise program needs {} inputs", program.inputs());
   Shape shape;
   for (const TensorType& type : args.types) {
     if (!type.defined()) return invalid("pointwise input is absent");
@@ -40,7 +41,8 @@ Result<Types> Pointwise::infer(const InferArgs& args) const {
   for (const PointwiseInstr& instr : program.code) {
     if (instr.fn != Fn::input) continue;
     const DType actual = args.type(static_cast<size_t>(instr.input)).dtype;
-    if (actual != instr.type) return invalid("input {} is {}, expected {}", instr.input, name(actual), name(instr.type));
+    if (actual != instr.type)
+      return invalid("input {} is {}, expected {}", instr.input, name(actual), name(instr.type));
   }
   return Types{{program.result_type(), shape}};
 }

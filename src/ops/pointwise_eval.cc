@@ -197,7 +197,9 @@ bool is_predicate(Fn fn) {
 ScalarProgram::ScalarProgram(const PointwiseProgram& program) : program_(program), registers_(program.code.size()) {}
 
 ScalarProgram::Number ScalarProgram::apply(const PointwiseInstr& instr, DType operand) const {
-  const auto get = [&](int i) { return instr.operand[i] < 0 ? Number{} : registers_[static_cast<size_t>(instr.operand[i])]; };
+  const auto get = [&](int i) {
+    return instr.operand[i] < 0 ? Number{} : registers_[static_cast<size_t>(instr.operand[i])];
+  };
   const Number a = get(0), b = get(1), c = get(2);
   const bool real = is_float(operand);
   if (is_predicate(instr.fn))
@@ -205,7 +207,9 @@ ScalarProgram::Number ScalarProgram::apply(const PointwiseInstr& instr, DType op
   if (instr.fn == Fn::where) return a.whole ? b : c;
   if (instr.fn == Fn::cast || instr.fn == Fn::cast_saturate) {
     if (is_float(instr.type)) {
-      const double v = real ? a.real : operand == DType::u64 ? static_cast<double>(static_cast<uint64_t>(a.whole)) : static_cast<double>(a.whole);
+      const double v = real                    ? a.real
+                       : operand == DType::u64 ? static_cast<double>(static_cast<uint64_t>(a.whole))
+                                               : static_cast<double>(a.whole);
       return {.real = round_to(instr.type, v, instr.fn == Fn::cast_saturate)};
     }
     return {.whole = real ? real_to_int(instr.type, a.real) : wrap(instr.type, a.whole)};
@@ -214,11 +218,13 @@ ScalarProgram::Number ScalarProgram::apply(const PointwiseInstr& instr, DType op
     // pow may mix a float base with an integer exponent, or the other way.
     const auto as_real = [&](int i, const Number& n) {
       if (instr.operand[i] < 0) return 0.0;
-      return is_float(program_.code[static_cast<size_t>(instr.operand[i])].type) ? n.real : static_cast<double>(n.whole);
+      return is_float(program_.code[static_cast<size_t>(instr.operand[i])].type) ? n.real
+                                                                                 : static_cast<double>(n.whole);
     };
     return {.real = real_result(instr.fn, as_real(0, a), as_real(1, b), as_real(2, c))};
   }
-  if (instr.fn == Fn::pow && instr.operand[1] >= 0 && is_float(program_.code[static_cast<size_t>(instr.operand[1])].type))
+  if (instr.fn == Fn::pow && instr.operand[1] >= 0 &&
+      is_float(program_.code[static_cast<size_t>(instr.operand[1])].type))
     return {.whole = real_to_int(instr.type, std::pow(static_cast<double>(a.whole), b.real))};
   return {.whole = wrap(instr.type, int_result(instr.fn, operand != DType::u64, a.whole, b.whole, c.whole))};
 }
@@ -231,7 +237,8 @@ void ScalarProgram::run(std::span<const Tensor> inputs, std::span<const int64_t>
       const int64_t at = offsets[static_cast<size_t>(instr.input)];
       registers_[i] = is_float(instr.type) ? Number{.real = t.at(at)} : Number{.whole = t.int_at(at)};
     } else if (instr.fn == Fn::constant) {
-      registers_[i] = is_float(instr.type) ? Number{.real = instr.value} : Number{.whole = static_cast<int64_t>(instr.value)};
+      registers_[i] =
+          is_float(instr.type) ? Number{.real = instr.value} : Number{.whole = static_cast<int64_t>(instr.value)};
     } else {
       registers_[i] = apply(instr, program_.code[static_cast<size_t>(instr.operand[0])].type);
     }

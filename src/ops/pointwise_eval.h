@@ -5,8 +5,8 @@
 
 namespace hone {
 
-// Evaluates a pointwise program for one element at a time, floats in double and integers in 64 bits wrapped to their type.
-// Floats are rounded to their type only by casts and by the store.
+// Evaluates a pointwise program for one element at a time, floats in double and integers in 64 bits wrapped to their
+// type. Floats are rounded to their type only by casts and by the store.
 class ScalarProgram {
  public:
   explicit ScalarProgram(const PointwiseProgram& program);

@@ -15,7 +15,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 Status check_kind(const std::string& kind) {
   static constexpr std::string_view kKinds[] = {"sum", "mean", "max", "min",     "prod",
                                                 "l1",  "l2",   "sum_square", "log_sum", "log_sum_exp"};
-  if (std::find(std::begin(kKinds), std::end(kKinds), kind) == std::end(kKinds)) return invalid("reduction '{}' is unknown", kind);
+  if (std::find(std::begin(kKinds), std::end(kKinds), kind) == std::end(kKinds))
+    return invalid("reduction '{}' is unknown", kind);
   return {};
 }
 
@@ -118,7 +119,8 @@ std::pair<int64_t, int64_t> limits(DType type) {
   std::pair<int64_t, int64_t> out{INT64_MIN, INT64_MAX};
   dispatch(type, [&](auto zero) {
     using T = decltype(zero);
-    if constexpr (std::is_integral_v<T>) out = {static_cast<int64_t>(std::numeric_limits<T>::min()), static_cast<int64_t>(std::numeric_limits<T>::max())};
+    if constexpr (std::is_integral_v<T>)
+      out = {static_cast<int64_t>(std::numeric_limits<T>::min()), static_cast<int64_t>(std::numeric_limits<T>::max())};
   });
   return out;
 }
@@ -145,7 +147,9 @@ std::vector<int64_t> reduce_ints(const std::string& kind, const Tensor& x, const
   });
   if (kind == "mean")
     for (int64_t& a : acc)
-      a = p.group == 0 ? 0 : is_unsigned ? static_cast<int64_t>(static_cast<uint64_t>(a) / static_cast<uint64_t>(p.group)) : a / p.group;
+      a = p.group == 0  ? 0
+          : is_unsigned ? static_cast<int64_t>(static_cast<uint64_t>(a) / static_cast<uint64_t>(p.group))
+                        : a / p.group;
   return acc;
 }
 

@@ -17,7 +17,8 @@ struct Box {
 };
 
 Box box_at(const Tensor& boxes, int64_t index, bool centered) {
-  const double a = boxes.at(index * 4), b = boxes.at(index * 4 + 1), c = boxes.at(index * 4 + 2), d = boxes.at(index * 4 + 3);
+  const double a = boxes.at(index * 4), b = boxes.at(index * 4 + 1), c = boxes.at(index * 4 + 2),
+               d = boxes.at(index * 4 + 3);
   if (centered) return {b - d / 2, a - c / 2, b + d / 2, a + c / 2};
   return {std::min(a, c), std::min(b, d), std::max(a, c), std::max(b, d)};
 }
@@ -42,8 +43,9 @@ std::vector<int64_t> keep(const std::vector<Box>& boxes, std::span<const double>
   std::vector<int64_t> order;
   for (size_t b = 0; b < boxes.size(); ++b)
     if (limits.has_score ? scores[b] > limits.score : !std::isnan(scores[b])) order.push_back(static_cast<int64_t>(b));
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)]; });
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)];
+  });
   std::vector<int64_t> kept;
   for (int64_t candidate : order) {
     if (static_cast<int64_t>(kept.size()) >= limits.most) break;
@@ -78,7 +80,8 @@ Result<Tensors> NonZero::evaluate(const EvalArgs& args) const {
   const auto n = static_cast<int64_t>(found.size());
   Tensor out(DType::i64, {x.rank(), n});
   for (int64_t d = 0; d < x.rank(); ++d)
-    for (int64_t k = 0; k < n; ++k) out.mutable_data<int64_t>()[d * n + k] = found[static_cast<size_t>(k)][static_cast<size_t>(d)];
+    for (int64_t k = 0; k < n; ++k)
+      out.mutable_data<int64_t>()[d * n + k] = found[static_cast<size_t>(k)][static_cast<size_t>(d)];
   return Tensors{out};
 }
 
@@ -86,7 +89,8 @@ Result<Types> NonMaxSuppression::infer(const InferArgs& args) const {
   HONE_CHECK(require_inputs(args.types, 2));
   for (size_t k = 0; k < 2; ++k) {
     if (!is_float(args.type(k).dtype)) return invalid("input {} is {}", k, name(args.type(k).dtype));
-    if (args.type(k).shape.ranked && args.type(k).shape.rank() != 3) return invalid("input {} is {}", k, to_text(args.type(k)));
+    if (args.type(k).shape.ranked && args.type(k).shape.rank() != 3)
+      return invalid("input {} is {}", k, to_text(args.type(k)));
   }
   return Types{{DType::i64, Shape({Dim(), Dim(3)})}};
 }
@@ -97,7 +101,8 @@ Result<Tensors> NonMaxSuppression::evaluate(const EvalArgs& args) const {
       boxes.dims()[1] != scores.dims()[2])
     return invalid("boxes {} and scores {} do not match", to_string(boxes.dims()), to_string(scores.dims()));
   for (size_t k = 2; k < 5; ++k)
-    if (args.has(k) && args[k].count() != 1) return invalid("input {} is {}, not a scalar", k, to_string(args[k].dims()));
+    if (args.has(k) && args[k].count() != 1)
+      return invalid("input {} is {}, not a scalar", k, to_string(args[k].dims()));
   const Thresholds limits{args.has(2) ? args[2].int_at(0) : 0, args.has(3) ? args[3].at(0) : 0, args.has(4),
                           args.has(4) ? args[4].at(0) : 0};
   const int64_t batches = scores.dims()[0], classes = scores.dims()[1], count = scores.dims()[2];

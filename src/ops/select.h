@@ -16,7 +16,8 @@ struct NonZero {
 };
 
 // non_max_suppression(boxes [N, B, 4], scores [N, C, B], most boxes a class?, iou threshold?, score threshold?):
-// i64 [found, 3] of (batch, class, box). A box is two corners (y, x, y, x), or (x, y, width, height) of its centre when centered.
+// i64 [found, 3] of (batch, class, box). A box is two corners (y, x, y, x), or (x, y, width, height) of its centre when
+// centered.
 struct NonMaxSuppression {
   static constexpr std::string_view kName = "NonMaxSuppression";
   bool centered = false;

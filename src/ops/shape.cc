@@ -18,7 +18,8 @@ Result<Dims> resolve(const Dims& input, std::vector<int64_t> target, bool allow_
   int64_t known = 1, free_at = -1;
   for (size_t i = 0; i < target.size(); ++i) {
     if (target[i] == 0 && !allow_zero) {
-      if (i >= input.size()) return invalid("target shape {} copies dim {} of {}", to_string(target), i, to_string(input));
+      if (i >= input.size())
+        return invalid("target shape {} copies dim {} of {}", to_string(target), i, to_string(input));
       target[i] = input[i];
     }
     if (target[i] == -1 && free_at >= 0) return invalid("target shape {} has two -1", to_string(target));
@@ -29,7 +30,8 @@ Result<Dims> resolve(const Dims& input, std::vector<int64_t> target, bool allow_
   }
   const int64_t count = element_count(input);
   if (free_at >= 0) {
-    if (known == 0 || count % known != 0) return invalid("{} cannot be reshaped to {}", to_string(input), to_string(target));
+    if (known == 0 || count % known != 0)
+      return invalid("{} cannot be reshaped to {}", to_string(input), to_string(target));
     target[free_at] = count / known;
   } else if (known != count) {
     return invalid("{} cannot be reshaped to {}", to_string(input), to_string(target));

@@ -46,16 +46,20 @@ struct Plan {
 };
 
 Result<Plan> plan(const Dft& op, const Shape& x, bool has_length, const Tensor& length, const Tensor& axis_input) {
-  if (axis_input.defined() && axis_input.count() != 1) return invalid("axis has {} elements, not one", axis_input.count());
+  if (axis_input.defined() && axis_input.count() != 1)
+    return invalid("axis has {} elements, not one", axis_input.count());
   HONE_TRY(const int64_t axis, normalize_axis(axis_input.defined() ? axis_input.int_at(0) : op.axis, x.rank()));
   if (axis == x.rank() - 1) return invalid("axis {} holds the complex parts", axis);
   const Dim parts = x.dims.back();
-  if (parts.known() && parts.value != 1 && parts.value != 2) return invalid("the last dim is {}, neither 1 nor 2", parts.value);
+  if (parts.known() && parts.value != 1 && parts.value != 2)
+    return invalid("the last dim is {}, neither 1 nor 2", parts.value);
   if (op.onesided && parts.known() && parts.value != (op.inverse ? 2 : 1))
     return invalid("a one-sided {}transform of {} parts", op.inverse ? "inverse " : "", parts.value);
   const Dim own = x.dims[static_cast<size_t>(axis)];
   const bool halved = op.onesided && op.inverse;
-  Plan p{static_cast<size_t>(axis), halved ? own.known() ? Dim(std::max<int64_t>(2 * (own.value - 1), 0)) : Dim() : own, {}};
+  Plan p{static_cast<size_t>(axis),
+         halved ? own.known() ? Dim(std::max<int64_t>(2 * (own.value - 1), 0)) : Dim() : own,
+         {}};
   if (has_length) p.length = {};
   if (length.defined()) {
     HONE_TRY(const int64_t given, checked_length(length));

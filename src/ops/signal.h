@@ -4,9 +4,10 @@
 
 namespace hone {
 
-// dft(x, length?, axis?): the discrete Fourier transform along `axis` (the input, where there is one, else the attribute) of a signal whose last dim holds real parts (1) or real and
-// imaginary parts (2). The signal is cut or zero-padded to `length` first. onesided: only the first length / 2 + 1
-// frequencies of a real signal; with inverse, the real signal that has them.
+// dft(x, length?, axis?): the discrete Fourier transform along `axis` (the input, where there is one, else the
+// attribute) of a signal whose last dim holds real parts (1) or real and imaginary parts (2). The signal is cut or
+// zero-padded to `length` first. onesided: only the first length / 2 + 1 frequencies of a real signal; with inverse,
+// the real signal that has them.
 struct Dft {
   static constexpr std::string_view kName = "Dft";
   int64_t axis = -2;

@@ -29,7 +29,8 @@ struct SliceSpec {
   std::vector<int64_t> starts, ends, axes, steps;
 };
 
-Result<SliceSpec> slice_spec(const Tensor& starts, const Tensor& ends, const Tensor& axes, const Tensor& steps, int64_t rank) {
+Result<SliceSpec> slice_spec(const Tensor& starts, const Tensor& ends, const Tensor& axes, const Tensor& steps,
+                             int64_t rank) {
   SliceSpec spec{starts.to_ints(), ends.to_ints(), {}, {}};
   const size_t n = spec.starts.size();
   if (axes.defined()) {
@@ -94,7 +95,8 @@ Result<Types> Slice::infer(const InferArgs& args) const {
   const TensorType& x = args.type(0);
   if (!x.shape.ranked) return Types{x};
   const bool axes_known = !args.has(3) || args.value(3).defined();
-  const bool known = args.value(1).defined() && args.value(2).defined() && axes_known && (!args.has(4) || args.value(4).defined());
+  const bool known =
+      args.value(1).defined() && args.value(2).defined() && axes_known && (!args.has(4) || args.value(4).defined());
   Shape out = x.shape;
   if (!known) {
     // Dims that no axis names stay.
@@ -109,7 +111,8 @@ Result<Types> Slice::infer(const InferArgs& args) const {
     }
     return Types{{x.dtype, out}};
   }
-  HONE_TRY(const SliceSpec spec, slice_spec(args.value(1), args.value(2), args.value(3), args.value(4), x.shape.rank()));
+  HONE_TRY(const SliceSpec spec,
+           slice_spec(args.value(1), args.value(2), args.value(3), args.value(4), x.shape.rank()));
   for (size_t i = 0; i < spec.axes.size(); ++i) {
     Dim& dim = out.dims[static_cast<size_t>(spec.axes[i])];
     if (dim.known()) dim = clamp_range(spec.starts[i], spec.ends[i], spec.steps[i], dim.value).count;

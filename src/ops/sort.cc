@@ -138,7 +138,8 @@ Result<Types> Unique::infer(const InferArgs& args) const {
 Result<Tensors> Unique::evaluate(const EvalArgs& args) const {
   const Tensor x = sliced ? args[0] : args[0].reshaped({args[0].count()});
   HONE_TRY(const int64_t at, normalize_axis(sliced ? axis : 0, x.rank()));
-  const Slices slices{x, span_count(x.dims(), 0, at), x.dims()[static_cast<size_t>(at)], span_count(x.dims(), at + 1, x.rank())};
+  const Slices slices{x, span_count(x.dims(), 0, at), x.dims()[static_cast<size_t>(at)],
+                      span_count(x.dims(), at + 1, x.rank())};
   const Groups groups = group(slices, sorted);
   const auto n = static_cast<int64_t>(groups.first.size());
   Dims dims = x.dims();
@@ -146,7 +147,8 @@ Result<Tensors> Unique::evaluate(const EvalArgs& args) const {
   Tensor values(x.type(), dims);
   for (int64_t o = 0; o < slices.outer; ++o)
     for (int64_t k = 0; k < n; ++k)
-      copy_elements(x, slices.flat(groups.first[static_cast<size_t>(k)], o, 0), values, (o * n + k) * slices.inner, slices.inner);
+      copy_elements(x, slices.flat(groups.first[static_cast<size_t>(k)], o, 0), values, (o * n + k) * slices.inner,
+                    slices.inner);
   return Tensors{values, Tensor::vector(groups.first), Tensor::vector(groups.group_of), Tensor::vector(groups.count)};
 }
 

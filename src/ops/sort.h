@@ -19,8 +19,9 @@ struct TopK {
   Result<Tensors> evaluate(const EvalArgs& args) const;
 };
 
-// The different elements of x (flattened), or the different slices along `axis` when `sliced`; ascending when `sorted`, else
-// as they first appear. Further outputs, i64: where each first appears, which of them each element of x is, how often each appears.
+// The different elements of x (flattened), or the different slices along `axis` when `sliced`; ascending when `sorted`,
+// else as they first appear. Further outputs, i64: where each first appears, which of them each element of x is, how
+// often each appears.
 struct Unique {
   static constexpr std::string_view kName = "Unique";
   bool sliced = false;

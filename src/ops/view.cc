@@ -64,7 +64,8 @@ Result<Types> Unsqueeze::infer(const InferArgs& args) const {
   HONE_TRY(const auto inserted, normalize_axes(given, rank));
   Shape out;
   size_t next = 0;
-  for (size_t d = 0; d < static_cast<size_t>(rank); ++d) out.dims.push_back(contains(inserted, d) ? Dim(1) : x.shape.dims[next++]);
+  for (size_t d = 0; d < static_cast<size_t>(rank); ++d)
+    out.dims.push_back(contains(inserted, d) ? Dim(1) : x.shape.dims[next++]);
   return Types{{x.dtype, out}};
 }
 

@@ -6,8 +6,8 @@ namespace hone {
 
 // Changes of shape for inputs whose dims are not all known; else Reshape says the same.
 
-// squeeze(x, axes?): drops the dims `axes`, which must be 1; all dims that are 1 when there are no axes. The input takes the
-// place of the attribute, for axes that are known only when the network runs.
+// squeeze(x, axes?): drops the dims `axes`, which must be 1; all dims that are 1 when there are no axes. The input
+// takes the place of the attribute, for axes that are known only when the network runs.
 struct Squeeze {
   static constexpr std::string_view kName = "Squeeze";
   static constexpr bool kView = true;

@@ -38,7 +38,8 @@ class Runner {
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     if (options_.log) options_.log({std::string(pass.name), *changes, took.count()});
     if (*changes > 0 && options_.verify) {
-      if (const Status status = verify(graph_); !status.ok()) return status.within(fmt::format("after pass '{}'", pass.name));
+      if (const Status status = verify(graph_); !status.ok())
+        return status.within(fmt::format("after pass '{}'", pass.name));
     }
     left_ -= *changes;
     return *changes;

@@ -31,9 +31,10 @@ const std::vector<Stage>& fusion_stages() {
 const std::vector<Stage>& layout_stages() {
   static const std::vector<Stage> stages = {
       {.passes = {k_channels_last}},
-      {.passes = {k_sink_transposes, k_merge_movements, k_merge_duplicates, k_remove_identities, k_fold_constants}, .repeat = true},
-      {.passes = {k_transposes_to_reshapes, k_merge_movements, k_merge_duplicates, k_remove_identities, k_fold_constants,
-        k_simplify_pointwise, k_merge_pointwise},
+      {.passes = {k_sink_transposes, k_merge_movements, k_merge_duplicates, k_remove_identities, k_fold_constants},
+       .repeat = true},
+      {.passes = {k_transposes_to_reshapes, k_merge_movements, k_merge_duplicates, k_remove_identities,
+                  k_fold_constants, k_simplify_pointwise, k_merge_pointwise},
        .repeat = true},
   };
   return stages;

@@ -17,8 +17,8 @@ int apply(Graph& graph, int limit, std::initializer_list<Rule> rules);
 ValueId emit(Graph& graph, Op op, std::vector<ValueId> inputs, std::initializer_list<NodeId> from);
 ValueId emit(Graph& graph, Op op, std::vector<ValueId> inputs, const std::vector<std::string>& sources);
 
-// Every use of `old` becomes a use of `now`, which inherits its name and what is known of its shape. Nodes that nothing uses
-// any more are removed at once, so that use counts stay true for the rules that follow. False when `now` is none.
+// Every use of `old` becomes a use of `now`, which inherits its name and what is known of its shape. Nodes that nothing
+// uses any more are removed at once, so that use counts stay true for the rules that follow. False when `now` is none.
 bool replace(Graph& graph, ValueId old, ValueId now);
 
 // The op of a node, or of a value's producer, when it is a T.
@@ -53,7 +53,8 @@ bool same_shape(const Shape& a, const Shape& b);
 // The axis counted from the front; nothing when out of range.
 std::optional<int64_t> normal_axis(int64_t axis, int64_t rank);
 
-// The target that takes a tensor of shape `from` to `to`: numbers, zeros where a symbol stays in its place, at most one -1.
+// The target that takes a tensor of shape `from` to `to`: numbers, zeros where a symbol stays in its place, at most one
+// -1.
 struct Target {
   std::vector<int64_t> dims;
   bool allow_zero = false;

@@ -19,8 +19,8 @@ struct MemoryPlan {
   int64_t without_reuse_bytes = 0;
 };
 
-// Offsets such that no two buffers that live at the same step overlap. Sizes are rounded up to `align` (a power of two).
-// Pure; several placement orders are tried and the smallest arena wins.
+// Offsets such that no two buffers that live at the same step overlap. Sizes are rounded up to `align` (a power of
+// two). Pure; several placement orders are tried and the smallest arena wins.
 MemoryPlan plan_memory(std::span<const Lifetime> lifetimes, int64_t align = 64);
 
 }  // namespace hone

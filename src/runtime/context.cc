@@ -15,7 +15,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kArenaAlign = 4096;
 
-double microseconds_since(Clock::time_point start) { return std::chrono::duration<double, std::micro>(Clock::now() - start).count(); }
+double microseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+}
 
 std::shared_ptr<std::byte> allocate_arena(int64_t bytes) {
   const size_t rounded =
@@ -169,12 +171,17 @@ Status ExecutionContext::run_step(size_t index) {
   if (!step.bodies.empty())
     return run_control(engine_->control(index), {engine_->program(), index, slots_,
                                                  [this](size_t begin, size_t end) { return run_steps(begin, end); }});
-  return engine_->kernel(index).run({step_inputs_[index], step_outputs_[index], arena_.get() + step.workspace_offset, pool_});
+  return engine_->kernel(index).run(
+      {step_inputs_[index], step_outputs_[index], arena_.get() + step.workspace_offset, pool_});
 }
 
 Status ExecutionContext::run_step_on_gpu(size_t index) {
-  return engine_->kernel(index).run({.inputs = device_->inputs(index), .outputs = device_->outputs(index), .workspace = nullptr,
-                                     .pool = pool_, .packed = device_->packed(index), .stream = &device_->stream()});
+  return engine_->kernel(index).run({.inputs = device_->inputs(index),
+                                     .outputs = device_->outputs(index),
+                                     .workspace = nullptr,
+                                     .pool = pool_,
+                                     .packed = device_->packed(index),
+                                     .stream = &device_->stream()});
 }
 
 Status ExecutionContext::run_steps(size_t begin, size_t end) {

@@ -47,8 +47,8 @@ class ExecutionContext {
 
   Status run();
 
-  // Called after each kernel with its step's index and time in microseconds, slowing the run by two clock reads each and,
-  // on a GPU, by waiting for it. Control steps are not reported, only the steps that they run.
+  // Called after each kernel with its step's index and time in microseconds, slowing the run by two clock reads each
+  // and, on a GPU, by waiting for it. Control steps are not reported, only the steps that they run.
   std::function<void(size_t step, double us)> profiler;
 
   // Called after each step, control steps and the steps of their bodies included, with its index and its outputs as the

@@ -26,12 +26,16 @@ Result<std::shared_ptr<const DeviceWeights>> DeviceWeights::upload(const EngineD
   weights->ordinal_ = *ordinal;
   HONE_TRY(const cuda::Device device, cuda::device(*ordinal));
   if (!device.runs(program.cuda_arch))
-    return Status(Code::device, fmt::format("the engine is built for {}, and GPU {} ({}) is {}: build it again here", program.cuda_arch, *ordinal, device.name, device.arch()));
+    return Status(Code::device, fmt::format("the engine is built for {}, and GPU {} ({}) is {}: build it again here",
+                                            program.cuda_arch, *ordinal, device.name, device.arch()));
   HONE_CHECK(cuda::make_current(*ordinal));
   HONE_TRY(auto stream, cuda::Stream::create());
   weights->constants_.resize(program.slots.size());
   int64_t bytes = 0;
-  const auto stored = [&](size_t s) { return data.constants[s].defined() && data.constants[s].type() != DType::string && data.constants[s].raw() != nullptr; };
+  const auto stored = [&](size_t s) {
+    return data.constants[s].defined() && data.constants[s].type() != DType::string &&
+           data.constants[s].raw() != nullptr;
+  };
   for (size_t s = 0; s < program.slots.size(); ++s)
     if (stored(s)) bytes += (static_cast<int64_t>(data.constants[s].bytes()) + kAlign - 1) / kAlign * kAlign;
   HONE_TRY(auto memory, cuda::allocate(bytes));
@@ -47,7 +51,8 @@ Result<std::shared_ptr<const DeviceWeights>> DeviceWeights::upload(const EngineD
   return std::shared_ptr<const DeviceWeights>(std::move(weights));
 }
 
-Result<std::unique_ptr<DeviceSide>> DeviceSide::create(const Program& program, std::shared_ptr<const DeviceWeights> weights,
+Result<std::unique_ptr<DeviceSide>> DeviceSide::create(const Program& program,
+                                                       std::shared_ptr<const DeviceWeights> weights,
                                                        const std::vector<bool>& on_gpu) {
   auto side = std::make_unique<DeviceSide>();
   side->program_ = &program;
@@ -75,7 +80,8 @@ Result<std::unique_ptr<DeviceSide>> DeviceSide::create(const Program& program, s
   for (size_t s = 0; s < program.slots.size(); ++s) {
     const Slot& slot = program.slots[s];
     const Tensor& owner = side->slots_[side->root(static_cast<int>(s))];
-    if (slot.kind == Slot::Kind::alias && owner.defined()) side->slots_[s] = owner.reshaped(*slot.type.shape.concrete());
+    if (slot.kind == Slot::Kind::alias && owner.defined())
+      side->slots_[s] = owner.reshaped(*slot.type.shape.concrete());
   }
   for (const Step& step : program.steps) {
     const auto at = [&](int s) { return s < 0 ? &side->absent_ : &side->slots_[static_cast<size_t>(s)]; };
@@ -110,7 +116,8 @@ Status DeviceSide::fetch(int slot, bool to_gpu, std::span<Tensor> host) {
   if ((newest_[s] & side) != 0 || newest_[s] == kNobody) return {};
   Tensor &device = slots_[s], &here = host[s];
   if (!here.defined()) return {};
-  if (to_gpu && here.bytes() != device.bytes()) return internal("'{}' has {} bytes, not {}", program_->slots[s].name, here.bytes(), device.bytes());
+  if (to_gpu && here.bytes() != device.bytes())
+    return internal("'{}' has {} bytes, not {}", program_->slots[s].name, here.bytes(), device.bytes());
   HONE_CHECK(to_gpu ? stream_->copy_to_device(device.mutable_raw(), here.raw(), here.bytes())
                     : stream_->copy_to_host(here.mutable_raw(), device.raw(), here.bytes()));
   newest_[s] |= side;

@@ -26,7 +26,8 @@ class DeviceWeights {
 // over when a step on the other side reads them. Not thread safe.
 class DeviceSide {
  public:
-  static Result<std::unique_ptr<DeviceSide>> create(const Program& program, std::shared_ptr<const DeviceWeights> weights,
+  static Result<std::unique_ptr<DeviceSide>> create(const Program& program,
+                                                    std::shared_ptr<const DeviceWeights> weights,
                                                     const std::vector<bool>& on_gpu);
 
   // Before a run: the host holds the inputs, nobody the rest.

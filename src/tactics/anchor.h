@@ -51,7 +51,10 @@ inline cpu::Activation activation_of(Fn fn) {
 
 // The kernels' epilogue for one run.
 inline cpu::Epilogue epilogue_of(const Anchor& anchor, const KernelArgs& args) {
-  const auto input = [&](int i) { return i >= 0 && args.inputs[static_cast<size_t>(i)]->defined() ? args.inputs[static_cast<size_t>(i)]->data<float>() : nullptr; };
+  const auto input = [&](int i) {
+    return i >= 0 && args.inputs[static_cast<size_t>(i)]->defined() ? args.inputs[static_cast<size_t>(i)]->data<float>()
+                                                                    : nullptr;
+  };
   const EpilogueForm& form = anchor.form;
   cpu::Epilogue epilogue;
   epilogue.bias = input(anchor.bias());
@@ -80,7 +83,9 @@ Result<cpu::Tier> check_packed(std::span<const Tensor> packed, F&& bytes) {
   if (packed.size() != 2) return invalid("packed weights are missing");
   const auto tier = static_cast<cpu::Tier>(packed[1].int_at(0));
   if (tier < cpu::Tier::scalar || tier > cpu::best_tier())
-    return Status(Code::device, fmt::format("the engine's weights are packed for {}, which this CPU lacks: build the engine again", cpu::tier_name(tier)));
+    return Status(Code::device,
+                  fmt::format("the engine's weights are packed for {}, which this CPU lacks: build the engine again",
+                              cpu::tier_name(tier)));
   if (packed[0].count() < static_cast<int64_t>(bytes(tier))) return invalid("packed weights are too small");
   return tier;
 }

@@ -99,7 +99,8 @@ Result<Prepared> prepare(const Problem& problem, int, const Machine&) {
   return prepared;
 }
 
-Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int,
+                                           const Machine& machine) {
   Plan plan;
   if (const std::string reason = plan_of(problem, plan); !reason.empty()) return invalid("attention: {}", reason);
   const cpu::Tier tier = tier_of(machine);

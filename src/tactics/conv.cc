@@ -15,7 +15,9 @@ constexpr size_t kAlgorithms = 6;  // conv_algorithms() but for its own referenc
 cpu::ConvProblem conv_problem(const Problem& problem, const Conv& conv) {
   const Dims x = dims_of(problem.inputs[0]), w = dims_of(problem.inputs[1]);
   const bool flat = x.size() == 3;  // 1-D: of height 1
-  const auto spatial = [&](const std::vector<int64_t>& list, size_t i, int64_t one) { return flat ? (i == 0 ? one : list[0]) : list[i]; };
+  const auto spatial = [&](const std::vector<int64_t>& list, size_t i, int64_t one) {
+    return flat ? (i == 0 ? one : list[0]) : list[i];
+  };
   cpu::ConvProblem p;
   p.n = x[0];
   p.h = flat ? 1 : x[1];
@@ -49,7 +51,8 @@ std::string refuse_shape(const Problem& problem, const Conv& conv) {
   return {};
 }
 
-std::string refuse_winograd(const Problem& problem, const cpu::ConvAlgorithm& a, const cpu::ConvProblem& p, const Machine& machine) {
+std::string refuse_winograd(const Problem& problem, const cpu::ConvAlgorithm& a, const cpu::ConvProblem& p,
+                            const Machine& machine) {
   if (!machine.winograd) return "Winograd is forbidden";
   if (!problem.is_constant(1)) return {};  // an engine is being loaded: judged when it was built
   const int tile = std::string_view(a.name) == "conv_winograd_f4" ? 4 : 2;
@@ -78,7 +81,8 @@ std::vector<cpu::ConvVariant> candidates(size_t index, const cpu::ConvProblem& p
 template <size_t I>
 int variants(const Problem& problem, const Machine& machine) {
   const auto anchor = view_anchor(problem);
-  return std::max<int>(1, static_cast<int>(candidates(I, conv_problem(problem, *anchor->op.as<Conv>()), machine).size()));
+  return std::max<int>(1,
+                       static_cast<int>(candidates(I, conv_problem(problem, *anchor->op.as<Conv>()), machine).size()));
 }
 
 template <size_t I>
@@ -92,17 +96,23 @@ Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
 }
 
 template <size_t I>
-Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int variant, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int variant,
+                                           const Machine& machine) {
   const auto anchor = view_anchor(problem);
   const cpu::ConvProblem p = conv_problem(problem, *anchor->op.as<Conv>());
-  HONE_TRY(const cpu::Tier tier, check_packed(packed, [&](cpu::Tier tier) { return algorithm(I).packed_bytes(p, tier); }));
+  HONE_TRY(const cpu::Tier tier,
+           check_packed(packed, [&](cpu::Tier tier) { return algorithm(I).packed_bytes(p, tier); }));
   cpu::ConvContext context{.tier = tier, .threads = machine.threads};
   const auto list = candidates(I, p, machine);
   if (static_cast<size_t>(variant) < list.size()) context.variant = list[static_cast<size_t>(variant)];
   return kernel(
       [p, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
-        const cpu::ConvArgs call{.in = args.inputs[0]->data<float>(), .packed = weights.raw(), .out = args.outputs[0]->mutable_data<float>(),
-                                 .epilogue = epilogue_of(anchor, args), .workspace = args.workspace, .pool = &args.pool};
+        const cpu::ConvArgs call{.in = args.inputs[0]->data<float>(),
+                                 .packed = weights.raw(),
+                                 .out = args.outputs[0]->mutable_data<float>(),
+                                 .epilogue = epilogue_of(anchor, args),
+                                 .workspace = args.workspace,
+                                 .pool = &args.pool};
         algorithm(I).run(p, context, call);
         return {};
       },

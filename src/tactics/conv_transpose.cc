@@ -55,15 +55,21 @@ Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
   return packed_weights(packed, tier);
 }
 
-Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int,
+                                           const Machine& machine) {
   const auto anchor = view_anchor(problem);
   const auto p = problem_of(problem, *anchor->op.as<ConvTranspose>());
-  HONE_TRY(const cpu::Tier tier, check_packed(packed, [&](cpu::Tier tier) { return cpu::conv_transpose_packed_bytes(p, tier); }));
+  HONE_TRY(const cpu::Tier tier,
+           check_packed(packed, [&](cpu::Tier tier) { return cpu::conv_transpose_packed_bytes(p, tier); }));
   const cpu::ConvContext context{.tier = tier, .threads = machine.threads};
   return kernel(
       [p, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
-        const cpu::ConvArgs call{.in = args.inputs[0]->data<float>(), .packed = weights.raw(), .out = args.outputs[0]->mutable_data<float>(),
-                                 .epilogue = epilogue_of(anchor, args), .workspace = args.workspace, .pool = &args.pool};
+        const cpu::ConvArgs call{.in = args.inputs[0]->data<float>(),
+                                 .packed = weights.raw(),
+                                 .out = args.outputs[0]->mutable_data<float>(),
+                                 .epilogue = epilogue_of(anchor, args),
+                                 .workspace = args.workspace,
+                                 .pool = &args.pool};
         cpu::conv_transpose(p, context, call);
         return {};
       },

@@ -44,7 +44,9 @@ const Tensor& constant(const Problem& problem, size_t i) {
 
 int64_t element_bytes(const Problem& problem) { return static_cast<int64_t>(size_of(problem.inputs[0].dtype)); }
 
-Result<int64_t> axis_of(const Problem& problem, int64_t axis) { return normalize_axis(axis, problem.inputs[0].shape.rank()); }
+Result<int64_t> axis_of(const Problem& problem, int64_t axis) {
+  return normalize_axis(axis, problem.inputs[0].shape.rank());
+}
 
 MadeKernel copy_all(Result<cpu::CopyPlan> made) {
   HONE_TRY(cpu::CopyPlan plan, std::move(made));
@@ -86,7 +88,8 @@ Result<Prepared> prepare_slice(const Problem& problem, int variant, const Machin
 
 MadeKernel make_slice(const Problem& problem, std::span<const Tensor> packed, int, const Machine&) {
   const Dims x = dims_of(problem.inputs[0]), y = dims_of(problem.outputs[0]);
-  if (packed.size() != 1 || packed[0].count() != 2 * static_cast<int64_t>(x.size())) return invalid("slice: bad packed data");
+  if (packed.size() != 1 || packed[0].count() != 2 * static_cast<int64_t>(x.size()))
+    return invalid("slice: bad packed data");
   if (element_count(y) == 0) return nothing_to_do();
   const auto numbers = packed[0].to_ints();
   const auto all = std::span(numbers);
@@ -174,7 +177,8 @@ std::string supports_pad(const Problem& problem, const Machine&) {
   const auto* op = problem.op.as<Pad>();
   if (op == nullptr) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
-  if (has(problem, 2) && (problem.inputs[2].dtype != problem.inputs[0].dtype || element_count(dims_of(problem.inputs[2])) != 1))
+  if (has(problem, 2) &&
+      (problem.inputs[2].dtype != problem.inputs[0].dtype || element_count(dims_of(problem.inputs[2])) != 1))
     return "the value is not one element of the input's type";
   if (const char* reason = not_constant(problem, 1, 2)) return reason;
   if (problem.constants.empty()) return "";
@@ -196,7 +200,8 @@ Result<Prepared> prepare_pad(const Problem& problem, int, const Machine&) {
 
 MadeKernel make_pad(const Problem& problem, std::span<const Tensor> packed, int, const Machine&) {
   const Dims x = dims_of(problem.inputs[0]), y = dims_of(problem.outputs[0]);
-  if (packed.size() != 1 || packed[0].count() != 2 * static_cast<int64_t>(x.size())) return invalid("pad: bad packed data");
+  if (packed.size() != 1 || packed[0].count() != 2 * static_cast<int64_t>(x.size()))
+    return invalid("pad: bad packed data");
   const auto numbers = packed[0].to_ints();
   const auto begin = std::span(numbers).first(x.size()), end = std::span(numbers).last(x.size());
   for (size_t d = 0; d < x.size(); ++d)

@@ -22,7 +22,8 @@ Result<cpu::GatherProblem> geometry(const Problem& problem) {
 std::string supports(const Problem& problem, const Machine&) {
   if (problem.op.as<Gather>() == nullptr) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[1].dtype != DType::i64 && problem.inputs[1].dtype != DType::i32) return "indices are not i32 or i64";
+  if (problem.inputs[1].dtype != DType::i64 && problem.inputs[1].dtype != DType::i32)
+    return "indices are not i32 or i64";
   const auto made = geometry(problem);
   if (!made.ok()) return made.status().message();
   const char* reason = cpu::gather_supports(*made);

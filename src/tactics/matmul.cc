@@ -55,7 +55,9 @@ std::vector<cpu::DenseTuning> tunings() {
   return {{}, {.split = 1}, {.split = 2}};
 }
 
-int variants(const Problem&, const Machine& machine) { return machine.threads > 1 ? static_cast<int>(tunings().size()) : 1; }
+int variants(const Problem&, const Machine& machine) {
+  return machine.threads > 1 ? static_cast<int>(tunings().size()) : 1;
+}
 
 cpu::GemmContext context_of(cpu::Tier tier, int variant, const Machine& machine) {
   const auto list = tunings();
@@ -74,19 +76,22 @@ Result<Prepared> prepare_packed(const Problem& problem, int, const Machine& mach
   const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
   const cpu::Tier tier = tier_of(machine);
   Tensor packed(DType::u8, {static_cast<int64_t>(cpu::gemm_packed_bytes(l.gemm.n, l.gemm.k, tier))});
-  cpu::gemm_pack(problem.constants[1].data<float>(), l.ldb, l.trans_b, l.gemm.n, l.gemm.k, tier, packed.mutable_data<float>());
+  cpu::gemm_pack(problem.constants[1].data<float>(), l.ldb, l.trans_b, l.gemm.n, l.gemm.k, tier,
+                 packed.mutable_data<float>());
   return packed_weights(packed, tier);
 }
 
-Result<std::unique_ptr<const Kernel>> make_packed(const Problem& problem, std::span<const Tensor> packed, int variant, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make_packed(const Problem& problem, std::span<const Tensor> packed, int variant,
+                                                  const Machine& machine) {
   const auto anchor = view_anchor(problem);
   const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
-  HONE_TRY(const cpu::Tier tier, check_packed(packed, [&](cpu::Tier tier) { return cpu::gemm_packed_bytes(l.gemm.n, l.gemm.k, tier); }));
+  HONE_TRY(const cpu::Tier tier,
+           check_packed(packed, [&](cpu::Tier tier) { return cpu::gemm_packed_bytes(l.gemm.n, l.gemm.k, tier); }));
   const cpu::GemmContext context = context_of(tier, variant, machine);
   return kernel(
       [gemm = l.gemm, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
-        cpu::gemm(gemm, context, args.inputs[0]->data<float>(), weights.data<float>(), args.outputs[0]->mutable_data<float>(),
-                  epilogue_of(anchor, args), args.workspace, args.pool);
+        cpu::gemm(gemm, context, args.inputs[0]->data<float>(), weights.data<float>(),
+                  args.outputs[0]->mutable_data<float>(), epilogue_of(anchor, args), args.workspace, args.pool);
         return {};
       },
       static_cast<int64_t>(cpu::gemm_workspace_bytes(l.gemm, context)));
@@ -97,14 +102,16 @@ std::string supports_unpacked(const Problem& problem, const Machine&) {
   return refuse_problem(problem, anchor);
 }
 
-Result<std::unique_ptr<const Kernel>> make_unpacked(const Problem& problem, std::span<const Tensor>, int variant, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make_unpacked(const Problem& problem, std::span<const Tensor>, int variant,
+                                                    const Machine& machine) {
   const auto anchor = view_anchor(problem);
   const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
   const cpu::GemmContext context = context_of(tier_of(machine), variant, machine);
   return kernel(
       [l, context, anchor = *anchor](const KernelArgs& args) -> Status {
-        cpu::gemm_unpacked(l.gemm, context, args.inputs[0]->data<float>(), args.inputs[1]->data<float>(), l.ldb, l.trans_b,
-                           args.outputs[0]->mutable_data<float>(), epilogue_of(anchor, args), args.workspace, args.pool);
+        cpu::gemm_unpacked(l.gemm, context, args.inputs[0]->data<float>(), args.inputs[1]->data<float>(), l.ldb,
+                           l.trans_b, args.outputs[0]->mutable_data<float>(), epilogue_of(anchor, args), args.workspace,
+                           args.pool);
         return {};
       },
       static_cast<int64_t>(cpu::gemm_unpacked_workspace_bytes(l.gemm, context, l.trans_b)));

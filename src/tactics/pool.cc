@@ -60,7 +60,8 @@ cpu::ReduceKind reduction(cpu::PoolKind kind) {
   return cpu::ReduceKind::l2;
 }
 
-Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int,
+                                           const Machine& machine) {
   const auto* op = problem.op.as<Pool>();
   const auto tier = tier_of(machine);
   const auto p = geometry(*op, dims_of(problem.inputs[0]), dims_of(problem.outputs[0]));

@@ -55,8 +55,8 @@ std::string supports(const Problem& problem, const Machine&) {
   return "";
 }
 
-// Where each position along dim `d` lies in the input. The reference says so itself: it resizes the numbers 0, 1, 2, ...,
-// and both nearest and linear resizing of those give the position that was read.
+// Where each position along dim `d` lies in the input. The reference says so itself: it resizes the numbers 0, 1, 2,
+// ..., and both nearest and linear resizing of those give the position that was read.
 Result<Tensor> positions(const Problem& problem, size_t d) {
   const auto rank = problem.inputs[0].shape.rank();
   const int64_t in = dims_of(problem.inputs[0])[d], entry = entry_of(*problem.op.as<Resize>(), d, rank);
@@ -99,7 +99,8 @@ Result<std::vector<cpu::ResizeTap>> taps_of(std::span<const Tensor> packed, size
   return cpu::linear_taps(at, in);
 }
 
-Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int,
+                                           const Machine& machine) {
   const Dims x = dims_of(problem.inputs[0]), y = dims_of(problem.outputs[0]);
   const auto rank = static_cast<int64_t>(x.size());
   const auto first = packed.empty() ? -1 : packed[0].int_at(0), second = first + (packed.size() > 2);

@@ -68,7 +68,8 @@ struct Tactic {
   int (*variants)(const Problem&, const Machine&);
   Result<Prepared> (*prepare)(const Problem&, int variant, const Machine&);
   // From the problem and the packed constants; `problem.constants` is not used.
-  Result<std::unique_ptr<const Kernel>> (*make)(const Problem&, std::span<const Tensor> packed, int variant, const Machine&);
+  Result<std::unique_ptr<const Kernel>> (*make)(const Problem&, std::span<const Tensor> packed, int variant,
+                                                const Machine&);
   // The input whose memory output 0 may take over, or -1.
   int (*in_place)(const Problem&) = nullptr;
   Backend backend = Backend::cpu;

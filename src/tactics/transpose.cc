@@ -27,7 +27,8 @@ bool is_view(const Problem& problem) {
 
 int in_place(const Problem& problem) { return is_view(problem) ? 0 : -1; }
 
-Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int,
+                                           const Machine& machine) {
   Dims dims = dims_of(problem.inputs[0]);
   Dims perm = problem.op.as<Transpose>()->perm;
   auto bytes = static_cast<int64_t>(size_of(problem.inputs[0].dtype));

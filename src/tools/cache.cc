@@ -26,7 +26,8 @@ struct Cache {
     if (!output.shows_table()) return {};
     fmt::print("{}: {} problems\n", file, cache.size());
     if (output.verbose)
-      for (const auto& [key, row] : cache.rows()) fmt::print("{} {} {} {:.1f} us\n", key, row.tactic, row.variant, row.time_us);
+      for (const auto& [key, row] : cache.rows())
+        fmt::print("{} {} {} {:.1f} us\n", key, row.tactic, row.variant, row.time_us);
     return {};
   }
 };

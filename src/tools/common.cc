@@ -43,7 +43,8 @@ Result<std::pair<std::string, Dims>> parse_shape(const std::string& text) {
 Result<Graph> import_filled(const std::string& path, const std::map<std::string, Dims>& shapes, int64_t batch) {
   HONE_TRY(const ImportedModel model, import_model(path, shapes, std::max<int64_t>(batch, 1)));
   std::string open;
-  for (ValueId v : model.open) open += fmt::format("\n  input '{}' is {}", model.graph.value(v).name, to_text(model.graph.type(v)));
+  for (ValueId v : model.open)
+    open += fmt::format("\n  input '{}' is {}", model.graph.value(v).name, to_text(model.graph.type(v)));
   if (!open.empty()) return invalid("{}: some dims are open: give --shape NAME:1x3x224x224 for{}", path, open);
   return model.graph;
 }
@@ -53,8 +54,8 @@ Progress progress_line(const Output& output) {
   return [terminal](size_t done, size_t total, std::string_view) {
     if (terminal) {
       const int width = 30, filled = static_cast<int>(width * (done + 1) / total);
-      fmt::print(stderr, "\rtuning [{:<{}}] {}/{}{}", std::string(static_cast<size_t>(filled), '='), width, done + 1, total,
-                 done + 1 == total ? "\r\033[K" : "");
+      fmt::print(stderr, "\rtuning [{:<{}}] {}/{}{}", std::string(static_cast<size_t>(filled), '='), width, done + 1,
+                 total, done + 1 == total ? "\r\033[K" : "");
       std::fflush(stderr);
     }
     return !g_interrupted.load();
@@ -69,14 +70,19 @@ void ModelOptions::add_to(CLI::App& app) {
 }
 
 void ModelOptions::add_options_to(CLI::App& app) {
-  app.add_option("--target", target, "cpu, cuda, cuda:N or reference; auto: the GPU if one can be used, else the CPU")->capture_default_str();
+  app.add_option("--target", target, "cpu, cuda, cuda:N or reference; auto: the GPU if one can be used, else the CPU")
+      ->capture_default_str();
   app.add_option("--cuda-arch", cuda_arch, "build for a GPU that is not here, e.g. sm_90 (target cuda)");
   app.add_option("--shape", shapes, "Shape of an input, NAME:1x3x224x224 (repeatable)");
   app.add_option("--threads", threads, "CPU threads; 0: as many as usable")->check(CLI::Range(0, 1024));
   app.add_option("--isa", isa, "Highest instruction set: auto, avx512, avx2, scalar")
-      ->check(CLI::IsMember({"auto", "avx512", "avx2", "scalar"}))->capture_default_str();
-  app.add_option("--precision", precisions, "Precisions allowed, e.g. tf32,fp16; a CPU computes in fp32 whatever is allowed")
-      ->delimiter(',')->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16"}))->capture_default_str();
+      ->check(CLI::IsMember({"auto", "avx512", "avx2", "scalar"}))
+      ->capture_default_str();
+  app.add_option("--precision", precisions,
+                 "Precisions allowed, e.g. tf32,fp16; a CPU computes in fp32 whatever is allowed")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16"}))
+      ->capture_default_str();
   app.add_option("--time-budget", time_budget, "Limit for timing tactics, e.g. 30s")->capture_default_str();
   app.add_option("--timing-cache", timing_cache, "Tactic cache file; 'none' for none");
   app.add_flag("--no-winograd", no_winograd, "Forbid Winograd convolutions");
@@ -85,8 +91,11 @@ void ModelOptions::add_options_to(CLI::App& app) {
 }
 
 Result<CompileOptions> ModelOptions::compile_options() const {
-  CompileOptions options{.target = target, .cuda_arch = cuda_arch, .threads = threads, .winograd = !no_winograd, .tune = !no_tune};
-  const auto allowed = [&](std::string_view name) { return std::find(precisions.begin(), precisions.end(), name) != precisions.end(); };
+  CompileOptions options{
+      .target = target, .cuda_arch = cuda_arch, .threads = threads, .winograd = !no_winograd, .tune = !no_tune};
+  const auto allowed = [&](std::string_view name) {
+    return std::find(precisions.begin(), precisions.end(), name) != precisions.end();
+  };
   options.tf32 = allowed("tf32");
   options.half = allowed("fp16") ? DType::f16 : allowed("bf16") ? DType::bf16 : DType::none;
   options.max_tier = isa == "scalar" ? 0 : isa == "avx2" ? 1 : 2;
@@ -119,7 +128,8 @@ Status Output::write_text(const std::string& text) const {
   return write_file(json, parts);
 }
 
-Result<EngineData> build_model(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output) {
+Result<EngineData> build_model(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch,
+                               const Output& output) {
   watch_interrupt();
   HONE_TRY(CompileOptions options, model.compile_options());
   options.progress = progress_line(output);
@@ -136,23 +146,27 @@ Result<bool> is_engine_file(const std::string& path) {
   return looks_like_engine(file->text());
 }
 
-Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output) {
+Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
+                                 const Output& output) {
   HONE_TRY(const bool is_engine, is_engine_file(options.model));
   if (!is_engine) return build_model(options, inputs, batch, output);
   HONE_TRY(EngineData data, load_engine(options.model));
   if (options.threads > 0 && options.threads != data.program.threads)
-    return invalid("{}: built for {} threads, not {}: build it again with --threads {}", options.model, data.program.threads, options.threads, options.threads);
+    return invalid("{}: built for {} threads, not {}: build it again with --threads {}", options.model,
+                   data.program.threads, options.threads, options.threads);
   return data;
 }
 
-Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output) {
+Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
+                          const Output& output) {
   HONE_TRY(const bool is_engine, is_engine_file(options.model));
   Opened opened;
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(EngineData data, read_or_build(options, inputs, batch, output));
   if (!is_engine) opened.build_s = data.program.build.seconds;
   HONE_TRY(opened.engine, LoadedEngine::make(std::move(data)));
-  if (is_engine) opened.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  if (is_engine)
+    opened.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return opened;
 }
 
@@ -160,14 +174,20 @@ Result<double> parse_seconds(const std::string& text) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
   const std::string_view unit = end;
-  const double scale = unit == "s" || unit.empty() ? 1 : unit == "ms" ? 1e-3 : unit == "m" ? 60 : unit == "h" ? 3600 : -1;
-  if (end == text.c_str() || scale < 0 || !(value >= 0)) return invalid("'{}' is not a time such as 30s, 500ms or 2m", text);
+  const double scale = unit == "s" || unit.empty() ? 1
+                       : unit == "ms"              ? 1e-3
+                       : unit == "m"               ? 60
+                       : unit == "h"               ? 3600
+                                                   : -1;
+  if (end == text.c_str() || scale < 0 || !(value >= 0))
+    return invalid("'{}' is not a time such as 30s, 500ms or 2m", text);
   return value * scale;
 }
 
 Json type_json(const TensorType& type) {
   Json shape = Json::array();
-  for (const Dim& d : type.shape.dims) d.known() ? shape.push_back(d.value) : shape.push_back(d.symbol.empty() ? "?" : d.symbol);
+  for (const Dim& d : type.shape.dims)
+    d.known() ? shape.push_back(d.value) : shape.push_back(d.symbol.empty() ? "?" : d.symbol);
   return {{"dtype", name(type.dtype)}, {"shape", shape}};
 }
 
@@ -195,7 +215,9 @@ int report(const Status& status) {
   if (status.ok()) return 0;
   fmt::print(stderr, "hone: error: {}\n", status.message());
   if (status.code() == Code::internal)
-    fmt::print(stderr, "This is a bug in Hone: please report it with the command and the model, or the first node named above.\n");
+    fmt::print(
+        stderr,
+        "This is a bug in Hone: please report it with the command and the model, or the first node named above.\n");
   return exit_status(status.code());
 }
 

@@ -44,7 +44,8 @@ struct Output {
 // Whether the file is an engine, by content.
 Result<bool> is_engine_file(const std::string& path);
 // What an engine file holds, or what a model becomes; the machine need not be able to run it.
-Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
+Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
+                                 const Output& output);
 
 // An engine file is loaded; anything else is compiled. `inputs` give the shapes that are not fixed by the options;
 // `batch`, when positive, is the leading dim of inputs that leave it open.
@@ -52,8 +53,10 @@ struct Opened {
   std::shared_ptr<const LoadedEngine> engine;
   double build_s = 0, load_ms = 0;
 };
-Result<EngineData> build_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
-Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
+Result<EngineData> build_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
+                               const Output& output);
+Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
+                          const Output& output);
 
 // "30s", "500ms", "1.5m" and so on.
 Result<double> parse_seconds(const std::string& text);

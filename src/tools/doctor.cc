@@ -25,7 +25,11 @@ Gpus find_gpus() {
 }
 
 Json gpu_json(const cuda::Device& d) {
-  return {{"name", d.name}, {"arch", d.arch()}, {"multiprocessors", d.multiprocessors}, {"memory_bytes", d.memory_bytes}, {"l2_bytes", d.l2_bytes}};
+  return {{"name", d.name},
+          {"arch", d.arch()},
+          {"multiprocessors", d.multiprocessors},
+          {"memory_bytes", d.memory_bytes},
+          {"l2_bytes", d.l2_bytes}};
 }
 
 Status doctor(const Output& output) {
@@ -39,9 +43,17 @@ Status doctor(const Output& output) {
     cards.push_back(gpu_json(d));
     targets.push_back(fmt::format("cuda:{}", d.ordinal));
   }
-  const Json json{{"cpu", {{"model", info.model}, {"usable_cpus", cpu::usable_cpu_count()}, {"tier", cpu::tier_name(cpu::best_tier())},
-                           {"features", features}, {"l1d_bytes", info.l1d}, {"l2_bytes", info.l2}, {"l3_bytes", info.l3}}},
-                  {"tactic_cache", default_cache_path()}, {"gpus", cards}, {"nvrtc", gpus.has_nvrtc ? Json(gpus.nvrtc) : Json()},
+  const Json json{{"cpu",
+                   {{"model", info.model},
+                    {"usable_cpus", cpu::usable_cpu_count()},
+                    {"tier", cpu::tier_name(cpu::best_tier())},
+                    {"features", features},
+                    {"l1d_bytes", info.l1d},
+                    {"l2_bytes", info.l2},
+                    {"l3_bytes", info.l3}}},
+                  {"tactic_cache", default_cache_path()},
+                  {"gpus", cards},
+                  {"nvrtc", gpus.has_nvrtc ? Json(gpus.nvrtc) : Json()},
                   {"targets", targets}};
   HONE_CHECK(output.write(json));
   if (!output.shows_table()) return {};
@@ -51,12 +63,15 @@ Status doctor(const Output& output) {
   fmt::print("features       {}\n", fmt::join(info.features, " "));
   fmt::print("tactic cache   {}\n", default_cache_path());
   for (const cuda::Device& d : gpus.devices)
-    fmt::print("gpu {}          {} ({}, {} multiprocessors, {} MiB)\n", d.ordinal, d.name, d.arch(), d.multiprocessors, d.memory_bytes >> 20);
+    fmt::print("gpu {}          {} ({}, {} multiprocessors, {} MiB)\n", d.ordinal, d.name, d.arch(), d.multiprocessors,
+               d.memory_bytes >> 20);
   if (!gpus.missing.empty()) fmt::print("gpu            none: {}\n", gpus.missing);
   fmt::print("NVRTC          {}\n", gpus.nvrtc);
   fmt::print("targets        {}\n", fmt::join(targets, ", "));
-  if (cpu::best_tier() == cpu::Tier::avx2) fmt::print("note           no AVX-512: kernels run at half the vector width\n");
-  if (cpu::best_tier() == cpu::Tier::scalar) fmt::print("note           no AVX2: kernels run on the baseline instruction set\n");
+  if (cpu::best_tier() == cpu::Tier::avx2)
+    fmt::print("note           no AVX-512: kernels run at half the vector width\n");
+  if (cpu::best_tier() == cpu::Tier::scalar)
+    fmt::print("note           no AVX2: kernels run on the baseline instruction set\n");
   return {};
 }
 

@@ -9,10 +9,12 @@ namespace {
 void print_table(const Program& p, bool verbose) {
   for (const Binding& b : p.inputs) fmt::print("input   {} : {}\n", b.name, to_text(b.type));
   for (const Binding& b : p.outputs) fmt::print("output  {} : {}\n", b.name, to_text(b.type));
-  fmt::print("target  {} ({})\n\n{:>4}  {:<28} {:<14} {:>10}  {}\n", p.target, p.device, "#", "tactic", "op", "us", "source nodes");
+  fmt::print("target  {} ({})\n\n{:>4}  {:<28} {:<14} {:>10}  {}\n", p.target, p.device, "#", "tactic", "op", "us",
+             "source nodes");
   for (size_t i = 0; i < p.steps.size(); ++i) {
     const Step& s = p.steps[i];
-    fmt::print("{:>4}  {:<28} {:<14} {:>10.1f}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op, s.time_us, fmt::join(s.sources, " + "));
+    fmt::print("{:>4}  {:<28} {:<14} {:>10.1f}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op, s.time_us,
+               fmt::join(s.sources, " + "));
     for (const auto& [tactic, reason] : s.refused)
       if (verbose) fmt::print("      not {}: {}\n", tactic, reason);
   }
@@ -21,8 +23,11 @@ void print_table(const Program& p, bool verbose) {
       fmt::print("alias   {} : {} in {} at byte {}\n", s.name, to_text(s.type),
                  p.slots[static_cast<size_t>(s.alias_of)].name, s.offset);
   const MemorySummary& m = p.memory;
-  fmt::print("\nmemory  arena {:.2f} MB, lower bound {:.2f} MB, without reuse {:.2f} MB, largest workspace {:.2f} MB, weights {:.2f} MB\n",
-             m.arena_bytes / 1e6, m.lower_bound_bytes / 1e6, m.without_reuse_bytes / 1e6, m.workspace_bytes / 1e6, m.weights_bytes / 1e6);
+  fmt::print(
+      "\nmemory  arena {:.2f} MB, lower bound {:.2f} MB, without reuse {:.2f} MB, largest workspace {:.2f} MB, weights "
+      "{:.2f} MB\n",
+      m.arena_bytes / 1e6, m.lower_bound_bytes / 1e6, m.without_reuse_bytes / 1e6, m.workspace_bytes / 1e6,
+      m.weights_bytes / 1e6);
 }
 
 std::string quoted(std::string text) {
@@ -38,9 +43,11 @@ void print_dot(const Program& p) {
   for (size_t i = 0; i < p.steps.size(); ++i) {
     fmt::print("  n{} [label={}];\n", i, quoted(fmt::format("{} [{}]", p.steps[i].label, p.steps[i].tactic)));
     for (int s : p.steps[i].inputs) {
-      while (s >= 0 && !producer.contains(s) && p.slots[static_cast<size_t>(s)].kind == Slot::Kind::alias) s = p.slots[static_cast<size_t>(s)].alias_of;
+      while (s >= 0 && !producer.contains(s) && p.slots[static_cast<size_t>(s)].kind == Slot::Kind::alias)
+        s = p.slots[static_cast<size_t>(s)].alias_of;
       if (s < 0) continue;
-      if (producer.contains(s)) fmt::print("  n{} -> n{} [label={}];\n", producer[s], i, quoted(to_text(p.slots[static_cast<size_t>(s)].type)));
+      if (producer.contains(s))
+        fmt::print("  n{} -> n{} [label={}];\n", producer[s], i, quoted(to_text(p.slots[static_cast<size_t>(s)].type)));
       else if (p.slots[static_cast<size_t>(s)].kind == Slot::Kind::input) fmt::print("  s{} -> n{};\n", s, i);
     }
     for (int s : p.steps[i].outputs) producer[s] = i;

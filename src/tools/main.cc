@@ -21,7 +21,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
     const bool no_command = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
-    fmt::print(stderr, "hone: error: {}\nTry: hone --help\n", no_command ? fmt::format("there is no command '{}'", argv[1]) : e.what());
+    fmt::print(stderr, "hone: error: {}\nTry: hone --help\n",
+               no_command ? fmt::format("there is no command '{}'", argv[1]) : e.what());
     return 2;
   } catch (const std::bad_alloc&) {
     return report({hone::Code::device, "out of memory"});

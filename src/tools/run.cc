@@ -46,7 +46,8 @@ struct Run {
       row["name"] = b.name;
       list.push_back(row);
       if (output.shows_table())
-        fmt::print("{} : {}{}{}\n", b.name, name(value.type()), to_string(value.dims()), folder.empty() ? "" : " -> " + path);
+        fmt::print("{} : {}{}{}\n", b.name, name(value.type()), to_string(value.dims()),
+                   folder.empty() ? "" : " -> " + path);
     }
     return output.write({{"outputs", list}});
   }

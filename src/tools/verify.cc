@@ -25,12 +25,14 @@ struct Failure {
 std::optional<Failure> compare(const Tensor& got, const Tensor& want, const Tolerance& tolerance) {
   Failure failure;
   if (got.type() != want.type() || (got.type() != DType::sequence && got.dims() != want.dims())) {
-    failure.reason = fmt::format("is {}{}, expected {}{}", name(got.type()), to_string(got.dims()), name(want.type()), to_string(want.dims()));
+    failure.reason = fmt::format("is {}{}, expected {}{}", name(got.type()), to_string(got.dims()), name(want.type()),
+                                 to_string(want.dims()));
     return failure;
   }
   if (!got.defined()) return std::nullopt;
   if (got.type() == DType::sequence) {
-    if (got.items().size() != want.items().size()) failure.reason = fmt::format("has {} items, expected {}", got.items().size(), want.items().size());
+    if (got.items().size() != want.items().size())
+      failure.reason = fmt::format("has {} items, expected {}", got.items().size(), want.items().size());
     for (size_t i = 0; failure.reason.empty() && i < got.items().size(); ++i)
       if (auto inner = compare(got.items()[i], want.items()[i], tolerance)) return inner;
     return failure.reason.empty() ? std::nullopt : std::optional(failure);
@@ -39,7 +41,8 @@ std::optional<Failure> compare(const Tensor& got, const Tensor& want, const Tole
     if (got == want) return std::nullopt;
     if (is_complex(got.type())) {
       const DType part = got.type() == DType::c64 ? DType::f32 : DType::f64;
-      return compare(Tensor(part, {got.count() * 2}, got.raw(), nullptr), Tensor(part, {got.count() * 2}, want.raw(), nullptr), tolerance);
+      return compare(Tensor(part, {got.count() * 2}, got.raw(), nullptr),
+                     Tensor(part, {got.count() * 2}, want.raw(), nullptr), tolerance);
     }
     failure.reason = "differs";
     return failure;
@@ -92,13 +95,16 @@ struct Verify {
     const Tensors &inputs = data.inputs, &wanted = data.outputs;
     HONE_TRY(CompileOptions options, model.compile_options());
     HONE_TRY(const Graph open, import_onnx_file(model_path.string(), {.shapes = options.shapes}));
-    if (inputs.size() > open.inputs().size()) return invalid("{}: {} inputs for a model of {}", set.string(), inputs.size(), open.inputs().size());
+    if (inputs.size() > open.inputs().size())
+      return invalid("{}: {} inputs for a model of {}", set.string(), inputs.size(), open.inputs().size());
     for (size_t i = 0; i < inputs.size(); ++i)
-      if (inputs[i].defined() && inputs[i].type() != DType::sequence) options.shapes[open.value(open.inputs()[i]).name] = inputs[i].dims();
+      if (inputs[i].defined() && inputs[i].type() != DType::sequence)
+        options.shapes[open.value(open.inputs()[i]).name] = inputs[i].dims();
     HONE_TRY(EngineData compiled, compile_file(model_path.string(), options));
     HONE_TRY(auto engine, LoadedEngine::make(std::move(compiled)));
     ExecutionContext context(engine);
-    for (size_t i = 0; i < inputs.size(); ++i) HONE_CHECK(context.bind_input(engine->program().inputs[i].name, inputs[i]));
+    for (size_t i = 0; i < inputs.size(); ++i)
+      HONE_CHECK(context.bind_input(engine->program().inputs[i].name, inputs[i]));
     HONE_CHECK(context.run());
     const Tensors got = context.outputs();
     for (size_t i = 0; i < wanted.size(); ++i) {
@@ -133,8 +139,13 @@ struct Verify {
     }
     ++failed;
     for (const Failure& f : found) {
-      failures.push_back({{"path", folder.string()}, {"output", f.output}, {"reason", f.reason}, {"max_abs", f.max_abs}, {"max_rel", f.max_rel}});
-      if (output.json != "-") fmt::print("failed {}: {}{}{}\n", folder.string(), f.output, f.output.empty() ? "" : " ", f.reason);
+      failures.push_back({{"path", folder.string()},
+                          {"output", f.output},
+                          {"reason", f.reason},
+                          {"max_abs", f.max_abs},
+                          {"max_rel", f.max_rel}});
+      if (output.json != "-")
+        fmt::print("failed {}: {}{}{}\n", folder.string(), f.output, f.output.empty() ? "" : " ", f.reason);
     }
   }
 

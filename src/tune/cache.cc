@@ -37,7 +37,8 @@ Status TacticCache::save(const std::string& path) const {
   std::map<std::string, CachedChoice> merged = rows_;
   if (auto there = load(path); there.ok()) merged.insert(there->rows_.begin(), there->rows_.end());
   auto rows = nlohmann::json::object();
-  for (const auto& [key, row] : merged) rows[key] = {{"tactic", row.tactic}, {"variant", row.variant}, {"time_us", row.time_us}};
+  for (const auto& [key, row] : merged)
+    rows[key] = {{"tactic", row.tactic}, {"variant", row.variant}, {"time_us", row.time_us}};
   const std::string text = nlohmann::json{{"version", kVersion}, {"rows", rows}}.dump(1);
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);

@@ -14,7 +14,8 @@ class CApi : public testing::Test {
   void SetUp() override {
     hone_build_options options = HONE_BUILD_OPTIONS_INIT;
     options.threads = 1;
-    ASSERT_EQ(hone_build(folder.write("tiny.onnx", add_relu()).c_str(), &options, &engine), HONE_OK) << hone_last_error();
+    ASSERT_EQ(hone_build(folder.write("tiny.onnx", add_relu()).c_str(), &options, &engine), HONE_OK)
+        << hone_last_error();
     ASSERT_EQ(hone_context_create(engine, &context), HONE_OK) << hone_last_error();
   }
   void TearDown() override {

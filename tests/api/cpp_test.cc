@@ -105,7 +105,8 @@ TEST_F(Api, ReportsErrors) {
   EXPECT_EQ(hone::build(path, {.shapes = {{"x", {-1, 4}}}}).status().code(), Code::invalid);
   EXPECT_EQ(hone::build(path, {.isa = "mmx"}).status().code(), Code::invalid);
   EXPECT_EQ(hone::build(path, {.time_budget_s = NAN}).status().code(), Code::invalid);
-  EXPECT_EQ(hone::build(path, {.progress = [](size_t, size_t, std::string_view) { return false; }}).status().code(), Code::cancelled);
+  EXPECT_EQ(hone::build(path, {.progress = [](size_t, size_t, std::string_view) { return false; }}).status().code(),
+            Code::cancelled);
 }
 
 TEST_F(Api, TakesShapes) {
@@ -115,7 +116,8 @@ TEST_F(Api, TakesShapes) {
 }
 
 TEST_F(Api, HandsStringsInAndOut) {
-  const hone::Engine engine = build(model({node("Identity", {"s"}, "t")}, {value_info("s", kString, {2})}, {value_info("t", kString, {2})}));
+  const hone::Engine engine =
+      build(model({node("Identity", {"s"}, "t")}, {value_info("s", kString, {2})}, {value_info("t", kString, {2})}));
   hone::Context context = engine.create_context();
   const char* const text[] = {"sharp", "edge"};
   ASSERT_TRUE(context.bind("s", TensorView::of(text, {2})).ok());

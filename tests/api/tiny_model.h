@@ -16,7 +16,9 @@ inline std::string varint(uint64_t value) {
   for (; value >= 128; value >>= 7) out += static_cast<char>(value | 128);
   return out + static_cast<char>(value);
 }
-inline std::string number(int field, uint64_t value) { return varint(static_cast<uint64_t>(field) << 3) + varint(value); }
+inline std::string number(int field, uint64_t value) {
+  return varint(static_cast<uint64_t>(field) << 3) + varint(value);
+}
 inline std::string bytes(int field, const std::string& value) {
   return varint(static_cast<uint64_t>(field) << 3 | 2) + varint(value.size()) + value;
 }
@@ -34,7 +36,8 @@ inline std::string node(const std::string& op, const std::vector<std::string>& i
   return out + bytes(2, output) + bytes(3, output + "_node") + bytes(4, op);
 }
 
-inline std::string model(const std::vector<std::string>& nodes, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs) {
+inline std::string model(const std::vector<std::string>& nodes, const std::vector<std::string>& inputs,
+                         const std::vector<std::string>& outputs) {
   std::string graph;
   for (const std::string& n : nodes) graph += bytes(1, n);
   graph += bytes(2, "tiny");
@@ -47,8 +50,8 @@ constexpr int kFloat = 1, kInt64 = 7, kString = 8;
 
 // y = relu(x + b), with x of f32[N,4] and b of f32[4].
 inline std::string add_relu() {
-  return model({node("Add", {"x", "b"}, "s"), node("Relu", {"s"}, "y")}, {value_info("x", kFloat, {-1, 4}), value_info("b", kFloat, {4})},
-               {value_info("y", kFloat, {-1, 4})});
+  return model({node("Add", {"x", "b"}, "s"), node("Relu", {"s"}, "y")},
+               {value_info("x", kFloat, {-1, 4}), value_info("b", kFloat, {4})}, {value_info("y", kFloat, {-1, 4})});
 }
 
 // A folder that lives as long as this.

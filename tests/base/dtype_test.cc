@@ -70,7 +70,8 @@ void expect_known(DType type, const std::vector<Known>& table) {
 }
 
 TEST(SmallFloats, KnownValues) {
-  expect_known(DType::f8e4m3fn, {{0, 0}, {1, 0x1p-9}, {7, 7 * 0x1p-9}, {8, 0x1p-6}, {0x38, 1}, {0x7e, 448}, {0xfe, -448}});
+  expect_known(DType::f8e4m3fn,
+               {{0, 0}, {1, 0x1p-9}, {7, 7 * 0x1p-9}, {8, 0x1p-6}, {0x38, 1}, {0x7e, 448}, {0xfe, -448}});
   expect_known(DType::f8e4m3fnuz, {{0, 0}, {1, 0x1p-10}, {8, 0x1p-7}, {0x40, 1}, {0x7f, 240}, {0xff, -240}});
   expect_known(DType::f8e5m2, {{0, 0}, {1, 0x1p-16}, {4, 0x1p-14}, {0x3c, 1}, {0x7b, 57344}, {0xfb, -57344}});
   expect_known(DType::f8e5m2fnuz, {{0, 0}, {1, 0x1p-17}, {4, 0x1p-15}, {0x40, 1}, {0x7f, 57344}});

@@ -15,7 +15,9 @@ namespace fs = std::filesystem;
 class FileTest : public testing::FolderTest {
  protected:
   std::string path(const char* name) const { return (folder_ / name).string(); }
-  size_t files() const { return static_cast<size_t>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator())); }
+  size_t files() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+  }
   static Status write(const std::string& path, std::string_view a, std::string_view b = {}) {
     const std::string_view parts[] = {a, b};
     return write_file(path, parts);

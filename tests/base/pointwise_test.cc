@@ -32,8 +32,9 @@ TEST(PointwiseText, ConstantsKeepTheirBits) {
 }
 
 TEST(PointwiseText, MalformedTextIsAnError) {
-  for (const char* text : {"", ";", "in0", "in0:", "in0:f99", "in-1:f32", "in9999:f32", "in0:f32(3)", "in0:f32; relu:f32",
-                           "in0:f32; relu:f32(", "in0:f32; relu:f32()", "in0:f32; relu:f32(1)", "in0:f32; relu:f32(-1)",
+  for (const char* text : {"", ";", "in0", "in0:", "in0:f99", "in-1:f32", "in9999:f32", "in0:f32(3)", 
+                           "in0:f32; relu:f32", "in0:f32; relu:f32(", "in0:f32; relu:f32()", "in0:f32; relu:f32(1)",
+                           "in0:f32; relu:f32(-1)",
                            "in0:f32; relu:f32(0,0)", "in0:f32; add:f32(0)", "in0:f32; add:f32(0,)", "constant:f32()",
                            "constant:f32(1x)", "nothing:f32(0)", "in0:f32; relu:f32(99999999999)", "relu:f32(0)"})
     EXPECT_FALSE(pointwise_from_text(text).ok()) << text;

@@ -29,8 +29,8 @@ class Npy : public ::testing::Test {
 };
 
 TEST_F(Npy, RoundTripsEveryType) {
-  for (DType type : {DType::f32, DType::f64, DType::f16, DType::i8, DType::i16, DType::i32, DType::i64, DType::u8, DType::u16,
-                     DType::u32, DType::u64, DType::boolean}) {
+  for (DType type : {DType::f32, DType::f64, DType::f16, DType::i8, DType::i16, DType::i32, DType::i64, DType::u8,
+                     DType::u16, DType::u32, DType::u64, DType::boolean}) {
     for (const Dims& dims : {Dims{}, Dims{3}, Dims{2, 0, 4}, Dims{2, 3}}) {
       Tensor t(type, dims);
       for (int64_t i = 0; i < t.count(); ++i) t.set(i, static_cast<double>(i % 2));

@@ -20,7 +20,8 @@ TEST(Consumer, BuildsAgainstAnInstalledHone) {
   const std::string prefix = folder / "prefix", build = folder / "build", cmake = HONE_CMAKE;
   const std::string model = folder.write("tiny.onnx", hone_test::add_relu()), engine = folder / "tiny.hone";
   ASSERT_NO_FATAL_FAILURE(run(folder, cmake + " --install " HONE_BUILD " --prefix " + prefix));
-  ASSERT_NO_FATAL_FAILURE(run(folder, cmake + " -S " HONE_SOURCE "/tests/consumer -B " + build + " -DCMAKE_PREFIX_PATH=" + prefix +
+  ASSERT_NO_FATAL_FAILURE(run(folder, cmake + " -S " HONE_SOURCE "/tests/consumer -B " + build +
+                                          " -DCMAKE_PREFIX_PATH=" + prefix +
                                           " -DEXAMPLES=" HONE_SOURCE "/examples " HONE_CONSUMER_FLAGS));
   ASSERT_NO_FATAL_FAILURE(run(folder, cmake + " --build " + build));
   ASSERT_NO_FATAL_FAILURE(run(folder, build + "/build_cc " + model + " " + engine));

@@ -113,14 +113,19 @@ Graph parse(const std::string& text) {
 
 // A convolution with random weights, which text has no short form for.
 Graph conv_graph(int64_t groups, bool residual) {
-  Graph g = parse(fmt::format(R"(graph {{ input %1 "x" : f32[2,11,12,8] {} }})", residual ? R"(input %2 "r" : f32[2,6,12,16])" : ""));
+  Graph g = parse(fmt::format(R"(graph {{ input %1 "x" : f32[2,11,12,8] {} }})",
+                              residual ? R"(input %2 "r" : f32[2,6,12,16])" : ""));
   const ValueId x = g.inputs()[0];
   Tensor w(DType::f32, {16, 8 / groups, 3, 2});
   for (int64_t i = 0; i < w.count(); ++i) w.set(i, static_cast<double>(i % 7) - 3);
-  auto made = make_op("Conv", {{"strides", std::vector<int64_t>{2, 1}}, {"dilations", std::vector<int64_t>{1, 2}},
-                               {"pads", std::vector<int64_t>{1, 0, 1, 2}}, {"groups", groups}, {"channels_last", true}});
+  auto made = make_op("Conv", {{"strides", std::vector<int64_t>{2, 1}},
+                               {"dilations", std::vector<int64_t>{1, 2}},
+                               {"pads", std::vector<int64_t>{1, 0, 1, 2}},
+                               {"groups", groups},
+                               {"channels_last", true}});
   EXPECT_TRUE(made.ok());
-  const auto node = g.add_node(*made, {x, g.add_constant(w, "w"), g.add_constant(Tensor(DType::f32, {16}), "b")}, 1, {"conv"});
+  const auto node =
+      g.add_node(*made, {x, g.add_constant(w, "w"), g.add_constant(Tensor(DType::f32, {16}), "b")}, 1, {"conv"});
   EXPECT_TRUE(node.ok()) << node.status().message();
   ValueId y = g.node(*node).outputs[0];
   if (residual) {
@@ -140,11 +145,13 @@ class Lowering : public ::testing::TestWithParam<const char*> {
   }
 
   void expect_tactic(Graph graph, const std::string& tactic) {
-    const auto engine = compile_graph(std::move(graph), {.target = "cuda", .cuda_arch = GetParam(), .verify_passes = true});
+    const auto engine =
+        compile_graph(std::move(graph), {.target = "cuda", .cuda_arch = GetParam(), .verify_passes = true});
     ASSERT_TRUE(engine.ok()) << tactic << ": " << engine.status().message();
     EXPECT_EQ(engine->program.cuda_arch, GetParam());
     const auto& steps = engine->program.steps;
-    EXPECT_TRUE(std::any_of(steps.begin(), steps.end(), [&](const Step& s) { return s.tactic == tactic; })) << tactic << ", not " << steps.back().tactic;
+    EXPECT_TRUE(std::any_of(steps.begin(), steps.end(), [&](const Step& s) { return s.tactic == tactic; }))
+        << tactic << ", not " << steps.back().tactic;
   }
 };
 
@@ -172,7 +179,8 @@ Problem problem_of(const Graph& g) {
 }
 
 TEST_P(Lowering, EveryTf32VariantCompilesWhereItIsAllowed) {
-  const std::pair<const char*, Graph> cases[] = {{"cuda.conv_mma", conv_graph(1, false)}, {"cuda.matmul_mma", parse(R"hone(graph {
+  const std::pair<const char*, Graph> cases[] = {{"cuda.conv_mma", conv_graph(1, false)},
+                                                 {"cuda.matmul_mma", parse(R"hone(graph {
       input %1 "a" : f32[5,3,17,64]
       input %2 "b" : f32[5,3,9,64]
       %3 = MatMul(%1, %2) {trans_b=true}
@@ -184,7 +192,8 @@ TEST_P(Lowering, EveryTf32VariantCompilesWhereItIsAllowed) {
     EXPECT_NE(tactic.supports(problem, {.cuda_arch = GetParam()}), "") << name;
     const Machine machine{.cuda_arch = GetParam(), .tf32 = true};
     ASSERT_EQ(tactic.supports(problem, machine), "") << name;
-    const int variants = tactic.variants(problem, machine), step = problem.op.name() == "Conv" ? variants - 1 : 1;  // the same tiles
+    const int variants = tactic.variants(problem, machine),
+              step = problem.op.name() == "Conv" ? variants - 1 : 1;  // the same tiles
     ASSERT_GE(variants, 3);
     for (int v = 0; v < variants; v += step) {
       const auto prepared = tactic.prepare(problem, v, machine);
@@ -209,7 +218,8 @@ TEST(Cuda, UnknownArchitecturesAreRefused) {
 TEST(Cuda, TargetsNameADevice) {
   EXPECT_EQ(cuda::ordinal_of("cuda"), 0);
   EXPECT_EQ(cuda::ordinal_of("cuda:3"), 3);
-  for (const char* other : {"cpu", "reference", "cuda:", "cuda:x", "cuda:-1", "cuda3", "cuda:1x", ""}) EXPECT_FALSE(cuda::ordinal_of(other)) << other;
+  for (const char* other : {"cpu", "reference", "cuda:", "cuda:x", "cuda:-1", "cuda3", "cuda:1x", ""})
+    EXPECT_FALSE(cuda::ordinal_of(other)) << other;
 }
 
 TEST(Cuda, CodeRunsOnItsOwnGenerationFromItsMinorNumberOn) {

@@ -18,7 +18,8 @@ struct ConvCase {
 Tensor random_tensor(Dims dims, unsigned seed) {
   Tensor t(DType::f32, std::move(dims));
   std::mt19937 random(seed);
-  for (int64_t i = 0; i < t.count(); ++i) t.mutable_data<float>()[i] = static_cast<float>(random() % 20001) / 10000.0f - 1.0f;
+  for (int64_t i = 0; i < t.count(); ++i)
+    t.mutable_data<float>()[i] = static_cast<float>(random() % 20001) / 10000.0f - 1.0f;
   return t;
 }
 
@@ -90,8 +91,9 @@ void expect_right(const Op& op, const Tensors& values, size_t weights, int64_t d
       wrong += !(error <= allowed);
       worst = std::max(worst, error / allowed);
     }
-    EXPECT_EQ(wrong, 0) << tactic.name << " variant " << v << " of " << problem.op.name() << " " << to_text(problem.inputs[0]) << " "
-                        << to_text(problem.inputs[1]) << ": " << worst << " times the error allowed";
+    EXPECT_EQ(wrong, 0) << tactic.name << " variant " << v << " of " << problem.op.name() << " "
+                        << to_text(problem.inputs[0]) << " " << to_text(problem.inputs[1]) << ": " << worst
+                        << " times the error allowed";
   }
 }
 
@@ -103,18 +105,26 @@ class Gpu : public ::testing::TestWithParam<DType> {
 };
 
 TEST_P(Gpu, ConvolutionsAreRight) {
-  const ConvCase cases[] = {
-      {1, 56, 56, 32, 32, 3, 3, 1, 1, 1, 1}, {2, 7, 9, 4, 20, 3, 3, 1, 1, 1, 1},   {1, 14, 14, 64, 72, 1, 1, 1, 1, 0, 1}, {1, 15, 13, 12, 40, 5, 5, 2, 1, 2, 1},
-      {3, 9, 9, 36, 33, 3, 3, 1, 2, 2, 1},   {1, 17, 17, 3, 24, 7, 7, 2, 1, 3, 1}, {2, 11, 11, 24, 24, 3, 3, 2, 1, 1, 24}, {1, 8, 8, 12, 18, 3, 3, 1, 1, 1, 3},
-      {1, 7, 7, 160, 64, 3, 3, 1, 1, 1, 1},  {1, 1, 1, 96, 8, 1, 1, 1, 1, 0, 1},   {1, 28, 28, 32, 64, 2, 2, 2, 1, 0, 1},
-      {2, 28, 28, 128, 512, 1, 1, 1, 1, 0, 1}, {4, 14, 14, 256, 256, 3, 3, 1, 1, 1, 1}, {1, 28, 28, 512, 1024, 1, 1, 2, 1, 0, 1}, {8, 28, 28, 128, 128, 3, 3, 2, 1, 1, 1},
-      {1, 40, 20, 72, 40, 3, 3, 1, 3, 3, 1}, {1, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16}};
+  const ConvCase cases[] = {{1, 56, 56, 32, 32, 3, 3, 1, 1, 1, 1},   {2, 7, 9, 4, 20, 3, 3, 1, 1, 1, 1},
+                            {1, 14, 14, 64, 72, 1, 1, 1, 1, 0, 1},   {1, 15, 13, 12, 40, 5, 5, 2, 1, 2, 1},
+                            {3, 9, 9, 36, 33, 3, 3, 1, 2, 2, 1},     {1, 17, 17, 3, 24, 7, 7, 2, 1, 3, 1},
+                            {2, 11, 11, 24, 24, 3, 3, 2, 1, 1, 24},  {1, 8, 8, 12, 18, 3, 3, 1, 1, 1, 3},
+                            {1, 7, 7, 160, 64, 3, 3, 1, 1, 1, 1},    {1, 1, 1, 96, 8, 1, 1, 1, 1, 0, 1},
+                            {1, 28, 28, 32, 64, 2, 2, 2, 1, 0, 1},   {2, 28, 28, 128, 512, 1, 1, 1, 1, 0, 1},
+                            {4, 14, 14, 256, 256, 3, 3, 1, 1, 1, 1}, {1, 28, 28, 512, 1024, 1, 1, 2, 1, 0, 1},
+                            {8, 28, 28, 128, 128, 3, 3, 2, 1, 1, 1}, {1, 40, 20, 72, 40, 3, 3, 1, 3, 3, 1},
+                            {1, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16}};
   for (const ConvCase& c : cases) {
-    const auto op = make_op("Conv", {{"strides", std::vector<int64_t>{c.stride, c.stride}}, {"dilations", std::vector<int64_t>{c.dilation, c.dilation}},
-                                     {"pads", std::vector<int64_t>{c.pad, c.pad, c.pad, c.pad}}, {"groups", c.groups}, {"channels_last", true}});
+    const auto op = make_op("Conv", {{"strides", std::vector<int64_t>{c.stride, c.stride}},
+                                     {"dilations", std::vector<int64_t>{c.dilation, c.dilation}},
+                                     {"pads", std::vector<int64_t>{c.pad, c.pad, c.pad, c.pad}},
+                                     {"groups", c.groups},
+                                     {"channels_last", true}});
     ASSERT_TRUE(op.ok());
-    expect_right(*op, {random_tensor({c.n, c.h, c.w, c.cin}, 1), random_tensor({c.cout, c.cin / c.groups, c.kh, c.kw}, 2), random_tensor({c.cout}, 3)}, 1,
-                 c.kh * c.kw * c.cin / c.groups, GetParam());
+    expect_right(*op,
+                 {random_tensor({c.n, c.h, c.w, c.cin}, 1), random_tensor({c.cout, c.cin / c.groups, c.kh, c.kw}, 2),
+                  random_tensor({c.cout}, 3)},
+                 1, c.kh * c.kw * c.cin / c.groups, GetParam());
   }
 }
 
@@ -124,9 +134,12 @@ TEST_P(Gpu, MatrixProductsAreRight) {
     bool trans_a, trans_b;
     size_t weights;
   };
-  const Case cases[] = {{{1, 512}, {512, 100}, false, false, 1}, {{77, 64}, {33, 64}, false, true, 1}, {{2, 3, 50, 32}, {2, 3, 70, 32}, false, true, 2},
-                        {{2, 1, 5, 8}, {3, 8, 9}, false, false, 2}, {{130, 300}, {300, 257}, false, false, 1}, {{20, 31}, {20, 9}, true, false, 2},
-                        {{1024, 768}, {768, 3072}, false, false, 1}, {{12, 128, 64}, {12, 128, 64}, false, true, 2}, {{1, 2048}, {2048, 1000}, false, false, 1}};
+  const Case cases[] = {
+      {{1, 512}, {512, 100}, false, false, 1},          {{77, 64}, {33, 64}, false, true, 1},
+      {{2, 3, 50, 32}, {2, 3, 70, 32}, false, true, 2}, {{2, 1, 5, 8}, {3, 8, 9}, false, false, 2},
+      {{130, 300}, {300, 257}, false, false, 1},        {{20, 31}, {20, 9}, true, false, 2},
+      {{1024, 768}, {768, 3072}, false, false, 1},      {{12, 128, 64}, {12, 128, 64}, false, true, 2},
+      {{1, 2048}, {2048, 1000}, false, false, 1}};
   for (const Case& c : cases) {
     const auto op = make_op("MatMul", {{"trans_a", c.trans_a}, {"trans_b", c.trans_b}});
     ASSERT_TRUE(op.ok());
@@ -134,7 +147,8 @@ TEST_P(Gpu, MatrixProductsAreRight) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, Gpu, ::testing::Values(DType::f32, DType::f16, DType::bf16), [](const auto& info) { return std::string(name(info.param)); });
+INSTANTIATE_TEST_SUITE_P(Types, Gpu, ::testing::Values(DType::f32, DType::f16, DType::bf16),
+                         [](const auto& info) { return std::string(name(info.param)); });
 
 }  // namespace
 }  // namespace hone

@@ -60,7 +60,8 @@ class ModelBuilder {
     for (int64_t i = 0; fill && i < count; ++i) t.add_float_data(static_cast<float>(i % 7) - 3);
     return t;
   }
-  static onnx::AttributeProto& attr(onnx::NodeProto& node, const std::string& name, onnx::AttributeProto::AttributeType type) {
+  static onnx::AttributeProto& attr(onnx::NodeProto& node, const std::string& name,
+                                    onnx::AttributeProto::AttributeType type) {
     auto& a = *node.add_attribute();
     a.set_name(name);
     a.set_type(type);

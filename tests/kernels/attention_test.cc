@@ -7,7 +7,9 @@ namespace hone::cpu {
 namespace {
 
 // Heads interleaved as [batch, row, head, depth], like the output of a projection.
-AttentionStrides interleaved(int64_t rows, int64_t heads, int64_t depth) { return {rows * heads * depth, depth, heads * depth}; }
+AttentionStrides interleaved(int64_t rows, int64_t heads, int64_t depth) {
+  return {rows * heads * depth, depth, heads * depth};
+}
 
 void check(AttentionProblem p, bool masked) {
   p.q = interleaved(p.queries, p.heads, p.depth);
@@ -17,7 +19,8 @@ void check(AttentionProblem p, bool masked) {
   p.mask = {p.queries * p.keys, 0, p.keys};
   p.scale = 1 / std::sqrt(static_cast<float>(p.depth));
   ASSERT_EQ(attention_supports(p), nullptr);
-  const auto q = random_floats(p.batch * p.q.batch, 1), k = random_floats(p.batch * p.k.batch, 2), v = random_floats(p.batch * p.v.batch, 3);
+  const auto q = random_floats(p.batch * p.q.batch, 1), k = random_floats(p.batch * p.k.batch, 2),
+             v = random_floats(p.batch * p.v.batch, 3);
   auto mask = random_floats(p.batch * p.queries * p.keys, 4);
   for (size_t i = 0; i < mask.size(); i += 3) mask[i] = -INFINITY;
   for (Tier tier : tiers()) {
@@ -43,7 +46,8 @@ void check(AttentionProblem p, bool masked) {
         for (int64_t d = 0; d < p.value_depth; ++d) {
           double want = 0;
           for (int64_t j = 0; j < p.keys && sum > 0; ++j)
-            want += s[static_cast<size_t>(j)] / sum * v[static_cast<size_t>(n * p.v.batch + kv * p.v.head + j * p.v.row + d)];
+            want += s[static_cast<size_t>(j)] / sum *
+                    v[static_cast<size_t>(n * p.v.batch + kv * p.v.head + j * p.v.row + d)];
           EXPECT_NEAR(y[static_cast<size_t>(n * p.y.batch + h * p.y.head + i * p.y.row + d)], want, 3e-6);
         }
       });
@@ -60,9 +64,15 @@ TEST(Attention, ShapesMasksAndGroups) {
 }
 
 TEST(Attention, Causal) {
-  check({.batch = 1, .heads = 2, .kv_heads = 2, .queries = 50, .keys = 50, .depth = 16, .value_depth = 8, .causal = true}, false);
-  check({.batch = 2, .heads = 2, .kv_heads = 2, .queries = 9, .keys = 30, .depth = 16, .value_depth = 40, .causal = true}, true);
-  check({.batch = 1, .heads = 1, .kv_heads = 1, .queries = 20, .keys = 12, .depth = 8, .value_depth = 8, .causal = true}, false);
+  check(
+      {.batch = 1, .heads = 2, .kv_heads = 2, .queries = 50, .keys = 50, .depth = 16, .value_depth = 8, .causal = true},
+      false);
+  check(
+      {.batch = 2, .heads = 2, .kv_heads = 2, .queries = 9, .keys = 30, .depth = 16, .value_depth = 40, .causal = true},
+      true);
+  check(
+      {.batch = 1, .heads = 1, .kv_heads = 1, .queries = 20, .keys = 12, .depth = 8, .value_depth = 8, .causal = true},
+      false);
 }
 
 }  // namespace

@@ -44,7 +44,9 @@ void check_copies() {
   const std::vector<int64_t> narrow = {7, 1}, wide = {6, 7, 300};
   const auto expand = CopyPlan::expand(narrow, wide, sizeof(T));
   ASSERT_TRUE(expand.ok());
-  expect(x, wide, [&](auto* a, auto* b, ThreadPool& pool) { expand->run(a, b, pool); }, [](const auto& at) { return at[1]; });
+  expect(
+      x, wide, [&](auto* a, auto* b, ThreadPool& pool) { expand->run(a, b, pool); },
+      [](const auto& at) { return at[1]; });
   const std::vector<int64_t> repeats = {2, 1, 3}, tiled = {12, 7, 150};
   const auto tile = CopyPlan::tile(x_dims, repeats, sizeof(T));
   ASSERT_TRUE(tile.ok());
@@ -64,7 +66,9 @@ TEST(Copy, ConcatenatesAndLongRuns) {
   const std::vector<int64_t> dims = {300000}, one = {1};
   const auto plan = CopyPlan::make(dims, one, one, 4);
   ASSERT_TRUE(plan.ok());
-  expect(x, dims, [&](auto* a, auto* b, ThreadPool& pool) { plan->run(a, b, pool); }, [](const auto& at) { return at[0]; });
+  expect(
+      x, dims, [&](auto* a, auto* b, ThreadPool& pool) { plan->run(a, b, pool); },
+      [](const auto& at) { return at[0]; });
 }
 
 int64_t mapped(int64_t i, int64_t n, PadMode mode) {

@@ -11,7 +11,8 @@ void check(int64_t outer, int64_t extent, int64_t inner, int64_t count) {
   const GatherProblem p{outer, extent, inner * 4, count, sizeof(Index) == 8};
   const auto x = random_floats(outer * extent * inner);
   std::vector<Index> indices(static_cast<size_t>(count));
-  for (size_t i = 0; i < indices.size(); ++i) indices[i] = static_cast<Index>(static_cast<int64_t>(i * 7919) % (2 * extent) - extent);
+  for (size_t i = 0; i < indices.size(); ++i)
+    indices[i] = static_cast<Index>(static_cast<int64_t>(i * 7919) % (2 * extent) - extent);
   for (int threads : {1, 2}) {
     ThreadPool pool(threads);
     std::vector<float> y(static_cast<size_t>(outer * count * inner));

@@ -11,7 +11,8 @@ TEST(Norm, LayerAndRms) {
     for (bool rms : {false, true}) {
       for (float low : {-1.f, 50.f}) {
         const LayerNormProblem p{.rows = 19, .length = length, .rms = rms};
-        const auto x = random_floats(p.rows * length, 1, low, low + 2), scale = random_floats(length, 2), bias = random_floats(length, 3);
+        const auto x = random_floats(p.rows * length, 1, low, low + 2), scale = random_floats(length, 2),
+                   bias = random_floats(length, 3);
         for (Tier tier : tiers()) {
           for (int threads : {1, 2}) {
             ThreadPool pool(threads);
@@ -47,7 +48,8 @@ TEST(Norm, GroupAndInstance) {
         GroupNormProblem p{.batch = 2, .pixels = pixels, .channels = channels, .groups = groups};
         p.in_ldc = channels + 3;
         ASSERT_EQ(group_norm_supports(p), nullptr);
-        const auto x = random_floats(2 * pixels * p.in_ldc, 4, 3, 5), scale = random_floats(channels, 2), bias = random_floats(channels, 3);
+        const auto x = random_floats(2 * pixels * p.in_ldc, 4, 3, 5), scale = random_floats(channels, 2),
+                   bias = random_floats(channels, 3);
         for (Tier tier : tiers()) {
           for (int threads : {1, 2}) {
             ThreadPool pool(threads);
@@ -57,7 +59,9 @@ TEST(Norm, GroupAndInstance) {
             const int64_t size = channels / groups;
             for (int64_t n = 0; n < 2; ++n) {
               for (int64_t g = 0; g < groups; ++g) {
-                const auto at = [&](int64_t px, int64_t c) { return static_cast<double>(x[static_cast<size_t>((n * pixels + px) * p.in_ldc + c)]); };
+                const auto at = [&](int64_t px, int64_t c) {
+                  return static_cast<double>(x[static_cast<size_t>((n * pixels + px) * p.in_ldc + c)]);
+                };
                 double m = 0, v = 0;
                 const auto count = static_cast<double>(size * pixels);
                 for (int64_t px = 0; px < pixels; ++px)

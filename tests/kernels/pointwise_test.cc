@@ -223,7 +223,8 @@ TEST(Pointwise, IntegersAndCasts) {
       EXPECT_EQ(q[i], r) << a[i] << " mod " << b[i];
     }
     std::vector<uint8_t> w(37);
-    run(parse("in0:u8; constant:u8(200); add:u8(0,1)"), {{DType::u8, dims, u.data()}}, {DType::u8, dims}, w.data(), tier, 1);
+    run(parse("in0:u8; constant:u8(200); add:u8(0,1)"), {{DType::u8, dims, u.data()}}, {DType::u8, dims}, w.data(),
+        tier, 1);
     for (size_t i = 0; i < 37; ++i) EXPECT_EQ(w[i], static_cast<uint8_t>(u[i] + 200));
     run(parse("in0:f32; cast:u8(0)"), {{DType::f32, dims, f.data()}}, {DType::u8, dims}, w.data(), tier, 1);
     for (size_t i = 0; i < 37; ++i) EXPECT_EQ(w[i], static_cast<uint8_t>(static_cast<int64_t>(f[i])));

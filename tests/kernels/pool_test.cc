@@ -6,7 +6,8 @@
 namespace hone::cpu {
 namespace {
 
-double reference(const PoolProblem& p, const std::vector<float>& x, int64_t ldc, const int64_t (&at)[3], int64_t n, int64_t c) {
+double reference(const PoolProblem& p, const std::vector<float>& x, int64_t ldc, const int64_t (&at)[3], int64_t n,
+                 int64_t c) {
   double acc = p.kind == PoolKind::max ? -INFINITY : 0;
   int64_t count = 0;
   for (int64_t kd = 0; kd < p.kernel[0]; ++kd) {
@@ -24,7 +25,10 @@ double reference(const PoolProblem& p, const std::vector<float>& x, int64_t ldc,
         count += p.count_include_pad ? padded : inside;
         if (!inside) continue;
         const double v = x[static_cast<size_t>(index * ldc + c)];
-        acc = p.kind == PoolKind::max ? std::max(acc, v) : acc + (p.kind == PoolKind::l1 ? std::fabs(v) : p.kind == PoolKind::l2 ? v * v : v);
+        acc = p.kind == PoolKind::max ? std::max(acc, v)
+                                      : acc + (p.kind == PoolKind::l1   ? std::fabs(v)
+                                               : p.kind == PoolKind::l2 ? v * v
+                                                                        : v);
       }
     }
   }

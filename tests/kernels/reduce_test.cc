@@ -8,7 +8,8 @@ namespace {
 
 double reference(ReduceKind kind, const std::vector<double>& v) {
   double sum = 0, square = 0, absolute = 0, prod = 1, top = -INFINITY, low = INFINITY, exps = 0;
-  for (double x : v) sum += x, square += x * x, absolute += std::fabs(x), prod *= x, top = std::max(top, x), low = std::min(low, x);
+  for (double x : v)
+    sum += x, square += x * x, absolute += std::fabs(x), prod *= x, top = std::max(top, x), low = std::min(low, x);
   for (double x : v) exps += std::exp(x - top);
   switch (kind) {
     case ReduceKind::sum: return sum;
@@ -26,7 +27,8 @@ double reference(ReduceKind kind, const std::vector<double>& v) {
 }
 
 TEST(Reduce, AllKindsAndAxes) {
-  const std::vector<std::vector<int64_t>> dims = {{1000}, {7, 130}, {130, 7}, {3, 17, 5, 9}, {1, 64, 1, 33}, {2, 300, 70}};
+  const std::vector<std::vector<int64_t>> dims = {{1000},        {7, 130},       {130, 7},
+                                                  {3, 17, 5, 9}, {1, 64, 1, 33}, {2, 300, 70}};
   for (const auto& d : dims) {
     for (unsigned set = 0; set < 1u << d.size(); ++set) {
       std::vector<int64_t> axes, kept;
@@ -52,7 +54,8 @@ TEST(Reduce, AllKindsAndAxes) {
           plan->run(x.data(), y.data(), pool);
           for (size_t o = 0; o < groups.size(); ++o) {
             const double want = reference(static_cast<ReduceKind>(kind), groups[o]);
-            EXPECT_NEAR(y[o], want, 4e-7 * std::fabs(want) + 1e-30 + (kind >= 8 ? 2e-7 : 0)) << "kind " << kind << " axes " << set;
+            EXPECT_NEAR(y[o], want, 4e-7 * std::fabs(want) + 1e-30 + (kind >= 8 ? 2e-7 : 0))
+                << "kind " << kind << " axes " << set;
           }
         }
       }

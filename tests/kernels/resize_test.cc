@@ -30,13 +30,16 @@ TEST(Resize, NearestAndLinear) {
           plan->run(x.data(), y.data(), pool);
           size_t i = 0;
           for_each_index({2, oh, ow, channels}, [&](const std::vector<int64_t>& at) {
-            const double r = std::clamp(rows[static_cast<size_t>(at[1])], 0.0, 6.0), c = std::clamp(columns[static_cast<size_t>(at[2])], 0.0, 8.0);
+            const double r = std::clamp(rows[static_cast<size_t>(at[1])], 0.0, 6.0),
+                         c = std::clamp(columns[static_cast<size_t>(at[2])], 0.0, 8.0);
             const auto get = [&](double rr, double cc) {
-              const int64_t row = std::min<int64_t>(static_cast<int64_t>(rr), 6), column = std::min<int64_t>(static_cast<int64_t>(cc), 8);
+              const int64_t row = std::min<int64_t>(static_cast<int64_t>(rr), 6),
+                            column = std::min<int64_t>(static_cast<int64_t>(cc), 8);
               return static_cast<double>(x[static_cast<size_t>(((at[0] * 7 + row) * 9 + column) * p.in_ldc + at[3])]);
             };
             const double fr = r - std::floor(r), fc = c - std::floor(c);
-            const double want = (get(r, c) * (1 - fc) + get(r, c + 1) * fc) * (1 - fr) + (get(r + 1, c) * (1 - fc) + get(r + 1, c + 1) * fc) * fr;
+            const double want = (get(r, c) * (1 - fc) + get(r, c + 1) * fc) * (1 - fr) +
+                                (get(r + 1, c) * (1 - fc) + get(r + 1, c + 1) * fc) * fr;
             EXPECT_NEAR(y[i++], want, 1e-6);
           });
         }

@@ -37,7 +37,8 @@ void check(const std::vector<int64_t>& dims, const std::vector<int64_t>& perm) {
 
 template <class T>
 void check_all() {
-  for (const std::vector<int64_t>& dims : std::vector<std::vector<int64_t>>{{7}, {5, 9}, {2, 3, 4}, {3, 17, 2, 9}, {2, 1, 8, 3, 5}}) {
+  for (const std::vector<int64_t>& dims :
+       std::vector<std::vector<int64_t>>{{7}, {5, 9}, {2, 3, 4}, {3, 17, 2, 9}, {2, 1, 8, 3, 5}}) {
     std::vector<int64_t> perm(dims.size());
     std::iota(perm.begin(), perm.end(), 0);
     do check<T>(dims, perm);

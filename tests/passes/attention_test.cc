@@ -54,7 +54,8 @@ TEST(RecogniseAttention, ScaledQueriesAndTransposedKeys) {
 }
 
 TEST(RecogniseAttention, LeavesLookalikes) {
-  // Another axis; logarithms; a mask that says nothing of most keys, or makes the scores larger; weights that others read.
+  // Another axis; logarithms; a mask that says nothing of most keys, or makes the scores larger; weights that others
+  // read.
   expect_no_pass("recognise_attention", product("f32[1]", "%7 = Softmax(%5) {axis=2}  %8 = MatMul(%7, %3)"));
   expect_no_pass("recognise_attention", product("f32[1]", "%7 = Softmax(%5) {axis=-1, log=true}  %8 = MatMul(%7, %3)"));
   for (const char* mask : {"f32[2,3,4,1]", "f32[1]"})

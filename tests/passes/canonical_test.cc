@@ -184,11 +184,13 @@ TEST(FoldPads, IntoConvAndPool) {
     %6 = Pool(%4) {kind="average", kernel=[6, 6], strides=[1, 1], dilations=[1, 1], pads=[0, 0, 0, 0]}
     output %5 "y"
     output %6 "z"
-  })hone", R"hone(graph {
+  })hone",
+              R"hone(graph {
     input %1 "x" : f32[1,1,4,4]
     const %2 : f32[1,1,3,3] = [1, 1, 1, 1, 1, 1, 1, 1, 1]
     %5 = Conv(%1, %2) {strides=[1, 1], dilations=[1, 1], pads=[1, 3, 3, 5]}
-    %6 = Pool(%1) {kind="average", kernel=[6, 6], strides=[1, 1], dilations=[1, 1], pads=[1, 2, 3, 4], count_include_pad=true}
+    %6 = Pool(%1) {kind="average", kernel=[6, 6], strides=[1, 1], dilations=[1, 1], pads=[1, 2, 3, 4],
+      count_include_pad=true}
     output %5 "y"
     output %6 "z"
   })hone");

@@ -14,10 +14,12 @@ TEST(MergePointwise, ChainsAndDiamonds) {
     %4 = Pointwise(%3) {program="in0:f32; sigmoid:f32(0)"} from "sigmoid"
     %5 = Pointwise(%2, %4) {program="in0:f32; in1:f32; mul:f32(0,1)"} from "mul"
     output %5 "y"
-  })hone", R"hone(graph {
+  })hone",
+              R"hone(graph {
     input %1 "x" : f32[2,3]
     input %2 "b" : f32[3]
-    %5 = Pointwise(%1, %2) {program="in0:f32; in1:f32; add:f32(0,1); sigmoid:f32(2); mul:f32(1,3)"} from "add", "sigmoid", "mul"
+    %5 = Pointwise(%1, %2) {program="in0:f32; in1:f32; add:f32(0,1); sigmoid:f32(2); mul:f32(1,3)"}
+      from "add", "sigmoid", "mul"
     output %5 "y"
   })hone");
 }

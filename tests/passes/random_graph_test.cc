@@ -25,7 +25,8 @@ class Grower {
 
   Graph grow(int nodes) {
     for (int tries = 0; nodes > 0 && tries < 200; ++tries) nodes -= step();
-    for (int i = 0; i < 3; ++i) graph_.add_output(values_[values_.size() - 1 - static_cast<size_t>(i)], fmt::format("y{}", i));
+    for (int i = 0; i < 3; ++i)
+      graph_.add_output(values_[values_.size() - 1 - static_cast<size_t>(i)], fmt::format("y{}", i));
     return std::move(graph_);
   }
 
@@ -96,7 +97,8 @@ class Grower {
     const size_t rank = dims(x).size();
     std::vector<int64_t> perm(rank);
     for (size_t i = 0; i < rank; ++i) perm[i] = static_cast<int64_t>(i);
-    if (rank == 4 && below(2) == 0) perm = below(2) ? std::vector<int64_t>{0, 3, 1, 2} : std::vector<int64_t>{0, 2, 3, 1};
+    if (rank == 4 && below(2) == 0)
+      perm = below(2) ? std::vector<int64_t>{0, 3, 1, 2} : std::vector<int64_t>{0, 2, 3, 1};
     else std::shuffle(perm.begin(), perm.end(), random_);
     return rank > 0 && add(Transpose{perm}, {x});
   }
@@ -105,7 +107,8 @@ class Grower {
     if (rank == 0) return false;
     std::vector<int64_t> axes{static_cast<int64_t>(below(rank))};
     if (rank == 4 && below(2) == 0) axes = {2, 3};
-    return add(Reduce{.kind = below(2) ? "mean" : "max", .keep_dims = below(3) != 0}, {x, graph_.add_constant(Tensor::vector(axes))});
+    return add(Reduce{.kind = below(2) ? "mean" : "max", .keep_dims = below(3) != 0},
+               {x, graph_.add_constant(Tensor::vector(axes))});
   }
   bool axis_op(ValueId x) {
     const size_t rank = dims(x).size();

@@ -7,7 +7,8 @@ using testing::expect_no_pass;
 using testing::expect_pass;
 
 std::string one(std::string_view program) {
-  return fmt::format("graph {{ input %1 \"x\" : f32[2,3] %2 = Pointwise(%1) {{program=\"{}\"}} output %2 \"y\" }}", program);
+  return fmt::format("graph {{ input %1 \"x\" : f32[2,3] %2 = Pointwise(%1) {{program=\"{}\"}} output %2 \"y\" }}",
+                     program);
 }
 
 TEST(SimplifyPointwise, InlinesUniformConstants) {
@@ -37,23 +38,33 @@ TEST(SimplifyPointwise, InlinesUniformConstants) {
 }
 
 TEST(SimplifyPointwise, MergesAndComputes) {
-  expect_pass("simplify_pointwise", one("in0:f32; in0:f32; constant:f32(2); constant:f32(3); mul:f32(2,3); mul:f32(0,4); "
-                                        "mul:f32(1,4); add:f32(5,6); constant:f32(1); mul:f32(7,8)"),
+  expect_pass("simplify_pointwise",
+              one("in0:f32; in0:f32; constant:f32(2); constant:f32(3); mul:f32(2,3); mul:f32(0,4); "
+                  "mul:f32(1,4); add:f32(5,6); constant:f32(1); mul:f32(7,8)"),
               one("in0:f32; constant:f32(6); mul:f32(0,1); add:f32(2,2)"));
   expect_pass("simplify_pointwise", one("in0:f32; constant:f32(2); pow:f32(0,1)"), one("in0:f32; square:f32(0)"));
   expect_pass("simplify_pointwise", one("in0:f32; constant:f32(0); max:f32(0,1)"), one("in0:f32; relu:f32(0)"));
 }
 
 TEST(SimplifyPointwise, NamesActivations) {
-  const auto named = [](std::string_view from, std::string_view to) { expect_pass("simplify_pointwise", one(from), one(to)); };
+  const auto named = [](std::string_view from, std::string_view to) {
+    expect_pass("simplify_pointwise", one(from), one(to));
+  };
   named("in0:f32; sigmoid:f32(0); mul:f32(0,1)", "in0:f32; silu:f32(0)");
-  named("in0:f32; constant:f32(1.4142135381698608); div:f32(0,1); erf:f32(2); constant:f32(1); add:f32(3,4); mul:f32(0,5); "
-        "constant:f32(0.5); mul:f32(6,7)", "in0:f32; gelu_erf:f32(0)");
-  named("in0:f32; constant:f32(0.5); mul:f32(0,1); constant:f32(0.70710677); mul:f32(0,3); erf:f32(4); constant:f32(1); "
-        "add:f32(6,5); mul:f32(2,7)", "in0:f32; gelu_erf:f32(0)");
-  named("in0:f32; constant:f32(3); pow:f32(0,1); constant:f32(0.044715); mul:f32(2,3); add:f32(0,4); "
-        "constant:f32(0.7978845834732056); mul:f32(5,6); tanh:f32(7); constant:f32(1); add:f32(8,9); constant:f32(0.5); "
-        "mul:f32(0,11); mul:f32(12,10)", "in0:f32; gelu_tanh:f32(0)");
+  named(
+      "in0:f32; constant:f32(1.4142135381698608); div:f32(0,1); erf:f32(2); constant:f32(1); add:f32(3,4); "
+      "mul:f32(0,5); "
+      "constant:f32(0.5); mul:f32(6,7)",
+      "in0:f32; gelu_erf:f32(0)");
+  named(
+      "in0:f32; constant:f32(0.5); mul:f32(0,1); constant:f32(0.70710677); mul:f32(0,3); erf:f32(4); constant:f32(1); "
+      "add:f32(6,5); mul:f32(2,7)",
+      "in0:f32; gelu_erf:f32(0)");
+  named(
+      "in0:f32; constant:f32(3); pow:f32(0,1); constant:f32(0.044715); mul:f32(2,3); add:f32(0,4); "
+      "constant:f32(0.7978845834732056); mul:f32(5,6); tanh:f32(7); constant:f32(1); add:f32(8,9); constant:f32(0.5); "
+      "mul:f32(0,11); mul:f32(12,10)",
+      "in0:f32; gelu_tanh:f32(0)");
   named("in0:f32; mul:f32(0,0); constant:f32(0.044715); mul:f32(1,2); constant:f32(1); add:f32(3,4); mul:f32(0,5); "
         "constant:f32(0.7978845834732056); mul:f32(6,7); tanh:f32(8); add:f32(9,4); mul:f32(0,10); constant:f32(0.5); "
         "mul:f32(11,12)", "in0:f32; gelu_tanh:f32(0)");
@@ -66,11 +77,12 @@ TEST(SimplifyPointwise, NamesActivations) {
 }
 
 TEST(SimplifyPointwise, DoesNotNameLookalikes) {
-  for (const char* program : {"in0:f32; constant:f32(2); mul:f32(0,1); sigmoid:f32(2); mul:f32(0,3)",
-                              "in0:f32; constant:f32(0.7); mul:f32(0,1); erf:f32(2); constant:f32(1); add:f32(3,4); mul:f32(0,5); "
-                              "constant:f32(0.5); mul:f32(6,7)",
-                              "in0:f32; constant:f32(3); add:f32(0,1); constant:f32(0); constant:f32(5); clip:f32(2,3,4); "
-                              "mul:f32(0,5); constant:f32(6); div:f32(6,7)"}) {
+  for (const char* program :
+       {"in0:f32; constant:f32(2); mul:f32(0,1); sigmoid:f32(2); mul:f32(0,3)",
+        "in0:f32; constant:f32(0.7); mul:f32(0,1); erf:f32(2); constant:f32(1); add:f32(3,4); mul:f32(0,5); "
+        "constant:f32(0.5); mul:f32(6,7)",
+        "in0:f32; constant:f32(3); add:f32(0,1); constant:f32(0); constant:f32(5); clip:f32(2,3,4); "
+        "mul:f32(0,5); constant:f32(6); div:f32(6,7)"}) {
     auto graph = testing::parse(one(program));
     testing::run_pass("simplify_pointwise", graph);
     const std::string text = to_text(graph);

@@ -43,7 +43,8 @@ TEST(Plan, RandomLifetimesNeverOverlap) {
     for (int i = 0; i < count; ++i) {
       const int first = static_cast<int>(random() % static_cast<unsigned>(steps));
       const int last = first + static_cast<int>(random() % (round % 2 ? 4u : static_cast<unsigned>(steps)));
-      buffers.push_back({first, last, random() % 8 == 0 ? 0 : static_cast<int64_t>(random() % (1u << (random() % 20 + 1)))});
+      buffers.push_back(
+          {first, last, random() % 8 == 0 ? 0 : static_cast<int64_t>(random() % (1u << (random() % 20 + 1)))});
     }
     expect_valid(buffers, int64_t{1} << (random() % 13));
     if (HasFatalFailure()) return;

@@ -77,7 +77,8 @@ TEST_F(CacheTest, ConcurrentSavesLeaveAWholeFile) {
       }
     });
   for (auto& s : savers) s.join();
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "deep"), fs::directory_iterator()), 1) << "a temporary was left";
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "deep"), fs::directory_iterator()), 1)
+      << "a temporary was left";
 }
 
 TEST(CacheKey, DependsOnDeviceAndProblem) {

@@ -11,8 +11,8 @@ namespace {
 
 bool is_fp8(DType type) { return type >= DType::f8e4m3fn && type <= DType::f8e8m0; }
 
-// Rounds x to a power of two by arithmetic on the bits of its f32: the mantissa is dropped after enough was added to it to
-// carry into the exponent. The format's cast is exact for what remains.
+// Rounds x to a power of two by arithmetic on the bits of its f32: the mantissa is dropped after enough was added to it
+// to carry into the exponent. The format's cast is exact for what remains.
 ValueId to_power_of_two(NodeImport& n, ValueId x, const std::string& round_mode) {
   constexpr double kMantissa = 0x7fffff, kHalf = 0x400000, kExponent = 0x7f800000;
   const double carry = round_mode == "up" ? kMantissa : round_mode == "nearest" ? kHalf : 0;
@@ -20,7 +20,8 @@ ValueId to_power_of_two(NodeImport& n, ValueId x, const std::string& round_mode)
   Formula round;
   const Expr bits = round.input(DType::i32);
   const Expr whole = apply(Fn::bit_and, bits + carry, bits.like(kExponent));
-  const ValueId rounded = n.add(BitCast{DType::f32}, {n.pointwise(round.program(whole), {n.add(BitCast{DType::i32}, {single})})});
+  const ValueId rounded =
+      n.add(BitCast{DType::f32}, {n.pointwise(round.program(whole), {n.add(BitCast{DType::i32}, {single})})});
   // NaN stays, and the carry of infinity would leave its exponent.
   Formula pick;
   const Expr before = pick.input(DType::f32), after = pick.input(DType::f32);
@@ -35,7 +36,8 @@ void output_cast(NodeImport& n, DType to) {
   if (from == DType::none) return n.invalid("the input is absent");
   const bool saturate = n.i("saturate", 1) != 0;
   const std::string round_mode = n.s("round_mode", "up");
-  if (round_mode != "up" && round_mode != "down" && round_mode != "nearest") return n.invalid("round_mode '{}' is unknown", round_mode);
+  if (round_mode != "up" && round_mode != "down" && round_mode != "nearest")
+    return n.invalid("round_mode '{}' is unknown", round_mode);
   if (from == to) return n.output(0, x);
   if (is_complex(from) || is_complex(to)) return n.unsupported("casts from {} to {}", name(from), name(to));
   if (from == DType::string || to == DType::string) return n.output(0, n.add(CastString{to}, {x}));

@@ -21,11 +21,12 @@ DType numeric_type(NodeImport& n, size_t k) {
 void check_same_types(NodeImport& n) {
   const DType first = numeric_type(n, 0);
   for (size_t k = 1; k < n.input_count() && !n.failed(); ++k)
-    if (const DType type = numeric_type(n, k); type != first) n.invalid("inputs are {} and {}", name(first), name(type));
+    if (const DType type = numeric_type(n, k); type != first)
+      n.invalid("inputs are {} and {}", name(first), name(type));
 }
 
-// The inputs of a binary op. Before opset 7 broadcasting was asked for, and B's dims were those of A from `axis` on: dims
-// of 1 behind them say the same in the way of numpy.
+// The inputs of a binary op. Before opset 7 broadcasting was asked for, and B's dims were those of A from `axis` on:
+// dims of 1 behind them say the same in the way of numpy.
 std::vector<ValueId> operands(NodeImport& n) {
   std::vector<ValueId> inputs = n.inputs();
   if (n.opset() >= 7 || inputs.size() != 2 || n.failed()) return inputs;
@@ -87,7 +88,8 @@ void import_variadic(NodeImport& n) {
 
 void import_where(NodeImport& n) {
   if (numeric_type(n, 0) != DType::boolean) n.invalid("the condition is {}", name(numeric_type(n, 0)));
-  if (const DType a = numeric_type(n, 1), b = numeric_type(n, 2); a != b) n.invalid("inputs are {} and {}", name(a), name(b));
+  if (const DType a = numeric_type(n, 1), b = numeric_type(n, 2); a != b)
+    n.invalid("inputs are {} and {}", name(a), name(b));
   import_function<Fn::where>(n);
 }
 
@@ -95,7 +97,8 @@ void import_where(NodeImport& n) {
 Expr clip_bound(NodeImport& n, Formula& f, DType type, size_t k, std::vector<ValueId>& inputs) {
   const Tensor& value = n.constant(n.input(k));
   // A wide integer may not fit the constant's double.
-  if (value.defined() && value.type() == type && value.count() == 1 && size_of(type) < 8) return f.constant(value.at(0), type);
+  if (value.defined() && value.type() == type && value.count() == 1 && size_of(type) < 8)
+    return f.constant(value.at(0), type);
   inputs.push_back(n.input(k));
   return f.input(n.type(n.input(k)).dtype);
 }
@@ -103,7 +106,9 @@ Expr clip_bound(NodeImport& n, Formula& f, DType type, size_t k, std::vector<Val
 void output_clip(NodeImport& n, Formula& f, Expr x, const std::optional<Expr>& low, const std::optional<Expr>& high,
                  std::vector<ValueId> inputs) {
   if (!low && !high) return n.output(0, n.input(0));
-  const Expr result = low && high ? apply(Fn::clip, x, *low, *high) : low ? apply(Fn::max, x, *low) : apply(Fn::min, x, *high);
+  const Expr result = low && high ? apply(Fn::clip, x, *low, *high)
+                      : low       ? apply(Fn::max, x, *low)
+                                  : apply(Fn::min, x, *high);
   n.output(0, n.pointwise(f.program(result), std::move(inputs)));
 }
 
@@ -155,7 +160,8 @@ void import_prelu(NodeImport& n) {
   // The slope may only broadcast to x, not x to the slope.
   bool fits = !x.ranked || !slope.ranked || slope.rank() <= x.rank();
   if (x.known() && both->known()) fits = fits && x == *both;
-  if (!fits) return n.invalid("slope {} does not broadcast to {}", to_text(n.type(n.input(1))), to_text(n.type(n.input(0))));
+  if (!fits)
+    return n.invalid("slope {} does not broadcast to {}", to_text(n.type(n.input(1))), to_text(n.type(n.input(0))));
   n.output(0, n.pointwise(Fn::prelu, n.inputs()));
 }
 
@@ -199,7 +205,8 @@ void import_shrink(NodeImport& n) {
 
 void import_bit_shift(NodeImport& n) {
   const std::string direction = n.s("direction");
-  if (direction != "LEFT" && direction != "RIGHT") return n.invalid("direction '{}' is neither LEFT nor RIGHT", direction);
+  if (direction != "LEFT" && direction != "RIGHT")
+    return n.invalid("direction '{}' is neither LEFT nor RIGHT", direction);
   check_same_types(n);
   n.output(0, n.pointwise(direction == "LEFT" ? Fn::shift_left : Fn::shift_right, n.inputs()));
 }

@@ -106,7 +106,8 @@ void import_dropout(NodeImport& n) {
   if (n.opset() < 7 && n.i("is_test") == 0) return n.unsupported("training: is_test is 0");
   if (n.has_input(2)) {
     const Tensor& training = n.constant(n.input(2));
-    if (!training.defined() || training.count() != 1 || training.at(0) != 0) return output_training_dropout(n, n.input(2));
+    if (!training.defined() || training.count() != 1 || training.at(0) != 0)
+      return output_training_dropout(n, n.input(2));
   }
   n.output(0, x);
   if (!n.has_output(1) || n.failed()) return;
@@ -129,7 +130,8 @@ void import_multinomial(NodeImport& n) {
   Formula f;
   const Expr number = f.input(DType::f64), logit = f.input(DType::f64);
   const Expr noisy = logit - apply(Fn::log, apply(Fn::neg, apply(Fn::log, number)));
-  const ValueId picked = n.add(ArgReduce{.axis = 2, .keep_dims = false}, {n.pointwise(f.program(noisy), {draw, logits})});
+  const ValueId picked =
+      n.add(ArgReduce{.axis = 2, .keep_dims = false}, {n.pointwise(f.program(noisy), {draw, logits})});
   n.output(0, n.cast(picked, dtype));
 }
 

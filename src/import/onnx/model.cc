@@ -25,7 +25,8 @@ Status check_opsets(const onnx::ModelProto& model, Session& session) {
   const int64_t opset = session.opsets[""];
   if (opset < kOldestOpset)
     return unsupported("opset {} is older than {}: export the model again with a newer opset", opset, kOldestOpset);
-  if (opset > kNewestOpset) return unsupported("opset {} is newer than {}, the newest that is known", opset, kNewestOpset);
+  if (opset > kNewestOpset)
+    return unsupported("opset {} is newer than {}, the newest that is known", opset, kNewestOpset);
   return {};
 }
 
@@ -82,7 +83,8 @@ Result<Graph> import_model(onnx::ModelProto& model, const std::string& folder, c
 
 }  // namespace
 
-Result<Graph> import_onnx_bytes(std::span<const std::byte> bytes, const std::string& folder, const OnnxOptions& options) {
+Result<Graph> import_onnx_bytes(std::span<const std::byte> bytes, const std::string& folder,
+                                const OnnxOptions& options) {
   if (bytes.size() > std::numeric_limits<int>::max())
     return invalid("protobuf cannot hold a file of over 2 GiB: save the model with external data");
   onnx::ModelProto model;

@@ -16,6 +16,7 @@ struct OnnxOptions {
 // with node names and counts. Thread safe.
 Result<Graph> import_onnx_file(const std::string& path, const OnnxOptions& options = {});
 // The same from memory; `folder` is where external data is looked for.
-Result<Graph> import_onnx_bytes(std::span<const std::byte> bytes, const std::string& folder, const OnnxOptions& options = {});
+Result<Graph> import_onnx_bytes(std::span<const std::byte> bytes, const std::string& folder,
+                                const OnnxOptions& options = {});
 
 }  // namespace hone

@@ -96,8 +96,8 @@ void import_flatten(NodeImport& n) {
   n.output(0, n.add(Reshape{.allow_zero = true}, {x, dims}));
 }
 
-// A Squeeze or Unsqueeze by the attribute (before opset 13) or by input 1; a Reshape when all dims are known, so that the
-// passes see one way to say it.
+// A Squeeze or Unsqueeze by the attribute (before opset 13) or by input 1; a Reshape when all dims are known, so that
+// the passes see one way to say it.
 template <class View>
 void import_view(NodeImport& n) {
   const ValueId x = n.input(0), axes = n.opset() < 13 ? ValueId::none : n.input(1);
@@ -154,9 +154,11 @@ void import_depth_to_space(NodeImport& n) {
   const BlockMove m = block_dims(n);
   const ValueId block = n.ints({b}), depth = divided(n, m.c, b * b);
   const bool depth_first = mode == "CRD";
-  const ValueId split = depth_first ? join(n, {m.n_dim, depth, block, block, m.h, m.w}) : join(n, {m.n_dim, block, block, depth, m.h, m.w});
+  const ValueId split = depth_first ? join(n, {m.n_dim, depth, block, block, m.h, m.w})
+                                    : join(n, {m.n_dim, block, block, depth, m.h, m.w});
   const ValueId parts = n.add(Reshape{.allow_zero = true}, {m.x, split});
-  const ValueId moved = n.transpose(parts, depth_first ? std::vector<int64_t>{0, 1, 4, 2, 5, 3} : std::vector<int64_t>{0, 3, 4, 1, 5, 2});
+  const ValueId moved =
+      n.transpose(parts, depth_first ? std::vector<int64_t>{0, 1, 4, 2, 5, 3} : std::vector<int64_t>{0, 3, 4, 1, 5, 2});
   const ValueId out = join(n, {m.n_dim, depth, n.pointwise(Fn::mul, {m.h, block}), n.pointwise(Fn::mul, {m.w, block})});
   n.output(0, n.add(Reshape{.allow_zero = true}, {moved, out}));
 }

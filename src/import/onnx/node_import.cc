@@ -14,7 +14,8 @@ namespace hone::import_onnx {
 
 using onnx::AttributeProto;
 
-NodeImport::NodeImport(Scope& scope, const onnx::NodeProto& node, int64_t opset) : scope_(scope), node_(node), opset_(opset) {}
+NodeImport::NodeImport(Scope& scope, const onnx::NodeProto& node, int64_t opset)
+    : scope_(scope), node_(node), opset_(opset) {}
 
 std::string_view NodeImport::op_type() const { return node_.op_type(); }
 
@@ -219,7 +220,9 @@ std::vector<ValueId> NodeImport::add(Op op, std::vector<ValueId> inputs, size_t 
   return scope_.graph.node(*node).outputs;
 }
 
-ValueId NodeImport::constant(Tensor value) { return failed() ? ValueId::none : scope_.graph.add_constant(std::move(value)); }
+ValueId NodeImport::constant(Tensor value) {
+  return failed() ? ValueId::none : scope_.graph.add_constant(std::move(value));
+}
 ValueId NodeImport::ints(const std::vector<int64_t>& values) { return constant(Tensor::vector(values)); }
 
 ValueId NodeImport::scalar(double value, DType type) {

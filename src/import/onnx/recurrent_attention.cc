@@ -11,7 +11,8 @@ void import_linear_attention(NodeImport& n) {
   const bool gated = rule == "gated" || rule == "gated_delta", delta = rule == "delta" || rule == "gated_delta";
   if (!gated && !delta && rule != "linear") return n.invalid("there is no update_rule '{}'", rule);
   if (n.has_input(4) != gated || n.has_input(5) != delta)
-    return n.invalid("update_rule '{}' {} decay and {} beta", rule, gated ? "needs" : "has no", delta ? "needs" : "has no");
+    return n.invalid("update_rule '{}' {} decay and {} beta", rule, gated ? "needs" : "has no",
+                     delta ? "needs" : "has no");
   const LinearAttention op{.heads = n.i("q_num_heads"), .groups = n.i("kv_num_heads"), .scale = n.f("scale")};
   const auto results = n.add(op, n.inputs(), 2);
   for (size_t k = 0; k < results.size(); ++k) n.output(k, results[k]);
@@ -23,13 +24,16 @@ void import_causal_conv(NodeImport& n) {
   const std::string activation = n.s("activation", "none");
   if (activation != "none" && activation != "silu" && activation != "swish")
     return n.invalid("there is no activation '{}'", activation);
-  if (n.rank(x) != 3 || n.rank(w) != 3) n.invalid("the input is {}, the weights {}", to_text(n.type(x)), to_text(n.type(w)));
+  if (n.rank(x) != 3 || n.rank(w) != 3)
+    n.invalid("the input is {}, the weights {}", to_text(n.type(x)), to_text(n.type(w)));
   if (n.failed()) return;
   const Dim channels = n.type(w).shape.dims[0], kernel = n.type(w).shape.dims[2];
-  if (!channels.known() || !kernel.known()) return n.unsupported("the weights' shape {} is not known", to_text(n.type(w)));
+  if (!channels.known() || !kernel.known())
+    return n.unsupported("the weights' shape {} is not known", to_text(n.type(w)));
   const int64_t past = kernel.value - 1;
   if (past < 0 || channels.value < 1) return n.invalid("the weights are {}", to_text(n.type(w)));
-  const ValueId all = n.has_input(3) ? n.add(Concat{.axis = 2}, {n.input(3), x}) : n.add(Pad{}, {x, n.ints({0, 0, past, 0, 0, 0})});
+  const ValueId all =
+      n.has_input(3) ? n.add(Concat{.axis = 2}, {n.input(3), x}) : n.add(Pad{}, {x, n.ints({0, 0, past, 0, 0, 0})});
   std::vector<ValueId> inputs{all, w};
   if (n.has_input(2)) inputs.push_back(n.input(2));
   const ValueId y = n.add(Conv{.strides = {1}, .dilations = {1}, .pads = {0, 0}, .groups = channels.value}, inputs);

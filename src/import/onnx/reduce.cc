@@ -37,8 +37,8 @@ void import_arg_reduce(NodeImport& n) {
 
 template <size_t... rows>
 constexpr auto reduce_rows(std::index_sequence<rows...>) {
-  return std::array{ImporterRow{kKinds[rows].first, import_reduce<rows>}..., ImporterRow{"ArgMax", import_arg_reduce<false>},
-                    ImporterRow{"ArgMin", import_arg_reduce<true>}};
+  return std::array{ImporterRow{kKinds[rows].first, import_reduce<rows>}...,
+                    ImporterRow{"ArgMax", import_arg_reduce<false>}, ImporterRow{"ArgMin", import_arg_reduce<true>}};
 }
 
 }  // namespace

@@ -61,8 +61,8 @@ class Scope {
 // The type that `name` is declared with. An optional has the type of what it may hold.
 Result<TensorType> type_of(const onnx::TypeProto& proto, const std::string& name);
 
-// Adds the nodes of a graph to the scope, reporting failures to the session. `formals` are types for inputs of a subgraph
-// that the model declares without.
+// Adds the nodes of a graph to the scope, reporting failures to the session. `formals` are types for inputs of a
+// subgraph that the model declares without.
 void import_graph(Scope& scope, const onnx::GraphProto& proto, bool top, const Types& formals = {});
 
 }  // namespace hone::import_onnx

@@ -89,7 +89,8 @@ void import_one_hot(NodeImport& n) {
   // A negative index counts from the end; one out of range matches no place.
   const Expr wrapped = where(apply(Fn::less, index, 0), index + count, index);
   const ValueId places = along(n, range(n, depth), axis, rank);
-  n.output(0, n.pointwise(f.program(where(apply(Fn::equal, wrapped, place), yes, no)), {picked, places, depth, on, off}));
+  n.output(0,
+           n.pointwise(f.program(where(apply(Fn::equal, wrapped, place), yes, no)), {picked, places, depth, on, off}));
 }
 
 void import_det(NodeImport& n) { n.output(0, n.add(Det{}, {n.input(0)})); }

@@ -11,7 +11,9 @@ namespace hone::import_onnx {
 const ImporterRow* find_importer(std::string_view domain, std::string_view op_type, int64_t opset) {
   static const std::vector<ImporterRow> table = [] {
     std::vector<ImporterRow> rows;
-    const auto append = [&](std::span<const ImporterRow> family) { rows.insert(rows.end(), family.begin(), family.end()); };
+    const auto append = [&](std::span<const ImporterRow> family) {
+      rows.insert(rows.end(), family.begin(), family.end());
+    };
 #define FAMILY(name) append(name##_importers());
 #include "import/onnx/families.inc"
 #undef FAMILY

@@ -53,7 +53,8 @@ Result<Tensor> read_value(const std::string& path, const onnx::TypeProto& type) 
   return tensor;
 }
 
-Result<std::vector<Tensor>> read_all(const std::string& folder, const char* prefix, const std::vector<const onnx::ValueInfoProto*>& infos) {
+Result<std::vector<Tensor>> read_all(const std::string& folder, const char* prefix,
+                                     const std::vector<const onnx::ValueInfoProto*>& infos) {
   std::vector<Tensor> values;
   for (size_t k = 0;; ++k) {
     const std::string path = fmt::format("{}/{}_{}.pb", folder, prefix, k);

@@ -86,17 +86,21 @@ std::optional<Affine> affine_of(const Graph& graph, NodeId id, ValueId x, int64_
     } else if (arity(instr.fn) == 1) {
       value = unary(instr.fn, values[static_cast<size_t>(instr.operand[0])]);
     } else if (arity(instr.fn) == 2) {
-      value = binary(instr.fn, values[static_cast<size_t>(instr.operand[0])], values[static_cast<size_t>(instr.operand[1])]);
+      value = binary(instr.fn, values[static_cast<size_t>(instr.operand[0])],
+                     values[static_cast<size_t>(instr.operand[1])]);
     }
     if (!value) return std::nullopt;
     values.push_back(std::move(*value));
   }
-  const auto finite = [](const std::vector<double>& v) { return std::all_of(v.begin(), v.end(), [](double d) { return std::isfinite(d); }); };
+  const auto finite = [](const std::vector<double>& v) {
+    return std::all_of(v.begin(), v.end(), [](double d) { return std::isfinite(d); });
+  };
   if (!finite(values.back().scale) || !finite(values.back().offset)) return std::nullopt;
   return values.back();
 }
 
-// How the output channels of a node lie in its weights: channel of element i = i / inner % (channels in a block) and so on.
+// How the output channels of a node lie in its weights: channel of element i = i / inner % (channels in a block) and so
+// on.
 struct Weights {
   int64_t axis = -1;      // of the output's channels
   int64_t channels = 0;

@@ -94,6 +94,8 @@ bool drop_empty_parts(Graph& graph, NodeId id) {
 
 }  // namespace
 
-Result<int> remove_identities(Graph& graph, int limit) { return apply(graph, limit, {drop_identity, drop_empty_parts}); }
+Result<int> remove_identities(Graph& graph, int limit) {
+  return apply(graph, limit, {drop_identity, drop_empty_parts});
+}
 
 }  // namespace hone

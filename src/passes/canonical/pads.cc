@@ -82,7 +82,8 @@ bool pad_into_conv(Graph& graph, NodeId id) {
   return replace_padded(graph, id, op);
 }
 
-// Average Pool(Pad(x)) with zeros -> Pool that counts its padding; max Pool(Pad(x)) with the lowest value -> Pool with pads.
+// Average Pool(Pad(x)) with zeros -> Pool that counts its padding; max Pool(Pad(x)) with the lowest value -> Pool with
+// pads.
 bool pad_into_pool(Graph& graph, NodeId id) {
   const auto* pool = op_of<Pool>(graph, id);
   if (pool == nullptr || pool->ceil_mode || graph.node(id).outputs.size() != 1) return false;

@@ -37,7 +37,8 @@ bool shape_survives(const Graph& graph, NodeId id, size_t except) {
   if (inputs.size() < 2) return false;
   // Dims of 1 leave any other shape of that rank as it is, known or not.
   const Shape& left_out = graph.type(inputs[except]).shape;
-  const bool ones = left_out.ranked && std::all_of(left_out.dims.begin(), left_out.dims.end(), [](const Dim& d) { return d.value == 1; });
+  const bool ones = left_out.ranked &&
+                    std::all_of(left_out.dims.begin(), left_out.dims.end(), [](const Dim& d) { return d.value == 1; });
   if (ones && (left_out.rank() == 0 || left_out.rank() <= shape.rank())) return true;
   return same_shape(shape, graph.type(output(graph, id)).shape);
 }

@@ -29,7 +29,8 @@ Scaled scaled(const Graph& graph, ValueId v) {
   const auto c = call(graph, v);
   if (!c || (c->fn != Fn::mul && c->fn != Fn::div)) return {v};
   for (int k = 0; k < 2; ++k) {
-    if (c->args[k].value == ValueId::none || c->args[1 - k].value != ValueId::none || (c->fn == Fn::div && k == 1)) continue;
+    if (c->args[k].value == ValueId::none || c->args[1 - k].value != ValueId::none || (c->fn == Fn::div && k == 1))
+      continue;
     const double by = c->args[1 - k].constant, factor = c->fn == Fn::mul ? by : 1 / by;
     if (std::isfinite(factor) && factor != 0) return {c->args[k].value, factor};
   }
@@ -70,7 +71,8 @@ std::optional<Scores> scores_of(const Graph& graph, ValueId v) {
     for (int k = 0; k < 2 && out.mask == ValueId::none; ++k) {
       const ValueId x = sum->args[k].value, mask = sum->args[1 - k].value;
       if (x == ValueId::none || mask == ValueId::none || x == mask || !used_once(graph, x)) continue;
-      if (producer<MatMul>(graph, scaled(graph, x).x) == nullptr || !is_mask(graph, mask, graph.type(v).shape)) continue;
+      if (producer<MatMul>(graph, scaled(graph, x).x) == nullptr || !is_mask(graph, mask, graph.type(v).shape))
+        continue;
       if (!same_shape(graph.type(x).shape, graph.type(v).shape)) continue;
       out.mask = mask;
       v = x;

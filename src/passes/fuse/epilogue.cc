@@ -55,9 +55,11 @@ Op fused_op(const Graph& graph, NodeId anchor, NodeId pointwise, std::vector<Val
     return list;
   };
   const ValueId result = output(graph, anchor), out = output(graph, pointwise);
-  const auto first = body->add_node_typed(graph.node(anchor).op, formals(graph.node(anchor).inputs, ValueId::none, {}), {graph.type(result)});
+  const auto first = body->add_node_typed(graph.node(anchor).op, formals(graph.node(anchor).inputs, ValueId::none, {}),
+                                          {graph.type(result)});
   const ValueId inner = body->node(first).outputs[0];
-  const auto second = body->add_node_typed(graph.node(pointwise).op, formals(graph.node(pointwise).inputs, result, inner), {graph.type(out)});
+  const auto second = body->add_node_typed(graph.node(pointwise).op,
+                                           formals(graph.node(pointwise).inputs, result, inner), {graph.type(out)});
   body->add_output(body->node(second).outputs[0], "y");
   return Fused{std::move(body)};
 }

@@ -38,8 +38,8 @@ std::optional<Op> turned(const Graph& graph, NodeId id) {
   return Op(copy);
 }
 
-// Conv(x) -> Transpose(channels-last Conv(Transpose(x))), and so for the other windowed ops; those of one or two spatial
-// dims in f32. What is around them takes the Transposes away again.
+// Conv(x) -> Transpose(channels-last Conv(Transpose(x))), and so for the other windowed ops; those of one or two
+// spatial dims in f32. What is around them takes the Transposes away again.
 bool convert(Graph& graph, NodeId id) {
   auto op = turned<Conv>(graph, id);
   if (!op) op = turned<ConvTranspose>(graph, id);

@@ -84,7 +84,8 @@ std::optional<Sunk> sink_many(Graph& graph, NodeId id, const Perm& perm) {
 // op(Transpose(x)) -> Transpose(op'(x)), where the Transpose makes channels come first.
 bool sink(Graph& graph, NodeId id) {
   const std::vector<ValueId> inputs = graph.node(id).inputs;
-  const auto carrier = std::find_if(inputs.begin(), inputs.end(), [&](ValueId v) { return first_perm(graph, v) != nullptr; });
+  const auto carrier =
+      std::find_if(inputs.begin(), inputs.end(), [&](ValueId v) { return first_perm(graph, v) != nullptr; });
   if (carrier == inputs.end()) return false;
   const Perm perm = *first_perm(graph, *carrier);
   auto sunk = sink_many(graph, id, perm);
@@ -110,7 +111,8 @@ bool transpose_is_reshape(Graph& graph, NodeId id) {
   const auto* t = op_of<Transpose>(graph, id);
   const ValueId x = input(graph, id, 0);
   if (t == nullptr || !moves_only_ones(t->perm, graph.type(x).shape)) return false;
-  return replace(graph, output(graph, id), reshape(graph, x, graph.type(output(graph, id)).shape, graph.node(id).sources));
+  return replace(graph, output(graph, id),
+                 reshape(graph, x, graph.type(output(graph, id)).shape, graph.node(id).sources));
 }
 
 }  // namespace

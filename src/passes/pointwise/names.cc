@@ -161,7 +161,8 @@ bool is_cubic(const Reader& read, const Reader::Product& p, int32_t x) {
     // pow(x, 3) counts as three factors.
     for (size_t f = 0; f < cube.factors.size() && other.fn != Fn::input; ++f) {
       const PointwiseInstr& power = read.at(cube.factors[f]);
-      if (power.fn != Fn::pow || read.at(power.operand[1]).fn != Fn::constant || read.at(power.operand[1]).value != 3) continue;
+      if (power.fn != Fn::pow || read.at(power.operand[1]).fn != Fn::constant || read.at(power.operand[1]).value != 3)
+        continue;
       cube.factors[f] = power.operand[0];
       cube.factors.insert(cube.factors.end(), 2, power.operand[0]);
       break;
@@ -210,7 +211,8 @@ std::optional<Named> hard_swish(const Reader& read, int32_t i) {
     const PointwiseInstr& gate = read.at(p.factors[k]);
     if (gate.fn == Fn::hard_sigmoid) {
       const double alpha = read.at(gate.operand[1]).value, beta = read.at(gate.operand[2]).value;
-      if (gate.operand[0] == x && p.constant == 1 && near(alpha, 1.0 / 6) && near(beta, 0.5)) return Named{Fn::hard_swish, x};
+      if (gate.operand[0] == x && p.constant == 1 && near(alpha, 1.0 / 6) && near(beta, 0.5))
+        return Named{Fn::hard_swish, x};
       continue;
     }
     double lo = 0, hi = 0, three = 0;

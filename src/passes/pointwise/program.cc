@@ -57,7 +57,9 @@ void shorten(PointwiseInstr& instr, const std::vector<PointwiseInstr>& code) {
   const PointwiseInstr& a = code[static_cast<size_t>(instr.operand[0])];
   const PointwiseInstr& b = code[static_cast<size_t>(instr.operand[1])];
   const bool real = is_float(instr.type);
-  const auto unary = [&](Fn fn, int32_t operand) { instr = {.fn = fn, .type = instr.type, .operand = {operand, -1, -1}}; };
+  const auto unary = [&](Fn fn, int32_t operand) {
+    instr = {.fn = fn, .type = instr.type, .operand = {operand, -1, -1}};
+  };
   if (instr.fn == Fn::pow && is_constant(b, 2) && a.type == instr.type) unary(Fn::square, instr.operand[0]);
   else if (instr.fn == Fn::pow && is_constant(b, 0.5) && real) unary(Fn::sqrt, instr.operand[0]);
   else if (instr.fn == Fn::mul && instr.operand[0] == instr.operand[1] && real) unary(Fn::square, instr.operand[0]);
@@ -116,7 +118,8 @@ PointwiseProgram simplify(const PointwiseProgram& program) {
   return out;
 }
 
-void drop_unused_inputs(const Graph& graph, const Shape& output, PointwiseProgram& program, std::vector<ValueId>& inputs) {
+void drop_unused_inputs(const Graph& graph, const Shape& output, PointwiseProgram& program,
+                        std::vector<ValueId>& inputs) {
   std::vector<ValueId> kept;
   std::vector<int32_t> place(inputs.size(), -1);
   std::vector<bool> used(inputs.size(), false);

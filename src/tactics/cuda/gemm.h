@@ -22,7 +22,8 @@ Launch gemm_launch(const Gemm& gemm);
 // is a tile size. `b_rounded`: B holds TF32 values.
 std::string refuse_mma(const Gemm& gemm);
 int mma_variants(const Problem& problem, const Machine& machine);
-std::string mma_source(const Gemm& gemm, int variant, bool b_rounded, const std::string& parameters, const std::string& functions);
+std::string mma_source(const Gemm& gemm, int variant, bool b_rounded, const std::string& parameters,
+                       const std::string& functions);
 Launch mma_launch(const Gemm& gemm, int variant);
 
 // Why TF32 may not be used for a problem that is computed in fp32, or empty.

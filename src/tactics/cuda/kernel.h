@@ -38,7 +38,8 @@ Launch elementwise(int64_t count);
 inline constexpr int64_t kElementwiseThreads = 256;
 
 Result<Prepared> prepare(const Source& source, const Machine& machine);
-Result<std::unique_ptr<const Kernel>> make(const Launch& launch, std::span<const Tensor> packed, const Machine& machine);
+Result<std::unique_ptr<const Kernel>> make(const Launch& launch, std::span<const Tensor> packed,
+                                           const Machine& machine);
 
 // Calls f with as many of the arguments as it takes.
 template <auto f>
@@ -53,14 +54,18 @@ auto apply(const Problem& problem, int variant, const Machine& machine) {
 template <auto supports, auto source, auto launch, auto variants = one_variant>
 constexpr Tactic row(std::string_view name) {
   return {.name = name,
-          .supports = [](const Problem& problem, const Machine& machine) -> std::string { return apply<supports>(problem, 0, machine); },
+          .supports = [](const Problem& problem, const Machine& machine) -> std::string {
+            return apply<supports>(problem, 0, machine);
+          },
           .variants = variants,
           .prepare = [](const Problem& problem, int variant, const Machine& machine) -> Result<Prepared> {
             HONE_TRY(const Source text, apply<source>(problem, variant, machine));
             return cuda::prepare(text, machine);
           },
-          .make = [](const Problem& problem, std::span<const Tensor> packed, int variant, const Machine& machine) -> Result<std::unique_ptr<const Kernel>> {
-            if (variant < 0 || variant >= variants(problem, machine)) return invalid("variant {} of {}", variant, variants(problem, machine));
+          .make = [](const Problem& problem, std::span<const Tensor> packed, int variant,
+                     const Machine& machine) -> Result<std::unique_ptr<const Kernel>> {
+            if (variant < 0 || variant >= variants(problem, machine))
+              return invalid("variant {} of {}", variant, variants(problem, machine));
             return cuda::make(apply<launch>(problem, variant, machine), packed, machine);
           },
           .backend = Backend::cuda};

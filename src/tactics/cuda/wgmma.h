@@ -23,10 +23,12 @@ struct OperandPlaces {
 };
 
 std::string refuse_wgmma(const WarpgroupProduct& product, const Machine& machine);
-// A variant is a tile size and how many blocks share a tile: those that may be the fastest for the sizes, best guess first.
+// A variant is a tile size and how many blocks share a tile: those that may be the fastest for the sizes, best guess
+// first.
 int wgmma_variants(const WarpgroupProduct& product);
 // `store`: see AnchorView.
-Source wgmma_source(const WarpgroupProduct& product, int variant, const std::string& parameters, const std::string& store);
+Source wgmma_source(const WarpgroupProduct& product, int variant, const std::string& parameters,
+                    const std::string& store);
 Launch wgmma_launch(const WarpgroupProduct& product, int variant, const OperandPlaces& places);
 
 }  // namespace hone::cuda

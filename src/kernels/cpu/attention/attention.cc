@@ -70,7 +70,8 @@ struct Run {
     for (int64_t j = 0; j < l.k_panels; ++j)
       pack_panel(keys, p.k.row, true, p.keys, p.depth, j, static_cast<int>(l.nr), w.packed_k + j * l.nr * p.depth);
     for (int64_t j = 0; j < l.v_panels; ++j)
-      pack_panel(values, p.v.row, false, p.value_depth, p.keys, j, static_cast<int>(l.nr), w.packed_v + j * l.nr * p.keys);
+      pack_panel(values, p.v.row, false, p.value_depth, p.keys, j, static_cast<int>(l.nr),
+                 w.packed_v + j * l.nr * p.keys);
   }
 
   // c[m][n] = rows * panels, `k` values a row.
@@ -112,7 +113,8 @@ struct Run {
                          .k_block = kDepthBlock, .partial = w.partial, .c = out + j * l.nr, .ldc = p.y.row,
                          .epilogue = &none};
       if (seen > 0) panel_kernel(tier).run(job);
-      else for (int64_t i = 0; i < m; ++i) std::memset(job.c + i * job.ldc, 0, sizeof(float) * static_cast<size_t>(job.n));
+      else
+        for (int64_t i = 0; i < m; ++i) std::memset(job.c + i * job.ldc, 0, sizeof(float) * static_cast<size_t>(job.n));
     }
   }
 
@@ -134,7 +136,8 @@ struct Run {
 }  // namespace
 
 const char* attention_supports(const AttentionProblem& p) {
-  if (p.batch < 0 || p.heads < 1 || p.kv_heads < 1 || p.heads % p.kv_heads != 0) return "heads that kv_heads do not divide";
+  if (p.batch < 0 || p.heads < 1 || p.kv_heads < 1 || p.heads % p.kv_heads != 0)
+    return "heads that kv_heads do not divide";
   if (p.queries < 0 || p.keys < 1 || p.depth < 1 || p.value_depth < 1) return "an empty sequence or depth";
   return nullptr;
 }

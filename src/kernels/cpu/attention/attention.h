@@ -17,7 +17,8 @@ struct AttentionStrides {
 };
 
 struct AttentionProblem {
-  int64_t batch = 1, heads = 1, kv_heads = 1;  // heads is a multiple of kv_heads: query head h uses h / (heads / kv_heads)
+  int64_t batch = 1;
+  int64_t heads = 1, kv_heads = 1;  // heads is a multiple of kv_heads: query head h uses h / (heads / kv_heads)
   int64_t queries = 1, keys = 1;
   int64_t depth = 1, value_depth = 1;
   AttentionStrides q, k, v, y;

@@ -207,6 +207,7 @@ size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVa
 
 const ConvAlgorithm conv_1x1{"conv_1x1", supports_1x1, packed_bytes, pack, workspace_bytes, run, candidates};
 const ConvAlgorithm conv_direct{"conv_direct", supports_direct, packed_bytes, pack, workspace_bytes, run, candidates};
-const ConvAlgorithm conv_grouped{"conv_grouped", supports_grouped, packed_bytes, pack, workspace_bytes, run, candidates};
+const ConvAlgorithm conv_grouped{"conv_grouped", supports_grouped, packed_bytes, pack, workspace_bytes, run,
+                                 candidates};
 
 }  // namespace hone::cpu

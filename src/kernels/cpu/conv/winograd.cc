@@ -252,7 +252,9 @@ size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVa
 
 }  // namespace
 
-const ConvAlgorithm conv_winograd_f4{"conv_winograd_f4", supports, packed_bytes<4>, pack<4>, workspace_bytes<4>, run<4>, candidates};
-const ConvAlgorithm conv_winograd_f2{"conv_winograd_f2", supports, packed_bytes<2>, pack<2>, workspace_bytes<2>, run<2>, candidates};
+const ConvAlgorithm conv_winograd_f4{"conv_winograd_f4", supports, packed_bytes<4>, pack<4>,
+                                     workspace_bytes<4>, run<4>,   candidates};
+const ConvAlgorithm conv_winograd_f2{"conv_winograd_f2", supports, packed_bytes<2>, pack<2>,
+                                     workspace_bytes<2>, run<2>,   candidates};
 
 }  // namespace hone::cpu

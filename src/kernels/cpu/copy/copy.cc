@@ -80,7 +80,8 @@ Result<CopyPlan> CopyPlan::make(std::span<const int64_t> dims, std::span<const i
 Result<CopyPlan> CopyPlan::slice(std::span<const int64_t> x_dims, std::span<const int64_t> starts,
                                  std::span<const int64_t> steps, std::span<const int64_t> dims, int64_t element_bytes) {
   if (starts.size() != x_dims.size() || steps.size() != x_dims.size() || dims.size() != x_dims.size())
-    return invalid("slice of {} dims with {} starts, {} steps, {} dims", x_dims.size(), starts.size(), steps.size(), dims.size());
+    return invalid("slice of {} dims with {} starts, {} steps, {} dims", x_dims.size(), starts.size(), steps.size(),
+                   dims.size());
   std::vector<int64_t> strides = strides_of(x_dims);
   int64_t offset = 0;
   for (size_t d = 0; d < dims.size(); ++d) {
@@ -93,7 +94,8 @@ Result<CopyPlan> CopyPlan::slice(std::span<const int64_t> x_dims, std::span<cons
   return make(dims, strides, strides_of(dims), element_bytes, offset);
 }
 
-Result<CopyPlan> CopyPlan::expand(std::span<const int64_t> x_dims, std::span<const int64_t> dims, int64_t element_bytes) {
+Result<CopyPlan> CopyPlan::expand(std::span<const int64_t> x_dims, std::span<const int64_t> dims,
+                                  int64_t element_bytes) {
   if (x_dims.size() > dims.size()) return invalid("expand of {} to {}", to_string(x_dims), to_string(dims));
   const Dims own = strides_of(x_dims);
   std::vector<int64_t> strides(dims.size(), 0);
@@ -106,7 +108,8 @@ Result<CopyPlan> CopyPlan::expand(std::span<const int64_t> x_dims, std::span<con
   return make(dims, strides, strides_of(dims), element_bytes);
 }
 
-Result<CopyPlan> CopyPlan::tile(std::span<const int64_t> x_dims, std::span<const int64_t> repeats, int64_t element_bytes) {
+Result<CopyPlan> CopyPlan::tile(std::span<const int64_t> x_dims, std::span<const int64_t> repeats,
+                                int64_t element_bytes) {
   if (repeats.size() != x_dims.size()) return invalid("tile of {} dims by {} repeats", x_dims.size(), repeats.size());
   const Dims own = strides_of(x_dims);
   std::vector<int64_t> dims, strides;
@@ -173,7 +176,8 @@ Result<PadPlan> PadPlan::make(std::span<const int64_t> x_dims, std::span<const i
   for (size_t d = 0; d < x_dims.size(); ++d) {
     const int64_t n = x_dims[d], out = n + begin[d] + end[d];
     if (out < 0 || out > (int64_t{1} << 40)) return invalid("pad of dim {} of {} by {} and {}", d, n, begin[d], end[d]);
-    if (n == 0 && out > 0 && mode != PadMode::constant) return invalid("pad of the empty dim {} has nothing to repeat", d);
+    if (n == 0 && out > 0 && mode != PadMode::constant)
+      return invalid("pad of the empty dim {} has nothing to repeat", d);
     std::vector<int64_t> from(static_cast<size_t>(out));
     for (int64_t i = 0; i < out; ++i) {
       const int64_t source = padded_index(i - begin[d], n, mode);

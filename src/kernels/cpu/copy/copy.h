@@ -10,8 +10,8 @@
 
 namespace hone::cpu {
 
-// y[sum of i_d * y_strides_d] = x[x_offset + sum of i_d * x_strides_d] over all indices below `dims`. Strides in elements;
-// x's may be 0 or negative.
+// y[sum of i_d * y_strides_d] = x[x_offset + sum of i_d * x_strides_d] over all indices below `dims`. Strides in
+// elements; x's may be 0 or negative.
 class CopyPlan {
  public:
   static Result<CopyPlan> make(std::span<const int64_t> dims, std::span<const int64_t> x_strides,
@@ -21,7 +21,8 @@ class CopyPlan {
                                 std::span<const int64_t> steps, std::span<const int64_t> dims, int64_t element_bytes);
   // Broadcast of dense x to dense y of `dims`, numpy rules.
   static Result<CopyPlan> expand(std::span<const int64_t> x_dims, std::span<const int64_t> dims, int64_t element_bytes);
-  static Result<CopyPlan> tile(std::span<const int64_t> x_dims, std::span<const int64_t> repeats, int64_t element_bytes);
+  static Result<CopyPlan> tile(std::span<const int64_t> x_dims, std::span<const int64_t> repeats,
+                               int64_t element_bytes);
 
   // No workspace. For one input of a concatenation give y at its first element, for a part of a split x.
   void run(const void* x, void* y, ThreadPool& pool) const;

@@ -10,7 +10,8 @@
 
 namespace hone::cpu {
 
-// Each of `rows` rows of `length` contiguous values: (x - mean) / sqrt(variance + epsilon) * scale + bias; rms: no mean.
+// Each of `rows` rows of `length` contiguous values: (x - mean) / sqrt(variance + epsilon) * scale + bias; rms: no
+// mean.
 struct LayerNormProblem {
   int64_t rows = 1, length = 1;
   float epsilon = 1e-5f;

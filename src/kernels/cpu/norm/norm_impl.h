@@ -55,7 +55,9 @@ static void norm_row(NormRow& r) {
     put(r.y + i, v);
   };
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) at(i, [](const float* p) { return load(p); }, [](float* p, V v) { store(p, v); });
+  for (; i + kLanes <= n; i += kLanes)
+    at(
+        i, [](const float* p) { return load(p); }, [](float* p, V v) { store(p, v); });
   const int rest = static_cast<int>(n - i);
   if (rest > 0) at(i, [=](const float* p) { return load_n(p, rest); }, [=](float* p, V v) { store_n(p, v, rest); });
 }

@@ -14,7 +14,8 @@ template <bool kScalar>
 struct Real {
   const float* p;
   V splat;
-  HONE_INLINE explicit Real(const void* data) : p(static_cast<const float*>(data)), splat(kScalar ? set1(*p) : zero()) {}
+  HONE_INLINE explicit Real(const void* data)
+      : p(static_cast<const float*>(data)), splat(kScalar ? set1(*p) : zero()) {}
   HONE_INLINE V get(int64_t i) const { return kScalar ? splat : load(p + i); }
   HONE_INLINE V get_n(int64_t i, int n) const { return kScalar ? splat : load_n(p + i, n); }
 };

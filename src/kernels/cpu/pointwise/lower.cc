@@ -269,7 +269,8 @@ class Lowering {
     for (int k = 0; k < 2; ++k) {
       const auto p = static_cast<size_t>(instr.operand[k]);
       if (source(instr, k).fn != Fn::mul || uses_[p] != 1 || values_[p].kind != Value::virtual_register) continue;
-      const auto d = std::find_if(drafts_.begin(), drafts_.end(), [&](const Draft& x) { return x.out == values_[p].index; });
+      const auto d =
+          std::find_if(drafts_.begin(), drafts_.end(), [&](const Draft& x) { return x.out == values_[p].index; });
       if (d == drafts_.end() || d->scalar || d->count != 2 || d->type != DType::f32) continue;
       Value args[3] = {d->in[0], d->in[1], in[1 - k]};
       if (args[0].scalar) std::swap(args[0], args[1]);

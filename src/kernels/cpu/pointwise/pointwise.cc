@@ -51,9 +51,11 @@ ExpandFn expand_of(size_t size) {
 }
 
 // Strides of an operand under the output's dims: 0 where it broadcasts.
-Result<std::vector<int64_t>> aligned_strides(const PointwiseOperand& operand, std::span<const int64_t> out, size_t which) {
+Result<std::vector<int64_t>> aligned_strides(const PointwiseOperand& operand, std::span<const int64_t> out,
+                                             size_t which) {
   const auto bad = [&] {
-    return invalid("pointwise input {} of dims {} does not broadcast to {}", which, to_string(operand.dims), to_string(out));
+    return invalid("pointwise input {} of dims {} does not broadcast to {}", which, to_string(operand.dims),
+                   to_string(out));
   };
   if (operand.dims.size() > out.size()) return bad();
   if (!operand.strides.empty() && operand.strides.size() != operand.dims.size())

@@ -1,6 +1,6 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
-// Runs a pointwise program over broadcast inputs, block by block: the values of a block stay in L1 and every instruction
-// is one vector loop over it.
+// Runs a pointwise program over broadcast inputs, block by block: the values of a block stay in L1 and every
+// instruction is one vector loop over it.
 //
 // Floats are computed in fp32 (f16 and bf16 are widened on loading and rounded by casts and the store), integers as the
 // reference does. Transcendental functions are within a few ulp: see simd_math.h. mul followed by add may fuse.

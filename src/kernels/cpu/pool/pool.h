@@ -13,7 +13,8 @@ enum class PoolKind { max, average, l1, l2 };
 
 // Spatial dims are depth, height, width; leave leading ones at 1 when there are fewer. Padding is what comes before the
 // first element; windows may reach beyond the end, and what lies outside never counts but in an average with
-// count_include_pad, whose divisor is the part of the window inside the padded extent (pads_end says how far that goes).
+// count_include_pad, whose divisor is the part of the window inside the padded extent (pads_end says how far that
+// goes).
 struct PoolProblem {
   PoolKind kind = PoolKind::max;
   int64_t batch = 1, channels = 1;

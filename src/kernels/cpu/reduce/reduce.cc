@@ -72,12 +72,14 @@ int64_t offset_of(int64_t index, const std::vector<int64_t>& dims, const std::ve
 
 }  // namespace
 
-Result<ReducePlan> ReducePlan::make(ReduceKind kind, std::span<const int64_t> dims, std::span<const int64_t> axes, Tier tier) {
+Result<ReducePlan> ReducePlan::make(ReduceKind kind, std::span<const int64_t> dims, std::span<const int64_t> axes,
+                                    Tier tier) {
   HONE_CHECK(checked_bytes(DType::f32, dims));
   std::vector<bool> is_reduced(dims.size(), false);
   for (int64_t a : axes) {
     const int64_t axis = a < 0 ? a + static_cast<int64_t>(dims.size()) : a;
-    if (axis < 0 || axis >= static_cast<int64_t>(dims.size())) return invalid("reduction of {} dims over axis {}", dims.size(), a);
+    if (axis < 0 || axis >= static_cast<int64_t>(dims.size()))
+      return invalid("reduction of {} dims over axis {}", dims.size(), a);
     is_reduced[static_cast<size_t>(axis)] = true;
   }
   ReducePlan plan;

@@ -37,7 +37,8 @@ class ReducePlan {
   int64_t count_ = 1, outputs_ = 1;  // values reduced into each output
 };
 
-// The index of the largest (smallest) value along the middle of [outer, length, inner]: the first, or the last. NaN wins.
+// The index of the largest (smallest) value along the middle of [outer, length, inner]: the first, or the last. NaN
+// wins.
 struct ArgReduceProblem {
   int64_t outer = 1, length = 1, inner = 1;
   bool smallest = false, select_last = false;

@@ -14,7 +14,8 @@ struct ReduceKernels {
   // Folds n contiguous values into acc. `shift` is subtracted before the exponential of sum_exp.
   double (*row)(Fold fold, const float* x, int64_t n, float shift, double acc);
   // Folds `rows` rows of `width` <= kColumnBand columns, `stride` floats apart, into acc[width].
-  void (*columns)(Fold fold, const float* x, int64_t rows, int64_t stride, int64_t width, const float* shift, double* acc);
+  void (*columns)(Fold fold, const float* x, int64_t rows, int64_t stride, int64_t width, const float* shift,
+                  double* acc);
 };
 
 }  // namespace hone::cpu

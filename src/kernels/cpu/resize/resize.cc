@@ -58,7 +58,8 @@ Result<ResizePlan> ResizePlan::make(const ResizeProblem& p, std::vector<ResizeTa
   plan.p_ = p;
   plan.p_.in_ldc = p.in_ldc > 0 ? p.in_ldc : p.channels;
   plan.p_.out_ldc = p.out_ldc > 0 ? p.out_ldc : p.channels;
-  if (plan.p_.in_ldc < p.channels || plan.p_.out_ldc < p.channels) return invalid("resize with a pitch below {} channels", p.channels);
+  if (plan.p_.in_ldc < p.channels || plan.p_.out_ldc < p.channels)
+    return invalid("resize with a pitch below {} channels", p.channels);
   plan.rows_ = std::move(rows);
   plan.columns_ = std::move(columns);
   plan.tier_ = tier;

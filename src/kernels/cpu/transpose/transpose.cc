@@ -39,7 +39,8 @@ TransposeTileFn tile_fn(Tier tier, int64_t width) {
 }
 
 Status check(std::span<const int64_t> dims, std::span<const int64_t> perm, int64_t bytes) {
-  if (bytes != 1 && bytes != 2 && bytes != 4 && bytes != 8) return unsupported("transpose of elements of {} bytes", bytes);
+  if (bytes != 1 && bytes != 2 && bytes != 4 && bytes != 8)
+    return unsupported("transpose of elements of {} bytes", bytes);
   if (perm.size() != dims.size()) return invalid("transpose of {} dims by {} axes", dims.size(), perm.size());
   std::vector<bool> seen(dims.size(), false);
   for (int64_t p : perm) {
@@ -111,7 +112,8 @@ void TransposePlan::run(const void* x, void* y, ThreadPool& pool) const {
   // A unit is one outer position's band along the longer side; runs are cut only when there is but one.
   const bool by_rows = !runs && rows_ >= cols_;
   const int64_t side = runs ? cols_ : by_rows ? rows_ : cols_;
-  const int64_t band = runs ? (cols_ > kGrain ? kGrain : cols_) : kBand, bands = (side + band - 1) / std::max<int64_t>(band, 1);
+  const int64_t band = runs ? (cols_ > kGrain ? kGrain : cols_) : kBand,
+                bands = (side + band - 1) / std::max<int64_t>(band, 1);
   const int64_t outer = element_count(outer_), units = outer * bands;
   const int64_t tasks = std::min(units, task_count(outer * rows_ * cols_ * width_, kGrain, pool.size()));
   pool.parallel(tasks, [&](int64_t t, int) {
