@@ -1,7 +1,7 @@
 #include <filesystem>
 
 #include "tools/common.h"
-#include "tools/npy.h"
+#include "base/npy.h"
 
 namespace hone::tools {
 namespace {

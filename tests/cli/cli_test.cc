@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "import/model_builder.h"
-#include "tools/npy.h"
+#include "base/npy.h"
 #include "folder_test.h"
 
 namespace hone {
