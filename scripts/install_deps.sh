@@ -16,6 +16,8 @@ packages=(
   nlohmann-json3-dev
   libfmt-dev
   libxxhash-dev
+  libzip-dev
+  libstb-dev
   libgtest-dev
   libbenchmark-dev
   python3

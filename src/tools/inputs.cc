@@ -4,7 +4,7 @@
 #include <cmath>
 #include <random>
 
-#include "tools/npy.h"
+#include "base/npy.h"
 
 namespace hone::tools {
 namespace {

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file_map.h"
-#include "tools/npy.h"
+#include "base/npy.h"
 #include "tools/subject.h"
 
 extern char** environ;

@@ -1,8 +1,8 @@
 #include <filesystem>
 
+#include "base/npy.h"
 #include "tools/common.h"
 #include "tools/inputs.h"
-#include "tools/npy.h"
 
 namespace hone::tools {
 namespace {

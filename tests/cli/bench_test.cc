@@ -1,6 +1,6 @@
 // Inputs from the command line, and `hone bench`.
 #include "cli/cli.h"
-#include "tools/npy.h"
+#include "base/npy.h"
 
 namespace hone {
 namespace {

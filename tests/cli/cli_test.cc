@@ -4,8 +4,8 @@
 #include <chrono>
 #include <thread>
 
+#include "base/npy.h"
 #include "cli/cli.h"
-#include "tools/npy.h"
 
 namespace hone {
 namespace {

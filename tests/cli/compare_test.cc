@@ -3,7 +3,7 @@
 
 #include "cli/cli.h"
 #include "tools/difference.h"
-#include "tools/npy.h"
+#include "base/npy.h"
 
 namespace hone {
 namespace {

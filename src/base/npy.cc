@@ -1,4 +1,4 @@
-#include "tools/npy.h"
+#include "base/npy.h"
 
 #include <charconv>
 #include <cstring>
@@ -41,8 +41,9 @@ Result<Dims> parse_shape(std::string_view text) {
   return dims;
 }
 
-Result<Tensor> parse(const std::shared_ptr<const FileMap>& file) {
-  const std::string_view all = file->text();
+}  // namespace
+
+Result<Tensor> npy_from_bytes(std::string_view all) {
   if (!all.starts_with("\x93NUMPY") || all.size() < 12) return invalid("not an .npy file");
   const int major = all[6];
   const size_t prefix = major == 1 ? 10 : 12;
@@ -64,11 +65,9 @@ Result<Tensor> parse(const std::shared_ptr<const FileMap>& file) {
   return unsupported("element type {}", descr.substr(0, descr.find('\'')));
 }
 
-}  // namespace
-
 Result<Tensor> read_npy(const std::string& path) {
   HONE_TRY(auto file, FileMap::open(path));
-  auto tensor = parse(file);
+  auto tensor = npy_from_bytes(file->text());
   if (!tensor.ok()) return tensor.status().within(path);
   return tensor;
 }

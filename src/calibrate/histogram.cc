@@ -1,0 +1,71 @@
+#include "calibrate/histogram.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace hone::calibrate {
+namespace {
+
+constexpr size_t kLanes = 4;           // neighbours often fall into one bin: lanes keep their increments apart
+constexpr size_t kBlock = 1u << 30;    // values after which a lane's counts might overflow
+using Lanes = std::array<std::array<uint32_t, Histogram::kBins>, kLanes>;
+
+uint64_t count_into(Lanes& lanes, std::span<const float> values, float scale) {
+  uint64_t zeros = 0;
+  const auto one = [&](float v, size_t lane) {
+    zeros += v == 0;
+    ++lanes[lane][static_cast<size_t>(static_cast<int32_t>(std::fabs(v) * scale))];
+  };
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane) one(values[i + lane], lane);
+  for (; i < values.size(); ++i) one(values[i], 0);
+  return zeros;
+}
+
+}  // namespace
+
+void Histogram::grow(float largest) {
+  largest_ = std::max(largest_, largest);
+  int exponent = exponent_;
+  while (std::ldexp(static_cast<double>(largest_), -exponent) >= kBins) ++exponent;
+  const int shift = exponent - exponent_;
+  exponent_ = exponent;
+  if (shift == 0 || total_ == 0) return;
+  for (int bin = 1; bin < kBins; ++bin) {
+    const uint64_t moved = std::exchange(counts_[static_cast<size_t>(bin)], 0);
+    counts_[static_cast<size_t>(shift < 32 ? bin >> shift : 0)] += moved;
+  }
+}
+
+void Histogram::add(std::span<const float> values, float largest) {
+  grow(largest);
+  total_ += values.size();
+  const auto scale = static_cast<float>(std::ldexp(1.0, -exponent_));
+  for (; !values.empty(); values = values.subspan(std::min(kBlock, values.size()))) {
+    Lanes lanes{};
+    zeros_ += count_into(lanes, values.first(std::min(kBlock, values.size())), scale);
+    for (size_t bin = 0; bin < kBins; ++bin)
+      for (const auto& lane : lanes) counts_[bin] += lane[bin];
+  }
+}
+
+void Histogram::merge(const Histogram& other) {
+  grow(other.largest_);
+  const int shift = exponent_ - other.exponent_;
+  for (int bin = 0; bin < kBins; ++bin)
+    counts_[static_cast<size_t>(shift < 32 ? bin >> shift : 0)] += other.counts_[static_cast<size_t>(bin)];
+  total_ += other.total_;
+  zeros_ += other.zeros_;
+}
+
+double Histogram::width() const { return std::ldexp(1.0, exponent_); }
+
+int Histogram::last() const {
+  int bin = kBins - 1;
+  while (bin >= 0 && count(bin) == 0) --bin;
+  return bin;
+}
+
+}  // namespace hone::calibrate

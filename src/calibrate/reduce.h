@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+
+namespace hone::calibrate {
+
+// Where the extremes and sums of each channel are joined with those that are there.
+struct ChannelTotals {
+  float *low, *high;
+  double* sum;
+};
+
+struct Total {
+  double squares = 0;
+  bool finite = true;
+};
+
+using ReduceChannels = Total (*)(const float* x, int64_t outer, int64_t channels, int64_t inner, const ChannelTotals& out);
+
+// One pass over x, [outer, channels, inner], on the highest instruction tier that the CPU has. What it joins to `out` is
+// meaningless when a value is not finite.
+Total reduce_channels(const float* x, int64_t outer, int64_t channels, int64_t inner, const ChannelTotals& out);
+
+}  // namespace hone::calibrate

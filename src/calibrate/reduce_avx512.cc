@@ -1,0 +1,1 @@
+#include "calibrate/reduce_impl.h"

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <limits>
+
+#include "base/tensor.h"
+#include "calibrate/histogram.h"
+
+namespace hone::calibrate {
+
+// Of each channel, the finite values.
+struct ChannelStatistics {
+  std::vector<float> low, high;  // extremes
+  std::vector<double> sum;
+  int64_t count = 0;             // values of one channel
+
+  ChannelStatistics() = default;
+  ChannelStatistics(size_t channels, int64_t values);
+  void merge(const ChannelStatistics& other);  // of as many channels, or into an empty one
+  double mean(size_t channel) const { return sum[channel] / static_cast<double>(count); }
+};
+
+// What is known of a tensor after any number of runs, in memory that does not grow with them: about 16 KB, and 16 bytes a
+// channel. A run that holds a value that is not finite is counted in `nans` and `infinities` and is left out of the rest.
+struct Statistics {
+  int64_t runs = 0, nans = 0, infinities = 0;
+  float low = std::numeric_limits<float>::infinity(), high = -std::numeric_limits<float>::infinity();
+  double sum = 0, sum_of_squares = 0;
+  ChannelStatistics channels;  // empty without a channel axis, and when runs differ in their number of channels
+  Histogram magnitudes;
+
+  bool empty() const { return magnitudes.total() == 0; }
+  bool finite() const { return nans == 0 && infinities == 0; }
+  bool constant() const { return low == high; }
+  double largest() const { return magnitudes.largest(); }
+  double mean() const { return sum / static_cast<double>(magnitudes.total()); }
+  double deviation() const;
+
+  // Takes in a tensor of any real float type. `axis`: that of the channels, or -1.
+  void observe(const Tensor& tensor, int64_t axis);
+};
+
+}  // namespace hone::calibrate
