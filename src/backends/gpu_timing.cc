@@ -36,6 +36,7 @@ Result<std::unique_ptr<GpuSandbox>> GpuSandbox::create(const Problem& problem, i
     HONE_TRY(Tensor output, allocate(type.dtype, *type.shape.concrete()));
     box->outputs_.push_back(std::move(output));
   }
+  HONE_TRY(box->fault_, allocate(DType::i32, {1}));
   HONE_CHECK(box->stream_->synchronize());
   return box;
 }

@@ -32,6 +32,7 @@ class GpuSandbox {
 
   std::unique_ptr<cuda::Stream> stream_;
   Tensors inputs_, outputs_;
+  Tensor fault_;
 };
 
 }  // namespace hone

@@ -52,6 +52,7 @@ class Lowering {
       program().inputs.push_back({graph.value(v).name, slot, graph.type(v)});
     }
     const auto order = graph.order();
+    for (NodeId id : order) selector_.expect(problem_of(graph, id));
     for (size_t i = 0; i < order.size(); ++i) {
       if (progress && !progress(i, order.size(), graph.label(order[i]))) return Status(Code::cancelled, "cancelled");
       HONE_CHECK(add_node(top_, order[i]));
@@ -107,8 +108,7 @@ class Lowering {
     last = std::max(last, step);
   }
 
-  Status add_node(Scope& scope, NodeId id) {
-    const Graph& graph = scope.graph;
+  static Problem problem_of(const Graph& graph, NodeId id) {
     const Node& node = graph.node(id);
     Problem problem{.op = node.op};
     for (ValueId v : node.inputs) {
@@ -116,6 +116,13 @@ class Lowering {
       problem.constants.push_back(graph.value(v).constant);
     }
     for (ValueId v : node.outputs) problem.outputs.push_back(graph.type(v));
+    return problem;
+  }
+
+  Status add_node(Scope& scope, NodeId id) {
+    const Graph& graph = scope.graph;
+    const Node& node = graph.node(id);
+    const Problem problem = problem_of(graph, id);
     Status status;
     if (selector_.reference_only()) status = add_kernel(scope, id, problem);
     else if (const auto bodies = lowered_bodies(problem); !bodies.empty())

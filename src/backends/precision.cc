@@ -5,9 +5,8 @@
 #include <map>
 #include <set>
 
+#include "backends/gpu_fusion.h"
 #include "ops/pointwise.h"
-#include "passes/fuse/body.h"
-#include "passes/rewrite.h"
 
 namespace hone {
 namespace {
@@ -22,9 +21,10 @@ enum class Kind {
 struct Row {
   std::string_view op;
   Kind kind;
+  size_t inputs = SIZE_MAX;  // the first ones are converted
 };
 
-constexpr Row kRows[] = {{"Conv", Kind::heavy},      {"MatMul", Kind::heavy},       {"Attention", Kind::heavy},
+constexpr Row kRows[] = {{"Conv", Kind::heavy},      {"MatMul", Kind::heavy},       {"Attention", Kind::heavy, 3},
                          {"Pointwise", Kind::light}, {"Pool", Kind::light},         {"Softmax", Kind::light},
                          {"LayerNorm", Kind::light}, {"Reduce", Kind::light},       {"GroupNorm", Kind::light},
                          {"Resize", Kind::light},    {"Transpose", Kind::movement}, {"Reshape", Kind::movement},
@@ -45,13 +45,6 @@ Problem problem_of(const Graph& graph, const Node& node) {
   }
   for (ValueId v : node.outputs) problem.outputs.push_back(graph.type(v));
   return problem;
-}
-
-bool on_gpu(const Problem& problem, const Machine& machine) {
-  const auto table = tactic_table();
-  return std::any_of(table.begin(), table.end(), [&](const Tactic& t) {
-    return t.backend == Backend::cuda && t.supports(problem, machine).empty();
-  });
 }
 
 bool fits(const Tensor& t, DType type) {
@@ -119,10 +112,11 @@ class Reducer {
     const auto* pointwise = node.op.as<Pointwise>();
     Op op = node.op;
     std::vector<bool> reduce;
-    for (ValueId v : node.inputs) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId v = node.inputs[i];
       const bool constant = v != ValueId::none && graph_.value(v).is_constant();
       // A pointwise node reads either type, so that it needs no casts, and its constants keep all digits.
-      reduce.push_back(is_f32(v) && (pointwise == nullptr || reduced_.contains(v)));
+      reduce.push_back(is_f32(v) && i < row->inputs && (pointwise == nullptr || reduced_.contains(v)));
       if (reduce.back() && constant && !fits(graph_.value(v).constant, type_)) return false;
     }
     if (pointwise != nullptr) op = Pointwise{with_casts(pointwise->program, reduce, type_)};
@@ -133,7 +127,7 @@ class Reducer {
     const auto inferred = op.infer({problem.inputs, problem.constants, problem.outputs.size()});
     if (!inferred.ok() || inferred->size() < problem.outputs.size()) return false;
     for (size_t i = 0; i < problem.outputs.size(); ++i) problem.outputs[i].dtype = (*inferred)[i].dtype;
-    if (!op.view() && !on_gpu(problem, machine_)) return false;
+    if (!op.view() && !has_gpu_kernel(problem, machine_)) return false;
 
     std::vector<ValueId> inputs;
     for (size_t i = 0; i < reduce.size(); ++i)
@@ -193,28 +187,5 @@ class Reducer {
 }  // namespace
 
 void reduce_precision(Graph& graph, DType type, const Machine& machine) { Reducer(graph, type, machine).run(); }
-
-void fuse_gpu_epilogues(Graph& graph, const Machine& machine) {
-  for (NodeId id : graph.order()) {
-    if (!graph.alive(id) || graph.node(id).op.as<Pointwise>() == nullptr) continue;
-    for (const ValueId v : std::vector(graph.node(id).inputs)) {
-      const NodeId anchor = v == ValueId::none ? NodeId::none : graph.value(v).producer;
-      if (anchor == NodeId::none || !takes_epilogue(graph, anchor) || !rewrite::used_once(graph, v)) continue;
-      if (!graph.type(v).shape.known() ||
-          !rewrite::same_shape(graph.type(v).shape, graph.type(rewrite::output(graph, id)).shape))
-        continue;
-      std::vector<ValueId> inputs;
-      const Op fused = fused_op(graph, anchor, id, inputs);
-      Problem problem{.op = fused, .outputs = {graph.type(rewrite::output(graph, id))}};
-      for (ValueId in : inputs) {
-        problem.inputs.push_back(graph.type(in));
-        problem.constants.push_back(graph.value(in).constant);
-      }
-      if (!on_gpu(problem, machine)) continue;
-      rewrite::replace(graph, rewrite::output(graph, id), rewrite::emit(graph, fused, std::move(inputs), {anchor, id}));
-      break;
-    }
-  }
-}
 
 }  // namespace hone

@@ -10,8 +10,4 @@ namespace hone {
 // types; casts stand where the two meet. Weights that `type` cannot hold keep their node in f32.
 void reduce_precision(Graph& graph, DType type, const Machine& machine);
 
-// Joins elementwise work to the convolution or matrix product before it, where a kernel of the machine's GPU can.
-// Those take any program, and not only the forms of fuse_epilogues.
-void fuse_gpu_epilogues(Graph& graph, const Machine& machine);
-
 }  // namespace hone

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <future>
 #include <random>
+#include <semaphore>
 
 #include "backends/gpu_timing.h"
 
@@ -19,19 +20,23 @@ constexpr std::string_view kVersion = "0.1";
 std::string device_name(const Machine& machine) {
   if (!machine.cuda_arch.empty()) {
     const auto gpu = cuda::device(machine.cuda_device);
-    return fmt::format("hone {} cuda {}{}{}", kVersion, machine.cuda_arch, gpu.ok() ? fmt::format(" '{}'", gpu->name) : "", machine.tf32 ? " tf32" : "");
+    return fmt::format("hone {} cuda {}{}{}", kVersion, machine.cuda_arch,
+                       gpu.ok() ? fmt::format(" '{}'", gpu->name) : "", machine.tf32 ? " tf32" : "");
   }
   return fmt::format("hone {} cpu '{}' tier {} threads {}", kVersion, cpu::cpu_info().model,
                      std::min(machine.max_tier, static_cast<int>(cpu::best_tier())), machine.threads);
 }
 
 std::string attr_text(const Attr& attr) {
-  return std::visit([](const auto& v) -> std::string {
-    using T = std::decay_t<decltype(v)>;
-    if constexpr (std::is_same_v<T, std::shared_ptr<const Graph>>) return to_text(*v, {.max_inline = 0});
-    else if constexpr (requires { v.begin(); } && !std::is_same_v<T, std::string>) return fmt::format("[{}]", fmt::join(v, ","));
-    else return fmt::format("{}", v);
-  }, attr);
+  return std::visit(
+      [](const auto& v) -> std::string {
+        using T = std::decay_t<decltype(v)>;
+        if constexpr (std::is_same_v<T, std::shared_ptr<const Graph>>) return to_text(*v, {.max_inline = 0});
+        else if constexpr (requires { v.begin(); } && !std::is_same_v<T, std::string>)
+          return fmt::format("[{}]", fmt::join(v, ","));
+        else return fmt::format("{}", v);
+      },
+      attr);
 }
 
 // Inputs and outputs of the right types, filled with what a network may hold.
@@ -61,7 +66,9 @@ Sandbox make_sandbox(const Problem& problem) {
   Sandbox box;
   for (size_t i = 0; i < problem.inputs.size(); ++i) {
     const TensorType& type = problem.inputs[i];
-    box.inputs.push_back(!type.defined() ? Tensor() : problem.is_constant(i) ? problem.constants[i] : random_tensor(type));
+    box.inputs.push_back(!type.defined()          ? Tensor()
+                         : problem.is_constant(i) ? problem.constants[i]
+                                                  : random_tensor(type));
   }
   for (const TensorType& type : problem.outputs) box.outputs.emplace_back(type.dtype, *type.shape.concrete());
   for (const Tensor& t : box.inputs) box.in.push_back(&t);
@@ -70,14 +77,16 @@ Sandbox make_sandbox(const Problem& problem) {
 }
 
 // The candidates that lost, each with why: `field` holds the variants that were timed.
-std::vector<std::pair<std::string, std::string>> losers_of(std::span<const Tactic* const> candidates, const Tactic* winner, const auto& field) {
+std::vector<std::pair<std::string, std::string>> losers_of(std::span<const Tactic* const> candidates,
+                                                           const Tactic* winner, const auto& field) {
   std::vector<std::pair<std::string, std::string>> losers;
   for (const Tactic* tactic : candidates) {
     if (tactic == winner) continue;
     double us = 1e18;
     for (const auto& timed : field)
       if (timed.tactic == tactic) us = std::min(us, timed.us);
-    losers.emplace_back(tactic->name, us < 1e18 ? fmt::format("slower: {:.1f} us", us) : "not timed: the time budget ran out");
+    losers.emplace_back(tactic->name,
+                        us < 1e18 ? fmt::format("slower: {:.1f} us", us) : "not timed: the time budget ran out");
   }
   return losers;
 }
@@ -88,7 +97,8 @@ std::string describe(const Problem& problem) {
   std::string text(problem.op.name());
   for (const auto& [key, value] : problem.op.attrs()) text += fmt::format(" {}={}", key, attr_text(value));
   for (size_t i = 0; i < problem.inputs.size(); ++i)
-    text += fmt::format("|{}{}", problem.inputs[i].defined() ? to_text(problem.inputs[i]) : "_", problem.is_constant(i) ? "c" : "");
+    text += fmt::format("|{}{}", problem.inputs[i].defined() ? to_text(problem.inputs[i]) : "_",
+                        problem.is_constant(i) ? "c" : "");
   for (const TensorType& t : problem.outputs) text += "->" + to_text(t);
   return text;
 }
@@ -139,7 +149,11 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
   for (size_t i = 0; i < field.size() && i < 3 && !out_of_time(); ++i) {
     if (field[i].us > 1.15 * best) break;
     box.add_workspace(field[i].kernel->workspace_bytes());
-    field[i].us = time_us([&] { (void)field[i].kernel->run({box.in, box.out, box.workspace.get(), pool_}).ok(); }, 1e18, 5);
+    field[i].us = time_us(
+        [&] {
+          (void)field[i].kernel->run({box.in, box.out, box.workspace.get(), pool_}).ok();
+        },
+        1e18, 5);
   }
   const auto leader = std::min_element(field.begin(), field.begin() + std::min<size_t>(field.size(), 3),
                                        [](const Timed& a, const Timed& b) { return a.us < b.us; });
@@ -148,21 +162,36 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
   return winner;
 }
 
-// Variants differ in their code, which is compiled on all cores; they are timed one after the other.
-Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::span<const Tactic* const> candidates) {
-  struct Entry {
-    const Tactic* tactic;
-    int variant;
-    std::future<Result<Prepared>> prepared;
-    double us = 1e18;
-  };
-  std::vector<Entry> field;
+namespace {
+
+std::future<Result<Prepared>> prepare_async(const Tactic& tactic, const Problem& problem, int variant,
+                                            const Machine& machine) {
+  static std::counting_semaphore<> cores(cpu::usable_cpu_count());
+  return std::async(std::launch::async, [&tactic, problem, variant, machine] {
+    cores.acquire();
+    auto prepared = tactic.prepare(problem, variant, machine);
+    cores.release();
+    return prepared;
+  });
+}
+
+}  // namespace
+
+std::vector<Selector::Variant> Selector::compile(const Problem& problem,
+                                                 std::span<const Tactic* const> candidates) const {
+  std::vector<Variant> field;
   for (const Tactic* tactic : candidates)
     for (int v = 0; v < tactic->variants(problem, options_.machine); ++v)
-      field.push_back({tactic, v, std::async(std::launch::async, [=, this, &problem] { return tactic->prepare(problem, v, options_.machine); })});
+      field.push_back({tactic, v, prepare_async(*tactic, problem, v, options_.machine)});
+  return field;
+}
+
+// Variants differ in their code, which is compiled on all cores; they are timed one after the other.
+Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::span<const Tactic* const> candidates,
+                                                  std::vector<Variant> field) {
   Tensors inputs = make_sandbox(problem).inputs;
   HONE_TRY(auto box, GpuSandbox::create(problem, options_.machine.cuda_device, inputs));
-  for (Entry& entry : field) {
+  for (Variant& entry : field) {
     const auto prepared = entry.prepared.get();
     HONE_CHECK(prepared);
     if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
@@ -173,49 +202,92 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
     entry.us = *us;
     ++timed_;
   }
-  const auto leader = std::min_element(field.begin(), field.end(), [](const Entry& a, const Entry& b) { return a.us < b.us; });
+  const auto leader =
+      std::min_element(field.begin(), field.end(), [](const Variant& a, const Variant& b) { return a.us < b.us; });
   Winner winner{{std::string(leader->tactic->name), leader->variant, leader->us}, {}};
   winner.losers = losers_of(candidates, leader->tactic, field);
   return winner;
 }
 
-Result<Choice> Selector::choose(const Problem& problem, bool gpu) {
-  Choice choice;
-  std::vector<const Tactic*> candidates;
+std::vector<const Tactic*> Selector::candidates(const Problem& problem, bool gpu,
+                                                std::vector<std::pair<std::string, std::string>>& refused) const {
+  std::vector<const Tactic*> all;
   const auto table = tactic_table();
   for (const Tactic& tactic : table) {
-    if (&tactic == &table.back() && !candidates.empty()) break;  // the reference is for what nothing else can do
+    if (&tactic == &table.back() && !all.empty()) break;  // the reference is for what nothing else can do
     if (options_.reference_only && &tactic != &table.back()) continue;
     if (tactic.backend == Backend::cuda && (!gpu || options_.machine.cuda_arch.empty())) continue;
     std::string reason = tactic.supports(problem, options_.machine);
-    if (reason.empty()) candidates.push_back(&tactic);
-    else if (reason != "another op") choice.refused.emplace_back(tactic.name, std::move(reason));
+    if (reason.empty()) all.push_back(&tactic);
+    else if (reason != "another op") refused.emplace_back(tactic.name, std::move(reason));
   }
-  choice.tactic = candidates.front();
   // What the GPU can do is not handed to the CPU: the copies would cost more.
-  if (choice.tactic->backend == Backend::cuda)
-    std::erase_if(candidates, [](const Tactic* t) { return t->backend != Backend::cuda; });
-  const bool on_gpu = choice.tactic->backend == Backend::cuda;
-  const bool only_one = candidates.size() == 1 && (!problem.is_static() || choice.tactic == &table.back() ||
-                                                   choice.tactic->variants(problem, options_.machine) <= 1);
-  const bool here = on_gpu ? options_.machine.cuda_device >= 0 : options_.machine.cuda_arch.empty();
-  if (options_.tune && here && !only_one) {
-    const std::string text = describe(problem), key = cache_key(device_, text);
+  if (all.front()->backend == Backend::cuda)
+    std::erase_if(all, [](const Tactic* t) { return t->backend != Backend::cuda; });
+  const int tier = (*std::min_element(all.begin(), all.end(), [](const Tactic* a, const Tactic* b) {
+                     return a->tier < b->tier;
+                   }))->tier;
+  for (const Tactic* t : all)
+    if (t->tier > tier) refused.emplace_back(t->name, "a faster kind of kernel can do it");
+  std::erase_if(all, [&](const Tactic* t) { return t->tier > tier; });
+  return all;
+}
+
+bool Selector::times(const Problem& problem, std::span<const Tactic* const> candidates) const {
+  const bool only_one = candidates.size() == 1 && (!problem.is_static() || candidates[0] == &tactic_table().back() ||
+                                                   candidates[0]->variants(problem, options_.machine) <= 1);
+  const bool here =
+      candidates[0]->backend == Backend::cuda ? options_.machine.cuda_device >= 0 : options_.machine.cuda_arch.empty();
+  return options_.tune && here && !only_one;
+}
+
+std::optional<CachedChoice> Selector::cached(const std::string& key, const Problem& problem,
+                                             std::span<const Tactic* const> candidates) const {
+  const auto found = options_.cache ? options_.cache->find(key) : std::nullopt;
+  const bool usable = found && std::any_of(candidates.begin(), candidates.end(), [&](const Tactic* t) {
+                        return t->name == found->tactic && found->variant < t->variants(problem, options_.machine);
+                      });
+  return usable ? found : std::nullopt;
+}
+
+void Selector::expect(const Problem& problem) {
+  if (options_.machine.cuda_arch.empty()) return;
+  std::vector<std::pair<std::string, std::string>> refused;
+  const auto all = candidates(problem, true, refused);
+  if (all.front()->backend != Backend::cuda) return;
+  const std::string key = cache_key(device_, describe(problem));
+  if (expected_.contains(key)) return;
+  auto& field = expected_[key];
+  const bool timed = times(problem, all);
+  const auto found = timed ? cached(key, problem, all) : std::nullopt;
+  if (timed && !found) field = compile(problem, all);
+  else if (found)
+    winners_.push_back(prepare_async(*find_tactic(found->tactic), problem, found->variant, options_.machine));
+  else winners_.push_back(prepare_async(*all.front(), problem, 0, options_.machine));
+}
+
+Result<Choice> Selector::choose(const Problem& problem, bool gpu) {
+  Choice choice;
+  const auto all = candidates(problem, gpu, choice.refused);
+  choice.tactic = all.front();
+  if (times(problem, all)) {
+    const std::string key = cache_key(device_, describe(problem));
     auto seen = seen_.find(key);
-    if (seen == seen_.end() && options_.cache) {
-      const auto cached = options_.cache->find(key);
-      const bool usable = cached && std::any_of(candidates.begin(), candidates.end(), [&](const Tactic* t) {
-        return t->name == cached->tactic && cached->variant < t->variants(problem, options_.machine);
-      });
-      if (usable) {
+    if (seen == seen_.end()) {
+      if (const auto found = cached(key, problem, all)) {
         ++cache_hits_;
-        seen = seen_.emplace(key, Winner{*cached, {}}).first;
-        for (const Tactic* t : candidates)
-          if (t->name != cached->tactic) seen->second.losers.emplace_back(t->name, "slower when it was tuned (from the cache)");
+        seen = seen_.emplace(key, Winner{*found, {}}).first;
+        for (const Tactic* t : all)
+          if (t->name != found->tactic)
+            seen->second.losers.emplace_back(t->name, "slower when it was tuned (from the cache)");
       }
     }
     if (seen == seen_.end()) {
-      HONE_TRY(Winner winner, on_gpu ? measure_on_gpu(problem, candidates) : measure(problem, candidates));
+      const auto expected = expected_.extract(key);
+      HONE_TRY(Winner winner,
+               choice.tactic->backend == Backend::cpu
+                   ? measure(problem, all)
+                   : measure_on_gpu(problem, all, expected && !expected.mapped().empty() ? std::move(expected.mapped()) : compile(problem, all)));
       if (options_.cache) options_.cache->put(key, winner.choice);
       seen = seen_.emplace(key, std::move(winner)).first;
     }

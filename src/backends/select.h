@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <functional>
+#include <future>
 #include <map>
 
 #include "base/thread_pool.h"
@@ -21,7 +22,7 @@ struct Choice {
 struct SelectOptions {
   Machine machine;
   bool reference_only = false;
-  bool tune = true;              // else the first tactic that supports the problem; on a GPU, only where it is
+  bool tune = true;  // else the first tactic that supports the problem; on a GPU, only where it is
   double time_budget_s = 1e9;
   TacticCache* cache = nullptr;  // read and written
   std::function<bool()> cancelled;
@@ -32,6 +33,8 @@ class Selector {
  public:
   explicit Selector(SelectOptions options);
 
+  // Begins to compile what choose() will need for the GPU, on all cores.
+  void expect(const Problem& problem);
   // `gpu`: whether a kernel of the machine's GPU may be taken.
   Result<Choice> choose(const Problem& problem, bool gpu = true);
   bool reference_only() const { return options_.reference_only; }
@@ -44,8 +47,23 @@ class Selector {
     CachedChoice choice;
     std::vector<std::pair<std::string, std::string>> losers;
   };
+  // A variant whose code is being compiled.
+  struct Variant {
+    const Tactic* tactic;
+    int variant;
+    std::future<Result<Prepared>> prepared;
+    double us = 1e18;
+  };
+  // The tactics that may be timed for a problem, best guess first.
+  std::vector<const Tactic*> candidates(const Problem& problem, bool gpu,
+                                        std::vector<std::pair<std::string, std::string>>& refused) const;
+  bool times(const Problem& problem, std::span<const Tactic* const> candidates) const;
+  std::optional<CachedChoice> cached(const std::string& key, const Problem& problem,
+                                     std::span<const Tactic* const> candidates) const;
+  std::vector<Variant> compile(const Problem& problem, std::span<const Tactic* const> candidates) const;
   Result<Winner> measure(const Problem& problem, std::span<const Tactic* const> candidates);
-  Result<Winner> measure_on_gpu(const Problem& problem, std::span<const Tactic* const> candidates);
+  Result<Winner> measure_on_gpu(const Problem& problem, std::span<const Tactic* const> candidates,
+                                std::vector<Variant> field);
   bool out_of_time() const;
 
   SelectOptions options_;
@@ -53,6 +71,8 @@ class Selector {
   cpu::ThreadPool pool_;
   std::chrono::steady_clock::time_point start_;
   std::map<std::string, Winner> seen_;
+  std::map<std::string, std::vector<Variant>> expected_;
+  std::vector<std::future<Result<Prepared>>> winners_;  // whose code is being compiled: NVRTC's results are kept
   int64_t timed_ = 0, cache_hits_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <regex>
 
+#include "backends/gpu_fusion.h"
 #include "backends/precision.h"
 #include "base/cpu_info.h"
 #include "cuda/device.h"
@@ -20,7 +21,7 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   HONE_CHECK(assign_layout(graph, passes));
   if (gpu && options.half != DType::none) reduce_precision(graph, options.half, machine);
   HONE_CHECK(fuse(graph, passes));
-  if (gpu) fuse_gpu_epilogues(graph, machine);
+  if (gpu) fuse_for_gpu(graph, machine);
   return options.verify_passes ? verify(graph) : Status();
 }
 

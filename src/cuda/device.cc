@@ -17,6 +17,7 @@ constexpr int kMaxDynamicShared = 8;              // of CUfunction_attribute
 constexpr unsigned kPlainSharedBytes = 48 << 10;  // more must be asked for
 constexpr unsigned kNonBlockingStream = 1;
 constexpr int kRelaxedCapture = 2;
+constexpr int kMemoryType = 2, kDeviceMemory = 2;  // of CUpointer_attribute and CUmemorytype
 constexpr int kClusterDimension = 4, kProgrammaticSerialization = 6;  // of CUlaunchAttributeID
 
 // For calls after the first one that succeeded: a driver that was there does not go away.
@@ -114,6 +115,13 @@ Result<std::shared_ptr<std::byte>> allocate(int64_t bytes) {
                                     [](std::byte* p) { api().cuMemFree_v2(address(p)); });
 }
 
+bool on_device(const void* pointer) {
+  unsigned type = 0;
+  // The driver does not know memory that it did not allocate.
+  return pointer != nullptr && driver().ok() &&
+         api().cuPointerGetAttribute(&type, kMemoryType, address(pointer)) == 0 && type == kDeviceMemory;
+}
+
 Result<std::unique_ptr<Stream>> Stream::create() {
   CUstr* handle = nullptr;
   HONE_CUDA(cuStreamCreate, &handle, kNonBlockingStream);
@@ -129,6 +137,11 @@ Status Stream::copy_to_device(void* to, const void* from, size_t bytes) {
 
 Status Stream::copy_to_host(void* to, const void* from, size_t bytes) {
   if (bytes > 0) HONE_CUDA(cuMemcpyDtoHAsync_v2, to, address(from), bytes, handle_);
+  return {};
+}
+
+Status Stream::copy_on_device(void* to, const void* from, size_t bytes) {
+  if (bytes > 0) HONE_CUDA(cuMemcpyDtoDAsync_v2, address(to), address(from), bytes, handle_);
   return {};
 }
 

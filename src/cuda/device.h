@@ -40,6 +40,9 @@ Status make_current(int ordinal);
 // Device memory, zeroed by nobody; freed with the last owner. The device must be current.
 Result<std::shared_ptr<std::byte>> allocate(int64_t bytes);
 
+// Whether memory that somebody else allocated lies on a GPU.
+bool on_device(const void* pointer);
+
 // Kernels run in the order of their launch. Not thread safe; the device must be current.
 class Stream {
  public:
@@ -49,6 +52,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   Status copy_to_device(void* to, const void* from, size_t bytes);
+  Status copy_on_device(void* to, const void* from, size_t bytes);
   // The data is there after synchronize().
   Status copy_to_host(void* to, const void* from, size_t bytes);
   Status synchronize();

@@ -49,6 +49,8 @@ struct CUlaunchConfig {
   X(cuMemFree_v2, (CUdeviceptr pointer))                                                                            \
   X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstr* stream))                          \
   X(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstr* stream))                                \
+  X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstr* stream))                            \
+  X(cuPointerGetAttribute, (void* value, int attribute, CUdeviceptr pointer))                                         \
   X(cuModuleLoadData, (CUmod * *module, const void* image))                                                         \
   X(cuModuleUnload, (CUmod * module))                                                                               \
   X(cuModuleGetFunction, (CUfunc * *function, CUmod * module, const char* name))                                    \

@@ -1,6 +1,7 @@
 #include "cuda/nvrtc.h"
 
 #include <cstdlib>
+#include <future>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -92,16 +93,21 @@ Result<std::string> nvrtc_version() {
 
 Result<Tensor> compile(const std::string& source, const std::string& arch) {
   if (!nvrtc().ok()) return nvrtc().status();
+  // Who asks for what another thread compiles waits for it.
   static std::mutex mutex;
-  static std::map<std::pair<std::string, std::string>, Tensor> compiled;
-  const std::pair key(arch, source);
+  static std::map<std::pair<std::string, std::string>, std::shared_future<Result<Tensor>>> compiled;
+  std::promise<Result<Tensor>> promise;
+  std::shared_future<Result<Tensor>> result;
   {
     const std::lock_guard lock(mutex);
-    if (const auto found = compiled.find(key); found != compiled.end()) return found->second;
+    const auto [found, is_new] = compiled.try_emplace({arch, source});
+    if (!is_new) result = found->second;
+    else found->second = promise.get_future().share();
   }
-  HONE_TRY(Tensor cubin, compile_now(*nvrtc(), source, arch));
-  const std::lock_guard lock(mutex);
-  return compiled.emplace(key, std::move(cubin)).first->second;
+  if (result.valid()) return result.get();
+  Result<Tensor> made = compile_now(*nvrtc(), source, arch);
+  promise.set_value(made);
+  return made;
 }
 
 }  // namespace hone::cuda

@@ -53,8 +53,8 @@ bool agree(Dim& a, const Dim& b) {
 
 Status check_mask(const TensorType& mask, const std::vector<Dim>& scores, DType type) {
   if (!mask.defined()) return {};
-  if (mask.dtype != type && mask.dtype != DType::boolean)
-    return invalid("the mask is {}, expected bool or {}", name(mask.dtype), name(type));
+  if (mask.dtype != type && mask.dtype != DType::boolean && mask.dtype != DType::f32)
+    return invalid("the mask is {}, expected bool, f32 or {}", name(mask.dtype), name(type));
   if (!mask.shape.ranked) return {};
   const auto& dims = mask.shape.dims;
   bool fits = dims.size() >= 1 && dims.size() <= 4;

@@ -87,6 +87,7 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
     HONE_TRY(auto kernel, tactic->make(problem, packed, step.variant, machine));
     if (kernel->workspace_bytes() > program.memory.arena_bytes - step.workspace_offset)
       return invalid("step '{}' needs more workspace than was planned", step.label);
+    engine->reports_faults_ |= !kernel->fault().empty();
     engine->kernels_.push_back(std::move(kernel));
     engine->on_gpu_.push_back(tactic->backend == Backend::cuda);
   }
@@ -145,6 +146,13 @@ Status ExecutionContext::bind_input(std::string_view name, Tensor value) {
       return invalid("input '{}' is {}, not {}", name, hone::name(inputs[i].type.dtype), hone::name(value.type()));
     if (!accepts(inputs[i].type.shape, value.dims()))
       return invalid("input '{}' is {}, not of shape {}", name, to_text(inputs[i].type), to_string(value.dims()));
+    device_inputs_.erase(inputs[i].slot);
+    if (engine_->device_weights() && cuda::on_device(value.raw())) {
+      if (!all_on_gpu()) return unsupported("input '{}' lies on the GPU, and some steps run on the CPU", name);
+      device_inputs_[inputs[i].slot] = std::move(value);
+      bound_[i] = true;
+      return {};
+    }
     slots_[static_cast<size_t>(inputs[i].slot)] = std::move(value);
     bound_[i] = true;
     return {};
@@ -152,6 +160,24 @@ Status ExecutionContext::bind_input(std::string_view name, Tensor value) {
   std::string names;
   for (const Binding& b : inputs) names += (names.empty() ? "'" : ", '") + b.name + "'";
   return invalid("there is no input '{}'; the inputs are {}", name, names);
+}
+
+Status ExecutionContext::bind_device_output(std::string_view name, const Tensor& memory) {
+  for (const Binding& b : engine_->program().outputs) {
+    if (b.name != name) continue;
+    if (!memory.defined()) {
+      device_outputs_.erase(b.slot);
+      return {};
+    }
+    if (!engine_->device_weights() || !all_on_gpu())
+      return unsupported("output '{}' is bound to the GPU, and steps run on the CPU", name);
+    if (memory.type() != b.type.dtype || !accepts(b.type.shape, memory.dims()))
+      return invalid("output '{}' is {}, not {}", name, to_text(b.type),
+                     to_text(TensorType{memory.type(), Shape::of(memory.dims())}));
+    device_outputs_[b.slot] = memory;
+    return {};
+  }
+  return invalid("there is no output '{}'", name);
 }
 
 Result<Tensor> ExecutionContext::output(std::string_view name) const {
@@ -181,7 +207,7 @@ Status ExecutionContext::run_step_on_gpu(size_t index) {
                                      .workspace = nullptr,
                                      .pool = pool_,
                                      .packed = device_->packed(index),
-                                     .stream = &device_->stream()});
+                                     .stream = &device_->stream(), .fault = device_->fault(index)});
 }
 
 Status ExecutionContext::run_steps(size_t begin, size_t end) {
@@ -218,6 +244,28 @@ Status ExecutionContext::run() {
   return engine_->device_weights() ? run_with_gpu() : run_steps(0, program.steps.size());
 }
 
+bool ExecutionContext::all_on_gpu() const {
+  const auto& on_gpu = engine_->on_gpu();
+  return !on_gpu.empty() && std::find(on_gpu.begin(), on_gpu.end(), false) == on_gpu.end();
+}
+
+// A recorded graph holds addresses: it is recorded again when one of them is another.
+Status ExecutionContext::bind_on_device() {
+  const Program& program = engine_->program();
+  const auto bound = [](const std::map<int, Tensor>& tensors, int slot) {
+    const auto found = tensors.find(slot);
+    return found == tensors.end() ? Tensor() : found->second;
+  };
+  bool changed = false;
+  for (const Binding& b : program.inputs) changed |= device_->bind(b.slot, bound(device_inputs_, b.slot));
+  // What shares its memory with others stays there and is copied out.
+  for (const Binding& b : program.outputs)
+    if (program.slots[static_cast<size_t>(b.slot)].kind == Slot::Kind::arena)
+      changed |= device_->bind(b.slot, bound(device_outputs_, b.slot));
+  if (changed) graph_.reset();
+  return {};
+}
+
 // The first run loads the kernels; the second records a graph of them when no step needs the host, and later ones
 // launch that.
 Status ExecutionContext::run_with_gpu() {
@@ -226,9 +274,13 @@ Status ExecutionContext::run_with_gpu() {
   if (!device_) {
     HONE_TRY(device_, DeviceSide::create(program, engine_->device_weights(), on_gpu));
   }
+  HONE_CHECK(bind_on_device());
   HONE_CHECK(device_->start());
-  const bool all_on_gpu = std::find(on_gpu.begin(), on_gpu.end(), false) == on_gpu.end();
-  const bool as_graph = all_on_gpu && !profiler && !observer && runs_ > 0 && !on_gpu.empty();
+  if (times_device && !begun_) {
+    HONE_TRY(begun_, cuda::Event::create());
+    HONE_TRY(ended_, cuda::Event::create());
+  }
+  const bool as_graph = all_on_gpu() && !profiler && !observer && runs_ > 0;
   if (as_graph) {
     for (const Binding& b : program.inputs) HONE_CHECK(device_->fetch(b.slot, true, slots_));
     if (!graph_) HONE_CHECK(cuda::Graph::begin(device_->stream()));
@@ -260,11 +312,27 @@ Status ExecutionContext::run_with_gpu() {
     if (!graph_) {
       HONE_TRY(graph_, cuda::Graph::end(device_->stream()));
     }
+    if (times_device) HONE_CHECK(begun_->record(device_->stream()));
     HONE_CHECK(graph_->launch(device_->stream()));
+    if (times_device) HONE_CHECK(ended_->record(device_->stream()));
   }
-  for (const Binding& b : program.outputs) HONE_CHECK(device_->fetch(b.slot, false, slots_));
+  for (const Binding& b : program.outputs) {
+    const auto bound = device_outputs_.find(b.slot);
+    HONE_CHECK(bound == device_outputs_.end() ? device_->fetch(b.slot, false, slots_)
+                                              : device_->copy_out(b.slot, bound->second));
+  }
   ++runs_;
-  return device_->finish();
+  HONE_CHECK(device_->finish());
+  if (engine_->reports_faults()) {
+    HONE_TRY(const int step, device_->take_fault());
+    if (step >= 0)
+      return invalid("{}: {}", program.steps[static_cast<size_t>(step)].label,
+                     engine_->kernel(static_cast<size_t>(step)).fault());
+  }
+  if (times_device && as_graph) {
+    HONE_TRY(device_us_, ended_->since(*begun_));
+  }
+  return {};
 }
 
 }  // namespace hone

@@ -23,6 +23,8 @@ class LoadedEngine {
   const Op& control(size_t step) const { return control_.at(step); }
   // Whether a step runs on the GPU.
   const std::vector<bool>& on_gpu() const { return on_gpu_; }
+  // Whether a kernel on the GPU may find its input at fault.
+  bool reports_faults() const { return reports_faults_; }
   // Null when all runs on the CPU.
   const std::shared_ptr<const DeviceWeights>& device_weights() const { return device_weights_; }
 
@@ -31,6 +33,7 @@ class LoadedEngine {
   std::vector<std::unique_ptr<const Kernel>> kernels_;  // null for control steps
   std::map<size_t, Op> control_;
   std::vector<bool> on_gpu_;
+  bool reports_faults_ = false;
   std::shared_ptr<const DeviceWeights> device_weights_;
 };
 
@@ -39,13 +42,21 @@ class ExecutionContext {
  public:
   explicit ExecutionContext(std::shared_ptr<const LoadedEngine> engine);
 
-  // Reads `value` in place on the next run. The dtype and shape must be those of the binding.
+  // Reads `value` in place on the next run. The dtype and shape must be those of the binding. It may lie on the GPU of
+  // an engine whose steps all run there.
   Status bind_input(std::string_view name, Tensor value);
+  // Leaves an output in `memory` on the engine's GPU, and does not copy it to the host. An undefined tensor ends that.
+  Status bind_device_output(std::string_view name, const Tensor& memory);
   // Valid until the next run; it lies in the context's memory.
   Result<Tensor> output(std::string_view name) const;
   Tensors outputs() const;
 
   Status run();
+
+  // Whether the GPU takes the time of the recorded steps in each run but the first, copies not counted; device_us is
+  // that of the last run.
+  bool times_device = false;
+  double device_us() const { return device_us_; }
 
   // Called after each kernel with its step's index and time in microseconds, slowing the run by two clock reads each
   // and, on a GPU, by waiting for it. Control steps are not reported, only the steps that they run.
@@ -61,6 +72,8 @@ class ExecutionContext {
   Status show(size_t step);
   Status run_steps(size_t begin, size_t end);
   Status run_with_gpu();
+  Status bind_on_device();
+  bool all_on_gpu() const;
   Status run_step(size_t step);
   Status run_step_on_gpu(size_t step);
   Tensor* slot(int index) { return index < 0 ? &absent_ : &slots_[static_cast<size_t>(index)]; }
@@ -76,6 +89,9 @@ class ExecutionContext {
   Tensor absent_;
   std::unique_ptr<DeviceSide> device_;  // made by the first run
   std::unique_ptr<cuda::Graph> graph_;  // of all steps, when all are on the GPU
+  std::unique_ptr<cuda::Event> begun_, ended_;
+  std::map<int, Tensor> device_inputs_, device_outputs_;  // by slot
+  double device_us_ = 0;
   int64_t runs_ = 0;
 };
 

@@ -62,6 +62,10 @@ Result<std::unique_ptr<DeviceSide>> DeviceSide::create(const Program& program,
   HONE_TRY(auto arena, cuda::allocate(program.memory.arena_bytes));
   side->memory_.push_back(arena);
 
+  const Dims steps{static_cast<int64_t>(program.steps.size())};
+  HONE_TRY(side->faults_, allocate({DType::i32, Shape::of(steps)}, side->memory_));
+  side->faults_here_ = Tensor(DType::i32, steps);
+  HONE_CHECK(side->stream_->copy_to_device(side->faults_.mutable_raw(), side->faults_here_.raw(), side->faults_.bytes()));
   std::vector<bool> read(program.slots.size(), false);  // by a step on the GPU
   for (size_t i = 0; i < program.steps.size(); ++i)
     for (int s : program.steps[i].inputs)
@@ -77,12 +81,9 @@ Result<std::unique_ptr<DeviceSide>> DeviceSide::create(const Program& program,
       HONE_TRY(side->slots_[s], allocate(slot.type, side->memory_));
     }
   }
-  for (size_t s = 0; s < program.slots.size(); ++s) {
-    const Slot& slot = program.slots[s];
-    const Tensor& owner = side->slots_[side->root(static_cast<int>(s))];
-    if (slot.kind == Slot::Kind::alias && owner.defined())
-      side->slots_[s] = owner.reshaped(*slot.type.shape.concrete());
-  }
+  side->own_ = side->slots_;
+  side->bound_.resize(program.slots.size(), false);
+  side->refresh_aliases();
   for (const Step& step : program.steps) {
     const auto at = [&](int s) { return s < 0 ? &side->absent_ : &side->slots_[static_cast<size_t>(s)]; };
     auto& inputs = side->step_inputs_.emplace_back();
@@ -95,6 +96,25 @@ Result<std::unique_ptr<DeviceSide>> DeviceSide::create(const Program& program,
   return side;
 }
 
+void DeviceSide::refresh_aliases() {
+  for (size_t s = 0; s < slots_.size(); ++s) {
+    const Slot& slot = program_->slots[s];
+    if (slot.kind != Slot::Kind::alias) continue;
+    const Tensor& owner = slots_[root(static_cast<int>(s))];
+    if (owner.defined()) slots_[s] = owner.reshaped(*slot.type.shape.concrete());
+  }
+}
+
+bool DeviceSide::bind(int slot, const Tensor& value) {
+  const auto s = static_cast<size_t>(slot);
+  const Tensor& now = value.defined() ? value : own_[s];
+  const bool changed = slots_[s].raw() != now.raw();
+  slots_[s] = now;
+  bound_[s] = value.defined();
+  if (changed) refresh_aliases();
+  return changed;
+}
+
 size_t DeviceSide::root(int slot) const {
   auto s = static_cast<size_t>(slot);
   while (program_->slots[s].kind == Slot::Kind::alias) s = static_cast<size_t>(program_->slots[s].alias_of);
@@ -104,7 +124,7 @@ size_t DeviceSide::root(int slot) const {
 Status DeviceSide::start() {
   for (size_t s = 0; s < newest_.size(); ++s) {
     const Slot::Kind kind = program_->slots[s].kind;
-    newest_[s] = kind == Slot::Kind::constant ? kHost | kDevice : kind == Slot::Kind::input ? kHost : kNobody;
+    newest_[s] = kind == Slot::Kind::constant ? kHost | kDevice : kind != Slot::Kind::input ? kNobody : bound_[s] ? kDevice : kHost;
   }
   return cuda::make_current(weights_->ordinal());
 }
@@ -122,6 +142,25 @@ Status DeviceSide::fetch(int slot, bool to_gpu, std::span<Tensor> host) {
                     : stream_->copy_to_host(here.mutable_raw(), device.raw(), here.bytes()));
   newest_[s] |= side;
   return {};
+}
+
+Status DeviceSide::copy_out(int slot, const Tensor& memory) {
+  const Tensor& value = slots_[static_cast<size_t>(slot)];
+  if (value.raw() == memory.raw()) return {};
+  return stream_->copy_on_device(const_cast<void*>(memory.raw()), value.raw(), value.bytes());
+}
+
+Result<int> DeviceSide::take_fault() {
+  HONE_CHECK(stream_->copy_to_host(faults_here_.mutable_raw(), faults_.raw(), faults_.bytes()));
+  HONE_CHECK(stream_->synchronize());
+  const std::span faults(faults_here_.mutable_data<int32_t>(), static_cast<size_t>(faults_here_.count()));
+  const auto found = std::find_if(faults.begin(), faults.end(), [](int32_t f) { return f != 0; });
+  if (found == faults.end()) return -1;
+  const auto step = static_cast<int>(found - faults.begin());
+  std::fill(faults.begin(), faults.end(), 0);
+  HONE_CHECK(stream_->copy_to_device(faults_.mutable_raw(), faults.data(), faults.size_bytes()));
+  HONE_CHECK(stream_->synchronize());
+  return step;
 }
 
 void DeviceSide::wrote(int slot, bool on_gpu) {

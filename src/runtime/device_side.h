@@ -30,10 +30,15 @@ class DeviceSide {
                                                     std::shared_ptr<const DeviceWeights> weights,
                                                     const std::vector<bool>& on_gpu);
 
-  // Before a run: the host holds the inputs, nobody the rest.
+  // Puts an input's or output's value into memory of the caller on this GPU, or back into that of this object when
+  // `value` is undefined. True when its address changed.
+  bool bind(int slot, const Tensor& value);
+  // Before a run: the host holds the inputs that are not bound to memory on the GPU, nobody the rest.
   Status start();
   // Makes a slot's newest value readable on one side. `host`: the host's tensors, one a slot.
   Status fetch(int slot, bool to_gpu, std::span<Tensor> host);
+  // Copies a slot to memory of the caller on this GPU, unless it was written there.
+  Status copy_out(int slot, const Tensor& memory);
   // A step of one side has written the slot.
   void wrote(int slot, bool on_gpu);
   // Waits for all launches and copies.
@@ -42,22 +47,28 @@ class DeviceSide {
   std::span<const Tensor* const> inputs(size_t step) const { return step_inputs_[step]; }
   std::span<Tensor* const> outputs(size_t step) const { return step_outputs_[step]; }
   std::span<const Tensor* const> packed(size_t step) const { return step_packed_[step]; }
+  int32_t* fault(size_t step) { return faults_.mutable_data<int32_t>() + step; }
   cuda::Stream& stream() { return *stream_; }
+
+  // After the end of a run: the first step whose kernel has set its fault, or -1. It is reset.
+  Result<int> take_fault();
 
  private:
   enum : uint8_t { kNobody = 0, kHost = 1, kDevice = 2 };
 
   size_t root(int slot) const;
+  void refresh_aliases();
 
   const Program* program_ = nullptr;
   std::shared_ptr<const DeviceWeights> weights_;
   std::unique_ptr<cuda::Stream> stream_;
   std::vector<std::shared_ptr<std::byte>> memory_;
-  Tensors slots_;
+  Tensors slots_, own_;          // own_: what bound slots have when they are not bound
+  std::vector<bool> bound_;      // slots
   std::vector<uint8_t> newest_;  // of roots: the sides that hold it
   std::vector<std::vector<const Tensor*>> step_inputs_, step_packed_;
   std::vector<std::vector<Tensor*>> step_outputs_;
-  Tensor absent_;
+  Tensor absent_, faults_, faults_here_;  // one i32 a step, on the device and on the host
 };
 
 }  // namespace hone

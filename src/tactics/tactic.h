@@ -43,6 +43,7 @@ struct KernelArgs {
   // Of the GPU's kernels alone: what Prepared held, in the device's memory, and the stream to launch on.
   std::span<const Tensor* const> packed = {};
   cuda::Stream* stream = nullptr;
+  int32_t* fault = nullptr;  // on the device: set by a kernel that reports faults, when its input is at fault
 };
 
 // A problem made ready to run. Immutable; any number of threads may run it at once, each with its own workspace.
@@ -50,6 +51,8 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual int64_t workspace_bytes() const { return 0; }
+  // What is wrong with the input when a GPU's kernel has set `fault`; empty when it never does.
+  virtual std::string_view fault() const { return {}; }
   virtual Status run(const KernelArgs& args) const = 0;
 };
 
@@ -73,6 +76,8 @@ struct Tactic {
   // The input whose memory output 0 may take over, or -1.
   int (*in_place)(const Problem&) = nullptr;
   Backend backend = Backend::cpu;
+  // Tactics of a higher tier are not timed where one of a lower tier can do the same: they never win against it.
+  int tier = 0;
 };
 
 std::span<const Tactic> tactic_table();

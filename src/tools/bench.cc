@@ -17,6 +17,7 @@ struct Bench {
   InputOptions input;
   std::vector<int64_t> batches{0};  // 0: as the model has it
   int streams = 1;
+  Io io = Io::host;
   std::string duration = "2s", warm_up = "300ms", against;
 
   Result<Json> row(const GivenInputs& given, int64_t batch) const {
@@ -25,7 +26,7 @@ struct Bench {
     HONE_TRY(const NamedTensors values, given.values(p.inputs, input.seed));
     HONE_TRY(const double warm_up_s, parse_seconds(warm_up));
     HONE_TRY(const double duration_s, parse_seconds(duration));
-    HONE_TRY(const Measurement m, measure(opened.engine, values, streams, warm_up_s, duration_s));
+    HONE_TRY(const Measurement m, measure(opened.engine, values, streams, io, warm_up_s, duration_s));
     Json shapes = Json::object();
     for (const auto& [name, value] : values) shapes[name] = value.dims();
     const Dims first = p.inputs.empty() ? Dims() : values.at(p.inputs[0].name).dims();
@@ -42,6 +43,7 @@ struct Bench {
                 {"batch", rows},
                 {"threads", p.threads},
                 {"streams", streams},
+                {"io", io == Io::device ? "device" : "host"},
                 {"latency_ms",
                  {{"median", m.quantile(0.5)},
                   {"mean", m.mean()},
@@ -110,6 +112,11 @@ void add_bench(CLI::App& app, int& exit) {
   sub->add_option(
       "--against", command->against,
       "A former --json: how many times faster each row with the same model, shapes, threads and streams is");
+  const std::map<std::string, Io> places{{"host", Io::host}, {"device", Io::device}};
+  sub->add_option("--io", command->io,
+                  "Where inputs and outputs lie: host, or device, for the time that a GPU takes without copies")
+      ->transform(CLI::CheckedTransformer(places, CLI::ignore_case))
+      ->default_str("host");
   sub->add_option("--duration", command->duration, "Time to measure for")->capture_default_str();
   sub->add_option("--warm-up", command->warm_up, "Time to run before measuring")->capture_default_str();
   sub->footer(

@@ -16,9 +16,12 @@ constexpr size_t kMinRuns = 3;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 struct Stream {
-  explicit Stream(const std::shared_ptr<const LoadedEngine>& engine) : context(engine) {}
+  Stream(const std::shared_ptr<const LoadedEngine>& engine, Io io) : context(engine), io(io) {
+    context.times_device = io == Io::device;
+  }
 
   ExecutionContext context;
+  Io io;
   std::vector<double> times_ms;
   double elapsed_s = 0;
   Status status;
@@ -33,8 +36,34 @@ struct Stream {
     }
   }
 
+  static Result<Tensor> on_device(DType type, const Dims& dims) {
+    const int64_t bytes = element_count(dims) * static_cast<int64_t>(size_of(type));
+    HONE_TRY(auto memory, cuda::allocate(bytes));
+    return Tensor(type, dims, memory.get(), memory);
+  }
+
+  Status bind_on_device(const NamedTensors& inputs) {
+    const auto& weights = context.engine().device_weights();
+    if (!weights) return unsupported("inputs on the device need an engine for a GPU");
+    HONE_CHECK(cuda::make_current(weights->ordinal()));
+    HONE_TRY(auto stream, cuda::Stream::create());
+    for (const auto& [name, value] : inputs) {
+      HONE_TRY(Tensor copy, on_device(value.type(), value.dims()));
+      HONE_CHECK(stream->copy_to_device(copy.mutable_raw(), value.raw(), value.bytes()));
+      HONE_CHECK(context.bind_input(name, std::move(copy)));
+    }
+    for (const Binding& b : context.engine().program().outputs) {
+      HONE_TRY(Tensor memory, on_device(b.type.dtype, *b.type.shape.concrete()));
+      HONE_CHECK(context.bind_device_output(b.name, memory));
+    }
+    return stream->synchronize();
+  }
+
   Status warm_up(const NamedTensors& inputs, double seconds) {
-    for (const auto& [name, value] : inputs) HONE_CHECK(context.bind_input(name, value));
+    if (io == Io::device) HONE_CHECK(bind_on_device(inputs));
+    else
+      for (const auto& [name, value] : inputs) HONE_CHECK(context.bind_input(name, value));
+    HONE_CHECK(context.run());
     const auto start = Clock::now();
     do HONE_CHECK(context.run());
     while (seconds_since(start) < seconds);
@@ -46,7 +75,7 @@ struct Stream {
     while (times_ms.size() < kMinRuns || seconds_since(start) < seconds) {
       const auto one = Clock::now();
       HONE_CHECK(context.run());
-      times_ms.push_back(seconds_since(one) * 1e3);
+      times_ms.push_back(io == Io::device ? context.device_us() / 1e3 : seconds_since(one) * 1e3);
     }
     elapsed_s = seconds_since(start);
     return {};
@@ -64,9 +93,9 @@ double Measurement::quantile(double q) const {
 }
 
 Result<Measurement> measure(const std::shared_ptr<const LoadedEngine>& engine, const NamedTensors& inputs, int streams,
-                            double warm_up_s, double duration_s) {
+                            Io io, double warm_up_s, double duration_s) {
   std::vector<std::unique_ptr<Stream>> all;
-  for (int i = 0; i < streams; ++i) all.push_back(std::make_unique<Stream>(engine));
+  for (int i = 0; i < streams; ++i) all.push_back(std::make_unique<Stream>(engine, io));
   std::barrier start(streams);
   std::vector<std::thread> threads;
   for (const auto& stream : all)

@@ -15,9 +15,13 @@ struct Measurement {
   double quantile(double q) const;
 };
 
+// Where the inputs and outputs of a run lie. On a device (a GPU engine's), times are those that the GPU takes for the
+// steps, without copies and launch.
+enum class Io { host, device };
+
 // Runs `streams` contexts of one engine at once, each on a thread of its own with its own `inputs`: for `warm_up_s`,
 // then together for `duration_s` and at least three runs.
 Result<Measurement> measure(const std::shared_ptr<const LoadedEngine>& engine, const NamedTensors& inputs, int streams,
-                            double warm_up_s, double duration_s);
+                            Io io, double warm_up_s, double duration_s);
 
 }  // namespace hone::tools

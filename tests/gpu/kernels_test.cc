@@ -97,6 +97,47 @@ void expect_right(const Op& op, const Tensors& values, size_t weights, int64_t d
   }
 }
 
+// The same for other ops: an error of `error` times the type's rounding of 1, and of the result's own.
+void expect_close(const Op& op, const Tensors& values, size_t constants, DType type, double error) {
+  Problem problem{.op = op};
+  Tensors inputs, exact;
+  for (size_t i = 0; i < values.size(); ++i) {
+    inputs.push_back(i >= constants ? values[i] : converted(values[i], type));
+    exact.push_back(i >= constants ? values[i] : converted(inputs[i], DType::f32));
+    problem.inputs.push_back({inputs[i].type(), Shape::of(inputs[i].dims())});
+    problem.constants.push_back(i >= constants ? inputs[i] : Tensor());
+  }
+  const auto expected = op.evaluate({exact, 1});
+  ASSERT_TRUE(expected.ok()) << expected.status().message();
+  problem.outputs.push_back({type, Shape::of((*expected)[0].dims())});
+  const auto device = cuda::device(0);
+  ASSERT_TRUE(device.ok());
+  const Machine machine{.cuda_arch = device->arch(), .cuda_device = 0};
+  cpu::ThreadPool pool(1);
+  auto box = GpuSandbox::create(problem, 0, inputs);
+  ASSERT_TRUE(box.ok()) << box.status().message();
+  int checked = 0;
+  for (const Tactic& tactic : tactic_table()) {
+    if (tactic.backend != Backend::cuda || !tactic.supports(problem, machine).empty()) continue;
+    const auto prepared = tactic.prepare(problem, 0, machine);
+    ASSERT_TRUE(prepared.ok()) << prepared.status().message();
+    const auto kernel = tactic.make(problem, prepared->packed, 0, machine);
+    ASSERT_TRUE(kernel.ok()) << kernel.status().message();
+    const auto got = (*box)->run(**kernel, *prepared, pool);
+    ASSERT_TRUE(got.ok()) << tactic.name << ": " << got.status().message();
+    double worst = 0;
+    for (int64_t i = 0; i < (*got)[0].count(); ++i) {
+      const double right = (*expected)[0].at(i);
+      const double allowed = 1.001 * rounding(type) * (std::fabs(right) + error) + 1e-5 * std::fabs(right) + 2e-6;
+      const double off = std::fabs((*got)[0].at(i) - right) / allowed;
+      worst = off <= worst ? worst : off;  // NaN is the worst
+    }
+    EXPECT_LE(worst, 1) << tactic.name << " of " << to_text(problem.inputs[0]);
+    ++checked;
+  }
+  EXPECT_GT(checked, 0) << op.name();
+}
+
 class Gpu : public ::testing::TestWithParam<DType> {
  protected:
   void SetUp() override {
@@ -144,6 +185,60 @@ TEST_P(Gpu, MatrixProductsAreRight) {
     const auto op = make_op("MatMul", {{"trans_a", c.trans_a}, {"trans_b", c.trans_b}});
     ASSERT_TRUE(op.ok());
     expect_right(*op, {random_tensor(c.a, 4), random_tensor(c.b, 5)}, c.weights, c.a.back(), GetParam());
+  }
+}
+
+// Ops whose kernels compute in f32: what is lost is the rounding of the result, and of the probabilities in attention.
+struct OpCase {
+  const char* op;
+  Attrs attrs;
+  std::vector<Dims> inputs;
+  size_t constants = SIZE_MAX;  // the inputs from here on are i64 constants of the values in `axes`
+  std::vector<int64_t> axes = {};
+  double error = 0;  // in units of the type's rounding of 1
+};
+
+TEST_P(Gpu, OtherOpsAreRight) {
+  const OpCase cases[] = {
+      {"Softmax", {{"axis", int64_t{-1}}}, {{3, 5, 77}}},
+      {"LayerNorm", {{"axis", int64_t{-1}}}, {{7, 96}, {96}, {96}}},
+      {"Reduce", {{"kind", std::string("mean")}}, {{2, 7, 7, 64}, {2}}, 1, {1, 2}},
+      {"Reduce", {{"kind", std::string("max")}}, {{2, 7, 5, 33}, {2}}, 1, {1, 2}},
+      {"Reduce", {{"kind", std::string("sum")}}, {{2, 7, 5, 8}, {2}}, 1, {-1, 1}},
+      {"Pool",
+       {{"kind", std::string("max")},
+        {"kernel", std::vector<int64_t>{3, 3}},
+        {"strides", std::vector<int64_t>{2, 2}},
+        {"dilations", std::vector<int64_t>{1, 1}},
+        {"pads", std::vector<int64_t>{1, 1, 1, 1}},
+        {"channels_last", true}},
+       {{2, 15, 14, 24}}},
+      {"Pool",
+       {{"kind", std::string("average")},
+        {"kernel", std::vector<int64_t>{3, 3}},
+        {"strides", std::vector<int64_t>{1, 1}},
+        {"dilations", std::vector<int64_t>{1, 1}},
+        {"pads", std::vector<int64_t>{1, 1, 1, 1}},
+        {"channels_last", true}},
+       {{1, 9, 9, 6}}},
+      {"Attention", {}, {{2, 3, 37, 64}, {2, 3, 150, 64}, {2, 3, 150, 64}}, SIZE_MAX, {}, 2},
+      {"Attention", {{"layout", std::string("packed")}, {"causal", true}}, {{2, 70, 3, 4, 32}}, SIZE_MAX, {}, 2},
+      {"Attention",
+       {{"layout", std::string("rows")}},
+       {{1, 65, 4, 128}, {1, 64, 2, 128}, {1, 64, 2, 48}, {1, 1, 1, 64}},
+       SIZE_MAX,
+       {},
+       2},
+      {"Attention", {{"softcap", 3.0}}, {{1, 2, 5, 24}, {1, 2, 9, 24}, {1, 2, 9, 7}}, SIZE_MAX, {}, 2},
+  };
+  for (const OpCase& c : cases) {
+    const auto op = make_op(c.op, c.attrs);
+    ASSERT_TRUE(op.ok()) << op.status().message();
+    Tensors values;
+    for (size_t i = 0; i < c.inputs.size(); ++i)
+      values.push_back(i >= c.constants ? Tensor::vector(c.axes)
+                                        : random_tensor(c.inputs[i], static_cast<unsigned>(i)));
+    expect_close(*op, values, c.constants, GetParam(), c.error);
   }
 }
 

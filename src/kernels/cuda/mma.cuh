@@ -8,6 +8,7 @@
 //   k)`: 16 bytes of neighbouring values of A from k on, aligned, or null for zeros; `const A* b_at(parameters, i64 z,
 //   int n, int k)`: the same of column n of B, already rounded to TF32 when B_ROUNDED; `void store(parameters, i64 z,
 //   int m, int n, const float (&)[RUN])`: RUN neighbouring columns, which divide N and TILE_N.
+// Where A has no 16 bytes in a row, GATHERED is 1, and `float element_a(parameters, Row, int k)` takes the place of a_at.
 #define WORD ((int)(4 / sizeof(A)))  // elements
 #define TILE_K 32
 #define PITCH (TILE_K + 4)  // words a row in shared memory: no two lanes of a fragment share a bank
@@ -61,7 +62,17 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) kernel(PARAMETERS
     unsigned* const to_a = a_tiles + step % STAGES * (TILE_M * PITCH) + first_row * PITCH + chunk * 4;
     unsigned* const to_b = b_tiles + step % STAGES * (TILE_N * PITCH) + first_row * PITCH + chunk * 4;
 #pragma unroll
-    for (int i = 0; i < TILE_M / ROWS_A_PASS; ++i) copy_async(to_a + i * ROWS_A_PASS * PITCH, k < K ? a_at(ARGUMENTS, rows[i], k) : nullptr, y);
+    for (int i = 0; i < TILE_M / ROWS_A_PASS; ++i) {
+      unsigned* const to = to_a + i * ROWS_A_PASS * PITCH;
+#if GATHERED
+      Run<A, 4 * WORD> run;
+#pragma unroll
+      for (int e = 0; e < 4 * WORD; ++e) run.v[e] = (A)(k + e < K ? element_a(ARGUMENTS, rows[i], k + e) : 0.0f);
+      *(Run<A, 4 * WORD>*)to = run;
+#else
+      copy_async(to, k < K ? a_at(ARGUMENTS, rows[i], k) : nullptr, y);
+#endif
+    }
 #pragma unroll
     for (int i = 0; i < TILE_N / ROWS_A_PASS; ++i) {
       const int n = n0 + first_row + i * ROWS_A_PASS;

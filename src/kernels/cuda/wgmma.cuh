@@ -6,7 +6,8 @@
 // Around it the source defines M, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each), PARAMETERS, ARGUMENTS,
 // `void load_a(const TensorMap&, u64 barrier and address as unsigned, i64 z, int m0, int tap, int k)`, B_BATCHED,
 // B_CONSTANT, ROWS_FIRST (the order of tiles), `multiply(float (&)[TILE_N / 2], u64 a, u64 b)` and
-// `void store(parameters, i64 z, int m, int n, const float (&)[RUN])`: RUN neighbouring columns, which divide N.
+// `void store(parameters, i64 z, int m, int n, Operands, const float (&)[RUN])`: RUN neighbouring columns, which divide
+// N, with what `Operands operands_at(parameters, i64 index)` has loaded.
 #define TILE_M (64 * GROUPS)
 #define TILE_K (128 / (int)sizeof(A))
 #define CHUNKS ((TAP_K + TILE_K - 1) / TILE_K)
@@ -19,6 +20,8 @@
 // Columns that a warp brings out through shared memory at once, and floats a row there: no two lanes share a bank.
 #define STAGED (SPLIT > 1 ? TILE_N : TILE_N % 64 == 0 ? 64 : 32)
 #define STAGED_PITCH (STAGED + 4)
+#define RUNS_A_ROW (STAGED / RUN)
+#define RUNS_A_LANE (16 * RUNS_A_ROW / 32)
 
 __device__ inline unsigned to_shared(const void* pointer) { return (unsigned)__cvta_generic_to_shared(pointer); }
 
@@ -119,8 +122,21 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     }
   } else {
     const int group = warp / 4, row0 = group * 64 + warp % 4 * 16;
+    asm volatile("griddepcontrol.wait;" ::: "memory");
     int i = 0;
     for (int t = blockIdx.x / SPLIT; t < TILES_M * TILES_N * BATCH; t += stride) {
+      const Tile tile = tile_of(t);
+      // A lane's runs among the 16 rows of its warp.
+      const int row = lane / RUNS_A_ROW, column = lane % RUNS_A_ROW * RUN;
+      const auto m_of = [&](int r) { return tile.m0 + row0 + row + r * (32 / RUNS_A_ROW); };
+      const auto fetch = [&](Operands(&operands)[RUNS_A_LANE], int c0) {
+        const int n = tile.n0 + c0 + column;
+#pragma unroll
+        for (int r = 0; r < RUNS_A_LANE; ++r)
+          if (m_of(r) < M && n < N) operands[r] = operands_at(ARGUMENTS, (tile.z * M + m_of(r)) * N + n);
+      };
+      Operands operands[RUNS_A_LANE];
+      if (SPLIT == 1) fetch(operands, 0);
       float sums[TILE_N / 2];
 #pragma unroll
       for (int j = 0; j < TILE_N / 2; ++j) sums[j] = 0;
@@ -139,10 +155,8 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       }
       asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
       if (threadIdx.x % 128 == 0 && steps > 0) barrier_arrive(empty + 8 * ((i - 1) % STAGES));
-      asm volatile("griddepcontrol.wait;" ::: "memory");
       if (SPLIT > 1) asm volatile("bar.sync 1, %0;" ::"n"(CONSUMERS) : "memory");
 
-      const Tile tile = tile_of(t);
       float* const staged = staging + (SPLIT > 1 ? row0 : warp * 16) * STAGED_PITCH;
 #pragma unroll
       for (int c0 = 0; c0 < TILE_N; c0 += STAGED) {
@@ -154,11 +168,14 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
                 make_float2(sums[(c0 / 8 + j) * 4 + half * 2], sums[(c0 / 8 + j) * 4 + half * 2 + 1]);
         if (SPLIT > 1) break;
         __syncwarp();
-#pragma unroll 4
-        for (int e = lane; e < 16 * STAGED / RUN; e += 32) {
-          const int row = e / (STAGED / RUN), column = e % (STAGED / RUN) * RUN;
-          const int m = tile.m0 + row0 + row, n = tile.n0 + c0 + column;
-          if (m < M && n < N) store(ARGUMENTS, tile.z, m, n, *(const float(*)[RUN])(staged + row * STAGED_PITCH + column));
+        Operands next[RUNS_A_LANE];
+        if (c0 + STAGED < TILE_N) fetch(next, c0 + STAGED);
+        const int n = tile.n0 + c0 + column;
+#pragma unroll
+        for (int r = 0; r < RUNS_A_LANE; ++r) {
+          const float* const from = staged + (row + r * (32 / RUNS_A_ROW)) * STAGED_PITCH + column;
+          if (m_of(r) < M && n < N) store(ARGUMENTS, tile.z, m_of(r), n, operands[r], *(const float(*)[RUN])from);
+          operands[r] = next[r];
         }
         __syncwarp();
       }

@@ -7,7 +7,8 @@ namespace hone {
 // Whether kernels of the node's op may do elementwise work on its result before they store it.
 bool takes_epilogue(const Graph& graph, NodeId id);
 
-// `anchor` and the pointwise node that uses its result, as one op over the inputs of both, which are added to `inputs`.
-Op fused_op(const Graph& graph, NodeId anchor, NodeId pointwise, std::vector<ValueId>& inputs);
+// Two nodes, of which the second uses the result of the first, as one op over the inputs of both, which are added to
+// `inputs`. Either may be Fused already.
+Op fused_op(const Graph& graph, NodeId first, NodeId second, std::vector<ValueId>& inputs);
 
 }  // namespace hone

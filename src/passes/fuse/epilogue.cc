@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 
 #include "ops/conv.h"
 #include "ops/fused.h"
@@ -40,27 +41,40 @@ bool takes_epilogue(const Graph& graph, NodeId id) {
   return op_of<MatMul>(graph, id) != nullptr;
 }
 
-Op fused_op(const Graph& graph, NodeId anchor, NodeId pointwise, std::vector<ValueId>& inputs) {
+namespace {
+
+// Puts a node, or the nodes of one that is Fused already, into `body`. Each input is one of `inner` when it is among
+// `computed`, else a new input of the body, and added to `inputs`. Returns the result.
+ValueId put(Graph& body, const Graph& graph, NodeId id, ValueId computed, ValueId inner, std::vector<ValueId>& inputs) {
+  const Node& node = graph.node(id);
+  std::vector<ValueId> formals;
+  for (ValueId v : node.inputs) {
+    const bool here = v == computed && v != ValueId::none;
+    formals.push_back(here || v == ValueId::none ? (here ? inner : v) : body.add_input({}, graph.type(v)));
+    if (!here && v != ValueId::none) inputs.push_back(v);
+  }
+  const auto* fused = node.op.as<Fused>();
+  if (fused == nullptr)
+    return body.node(body.add_node_typed(node.op, formals, {graph.type(output(graph, id))})).outputs[0];
+  const Graph& from = *fused->body;
+  std::map<ValueId, ValueId> now{{ValueId::none, ValueId::none}};
+  for (size_t i = 0; i < formals.size(); ++i) now[from.inputs()[i]] = formals[i];
+  ValueId result = ValueId::none;
+  for (NodeId part : from.order()) {
+    std::vector<ValueId> operands;
+    for (ValueId v : from.node(part).inputs) operands.push_back(now.at(v));
+    const ValueId out = output(from, part);
+    result = now[out] = body.node(body.add_node_typed(from.node(part).op, operands, {from.type(out)})).outputs[0];
+  }
+  return result;
+}
+
+}  // namespace
+
+Op fused_op(const Graph& graph, NodeId first, NodeId second, std::vector<ValueId>& inputs) {
   auto body = std::make_shared<Graph>();
-  const auto formals = [&](const std::vector<ValueId>& actual, ValueId computed, ValueId inner) {
-    std::vector<ValueId> list;
-    for (ValueId v : actual) {
-      if (v == computed && computed != ValueId::none) {
-        list.push_back(inner);
-      } else {
-        list.push_back(v == ValueId::none ? v : body->add_input({}, graph.type(v)));
-        if (v != ValueId::none) inputs.push_back(v);
-      }
-    }
-    return list;
-  };
-  const ValueId result = output(graph, anchor), out = output(graph, pointwise);
-  const auto first = body->add_node_typed(graph.node(anchor).op, formals(graph.node(anchor).inputs, ValueId::none, {}),
-                                          {graph.type(result)});
-  const ValueId inner = body->node(first).outputs[0];
-  const auto second = body->add_node_typed(graph.node(pointwise).op,
-                                           formals(graph.node(pointwise).inputs, result, inner), {graph.type(out)});
-  body->add_output(body->node(second).outputs[0], "y");
+  const ValueId inner = put(*body, graph, first, ValueId::none, ValueId::none, inputs);
+  body->add_output(put(*body, graph, second, output(graph, first), inner, inputs), "y");
   return Fused{std::move(body)};
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/elements.h"
 #include "tactics/cuda/epilogue.h"
 #include "tactics/cuda/source.h"
 #include "tactics/cuda/wgmma.h"
@@ -26,8 +27,9 @@ struct Geometry {
   }
 };
 
-Geometry geometry(const Problem& problem, const Conv& conv) {
-  Dims x = dims_of(problem.inputs[0]), w = dims_of(problem.inputs[1]), y = dims_of(problem.outputs[0]);
+Geometry geometry(const Problem& problem, const cuda::AnchorView& anchor) {
+  const Conv& conv = *anchor.op.as<Conv>();
+  Dims x = dims_of(anchor.data), w = dims_of(problem.inputs[1]), y = dims_of(problem.outputs[0]);
   const bool flat = x.size() == 3;
   if (flat) {
     x.insert(x.begin() + 1, 1);
@@ -37,38 +39,50 @@ Geometry geometry(const Problem& problem, const Conv& conv) {
   const auto first = [&](const std::vector<int64_t>& list, int64_t one) { return flat ? one : list[0]; };
   const auto second = [&](const std::vector<int64_t>& list) { return list[flat ? 0 : 1]; };
   return {x[0], x[1], x[2], x[3], y[1], y[2], w[0], w[2], w[3], first(conv.strides, 1), second(conv.strides),
-          first(conv.dilations, 1), second(conv.dilations), first(conv.pads, 0), second(conv.pads), conv.groups, problem.inputs[0].dtype};
+          first(conv.dilations, 1), second(conv.dilations), first(conv.pads, 0), second(conv.pads), conv.groups, anchor.data.dtype};
 }
 
 std::string supports_any(const Problem& problem, bool grouped) {
   const auto anchor = cuda::view_anchor(problem, Conv::kName);
   if (!anchor) return kAnotherOp;
   const Conv& conv = *anchor->op.as<Conv>();
-  if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
-  if (problem.inputs[1].dtype != problem.inputs[0].dtype) return "weights of another type";
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (!cuda::is_real_element(anchor->data.dtype)) return fmt::format("{} elements", name(anchor->data.dtype));
+  if (problem.inputs[1].dtype != anchor->data.dtype) return "weights of another type";
   if (!conv.channels_last) return "activations are not channels-last";
-  if (const int64_t rank = problem.inputs[0].shape.rank(); rank != 3 && rank != 4) return "neither 1-D nor 2-D";
+  if (const int64_t rank = anchor->data.shape.rank(); rank != 3 && rank != 4) return "neither 1-D nor 2-D";
   if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
   if ((conv.groups > 1) != grouped) return grouped ? "one group" : "grouped";
   if (element_count(dims_of(problem.outputs[0])) == 0) return "empty";
   if (std::string reason = cuda::refuse_epilogue(problem); !reason.empty()) return reason;
-  return grouped ? "" : cuda::refuse_gemm(geometry(problem, conv).gemm());
+  if (grouped) return anchor->prologue ? "its input is computed in place" : "";
+  return cuda::refuse_gemm(geometry(problem, *anchor).gemm());
 }
 
 std::string supports_dense(const Problem& problem) { return supports_any(problem, false); }
 std::string supports_grouped(const Problem& problem) { return supports_any(problem, true); }
+
+// Of kernels that read 16 bytes of a pixel at once.
+std::string supports_wide(const Problem& problem, const Machine& machine) {
+  if (std::string reason = supports_any(problem, false); !reason.empty()) return reason;
+  const auto anchor = *cuda::view_anchor(problem, Conv::kName);
+  if (anchor.prologue) return "its input is computed in place";
+  if (geometry(problem, anchor).cin * static_cast<int64_t>(size_of(anchor.data.dtype)) % 16 != 0) return "a pixel's channels are not a multiple of 16 bytes";
+  return cuda::refuse_tf32(problem, machine);
+}
 
 // Weights come as [O][I][KH][KW], or [O][I][KW].
 std::vector<int64_t> outputs_last(const Tensor& weights) { return weights.rank() == 3 ? std::vector<int64_t>{2, 1, 0} : std::vector<int64_t>{2, 3, 1, 0}; }
 std::vector<int64_t> outputs_first(const Tensor& weights) { return weights.rank() == 3 ? std::vector<int64_t>{0, 2, 1} : std::vector<int64_t>{0, 2, 3, 1}; }
 
 std::string parameters_of(const Problem& problem, const cuda::AnchorView& anchor) {
-  return fmt::format("{1}* __restrict__ y, const {0}* __restrict__ x{2}, const {0}* __restrict__ w", cuda::element_type(problem.inputs[0].dtype),
-                     cuda::element_type(problem.outputs[0].dtype), anchor.parameters);
+  return fmt::format("{}* __restrict__ y, const {}* __restrict__ x{}, const {}* __restrict__ w",
+                     cuda::element_type(problem.outputs[0].dtype), cuda::element_type(problem.inputs[0].dtype), anchor.parameters,
+                     cuda::element_type(problem.inputs[1].dtype));
 }
 
 cuda::AnchorView anchor_of(const Problem& problem) { return *cuda::view_anchor(problem, Conv::kName); }
-Geometry geometry_of(const Problem& problem) { return geometry(problem, *anchor_of(problem).op.as<Conv>()); }
+Geometry geometry_of(const Problem& problem) { return geometry(problem, anchor_of(problem)); }
 
 // `packed` keeps the weights in a kernel's own order instead.
 cuda::Source finish(cuda::Source source, Tensor packed) {
@@ -79,20 +93,31 @@ cuda::Source finish(cuda::Source source, Tensor packed) {
 
 // Rows of the product are output pixels; those behind the last lie outside of the image.
 constexpr const char* kRowOf = R"cuda(
-struct Row { i64 image; int h, w; };
+struct Row { int n, h, w; };
 __device__ inline Row row_of(i64, int m) {
   if (m >= M) return {0, -(1 << 29), 0};
-  return {(i64)(m / (OH * OW)) * H * W, m / OW % OH * STRIDE_H - PAD_TOP, m % OW * STRIDE_W - PAD_LEFT};
+  return {m / (OH * OW), m / OW % OH * STRIDE_H - PAD_TOP, m % OW * STRIDE_W - PAD_LEFT};
 })cuda";
+
+// Single elements of A, from wherever a prologue takes them. k counts channels first, then columns, then rows of the filter.
+std::string element_a(const cuda::AnchorView& anchor, const Geometry& g) {
+  Dims strides = anchor.prologue ? anchor.strides : strides_of(dims_of(anchor.data));
+  if (strides.size() == 3) strides.insert(strides.begin() + 1, 0);
+  return kRowOf + fmt::format(R"cuda(
+__device__ inline float element_a(PARAMETERS, Row row, int k) {{
+  const int h = row.h + k / {0} / KW * DILATION_H, w_ = row.w + k / {0} % KW * DILATION_W;
+  if (h < 0 || h >= H || w_ < 0 || w_ >= W || k >= {1}) return 0;
+  const auto raw = x[(i64)row.n * {2} + (i64)h * {3} + (i64)w_ * {4} + (i64)(k % {0}) * {5}];
+{6}  return value;
+}}
+)cuda", g.cin, g.kh * g.kw * g.cin, strides[0], strides[1], strides[2], strides[3], anchor.prologue ? anchor.value : "  const float value = raw;\n");
+}
 
 Result<cuda::Source> dense_source(const Problem& problem) {
   const auto anchor = anchor_of(problem);
   const Geometry g = geometry_of(problem);
-  const std::string functions = g.defines() + kRowOf + R"cuda(
-__device__ inline float load_a(PARAMETERS, Row row, int k) {
-  const int h = row.h + k / CIN / KW * DILATION_H, w_ = row.w + k / CIN % KW * DILATION_W;
-  return h < 0 || h >= H || w_ < 0 || w_ >= W ? 0.0f : (float)x[(row.image + h * W + w_) * CIN + k % CIN];
-}
+  const std::string functions = g.defines() + element_a(anchor, g) + R"cuda(
+__device__ inline float load_a(PARAMETERS, Row row, int k) { return element_a(ARGUMENTS, row, k); }
 __device__ inline float load_b(PARAMETERS, i64, int k, int n) { return w[(i64)k * N + n]; }
 )cuda" + anchor.store;
   const Tensor& weights = problem.constants[1];
@@ -102,10 +127,8 @@ __device__ inline float load_b(PARAMETERS, i64, int k, int n) { return w[(i64)k 
 cuda::Launch dense_launch(const Problem& problem) { return cuda::gemm_launch(geometry_of(problem).gemm()); }
 
 std::string supports_mma(const Problem& problem, const Machine& machine) {
-  if (std::string reason = supports_any(problem, false); !reason.empty()) return reason;
-  if (std::string reason = cuda::refuse_tf32(problem, machine); !reason.empty()) return reason;
-  const Geometry g = geometry_of(problem);
-  return g.cin * static_cast<int64_t>(size_of(g.type)) % 16 != 0 ? "a pixel's channels are not a multiple of 16 bytes" : cuda::refuse_mma(g.gemm());
+  std::string reason = supports_wide(problem, machine);
+  return reason.empty() ? cuda::refuse_mma(geometry_of(problem).gemm()) : reason;
 }
 
 Result<cuda::Source> mma_source(const Problem& problem, int variant) {
@@ -114,16 +137,52 @@ Result<cuda::Source> mma_source(const Problem& problem, int variant) {
   const std::string functions = g.defines() + kRowOf + R"cuda(
 __device__ inline const A* a_at(PARAMETERS, Row row, int k) {
   const int h = row.h + k / CIN / KW * DILATION_H, w_ = row.w + k / CIN % KW * DILATION_W;
-  return h < 0 || h >= H || w_ < 0 || w_ >= W ? nullptr : x + (row.image + h * W + w_) * CIN + k % CIN;
+  return h < 0 || h >= H || w_ < 0 || w_ >= W ? nullptr : x + (((i64)row.n * H + h) * W + w_) * CIN + k % CIN;
 }
 __device__ inline const A* b_at(PARAMETERS, i64, int n, int k) { return w + (i64)n * K + k; }
 )cuda" + anchor.store;
   const Tensor& weights = problem.constants[1];
-  return finish({cuda::mma_source(g.gemm(), variant, true, parameters_of(problem, anchor), functions)},
+  return finish({cuda::mma_source(g.gemm(), variant, {.b_rounded = true}, parameters_of(problem, anchor), functions)},
                 cuda::permuted_for_tensor_cores(weights, outputs_first(weights)));
 }
 
 cuda::Launch mma_launch(const Problem& problem, int variant) { return cuda::mma_launch(geometry_of(problem).gemm(), variant); }
+
+// A filter's values as rows of whole 16 bytes, so that those of A are gathered into the like.
+cuda::Gemm gathered_gemm(const Problem& problem) {
+  cuda::Gemm gemm = geometry_of(problem).gemm();
+  const auto step = static_cast<int64_t>(16 / size_of(gemm.type));
+  gemm.k = cuda::blocks(gemm.k, step) * step;
+  return gemm;
+}
+
+std::string supports_gathered(const Problem& problem, const Machine& machine) {
+  if (std::string reason = supports_any(problem, false); !reason.empty()) return reason;
+  if (supports_wide(problem, machine).empty()) return "its pixels are multiples of 16 bytes";
+  if (anchor_of(problem).data.dtype == DType::f32 && !machine.tf32) return "TF32 is not among the precisions allowed";
+  return cuda::refuse_mma(gathered_gemm(problem));
+}
+
+Tensor padded_rows(const Tensor& weights, int64_t rows, int64_t k) {
+  Tensor padded(weights.type(), {rows, k});
+  const int64_t own = weights.count() / rows;
+  for (int64_t r = 0; r < rows; ++r) copy_elements(weights, r * own, padded, r * k, own);
+  return padded;
+}
+
+Result<cuda::Source> gathered_source(const Problem& problem, int variant) {
+  const auto anchor = anchor_of(problem);
+  const Geometry g = geometry_of(problem);
+  const cuda::Gemm gemm = gathered_gemm(problem);
+  const std::string functions = g.defines() + element_a(anchor, g) + R"cuda(
+__device__ inline const A* b_at(PARAMETERS, i64, int n, int k) { return w + (i64)n * K + k; }
+)cuda" + anchor.store;
+  const Tensor& weights = problem.constants[1];
+  return finish({cuda::mma_source(gemm, variant, {.b_rounded = true, .gathered = true}, parameters_of(problem, anchor), functions)},
+                padded_rows(cuda::permuted_for_tensor_cores(weights, outputs_first(weights)), gemm.n, gemm.k));
+}
+
+cuda::Launch gathered_launch(const Problem& problem, int variant) { return cuda::mma_launch(gathered_gemm(problem), variant); }
 
 cuda::WarpgroupProduct product_of(const Problem& problem) {
   const Geometry g = geometry_of(problem);
@@ -134,9 +193,8 @@ cuda::WarpgroupProduct product_of(const Problem& problem) {
 }
 
 std::string supports_wgmma(const Problem& problem, const Machine& machine) {
-  if (std::string reason = supports_any(problem, false); !reason.empty()) return reason;
-  if (std::string reason = cuda::refuse_tf32(problem, machine); !reason.empty()) return reason;
-  return cuda::refuse_wgmma(product_of(problem), machine);
+  std::string reason = supports_wide(problem, machine);
+  return reason.empty() ? cuda::refuse_wgmma(product_of(problem), machine) : reason;
 }
 
 int wgmma_variants(const Problem& problem, const Machine&) { return cuda::wgmma_variants(product_of(problem)); }
@@ -204,8 +262,9 @@ cuda::Launch grouped_launch(const Problem& problem) {
 
 std::span<const Tactic> cuda_conv_tactics() {
   static constexpr Tactic kRows[] = {cuda::row<supports_wgmma, wgmma_source, wgmma_launch, wgmma_variants>("cuda.conv_wgmma"),
-                                     cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.conv_mma"),
-                                     cuda::row<supports_dense, dense_source, dense_launch>("cuda.conv"),
+                                     cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.conv_mma", 1),
+                                     cuda::row<supports_gathered, gathered_source, gathered_launch, cuda::mma_variants>("cuda.conv_gathered_mma", 1),
+                                     cuda::row<supports_dense, dense_source, dense_launch>("cuda.conv", 2),
                                      cuda::row<supports_grouped, grouped_source, grouped_launch>("cuda.conv_grouped")};
   return kRows;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/fused.h"
+#include "ops/movement.h"
 #include "ops/pointwise.h"
 #include "tactics/common.h"
 #include "tactics/cuda/source.h"
@@ -11,14 +12,27 @@ namespace hone::cuda {
 namespace {
 
 struct Body {
-  const Node *anchor = nullptr, *pointwise = nullptr;
+  const Graph* graph = nullptr;
+  const Node *transpose = nullptr, *before = nullptr, *anchor = nullptr, *after = nullptr;
 };
 
-// Null nodes when several are fused.
+const PointwiseProgram& program_of(const Node& node) { return node.op.as<Pointwise>()->program; }
+
+// Without an anchor when it is something else.
 Body body_of(const Fused& fused) {
-  const auto order = fused.body->order();
-  if (order.size() != 2 || fused.body->node(order[1]).op.as<Pointwise>() == nullptr) return {};
-  return {&fused.body->node(order[0]), &fused.body->node(order[1])};
+  Body body{.graph = fused.body.get()};
+  for (NodeId id : body.graph->order()) {
+    const Node& node = body.graph->node(id);
+    const bool pointwise = node.op.as<Pointwise>() != nullptr;
+    const Node*& place = body.anchor != nullptr ? body.after
+                         : pointwise            ? body.before
+                         : node.op.as<Transpose>() != nullptr ? body.transpose
+                                                : body.anchor;
+    if (place != nullptr || (&place == &body.after && !pointwise) || (&place == &body.before && node.inputs.size() != 1))
+      return {};
+    place = &node;
+  }
+  return body;
 }
 
 }  // namespace
@@ -27,7 +41,9 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
   const auto* fused = problem.op.as<Fused>();
   const Body body = fused != nullptr ? body_of(*fused) : Body{};
   if (fused != nullptr && body.anchor == nullptr) return std::nullopt;
-  AnchorView view{.op = fused ? body.anchor->op : problem.op, .inputs = fused ? body.anchor->inputs.size() : problem.inputs.size()};
+  AnchorView view{.op = fused ? body.anchor->op : problem.op,
+                  .inputs = fused ? body.anchor->inputs.size() : problem.inputs.size(),
+                  .data = fused ? body.graph->type(body.anchor->inputs[0]) : problem.inputs[0]};
   if (view.op.name() != op) return std::nullopt;
   if (!problem.is_static()) return view;
 
@@ -35,17 +51,30 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
   RunOperands operands;
   std::string terms = "const float result = acc;\n";
   if (view.inputs > 2 && has(problem, 2)) {
-    view.parameters += fmt::format(", const {}* bias", element_type(problem.inputs[2].dtype));
+    view.parameters += fmt::format(", const {}* __restrict__ bias", element_type(problem.inputs[2].dtype));
     operands.loads += "  const auto bias_run = load_run<RUN>(bias + n);\n";
     terms = "acc += bias_run.v[j];\n    " + terms;
   }
-  if (fused != nullptr) {
+  if (body.transpose != nullptr || body.before != nullptr) {
+    view.prologue = true;
+    view.strides = strides_of(dims_of(problem.inputs[0]));
+    if (body.transpose != nullptr) {
+      const Dims before = view.strides;
+      const auto& perm = body.transpose->op.as<Transpose>()->perm;
+      for (size_t d = 0; d < perm.size(); ++d) view.strides[d] = before[static_cast<size_t>(perm[d])];
+    }
+    view.value = "  const auto value = raw;\n";
+    if (body.before != nullptr && refuse_program(program_of(*body.before)).empty())
+      view.value = statements(program_of(*body.before), {"raw"}) +
+                   fmt::format("  const auto value = v{};\n", program_of(*body.before).code.size() - 1);
+  }
+  if (body.after != nullptr) {
     const auto& inputs = fused->body->inputs();
-    const auto& program = body.pointwise->op.as<Pointwise>()->program;
+    const auto& program = program_of(*body.after);
     if (!refuse_program(program).empty()) return view;
     std::vector<std::string> expressions;
     std::vector<bool> known(problem.inputs.size(), false);
-    for (ValueId v : body.pointwise->inputs) {
+    for (ValueId v : body.after->inputs) {
       if (v == body.anchor->outputs[0]) {
         expressions.push_back("acc");
         continue;
@@ -58,11 +87,11 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
       known[at] = true;
     }
     for (size_t i = view.inputs; i < problem.inputs.size(); ++i)
-      view.parameters += fmt::format(", const {}* e{}", element_type(problem.inputs[i].dtype), i);
+      view.parameters += fmt::format(", const {}* __restrict__ e{}", element_type(problem.inputs[i].dtype), i);
     terms = terms.substr(0, terms.find("const float result")) + statements(program, expressions) + fmt::format("  const auto result = v{};\n", program.code.size() - 1);
   }
-  view.store = fmt::format(R"cuda(
-__device__ inline void store(PARAMETERS, i64 z, int m, int n, const float (&sums)[RUN]) {{
+  view.store = operands.define("PARAMETERS") + fmt::format(R"cuda(
+__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const float (&sums)[RUN]) {{
   const i64 index = (z * M + m) * N + n;
 {1}  Run<{0}, RUN> results;
 #pragma unroll
@@ -72,6 +101,9 @@ __device__ inline void store(PARAMETERS, i64 z, int m, int n, const float (&sums
   }}
   *(Run<{0}, RUN>*)(y + index) = results;
 }}
+__device__ inline void store(PARAMETERS, i64 z, int m, int n, const float (&sums)[RUN]) {{
+  store(ARGUMENTS, z, m, n, operands_at(ARGUMENTS, (z * M + m) * N + n), sums);
+}}
 )cuda", element_type(problem.outputs[0].dtype), operands.loads, terms);
   return view;
 }
@@ -80,7 +112,11 @@ std::string refuse_epilogue(const Problem& problem) {
   const auto* fused = problem.op.as<Fused>();
   if (fused == nullptr) return {};
   const Body body = body_of(*fused);
-  return body.pointwise != nullptr ? refuse_program(body.pointwise->op.as<Pointwise>()->program) : "several nodes are fused";
+  if (body.anchor == nullptr) return "other nodes are fused";
+  for (const Node* node : {body.before, body.after})
+    if (node != nullptr)
+      if (std::string reason = refuse_program(program_of(*node)); !reason.empty()) return reason;
+  return {};
 }
 
 }  // namespace hone::cuda

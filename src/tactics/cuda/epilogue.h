@@ -4,13 +4,21 @@
 
 namespace hone::cuda {
 
-// A problem seen as an anchor and what is done to each of its results before it is stored.
+// A problem seen as an anchor, what is done to each element of its input 0 before (a prologue: a Transpose, an
+// elementwise node of one input, or both), and what is done to each of its results before it is stored (an epilogue).
 struct AnchorView {
   Op op;
-  size_t inputs = 0;       // the first ones of the problem
+  size_t inputs = 0;  // the first ones of the problem
+  TensorType data;    // the anchor's input 0: the problem's, or what a prologue makes of it
+  // With a prologue: strides in the problem's input 0 for the dims of `data`, and statements that turn `raw`, an element
+  // of it, into `value`.
+  bool prologue = false;
+  Dims strides;
+  std::string value;
   std::string parameters;  // of the kernel: the bias, which is the anchor's input 2, and the epilogue's operands
   // Defines `void store(PARAMETERS, i64 z, int m, int n, const float (&sums)[RUN])` for the parameter `y`, which is
-  // [batch][M][N], and RUN neighbouring columns.
+  // [batch][M][N], and RUN neighbouring columns. `Operands operands_at(PARAMETERS, i64 index)` loads what it reads for
+  // the element `index` of y on; store may be given that before `sums`.
   std::string store;
 };
 

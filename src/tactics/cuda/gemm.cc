@@ -89,12 +89,12 @@ int mma_variants(const Problem&, const Machine& machine) {
   return static_cast<int>(std::find_if_not(std::begin(kMmaTiles), std::end(kMmaTiles), fits) - std::begin(kMmaTiles));
 }
 
-std::string mma_source(const Gemm& gemm, int variant, bool b_rounded, const std::string& parameters, const std::string& functions) {
+std::string mma_source(const Gemm& gemm, int variant, Operands operands, const std::string& parameters, const std::string& functions) {
   const MmaTile& tile = kMmaTiles[variant];
   const char* instruction = gemm.type == DType::f32 ? "k8.row.col.f32.tf32.tf32.f32" : gemm.type == DType::f16 ? "k16.row.col.f32.f16.f16.f32" : "k16.row.col.f32.bf16.bf16.f32";
-  return fmt::format("{}#define TILE_M {}\n#define TILE_N {}\n#define WARPS_M {}\n#define WARPS_N {}\n#define STAGES {}\n#define GROUPS {}\n#define B_ROUNDED {}\n"
+  return fmt::format("{}#define TILE_M {}\n#define TILE_N {}\n#define WARPS_M {}\n#define WARPS_N {}\n#define STAGES {}\n#define GROUPS {}\n#define B_ROUNDED {}\n#define GATHERED {}\n"
                      "typedef {} A;\n#define MMA \"mma.sync.aligned.m16n8{}\"\n",
-                     size_defines(gemm, parameters), tile.m, tile.n, tile.warps_m, tile.warps_n, tile.stages, tile.groups, b_rounded ? "true" : "false",
+                     size_defines(gemm, parameters), tile.m, tile.n, tile.warps_m, tile.warps_n, tile.stages, tile.groups, operands.b_rounded, operands.gathered ? 1 : 0,
                      element_type(gemm.type), instruction) +
          functions + kernels::mma_cuh;
 }

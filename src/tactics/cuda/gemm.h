@@ -19,10 +19,14 @@ std::string gemm_source(const Gemm& gemm, const std::string& parameters, const s
 Launch gemm_launch(const Gemm& gemm);
 
 // On tensor cores (kernels/cuda/mma.cuh), f32 in TF32; `functions` defines Row, row_of, a_at, b_at and store. A variant
-// is a tile size. `b_rounded`: B holds TF32 values.
+// is a tile size.
+struct Operands {
+  bool b_rounded = false;  // B holds TF32 values
+  bool gathered = false;   // element_a takes the place of a_at
+};
 std::string refuse_mma(const Gemm& gemm);
 int mma_variants(const Problem& problem, const Machine& machine);
-std::string mma_source(const Gemm& gemm, int variant, bool b_rounded, const std::string& parameters,
+std::string mma_source(const Gemm& gemm, int variant, Operands operands, const std::string& parameters,
                        const std::string& functions);
 Launch mma_launch(const Gemm& gemm, int variant);
 

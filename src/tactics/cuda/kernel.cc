@@ -17,6 +17,8 @@ class CompiledKernel final : public Kernel {
         shape_{launch_.grid, launch_.block, launch_.shared_bytes, launch_.cluster, overlaps},
         cubin_(std::move(cubin)) {}
 
+  std::string_view fault() const override { return launch_.fault; }
+
   Status run(const KernelArgs& args) const override {
     HONE_TRY(const Loaded loaded, this->loaded());
     std::vector<const void*> pointers;
@@ -24,6 +26,7 @@ class CompiledKernel final : public Kernel {
     for (const Tensor* t : args.inputs)
       if (t->defined()) pointers.push_back(t->raw());
     for (const Tensor* t : args.packed.subspan(1)) pointers.push_back(t->raw());
+    if (!launch_.fault.empty()) pointers.push_back(args.fault);
     std::vector<TensorMap> maps;
     for (const MappedTensor& m : launch_.maps) {
       if (m.pointer >= pointers.size()) return internal("a kernel without its tensor {}", m.pointer);

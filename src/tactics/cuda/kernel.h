@@ -22,6 +22,7 @@ struct Launch {
   unsigned cluster = 1;     // neighbouring blocks along x
   bool persistent = false;  // a block takes several tiles: grid.x is the number of tiles, and no more start than fit
   std::vector<MappedTensor> maps = {};
+  std::string_view fault = {};  // see Kernel::fault; the kernel's last parameter is `int* fault` then
 };
 
 // The kernel is `extern "C" __global__ void kernel(...)`; its parameters are the maps of the launch, the outputs, the
@@ -52,7 +53,7 @@ auto apply(const Problem& problem, int variant, const Machine& machine) {
 // A row from functions of the problem: `std::string supports(problem[, machine])`, `Result<Source> source(problem[,
 // variant])`, `Launch launch(problem[, variant])` and `int variants(problem, machine)`.
 template <auto supports, auto source, auto launch, auto variants = one_variant>
-constexpr Tactic row(std::string_view name) {
+constexpr Tactic row(std::string_view name, int tier = 0) {
   return {.name = name,
           .supports = [](const Problem& problem, const Machine& machine) -> std::string {
             return apply<supports>(problem, 0, machine);
@@ -68,7 +69,8 @@ constexpr Tactic row(std::string_view name) {
               return invalid("variant {} of {}", variant, variants(problem, machine));
             return cuda::make(apply<launch>(problem, variant, machine), packed, machine);
           },
-          .backend = Backend::cuda};
+          .backend = Backend::cuda,
+          .tier = tier};
 }
 
 }  // namespace hone::cuda

@@ -38,6 +38,7 @@ std::string supports(const Problem& problem) {
   if (!anchor) return kAnotherOp;
   if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
   if (problem.inputs[1].dtype != problem.inputs[0].dtype) return "operands of two types";
+  if (anchor->prologue) return "its input is computed in place";
   if (problem.inputs[0].shape.rank() < 2 || problem.inputs[1].shape.rank() < 2) return "an operand is a vector";
   if (std::string reason = cuda::refuse_epilogue(problem); !reason.empty()) return reason;
   return cuda::refuse_gemm(layout_of(problem, *anchor->op.as<MatMul>()).gemm);
@@ -111,7 +112,7 @@ __device__ inline const A* a_at(PARAMETERS, Row row, int k) {{ return row.at < 0
 __device__ inline const A* b_at(PARAMETERS, i64 z, int n, int k) {{ return b + ({}) * ((i64)N * K) + (i64)n * K + k; }}
 )cuda", cuda::broadcast_index(l.batch_a, l.batch, "z"), cuda::broadcast_index(l.batch_b, l.batch, "z")) + view.anchor.store;
   const bool packed = packs_b(problem);
-  return finish(problem, view, {cuda::mma_source(l.gemm, variant, packed, parameters_of(problem, view.anchor, packed), functions)});
+  return finish(problem, view, {cuda::mma_source(l.gemm, variant, {.b_rounded = packed}, parameters_of(problem, view.anchor, packed), functions)});
 }
 
 cuda::Launch mma_launch(const Problem& problem, int variant) { return cuda::mma_launch(view_of(problem).layout.gemm, variant); }
@@ -145,8 +146,8 @@ cuda::Launch wgmma_launch(const Problem& problem, int variant) {
 
 std::span<const Tactic> cuda_matmul_tactics() {
   static constexpr Tactic kRows[] = {cuda::row<supports_wgmma, wgmma_source, wgmma_launch, wgmma_variants>("cuda.matmul_wgmma"),
-                                     cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.matmul_mma"),
-                                     cuda::row<supports, source, launch>("cuda.matmul")};
+                                     cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.matmul_mma", 1),
+                                     cuda::row<supports, source, launch>("cuda.matmul", 2)};
   return kRows;
 }
 

@@ -114,9 +114,38 @@ cuda::Launch split_launch(const Problem& problem) { return cuda::elementwise(ele
 
 std::string gather_supports(const Problem& problem) {
   if (std::string reason = refuse_unless_movable<Gather>(problem); !reason.empty()) return reason;
-  // Where an index may be out of range, only the host can say so.
   if (!problem.constants.empty() && !problem.is_constant(1)) return "indices are known only at run time";
   return {};
+}
+
+// Indices that are known when the engine runs.
+std::string gather_any_supports(const Problem& problem) {
+  if (std::string reason = refuse_unless_movable<Gather>(problem); !reason.empty()) return reason;
+  return cuda::element_type(problem.inputs[1].dtype) == nullptr ? "indices of no type that kernels read" : "";
+}
+
+Result<cuda::Source> gather_any_source(const Problem& problem) {
+  const Dims x = dims_of(problem.inputs[0]);
+  const auto rank = static_cast<int64_t>(x.size());
+  HONE_TRY(const int64_t axis, normalize_axis(problem.op.as<Gather>()->axis, rank));
+  const int64_t extent = x[static_cast<size_t>(axis)], inner = span_count(x, axis + 1, rank), count = element_count(dims_of(problem.inputs[1]));
+  return cuda::Source{fmt::format(R"cuda(
+extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x, const {6}* __restrict__ indices, int* fault) {{
+  begin();
+  const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= {1}) return;
+  const i64 index = indices[i / {4} % {5}], place = index < 0 ? index + {3} : index;
+  const bool inside = place >= 0 && place < {3};
+  if (!inside) *fault = 1;
+  y[i] = x[(i / {2} * {3} + (inside ? place : 0)) * {4} + i % {4}];
+}}
+)cuda", moved_type(problem), element_count(dims_of(problem.outputs[0])), inner * count, extent, inner, count, cuda::element_type(problem.inputs[1].dtype))};
+}
+
+cuda::Launch gather_any_launch(const Problem& problem) {
+  cuda::Launch launch = launch_output(problem);
+  launch.fault = "an index is outside of the data";
+  return launch;
 }
 
 Result<cuda::Source> gather_source(const Problem& problem) {
@@ -148,7 +177,8 @@ std::span<const Tactic> cuda_movement_tactics() {
                                      cuda::row<expand_supports, expand_source, launch_output>("cuda.expand"),
                                      cuda::row<concat_supports, concat_source, launch_output>("cuda.concat"),
                                      cuda::row<split_supports, split_source, split_launch>("cuda.split"),
-                                     cuda::row<gather_supports, gather_source, launch_output>("cuda.gather")};
+                                     cuda::row<gather_supports, gather_source, launch_output>("cuda.gather"),
+                                     cuda::row<gather_any_supports, gather_any_source, gather_any_launch>("cuda.gather_indices", 1)};
   return kRows;
 }
 

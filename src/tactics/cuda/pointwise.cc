@@ -2,6 +2,7 @@
 
 #include "ops/pointwise.h"
 
+#include "tactics/cuda/gemm.h"
 #include "tactics/cuda/kernel.h"
 #include "tactics/cuda/source.h"
 
@@ -46,10 +47,11 @@ Result<cuda::Source> source(const Problem& problem) {
   const auto& program = problem.op.as<Pointwise>()->program;
   return cuda::Source{fmt::format(R"cuda(
 #define RUN {}
-extern "C" __global__ void kernel({}) {{
+{}extern "C" __global__ void kernel({}) {{
   begin();
   const i64 index = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * RUN;
   if (index >= {}) return;
+  const Operands operands = operands_at({}, index);
 {}  Run<{}, RUN> results;
 #pragma unroll
   for (int j = 0; j < RUN; ++j) {{
@@ -57,7 +59,7 @@ extern "C" __global__ void kernel({}) {{
   }}
   *(Run<{}, RUN>*)(y + index) = results;
 }}
-)cuda", run_of(problem), parameters, element_count(out), operands.loads, type, cuda::statements(program, expressions), type, program.code.size() - 1, type)};
+)cuda", run_of(problem), operands.define(parameters), parameters, element_count(out), cuda::arguments_of(parameters), operands.loads, type, cuda::statements(program, expressions), type, program.code.size() - 1, type)};
 }
 
 cuda::Launch launch(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.outputs[0])) / run_of(problem)); }

@@ -1,5 +1,6 @@
 // Reductions of rows: a block of 256 threads for each.
 #include <algorithm>
+#include <set>
 
 #include "kernels/cuda/block.cuh.h"
 #include "ops/elements.h"
@@ -179,12 +180,81 @@ extern "C" __global__ void kernel(T* y, const T* x) {{
 
 cuda::Launch reduce_launch(const Problem& problem) { return launch_rows({element_count(dims_of(problem.outputs[0])), 1, 1}); }
 
+// When the reduced dims are neighbours with others behind them: a warp has 32 runs of neighbouring columns, and 8 warps
+// share the rows.
+constexpr int kColumnWarps = 8;
+
+int column_run(const Problem& problem) { return cuda::run_of(problem.inputs[0].dtype, dims_of(problem.inputs[0]).back()); }
+
+std::string columns_supports(const Problem& problem) {
+  if (std::string reason = reduce_supports(problem); !reason.empty()) return reason;
+  if (problem.constants.empty()) return {};  // it was checked when the engine was built
+  const auto rank = problem.inputs[0].shape.rank();
+  const auto axes = has(problem, 1) ? normalize_axes(problem.constants[1].to_ints(), rank) : std::vector<int64_t>{};
+  if (!axes.ok() || axes->empty()) return "all dims are reduced";
+  const std::set<int64_t> distinct(axes->begin(), axes->end());
+  if (*distinct.rbegin() == rank - 1) return "the last dim is reduced";
+  return *distinct.rbegin() - *distinct.begin() + 1 == static_cast<int64_t>(distinct.size()) ? "" : "dims between the reduced ones are kept";
+}
+
+Result<cuda::Source> columns_source(const Problem& problem) {
+  const Dims x = dims_of(problem.inputs[0]);
+  HONE_TRY(const auto axes, normalize_axes(problem.constants[1].to_ints(), static_cast<int64_t>(x.size())));
+  const ReduceKind& kind = *find_kind(problem.op.as<Reduce>()->kind);
+  return cuda::Source{.text = kernels::block_cuh + fmt::format(R"cuda(
+#define EXTENT {0}
+#define INNER {1}
+#define RUN {2}
+#define WARPS {3}
+typedef {4} T;
+extern "C" __global__ void __launch_bounds__(32 * WARPS) kernel(T* y, const T* x) {{
+  begin();
+  __shared__ float partial[WARPS][32][RUN];
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const i64 index = ((i64)blockIdx.x * 32 + lane) * RUN;
+  float sums[RUN];
+#pragma unroll
+  for (int j = 0; j < RUN; ++j) sums[j] = {5};
+  if (index < {6})
+#pragma unroll 4
+    for (int i = warp; i < EXTENT; i += WARPS) {{
+      const auto run = load_run<RUN>(x + (index / INNER * EXTENT + i) * INNER + index % INNER);
+#pragma unroll
+      for (int j = 0; j < RUN; ++j) {{
+        const float v = run.v[j];
+        sums[j] = {7}(sums[j], {8});
+      }}
+    }}
+#pragma unroll
+  for (int j = 0; j < RUN; ++j) partial[warp][lane][j] = sums[j];
+  __syncthreads();
+  if (warp > 0 || index >= {6}) return;
+  Run<T, RUN> results;
+#pragma unroll
+  for (int j = 0; j < RUN; ++j) {{
+    float acc = partial[0][lane][j];
+    for (int w = 1; w < WARPS; ++w) acc = {7}(acc, partial[w][lane][j]);
+    results.v[j] = (T)({9});
+  }}
+  *(Run<T, RUN>*)(y + index) = results;
+}}
+)cuda", reduced_count(problem), span_count(x, *std::max_element(axes.begin(), axes.end()) + 1, static_cast<int64_t>(x.size())), column_run(problem), kColumnWarps,
+      type_of(problem), kind.start, element_count(dims_of(problem.outputs[0])), kind.combine, kind.term, kind.result),
+                      .drops = {false, true}};
+}
+
+cuda::Launch columns_launch(const Problem& problem) {
+  const int64_t runs = element_count(dims_of(problem.outputs[0])) / column_run(problem);
+  return {{static_cast<unsigned>((runs + 31) / 32)}, {32 * kColumnWarps}};
+}
+
 }  // namespace
 
 std::span<const Tactic> cuda_rows_tactics() {
   static constexpr Tactic kRows[] = {cuda::row<softmax_supports, softmax_source, softmax_launch>("cuda.softmax"),
                                      cuda::row<norm_supports, norm_source, norm_launch>("cuda.layer_norm"),
-                                     cuda::row<reduce_supports, reduce_source, reduce_launch>("cuda.reduce")};
+                                     cuda::row<columns_supports, columns_source, columns_launch>("cuda.reduce_columns"),
+                                     cuda::row<reduce_supports, reduce_source, reduce_launch>("cuda.reduce", 1)};
   return kRows;
 }
 

@@ -191,12 +191,22 @@ std::string broadcast_index(const Dims& dims, const Dims& of, const std::string&
 
 std::string RunOperands::add(const std::string& name, DType type, const Dims& dims, const Dims& of) {
   const std::string at = broadcast_index(dims, of, "index");
-  if (!dims.empty() && dims.back() == of.back() && (of.back() > 1 || dims == of)) {
+  if (dims == of) {
+    fields += fmt::format("  Run<{}, RUN> {};\n", element_type(type), name);
+    fetches += fmt::format("{}load_run<RUN>({} + {})", fetches.empty() ? "" : ", ", name, at);
+    return fmt::format("operands.{}.v[j]", name);
+  }
+  if (!dims.empty() && dims.back() == of.back() && of.back() > 1) {
     loads += fmt::format("  const auto {0}_run = load_run<RUN>({0} + {1});\n", name, at);
     return name + "_run.v[j]";
   }
   loads += fmt::format("  const {0} {1}_one = {1}[{2}];\n", element_type(type), name, at);
   return name + "_one";
+}
+
+std::string RunOperands::define(const std::string& parameters) const {
+  return fmt::format("struct Operands {{\n{}}};\n__device__ inline Operands operands_at({}, i64 index) {{ return {{{}}}; }}\n", fields,
+                     parameters, fetches);
 }
 
 std::string refuse_program(const PointwiseProgram& program) {

@@ -30,9 +30,14 @@ std::string strided_index(const Dims& of, const Dims& strides, int64_t offset, c
 // Operands of RUN neighbouring results, the first of which is the element `index` of the output; a run lies inside the
 // output's last dim.
 struct RunOperands {
-  std::string loads;  // statements
+  std::string fields;   // of a struct, for the operands that have an element for each result
+  std::string fetches;  // values of the fields, for its initialiser
+  std::string loads;    // statements that load the others
+
   // The expression for the operand of result `j`, an element of the tensor `name` that broadcasts to `of`.
   std::string add(const std::string& name, DType type, const Dims& dims, const Dims& of);
+  // Defines struct Operands, with a way to load them all ahead: `Operands operands_at(parameters, i64 index)`.
+  std::string define(const std::string& parameters) const;
 };
 
 // Why the kernels cannot compute `program`, or empty.

@@ -34,7 +34,12 @@ bool may_win(const WarpgroupProduct& p, const Tile& t) {
 
 std::vector<Tile> candidates(const WarpgroupProduct& p) {
   std::vector<Tile> all;
-  std::copy_if(std::begin(kTiles), std::end(kTiles), std::back_inserter(all), [&](const Tile& t) { return may_win(p, t); });
+  for (Tile t : kTiles) {
+    if (!may_win(p, t)) continue;
+    // A short k needs no deep ring: what it leaves lets two blocks share a multiprocessor.
+    if (steps(p) <= 2) t.stages = 2;
+    all.push_back(t);
+  }
   return all;
 }
 

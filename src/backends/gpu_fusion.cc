@@ -1,0 +1,66 @@
+#include "backends/gpu_fusion.h"
+
+#include <algorithm>
+
+#include "ops/movement.h"
+#include "ops/pointwise.h"
+#include "passes/fuse/body.h"
+#include "passes/rewrite.h"
+
+namespace hone {
+namespace {
+
+using namespace rewrite;
+
+// The two nodes become one where a kernel can compute it.
+bool join(Graph& graph, NodeId first, NodeId second, const Machine& machine) {
+  std::vector<ValueId> inputs;
+  const Op fused = fused_op(graph, first, second, inputs);
+  Problem problem{.op = fused, .outputs = {graph.type(output(graph, second))}};
+  for (ValueId v : inputs) {
+    problem.inputs.push_back(graph.type(v));
+    problem.constants.push_back(graph.value(v).constant);
+  }
+  if (!has_gpu_kernel(problem, machine)) return false;
+  return replace(graph, output(graph, second), emit(graph, fused, std::move(inputs), {first, second}));
+}
+
+// The node that computes `v` for one reader alone.
+NodeId sole_producer(const Graph& graph, ValueId v) {
+  return v != ValueId::none && used_once(graph, v) ? graph.value(v).producer : NodeId::none;
+}
+
+bool join_epilogue(Graph& graph, NodeId id, const Machine& machine) {
+  if (op_of<Pointwise>(graph, id) == nullptr) return false;
+  const TensorType type = graph.type(output(graph, id));
+  for (const ValueId v : std::vector(graph.node(id).inputs)) {
+    const NodeId anchor = sole_producer(graph, v);
+    if (anchor == NodeId::none || !takes_epilogue(graph, anchor) || !type.shape.known()) continue;
+    if (same_shape(graph.type(v).shape, type.shape) && join(graph, anchor, id, machine)) return true;
+  }
+  return false;
+}
+
+bool join_prologue(Graph& graph, NodeId id, const Machine& machine) {
+  const NodeId before = sole_producer(graph, input(graph, id, 0));
+  if (before == NodeId::none || op_of<Pointwise>(graph, id) != nullptr) return false;
+  const bool pointwise = op_of<Pointwise>(graph, before) != nullptr && graph.node(before).inputs.size() == 1;
+  return (pointwise || op_of<Transpose>(graph, before) != nullptr) && join(graph, before, id, machine);
+}
+
+}  // namespace
+
+bool has_gpu_kernel(const Problem& problem, const Machine& machine) {
+  const auto table = tactic_table();
+  return std::any_of(table.begin(), table.end(), [&](const Tactic& t) {
+    return t.backend == Backend::cuda && t.supports(problem, machine).empty();
+  });
+}
+
+void fuse_for_gpu(Graph& graph, const Machine& machine) {
+  for (const auto rule : {join_epilogue, join_prologue, join_prologue})
+    for (NodeId id : graph.order())
+      if (graph.alive(id)) rule(graph, id, machine);
+}
+
+}  // namespace hone

@@ -1,0 +1,16 @@
+#pragma once
+
+#include "ir/graph.h"
+#include "tactics/tactic.h"
+
+namespace hone {
+
+// Joins nodes that one kernel of the machine's GPU can compute, beyond what the passes join for every backend:
+// elementwise work of any form to the convolution or matrix product before it, and a Transpose or elementwise work on
+// its input to the convolution behind it.
+void fuse_for_gpu(Graph& graph, const Machine& machine);
+
+// Whether one of the GPU's kernels can compute a problem.
+bool has_gpu_kernel(const Problem& problem, const Machine& machine);
+
+}  // namespace hone
