@@ -41,8 +41,11 @@ Result<std::unique_ptr<GpuSandbox>> GpuSandbox::create(const Problem& problem, i
   return box;
 }
 
-Result<std::unique_ptr<GpuSandbox::Arguments>> GpuSandbox::arguments(const Prepared& prepared) {
+Result<std::unique_ptr<GpuSandbox::Arguments>> GpuSandbox::arguments(const Kernel& kernel, const Prepared& prepared) {
   auto made = std::make_unique<Arguments>();
+  if (const int64_t bytes = kernel.workspace_bytes(); bytes > static_cast<int64_t>(workspace_.bytes())) {
+    HONE_TRY(workspace_, allocate(DType::u8, {bytes}));
+  }
   for (const Tensor& t : prepared.packed) {
     HONE_TRY(Tensor copy, upload(t));
     made->copies.push_back(std::move(copy));
@@ -57,14 +60,14 @@ Result<std::unique_ptr<GpuSandbox::Arguments>> GpuSandbox::arguments(const Prepa
 KernelArgs GpuSandbox::call(const Arguments& a, cpu::ThreadPool& pool) {
   return {.inputs = a.inputs,
           .outputs = a.outputs,
-          .workspace = nullptr,
+          .workspace = workspace_.mutable_data<std::byte>(),
           .pool = pool,
           .packed = a.packed,
           .stream = stream_.get()};
 }
 
 Result<Tensors> GpuSandbox::run(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool) {
-  HONE_TRY(const auto arguments, this->arguments(prepared));
+  HONE_TRY(const auto arguments, this->arguments(kernel, prepared));
   HONE_CHECK(kernel.run(call(*arguments, pool)));
   Tensors results;
   for (const Tensor& t : outputs_) {
@@ -76,7 +79,7 @@ Result<Tensors> GpuSandbox::run(const Kernel& kernel, const Prepared& prepared, 
 }
 
 Result<double> GpuSandbox::time_us(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool) {
-  HONE_TRY(const auto arguments, this->arguments(prepared));
+  HONE_TRY(const auto arguments, this->arguments(kernel, prepared));
   const KernelArgs args = call(*arguments, pool);
   HONE_CHECK(kernel.run(args));
   HONE_CHECK(stream_->synchronize());

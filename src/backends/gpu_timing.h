@@ -26,13 +26,13 @@ class GpuSandbox {
     std::vector<const Tensor*> inputs, packed;
     std::vector<Tensor*> outputs;
   };
-  Result<std::unique_ptr<Arguments>> arguments(const Prepared& prepared);
+  Result<std::unique_ptr<Arguments>> arguments(const Kernel& kernel, const Prepared& prepared);
   KernelArgs call(const Arguments& arguments, cpu::ThreadPool& pool);
   Result<Tensor> upload(const Tensor& value);
 
   std::unique_ptr<cuda::Stream> stream_;
   Tensors inputs_, outputs_;
-  Tensor fault_;
+  Tensor fault_, workspace_;
 };
 
 }  // namespace hone

@@ -17,7 +17,7 @@ constexpr int kMaxDynamicShared = 8;              // of CUfunction_attribute
 constexpr unsigned kPlainSharedBytes = 48 << 10;  // more must be asked for
 constexpr unsigned kNonBlockingStream = 1;
 constexpr int kRelaxedCapture = 2;
-constexpr int kMemoryType = 2, kDeviceMemory = 2;  // of CUpointer_attribute and CUmemorytype
+constexpr int kMemoryType = 2, kDeviceMemory = 2;                     // of CUpointer_attribute and CUmemorytype
 constexpr int kClusterDimension = 4, kProgrammaticSerialization = 6;  // of CUlaunchAttributeID
 
 // For calls after the first one that succeeded: a driver that was there does not go away.
@@ -85,14 +85,6 @@ Result<Device> device(int ordinal) {
   return all[static_cast<size_t>(ordinal)];
 }
 
-Result<int> multiprocessors() {
-  CUdevice current = 0;
-  HONE_CUDA(cuCtxGetDevice, &current);
-  int count = 0;
-  HONE_CUDA(cuDeviceGetAttribute, &count, kMultiprocessors, current);
-  return count;
-}
-
 Status make_current(int ordinal) {
   HONE_CHECK(device(ordinal));
   static std::mutex mutex;
@@ -150,18 +142,36 @@ Status Stream::synchronize() {
   return {};
 }
 
+namespace {
+
+// The attributes that a launch needs, where the driver can read them.
+class Attributes {
+ public:
+  explicit Attributes(const Stream::Shape& shape) {
+    if (shape.cluster > 1) add(kClusterDimension, std::array{shape.cluster, 1u, 1u});
+    if (shape.overlaps) add(kProgrammaticSerialization, std::array{1u});
+  }
+
+  CUlaunchConfig config(const Stream::Shape& shape, CUstr* stream) {
+    const auto &grid = shape.grid, &block = shape.block;
+    return {grid.x, grid.y, grid.z, block.x, block.y, block.z, shape.shared_bytes, stream, attributes_, count_};
+  }
+
+ private:
+  void add(int id, std::span<const unsigned> value) {
+    attributes_[count_].id = id;
+    std::memcpy(attributes_[count_++].value, value.data(), value.size_bytes());
+  }
+
+  CUlaunchAttribute attributes_[2] = {};
+  unsigned count_ = 0;
+};
+
+}  // namespace
+
 Status Stream::launch(CUfunc* function, const Shape& shape, std::span<void*> parameters) {
-  CUlaunchAttribute attributes[2] = {};
-  unsigned count = 0;
-  const auto add = [&](int id, std::span<const unsigned> value) {
-    attributes[count].id = id;
-    std::memcpy(attributes[count++].value, value.data(), value.size_bytes());
-  };
-  if (shape.cluster > 1) add(kClusterDimension, std::array{shape.cluster, 1u, 1u});
-  if (shape.overlaps) add(kProgrammaticSerialization, std::array{1u});
-  const Dim3 &grid = shape.grid, &block = shape.block;
-  const CUlaunchConfig config{grid.x,  grid.y,     grid.z, block.x, block.y, block.z, shape.shared_bytes,
-                              handle_, attributes, count};
+  Attributes attributes(shape);
+  const CUlaunchConfig config = attributes.config(shape, handle_);
   HONE_CUDA(cuLaunchKernelEx, &config, function, parameters.data(), nullptr);
   return {};
 }
@@ -224,10 +234,21 @@ Result<CUfunc*> Module::function(const char* name, unsigned shared_bytes) const 
   return found;
 }
 
-Result<int> Module::blocks_at_once(CUfunc* function, unsigned threads, unsigned shared_bytes) {
-  int blocks = 0;
-  HONE_CUDA(cuOccupancyMaxActiveBlocksPerMultiprocessor, &blocks, function, static_cast<int>(threads), shared_bytes);
-  return blocks;
+Result<unsigned> Module::blocks_at_once(CUfunc* function, const Stream::Shape& shape) {
+  int count = 0;
+  if (shape.cluster > 1) {
+    Attributes attributes(shape);
+    const CUlaunchConfig config = attributes.config(shape, nullptr);
+    HONE_CUDA(cuOccupancyMaxActiveClusters, &count, function, &config);
+    return static_cast<unsigned>(std::max(count, 1)) * shape.cluster;
+  }
+  CUdevice current = 0;
+  int multiprocessors = 0;
+  HONE_CUDA(cuCtxGetDevice, &current);
+  HONE_CUDA(cuDeviceGetAttribute, &multiprocessors, kMultiprocessors, current);
+  HONE_CUDA(cuOccupancyMaxActiveBlocksPerMultiprocessor, &count, function, static_cast<int>(shape.block.x),
+            shape.shared_bytes);
+  return static_cast<unsigned>(std::max(count, 1) * multiprocessors);
 }
 
 }  // namespace hone::cuda

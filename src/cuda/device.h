@@ -31,8 +31,6 @@ std::optional<int> ordinal_of(std::string_view target);
 // All GPUs that the driver shows, in its order; an error when there is no driver.
 Result<std::vector<Device>> devices();
 Result<Device> device(int ordinal);
-// Of the device that is current.
-Result<int> multiprocessors();
 
 // Makes the device's context the calling thread's.
 Status make_current(int ordinal);
@@ -119,8 +117,8 @@ class Module {
   // `shared_bytes`: the most dynamic shared memory that it will be launched with.
   Result<CUfunc*> function(const char* name, unsigned shared_bytes) const;
 
-  // How many blocks of a function run at once on one multiprocessor.
-  static Result<int> blocks_at_once(CUfunc* function, unsigned threads, unsigned shared_bytes);
+  // How many blocks of a launch run at once on the device that is current: whole clusters.
+  static Result<unsigned> blocks_at_once(CUfunc* function, const Stream::Shape& shape);
 
  private:
   explicit Module(CUmod* handle) : handle_(handle) {}

@@ -69,6 +69,7 @@ struct CUlaunchConfig {
   X(cuEventRecord, (CUevt * event, CUstr * stream))                                                                 \
   X(cuEventElapsedTime, (float* milliseconds, CUevt* from, CUevt* to))                                              \
   X(cuOccupancyMaxActiveBlocksPerMultiprocessor, (int* blocks, CUfunc* function, int threads, size_t shared_bytes)) \
+  X(cuOccupancyMaxActiveClusters, (int* clusters, CUfunc* function, const CUlaunchConfig* config))                    \
   X(cuTensorMapEncodeTiled,                                                                                         \
     (void* map, int type, uint32_t rank, void* address, const uint64_t* dims, const uint64_t* strides,              \
      const uint32_t* box, const uint32_t* element_strides, int interleave, int swizzle, int promotion, int fill))   \

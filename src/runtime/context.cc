@@ -204,7 +204,7 @@ Status ExecutionContext::run_step(size_t index) {
 Status ExecutionContext::run_step_on_gpu(size_t index) {
   return engine_->kernel(index).run({.inputs = device_->inputs(index),
                                      .outputs = device_->outputs(index),
-                                     .workspace = nullptr,
+                                     .workspace = device_->arena() + engine_->program().steps[index].workspace_offset,
                                      .pool = pool_,
                                      .packed = device_->packed(index),
                                      .stream = &device_->stream(), .fault = device_->fault(index)});

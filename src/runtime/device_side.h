@@ -47,6 +47,7 @@ class DeviceSide {
   std::span<const Tensor* const> inputs(size_t step) const { return step_inputs_[step]; }
   std::span<Tensor* const> outputs(size_t step) const { return step_outputs_[step]; }
   std::span<const Tensor* const> packed(size_t step) const { return step_packed_[step]; }
+  std::byte* arena() { return memory_.front().get(); }
   int32_t* fault(size_t step) { return faults_.mutable_data<int32_t>() + step; }
   cuda::Stream& stream() { return *stream_; }
 

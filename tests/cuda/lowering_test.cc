@@ -204,6 +204,41 @@ TEST_P(Lowering, EveryTf32VariantCompilesWhereItIsAllowed) {
   }
 }
 
+// A convolution as a problem: [n, size, size, cin] of f16 with square filters.
+Problem half_conv(int64_t n, int64_t size, int64_t cin, int64_t cout, int64_t filter, int64_t stride) {
+  const int64_t pad = filter / 2, out = (size + 2 * pad - filter) / stride + 1;
+  const auto op = make_op("Conv", {{"strides", std::vector<int64_t>{stride, stride}},
+                                   {"dilations", std::vector<int64_t>{1, 1}},
+                                   {"pads", std::vector<int64_t>{pad, pad, pad, pad}},
+                                   {"channels_last", true}});
+  EXPECT_TRUE(op.ok());
+  const Tensor weights(DType::f16, {cout, cin, filter, filter});
+  return {.op = *op,
+          .inputs = {{DType::f16, Shape::of(Dims{n, size, size, cin})}, {DType::f16, Shape::of(weights.dims())}},
+          .outputs = {{DType::f16, Shape::of(Dims{n, out, out, cout})}},
+          .constants = {Tensor(), weights}};
+}
+
+TEST_P(Lowering, EveryTileOfHoppersTensorCoresCompiles) {
+  const Machine machine{.cuda_arch = GetParam()};
+  const std::pair<const char*, Problem> cases[] = {{"cuda.conv_wgmma", half_conv(64, 56, 192, 768, 3, 1)},
+                                                   {"cuda.conv_wgmma", half_conv(1, 7, 512, 512, 3, 1)},
+                                                   {"cuda.conv_cells_wgmma", half_conv(1, 224, 3, 64, 7, 2)}};
+  for (const auto& [name, problem] : cases) {
+    const Tactic& tactic = *find_tactic(name);
+    if (machine.cuda_arch != "sm_90") {
+      EXPECT_NE(tactic.supports(problem, machine), "") << name;
+      continue;
+    }
+    ASSERT_EQ(tactic.supports(problem, machine), "") << name;
+    for (int v = 0; v < tactic.variants(problem, machine); ++v) {
+      const auto prepared = tactic.prepare(problem, v, machine);
+      ASSERT_TRUE(prepared.ok()) << name << " " << v << ": " << prepared.status().message();
+      EXPECT_TRUE(tactic.make(problem, prepared->packed, v, machine).ok());
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Architectures, Lowering, ::testing::ValuesIn(kArchitectures));
 
 TEST(Cuda, UnknownArchitecturesAreRefused) {

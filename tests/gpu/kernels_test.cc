@@ -154,7 +154,8 @@ TEST_P(Gpu, ConvolutionsAreRight) {
                             {1, 28, 28, 32, 64, 2, 2, 2, 1, 0, 1},   {2, 28, 28, 128, 512, 1, 1, 1, 1, 0, 1},
                             {4, 14, 14, 256, 256, 3, 3, 1, 1, 1, 1}, {1, 28, 28, 512, 1024, 1, 1, 2, 1, 0, 1},
                             {8, 28, 28, 128, 128, 3, 3, 2, 1, 1, 1}, {1, 40, 20, 72, 40, 3, 3, 1, 3, 3, 1},
-                            {1, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16}};
+                            {1, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16},    {16, 28, 28, 16, 256, 3, 3, 1, 1, 1, 1},
+                            {2, 32, 32, 3, 64, 16, 16, 16, 1, 0, 1}};
   for (const ConvCase& c : cases) {
     const auto op = make_op("Conv", {{"strides", std::vector<int64_t>{c.stride, c.stride}},
                                      {"dilations", std::vector<int64_t>{c.dilation, c.dilation}},
@@ -180,7 +181,7 @@ TEST_P(Gpu, MatrixProductsAreRight) {
       {{2, 3, 50, 32}, {2, 3, 70, 32}, false, true, 2}, {{2, 1, 5, 8}, {3, 8, 9}, false, false, 2},
       {{130, 300}, {300, 257}, false, false, 1},        {{20, 31}, {20, 9}, true, false, 2},
       {{1024, 768}, {768, 3072}, false, false, 1},      {{12, 128, 64}, {12, 128, 64}, false, true, 2},
-      {{1, 2048}, {2048, 1000}, false, false, 1}};
+      {{1, 2048}, {2048, 1000}, false, false, 1},       {{12000, 72}, {72, 768}, false, false, 1}};
   for (const Case& c : cases) {
     const auto op = make_op("MatMul", {{"trans_a", c.trans_a}, {"trans_b", c.trans_b}});
     ASSERT_TRUE(op.ok());

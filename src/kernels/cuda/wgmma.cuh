@@ -1,20 +1,24 @@
 // C = A * B on the tensor cores of compute capability 9.0, with sums in fp32. The operands' type A is f16, bf16, or float
-// read as TF32. Boxes of both come by the tensor memory accelerator, in STAGES of 128 bytes of k: one warp asks for them,
-// GROUPS of 4 warps each multiply 64 rows. Tiles of 64 * GROUPS x TILE_N; a block takes every gridDim.x-th one, or, with
-// SPLIT > 1, a cluster of SPLIT blocks takes one, each a part of k, and the sums are added in order of the parts.
+// read as TF32. Boxes of both come by the tensor memory accelerator, in STAGES of 128 bytes of k, which one warp asks
+// for; GROUPS of 4 warps multiply 64 rows each. Either all groups share a tile of 64 * GROUPS x TILE_N, or, with
+// ALTERNATE, each takes tiles of 64 x TILE_N of its own, so that one stores its results while another multiplies. A block
+// takes every gridDim.x-th tile. The CLUSTER blocks of a cluster have neighbouring rows of tiles, and each brings a part
+// of B for all of them. With SPLIT > 1 a cluster of SPLIT blocks takes one tile instead, each a part of k, and the sums
+// are added in order of the parts.
 //
 // Around it the source defines M, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each), PARAMETERS, ARGUMENTS,
-// `void load_a(const TensorMap&, u64 barrier and address as unsigned, i64 z, int m0, int tap, int k)`, B_BATCHED,
+// `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int k)`, B_BATCHED,
 // B_CONSTANT, ROWS_FIRST (the order of tiles), `multiply(float (&)[TILE_N / 2], u64 a, u64 b)` and
 // `void store(parameters, i64 z, int m, int n, Operands, const float (&)[RUN])`: RUN neighbouring columns, which divide
 // N, with what `Operands operands_at(parameters, i64 index)` has loaded.
-#define TILE_M (64 * GROUPS)
+#define GROUPS_A_TILE (ALTERNATE ? 1 : GROUPS)
+#define TILE_M (64 * GROUPS_A_TILE)
 #define TILE_K (128 / (int)sizeof(A))
 #define CHUNKS ((TAP_K + TILE_K - 1) / TILE_K)
 #define STEPS (TAPS * CHUNKS)
 #define BYTES_A (TILE_M * 128)
 #define BYTES_B (TILE_N * 128)
-#define TILES_M ((M + TILE_M - 1) / TILE_M)
+#define TILES_M ((M + TILE_M * CLUSTER - 1) / (TILE_M * CLUSTER) * CLUSTER)
 #define TILES_N ((N + TILE_N - 1) / TILE_N)
 #define CONSUMERS (128 * GROUPS)
 // Columns that a warp brings out through shared memory at once, and floats a row there: no two lanes share a bank.
@@ -31,8 +35,15 @@ __device__ inline void barrier_init(unsigned barrier, int arrivals) {
 __device__ inline void barrier_expect(unsigned barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
-__device__ inline void barrier_arrive(unsigned barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+__device__ inline void barrier_arrive(unsigned barrier, int rank) {
+  if (CLUSTER == 1) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+  } else {
+    asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\nmbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(
+                     barrier),
+                 "r"(rank)
+                 : "memory");
+  }
 }
 __device__ inline void barrier_wait(unsigned barrier, unsigned phase) {
   asm volatile(
@@ -50,6 +61,10 @@ __device__ inline void cluster_barrier() {
   asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
 
+// Two groups take turns at the operands, in the order in which those come: a barrier's phases tell no further apart.
+__device__ inline void await_turn(int turn) { asm volatile("bar.sync %0, 256;" ::"r"(2 + turn) : "memory"); }
+__device__ inline void pass_turn(int turn) { asm volatile("bar.arrive %0, 256;" ::"r"(2 + turn) : "memory"); }
+
 __device__ inline float4 read_from(unsigned address, int rank) {
   float4 v;
   asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %4, %5;\nld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [there];\n}"
@@ -63,10 +78,11 @@ struct Tile {
   int m0, n0;
 };
 
-__device__ inline Tile tile_of(int t) {
-  const int in_item = t % (TILES_M * TILES_N);
-  const int m = ROWS_FIRST ? in_item % TILES_M : in_item / TILES_N, n = ROWS_FIRST ? in_item / TILES_M : in_item % TILES_N;
-  return {t / (TILES_M * TILES_N), m * TILE_M, n * TILE_N};
+// Tile t of the block with that rank in its cluster.
+__device__ inline Tile tile_of(int t, int rank) {
+  const int rows = TILES_M / CLUSTER, in_item = t % (rows * TILES_N);
+  const int m = ROWS_FIRST ? in_item % rows : in_item / TILES_N, n = ROWS_FIRST ? in_item / rows : in_item % TILES_N;
+  return {t / (rows * TILES_N), (m * CLUSTER + rank) * TILE_M, n * TILE_N};
 }
 
 extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
@@ -81,33 +97,43 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
   if (threadIdx.x == 0) {
     for (int s = 0; s < STAGES; ++s) {
       barrier_init(full + 8 * s, 1);
-      barrier_init(empty + 8 * s, GROUPS);
+      barrier_init(empty + 8 * s, GROUPS_A_TILE * CLUSTER);
     }
     asm volatile("fence.mbarrier_init.release.cluster;");
   }
   __syncthreads();
-  const int rank = blockIdx.x % SPLIT, first_step = STEPS * rank / SPLIT, steps = STEPS * (rank + 1) / SPLIT - first_step;
-  const int stride = gridDim.x / SPLIT;
+  if (CLUSTER > 1) cluster_barrier();
+  const int part = blockIdx.x % SPLIT, first_step = STEPS * part / SPLIT, steps = STEPS * (part + 1) / SPLIT - first_step;
+  const int rank = blockIdx.x % CLUSTER, first = blockIdx.x / (SPLIT * CLUSTER), stride = gridDim.x / (SPLIT * CLUSTER);
+  const int tiles = TILES_M / CLUSTER * TILES_N * BATCH;
 
   if (warp == CONSUMERS / 32) {
     if (lane == 0) {
       const auto load_b = [&](const Tile& tile, int step, int stage) {
         const int k = step / CHUNKS * TAP_K + step % CHUNKS * TILE_K;
-        asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(
-                         b_tiles + stage * BYTES_B),
-                     "l"(&b_map), "r"(full + 8 * stage), "r"(k), "r"(tile.n0), "r"(B_BATCHED ? (int)tile.z : 0)
-                     : "memory");
+        const unsigned to = b_tiles + stage * BYTES_B + rank * (BYTES_B / CLUSTER);
+        const int n = tile.n0 + rank * (TILE_N / CLUSTER), z = B_BATCHED ? (int)tile.z : 0;
+        if (CLUSTER == 1) {
+          asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to),
+                       "l"(&b_map), "r"(full + 8 * stage), "r"(k), "r"(n), "r"(z)
+                       : "memory");
+        } else {
+          asm volatile(
+              "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;" ::"r"(to),
+              "l"(&b_map), "r"(full + 8 * stage), "r"(k), "r"(n), "r"(z), "h"((unsigned short)((1 << CLUSTER) - 1))
+              : "memory");
+        }
       };
       // Weights do not depend on the launch ahead.
       const int early = !B_CONSTANT ? 0 : steps < STAGES ? steps : STAGES;
       for (int i = 0; i < early; ++i) {
         barrier_expect(full + 8 * i, BYTES_A + BYTES_B);
-        load_b(tile_of(blockIdx.x / SPLIT), first_step + i, i);
+        load_b(tile_of(first, rank), first_step + i, i);
       }
       asm volatile("griddepcontrol.wait;" ::: "memory");
       int i = 0;
-      for (int t = blockIdx.x / SPLIT; t < TILES_M * TILES_N * BATCH; t += stride) {
-        const Tile tile = tile_of(t);
+      for (int t = first; t < tiles; t += stride) {
+        const Tile tile = tile_of(t, rank);
         for (int step = first_step; step < first_step + steps; ++step, ++i) {
           const int stage = i % STAGES;
           if (i >= early) {
@@ -121,11 +147,13 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       asm volatile("griddepcontrol.launch_dependents;");
     }
   } else {
-    const int group = warp / 4, row0 = group * 64 + warp % 4 * 16;
+    const int group = ALTERNATE ? 0 : warp / 4, row0 = group * 64 + warp % 4 * 16;
+    const int turn = ALTERNATE ? warp / 4 : 0, turns = ALTERNATE ? 2 : 1;
+    if (turn == 1) pass_turn(0);
     asm volatile("griddepcontrol.wait;" ::: "memory");
-    int i = 0;
-    for (int t = blockIdx.x / SPLIT; t < TILES_M * TILES_N * BATCH; t += stride) {
-      const Tile tile = tile_of(t);
+    int i = turn * steps;
+    for (int t = first + turn * stride; t < tiles; t += turns * stride, i += (turns - 1) * steps) {
+      const Tile tile = tile_of(t, rank);
       // A lane's runs among the 16 rows of its warp.
       const int row = lane / RUNS_A_ROW, column = lane % RUNS_A_ROW * RUN;
       const auto m_of = [&](int r) { return tile.m0 + row0 + row + r * (32 / RUNS_A_ROW); };
@@ -140,6 +168,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       float sums[TILE_N / 2];
 #pragma unroll
       for (int j = 0; j < TILE_N / 2; ++j) sums[j] = 0;
+      if (ALTERNATE) await_turn(turn);
       for (int step = 0; step < steps; ++step, ++i) {
         const int stage = i % STAGES;
         barrier_wait(full + 8 * stage, i / STAGES & 1);
@@ -150,11 +179,12 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
         asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
         if (step > 0) {
           asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
-          if (threadIdx.x % 128 == 0) barrier_arrive(empty + 8 * ((i - 1) % STAGES));
+          if (threadIdx.x % 128 < CLUSTER) barrier_arrive(empty + 8 * ((i - 1) % STAGES), threadIdx.x % 128);
         }
       }
       asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-      if (threadIdx.x % 128 == 0 && steps > 0) barrier_arrive(empty + 8 * ((i - 1) % STAGES));
+      if (threadIdx.x % 128 < CLUSTER) barrier_arrive(empty + 8 * ((i - 1) % STAGES), threadIdx.x % 128);
+      if (ALTERNATE) pass_turn(1 - turn);
       if (SPLIT > 1) asm volatile("bar.sync 1, %0;" ::"n"(CONSUMERS) : "memory");
 
       float* const staged = staging + (SPLIT > 1 ? row0 : warp * 16) * STAGED_PITCH;
@@ -174,7 +204,10 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
 #pragma unroll
         for (int r = 0; r < RUNS_A_LANE; ++r) {
           const float* const from = staged + (row + r * (32 / RUNS_A_ROW)) * STAGED_PITCH + column;
-          if (m_of(r) < M && n < N) store(ARGUMENTS, tile.z, m_of(r), n, operands[r], *(const float(*)[RUN])from);
+          float run[RUN];
+#pragma unroll
+          for (int j = 0; j < RUN; j += 4) *(float4*)(run + j) = *(const float4*)(from + j);
+          if (m_of(r) < M && n < N) store(ARGUMENTS, tile.z, m_of(r), n, operands[r], run);
           operands[r] = next[r];
         }
         __syncwarp();
@@ -184,21 +217,22 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
 #if SPLIT > 1
   cluster_barrier();
   if (threadIdx.x < CONSUMERS) {
-    const Tile tile = tile_of(blockIdx.x / SPLIT);
-    for (int e = rank * CONSUMERS + threadIdx.x; e < TILE_M * TILE_N / RUN; e += SPLIT * CONSUMERS) {
+    const Tile tile = tile_of(first, 0);
+    for (int e = part * CONSUMERS + threadIdx.x; e < TILE_M * TILE_N / RUN; e += SPLIT * CONSUMERS) {
       const int row = e / (TILE_N / RUN), column = e % (TILE_N / RUN) * RUN, m = tile.m0 + row, n = tile.n0 + column;
       if (m >= M || n >= N) continue;
       __align__(16) float sums[RUN] = {};
 #pragma unroll
-      for (int part = 0; part < SPLIT; ++part)
+      for (int from = 0; from < SPLIT; ++from)
 #pragma unroll
         for (int j = 0; j < RUN; j += 4) {
-          const float4 v = read_from(to_shared(staging + row * STAGED_PITCH + column + j), part);
+          const float4 v = read_from(to_shared(staging + row * STAGED_PITCH + column + j), from);
           sums[j] += v.x, sums[j + 1] += v.y, sums[j + 2] += v.z, sums[j + 3] += v.w;
         }
       store(ARGUMENTS, tile.z, m, n, sums);
     }
   }
-  cluster_barrier();
 #endif
+  // Until all have read, and got, what others hold for them and bring them.
+  if (SPLIT > 1 || CLUSTER > 1) cluster_barrier();
 }

@@ -83,8 +83,8 @@ std::string definitions(const Problem& problem) {
   const Geometry g = geometry_of(problem);
   const double scale = op.scale == 0 ? 1 / std::sqrt(static_cast<double>(g.size)) : op.scale;
   const std::string parameters = parameters_of(problem);
-  std::string score = fmt::format("  float s = product * {:.9g}f;\n", scale);
-  if (op.softcap > 0) score += fmt::format("  s = {0:.9g}f * tanhf(s / {0:.9g}f);\n", op.softcap);
+  std::string score = fmt::format("  float s = product * {};\n", cuda::float_literal(scale));
+  if (op.softcap > 0) score += fmt::format("  s = {0} * tanhf(s / {0});\n", cuda::float_literal(op.softcap));
   if (has(problem, 3)) {
     score += fmt::format("  const int index = ((batch * {} + head) * QUERIES + query) * KEYS + key;\n", g.heads);
     const std::string at = "mask[" + cuda::broadcast_index(dims_of(problem.inputs[3]), {g.batch, g.heads, g.queries, g.keys}, "index") + "]";

@@ -105,8 +105,8 @@ Launch mma_launch(const Gemm& gemm, int variant) {
           static_cast<unsigned>(shared_bytes(tile))};
 }
 
-std::string refuse_tf32(const Problem& problem, const Machine& machine) {
-  return problem.inputs[0].dtype == DType::f32 && !machine.tf32 ? "TF32 is not among the precisions allowed" : "";
+std::string refuse_tf32(DType type, const Machine& machine) {
+  return type == DType::f32 && !machine.tf32 ? "TF32 is not among the precisions allowed" : "";
 }
 
 float round_to_tf32(float value) {

@@ -30,8 +30,8 @@ std::string mma_source(const Gemm& gemm, int variant, Operands operands, const s
                        const std::string& functions);
 Launch mma_launch(const Gemm& gemm, int variant);
 
-// Why TF32 may not be used for a problem that is computed in fp32, or empty.
-std::string refuse_tf32(const Problem& problem, const Machine& machine);
+// Why tensor cores may not be used for operands of a type, or empty: f32 needs leave to compute in TF32.
+std::string refuse_tf32(DType type, const Machine& machine);
 // `value` as the nearest TF32 number, away from zero on a tie.
 float round_to_tf32(float value);
 // `weights` with its dims in the order of `perm`.

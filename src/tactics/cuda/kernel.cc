@@ -15,9 +15,12 @@ class CompiledKernel final : public Kernel {
   CompiledKernel(Launch launch, Tensor cubin, bool overlaps)
       : launch_(std::move(launch)),
         shape_{launch_.grid, launch_.block, launch_.shared_bytes, launch_.cluster, overlaps},
-        cubin_(std::move(cubin)) {}
+        cubin_(std::move(cubin)) {
+    if (launch_.before) launch_.before->overlaps = overlaps;
+  }
 
   std::string_view fault() const override { return launch_.fault; }
+  int64_t workspace_bytes() const override { return launch_.workspace_bytes; }
 
   Status run(const KernelArgs& args) const override {
     HONE_TRY(const Loaded loaded, this->loaded());
@@ -26,6 +29,7 @@ class CompiledKernel final : public Kernel {
     for (const Tensor* t : args.inputs)
       if (t->defined()) pointers.push_back(t->raw());
     for (const Tensor* t : args.packed.subspan(1)) pointers.push_back(t->raw());
+    if (launch_.workspace_bytes > 0) pointers.push_back(args.workspace);
     if (!launch_.fault.empty()) pointers.push_back(args.fault);
     std::vector<TensorMap> maps;
     for (const MappedTensor& m : launch_.maps) {
@@ -34,6 +38,11 @@ class CompiledKernel final : public Kernel {
       maps.push_back(map);
     }
     std::vector<void*> parameters;
+    if (launch_.before) {
+      for (const void*& p : pointers) parameters.push_back(&p);
+      HONE_CHECK(args.stream->launch(loaded.before, *launch_.before, parameters));
+      parameters.clear();
+    }
     for (TensorMap& map : maps) parameters.push_back(&map);
     for (const void*& p : pointers) parameters.push_back(&p);
     return args.stream->launch(loaded.function, loaded.shape, parameters);
@@ -41,7 +50,7 @@ class CompiledKernel final : public Kernel {
 
  private:
   struct Loaded {
-    CUfunc* function = nullptr;
+    CUfunc *function = nullptr, *before = nullptr;
     Stream::Shape shape;
   };
 
@@ -51,13 +60,15 @@ class CompiledKernel final : public Kernel {
       HONE_TRY(module_, Module::load(cubin_));
       HONE_TRY(CUfunc* const function, module_->function("kernel", launch_.shared_bytes));
       if (launch_.persistent) {
-        HONE_TRY(const int blocks, Module::blocks_at_once(function, launch_.block.x, launch_.shared_bytes));
-        HONE_TRY(const int multiprocessors, cuda::multiprocessors());
-        shape_.grid.x = std::min(launch_.grid.x, static_cast<unsigned>(std::max(blocks, 1) * multiprocessors));
+        HONE_TRY(const unsigned blocks, Module::blocks_at_once(function, shape_));
+        shape_.grid.x = std::min(launch_.grid.x, blocks);
+      }
+      if (launch_.before) {
+        HONE_TRY(before_, module_->function("before", launch_.before->shared_bytes));
       }
       function_ = function;
     }
-    return Loaded{function_, shape_};
+    return Loaded{function_, before_, shape_};
   }
 
   Launch launch_;
@@ -65,7 +76,7 @@ class CompiledKernel final : public Kernel {
   Tensor cubin_;
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const Module> module_;
-  mutable CUfunc* function_ = nullptr;
+  mutable CUfunc *function_ = nullptr, *before_ = nullptr;
 };
 
 // Whether kernels of the architecture know how to wait for the launch ahead of them.
@@ -77,8 +88,8 @@ Launch elementwise(int64_t count) {
   return {{static_cast<unsigned>((count + kElementwiseThreads - 1) / kElementwiseThreads)}, {kElementwiseThreads}};
 }
 
-Result<Prepared> prepare(const Source& source, const Machine& machine) {
-  HONE_TRY(Tensor cubin, compile(kPrelude + source.text, machine.cuda_arch + (source.arch_specific ? "a" : "")));
+Result<Prepared> prepare(const Source& source, bool half_results, const Machine& machine) {
+  HONE_TRY(Tensor cubin, compile((half_results ? "#define HALF_RESULTS\n" : "") + (kPrelude + source.text), machine.cuda_arch + (source.arch_specific ? "a" : "")));
   Prepared prepared{.packed = {std::move(cubin)}, .drops = source.drops};
   prepared.packed.insert(prepared.packed.end(), source.packed.begin(), source.packed.end());
   return prepared;

@@ -22,6 +22,9 @@ struct Launch {
   unsigned cluster = 1;     // neighbouring blocks along x
   bool persistent = false;  // a block takes several tiles: grid.x is the number of tiles, and no more start than fit
   std::vector<MappedTensor> maps = {};
+  int64_t workspace_bytes = 0;  // when not 0, `T* workspace` comes after `packed`
+  // A launch ahead of it: of the kernel `before` of the same source, with the same parameters but for the maps.
+  std::optional<Stream::Shape> before = {};
   std::string_view fault = {};  // see Kernel::fault; the kernel's last parameter is `int* fault` then
 };
 
@@ -38,7 +41,8 @@ struct Source {
 Launch elementwise(int64_t count);
 inline constexpr int64_t kElementwiseThreads = 256;
 
-Result<Prepared> prepare(const Source& source, const Machine& machine);
+// `half_results`: they are f16 or bf16, so that functions need not be exact to the last digit of f32.
+Result<Prepared> prepare(const Source& source, bool half_results, const Machine& machine);
 Result<std::unique_ptr<const Kernel>> make(const Launch& launch, std::span<const Tensor> packed,
                                            const Machine& machine);
 
@@ -61,7 +65,7 @@ constexpr Tactic row(std::string_view name, int tier = 0) {
           .variants = variants,
           .prepare = [](const Problem& problem, int variant, const Machine& machine) -> Result<Prepared> {
             HONE_TRY(const Source text, apply<source>(problem, variant, machine));
-            return cuda::prepare(text, machine);
+            return cuda::prepare(text, size_of(problem.outputs[0].dtype) == 2, machine);
           },
           .make = [](const Problem& problem, std::span<const Tensor> packed, int variant,
                      const Machine& machine) -> Result<std::unique_ptr<const Kernel>> {

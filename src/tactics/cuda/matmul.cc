@@ -90,7 +90,7 @@ cuda::Launch launch(const Problem& problem) { return cuda::gemm_launch(view_of(p
 
 std::string supports_tensor_cores(const Problem& problem, const Machine& machine) {
   if (std::string reason = supports(problem); !reason.empty()) return reason;
-  if (std::string reason = cuda::refuse_tf32(problem, machine); !reason.empty()) return reason;
+  if (std::string reason = cuda::refuse_tf32(problem.inputs[0].dtype, machine); !reason.empty()) return reason;
   const MatMul op = view_of(problem).op;
   if (op.trans_a) return "the left operand is transposed";
   if (!op.trans_b && !packs_b(problem)) return "the right operand is neither constant nor transposed";

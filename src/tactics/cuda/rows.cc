@@ -98,13 +98,13 @@ extern "C" __global__ void kernel(T* y, const T* x{}) {{
   const i64 base = (i64)blockIdx.x * EXTENT;
   float mean = 0, square = 0;
 {}  for (int i = threadIdx.x; i < EXTENT; i += {}) square += ((float)x[base + i] - mean) * ((float)x[base + i] - mean);
-  const float scale = 1 / sqrtf(reduce_block<combine_sum>(square, 0) / EXTENT + {:.9g}f);
+  const float scale = 1 / sqrtf(reduce_block<combine_sum>(square, 0) / EXTENT + {});
   for (int i = threadIdx.x; i < EXTENT; i += {}) {{
     float v = (x[base + i] - mean) * scale;
 {}    y[base + i] = (T)v;
   }}
 }}
-)cuda", rows.extent, type_of(problem), parameters, mean, kThreads, op.epsilon + 0.0, kThreads, affine)};
+)cuda", rows.extent, type_of(problem), parameters, mean, kThreads, cuda::float_literal(op.epsilon), kThreads, affine)};
 }
 
 cuda::Launch norm_launch(const Problem& problem) { return launch_rows(norm_rows(problem)); }

@@ -1,7 +1,6 @@
 #include "tactics/cuda/source.h"
 
-#include <cmath>
-#include <cstring>
+#include <bit>
 #include <map>
 
 namespace hone::cuda {
@@ -12,6 +11,7 @@ typedef unsigned long long u64;
 #define INF __int_as_float(0x7f800000)
 // Storage types: arithmetic is that of float.
 struct f16 {
+  static constexpr bool is_bf16 = false;
   unsigned short bits;
   f16() = default;
   __device__ explicit f16(float value) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value)); }
@@ -22,6 +22,7 @@ struct f16 {
   }
 };
 struct bf16 {
+  static constexpr bool is_bf16 = true;
   unsigned short bits;
   bf16() = default;
   __device__ explicit bf16(float value) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value)); }
@@ -34,6 +35,30 @@ struct __align__(count * sizeof(T) < 16 ? count * sizeof(T) : 16) Run {
 };
 template <int count, class T>
 __device__ inline Run<T, count> load_run(const T* from) { return *(const Run<T, count>*)from; }
+template <class T, class V, int count>
+__device__ inline Run<T, count> to_run(const V (&values)[count]) {
+  Run<T, count> run;
+#pragma unroll
+  for (int j = 0; j < count; ++j) run.v[j] = (T)values[j];
+  return run;
+}
+// Two at a time.
+template <class T>
+__device__ inline Run<T, 8> to_half_run(const float (&values)[8]) {
+  Run<T, 8> run;
+#pragma unroll
+  for (int j = 0; j < 8; j += 2) {
+    unsigned pair;
+    if (T::is_bf16) asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(values[j + 1]), "f"(values[j]));
+    else asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(values[j + 1]), "f"(values[j]));
+    *(unsigned*)(run.v + j) = pair;
+  }
+  return run;
+}
+template <>
+__device__ inline Run<f16, 8> to_run<f16, float, 8>(const float (&values)[8]) { return to_half_run<f16>(values); }
+template <>
+__device__ inline Run<bf16, 8> to_run<bf16, float, 8>(const float (&values)[8]) { return to_half_run<bf16>(values); }
 // What a kernel does before it reads what others wrote: on a GPU that lets kernels overlap, it waits for the one before
 // and lets the one behind it start.
 __device__ inline void begin() {
@@ -51,9 +76,25 @@ __device__ inline float modulo(float a, float b) {
   const float r = fmodf(a, b);
   return r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
+#ifdef HALF_RESULTS
+// For results of 11 or fewer significant bits; the errors here are under 2e-7 of the larger of the value and its input.
+__device__ inline float sigmoid(float a) { return __fdividef(1, 1 + __expf(-a)); }
+__device__ inline float exponential(float a) { return __expf(a); }
+__device__ inline float hyperbolic_tangent(float a) { return 1 - __fdividef(2, 1 + __expf(2 * a)); }
+// erf by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
+__device__ inline float gelu_erf(float a) {
+  const float x = fabsf(a) * 0.7071067811865476f, t = __fdividef(1, 1 + 0.3275911f * x);
+  const float tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f)))) * __expf(-x * x);
+  return 0.5f * (a + fabsf(a) * (1 - tail));
+}
+#else
 __device__ inline float sigmoid(float a) { return 1 / (1 + expf(-a)); }
+__device__ inline float exponential(float a) { return expf(a); }
+__device__ inline float hyperbolic_tangent(float a) { return tanhf(a); }
+__device__ inline float gelu_erf(float a) { return 0.5f * a * (1 + erff(a * 0.7071067811865476f)); }
+#endif
 __device__ inline float softplus(float a) { return a > 0 ? a + log1pf(expf(-a)) : log1pf(expf(a)); }
-__device__ inline float gelu_tanh(float a) { return 0.5f * a * (1 + tanhf(0.7978845608f * (a + 0.044715f * a * a * a))); }
+__device__ inline float gelu_tanh(float a) { return 0.5f * a * (1 + hyperbolic_tangent(0.7978845608f * (a + 0.044715f * a * a * a))); }
 __device__ inline float sign(float a) { return isnan(a) ? a : (a > 0) - (a < 0); }
 __device__ inline i64 to_integer(float a) {
   if (isnan(a)) return 0;
@@ -83,15 +124,15 @@ const std::map<Fn, const char*>& real_functions() {
       {Fn::clip, "least(most({0}, {1}), {2})"},
       {Fn::neg, "-{0}"}, {Fn::abs, "fabsf({0})"}, {Fn::sign, "sign({0})"}, {Fn::reciprocal, "1 / {0}"},
       {Fn::sqrt, "sqrtf({0})"}, {Fn::rsqrt, "1 / sqrtf({0})"}, {Fn::square, "{0} * {0}"},
-      {Fn::exp, "expf({0})"}, {Fn::log, "logf({0})"}, {Fn::expm1, "expm1f({0})"}, {Fn::log1p, "log1pf({0})"},
+      {Fn::exp, "exponential({0})"}, {Fn::log, "logf({0})"}, {Fn::expm1, "expm1f({0})"}, {Fn::log1p, "log1pf({0})"},
       {Fn::sin, "sinf({0})"}, {Fn::cos, "cosf({0})"}, {Fn::tan, "tanf({0})"}, {Fn::asin, "asinf({0})"},
       {Fn::acos, "acosf({0})"}, {Fn::atan, "atanf({0})"}, {Fn::sinh, "sinhf({0})"}, {Fn::cosh, "coshf({0})"},
-      {Fn::tanh, "tanhf({0})"}, {Fn::asinh, "asinhf({0})"}, {Fn::acosh, "acoshf({0})"}, {Fn::atanh, "atanhf({0})"},
+      {Fn::tanh, "hyperbolic_tangent({0})"}, {Fn::asinh, "asinhf({0})"}, {Fn::acosh, "acoshf({0})"}, {Fn::atanh, "atanhf({0})"},
       {Fn::erf, "erff({0})"}, {Fn::floor, "floorf({0})"}, {Fn::ceil, "ceilf({0})"}, {Fn::round, "rintf({0})"},
       {Fn::trunc, "truncf({0})"}, {Fn::relu, "most({0}, 0.0f)"}, {Fn::sigmoid, "sigmoid({0})"},
       {Fn::softplus, "softplus({0})"}, {Fn::softsign, "{0} / (1 + fabsf({0}))"}, {Fn::silu, "{0} * sigmoid({0})"},
       {Fn::hard_swish, "{0} * least(most({0} / 6 + 0.5f, 0.0f), 1.0f)"},
-      {Fn::gelu_erf, "0.5f * {0} * (1 + erff({0} * 0.7071067811865476f))"}, {Fn::gelu_tanh, "gelu_tanh({0})"},
+      {Fn::gelu_erf, "gelu_erf({0})"}, {Fn::gelu_tanh, "gelu_tanh({0})"},
       {Fn::mish, "{0} * tanhf(softplus({0}))"}, {Fn::elu, "{0} < 0 ? {1} * expm1f({0}) : {0}"},
       {Fn::celu, "most({0}, 0.0f) + least(0.0f, {1} * expm1f({0} / {1}))"},
       {Fn::hard_sigmoid, "most(0.0f, least(1.0f, {1} * {0} + {2}))"}};
@@ -130,16 +171,17 @@ bool is_real(DType type) { return is_real_element(type); }
 
 std::string literal(const PointwiseInstr& instr) {
   if (!is_real(instr.type)) return instr.value == -9223372036854775808.0 ? "(-0x7fffffffffffffffLL - 1)" : fmt::format("{}LL", static_cast<int64_t>(instr.value));
-  const auto value = static_cast<float>(instr.value);
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return fmt::format("__int_as_float({:#x})", bits);
+  return float_literal(instr.value);
 }
 
 // The operand whose kind decides which function is meant.
 size_t deciding_operand(Fn fn) { return fn == Fn::where ? 1 : 0; }
 
 }  // namespace
+
+std::string float_literal(double value) {
+  return fmt::format("__int_as_float({:#x})", std::bit_cast<uint32_t>(static_cast<float>(value)));
+}
 
 const char* element_type(DType type) {
   for (const ElementType& row : kElementTypes)

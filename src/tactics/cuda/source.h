@@ -11,6 +11,9 @@ namespace hone::cuda {
 // The functions that generated code calls.
 extern const char* const kPrelude;
 
+// `value` as a float, exactly.
+std::string float_literal(double value);
+
 // The type that holds an element in memory, or null when the kernels have none for it.
 const char* element_type(DType type);
 // Whether it is a type that kernels compute with in float.

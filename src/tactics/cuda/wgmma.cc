@@ -9,15 +9,20 @@ namespace hone::cuda {
 namespace {
 
 struct Tile {
-  int n, groups, stages, split;
+  int n, groups, stages, split = 1, cluster = 1;
+  bool alternate = false;
+
+  int rows() const { return alternate ? 64 : 64 * groups; }
 };
 
-constexpr Tile kTiles[] = {{32, 1, 4, 1},  {64, 1, 4, 1},  {64, 2, 4, 1},  {128, 1, 4, 1}, {128, 2, 4, 1}, {256, 2, 3, 1}, {32, 1, 6, 2},
-                           {32, 1, 6, 4},  {32, 1, 6, 8},  {64, 1, 6, 2},  {64, 1, 6, 4},  {64, 2, 4, 2},  {128, 2, 4, 2}};
+constexpr Tile kTiles[] = {{32, 1, 4},         {64, 1, 4},        {64, 2, 4},          {128, 1, 4},        {128, 2, 4},
+                           {256, 2, 3},        {128, 2, 4, 1, 2}, {256, 2, 3, 1, 2},   {192, 2, 4, 1, 2},  {64, 2, 6, 1, 1, true},
+                           {128, 2, 6, 1, 2, true}, {256, 2, 4, 1, 4, true}, {192, 2, 5, 1, 4, true}, {32, 1, 6, 2}, {32, 1, 6, 4},
+                           {32, 1, 6, 8},      {64, 1, 6, 2},     {64, 1, 6, 4},       {64, 2, 4, 2},      {128, 2, 4, 2}};
 constexpr int64_t kMultiprocessors = 132;  // of the largest GPU: it shapes guesses, not results
 constexpr int kRowBytes = 128;             // of k in a stage
 
-int64_t tiles(const Gemm& gemm, const Tile& t) { return blocks(gemm.m, 64 * t.groups) * blocks(gemm.n, t.n) * gemm.batch; }
+int64_t tiles(const Gemm& gemm, const Tile& t) { return blocks(gemm.m, t.rows() * t.cluster) * t.cluster * blocks(gemm.n, t.n) * gemm.batch; }
 
 int64_t tap_k(const WarpgroupProduct& p) { return p.patches ? p.patches->channels : p.gemm.k; }
 int64_t taps(const WarpgroupProduct& p) { return p.gemm.k / tap_k(p); }
@@ -25,11 +30,16 @@ int64_t elements_a_row(const Gemm& gemm) { return kRowBytes / static_cast<int64_
 int64_t steps(const WarpgroupProduct& p) { return taps(p) * blocks(tap_k(p), elements_a_row(p.gemm)); }
 
 bool may_win(const WarpgroupProduct& p, const Tile& t) {
-  const int64_t count = tiles(p.gemm, t), least = blocks(p.gemm.n, 32) * 32;
-  if (t.n > std::max<int64_t>(least, 32)) return false;
+  const int64_t count = tiles(p.gemm, t), columns = blocks(p.gemm.n, t.n) * t.n;
+  // Columns that are computed for nothing.
+  if (columns - p.gemm.n > std::max<int64_t>(31, p.gemm.n / 4)) return false;
   if (t.split > 1) return count * 2 <= kMultiprocessors && count * t.split <= 2 * kMultiprocessors && steps(p) >= 2 * t.split;
-  if (t.n * t.groups > 64 && count * 2 < kMultiprocessors) return false;  // smaller ones occupy more of the GPU
-  return t.n * t.groups > 32 || count <= 32 * kMultiprocessors;
+  const bool large = t.n * t.rows() > 64 * 64;
+  if (large && count * 2 < kMultiprocessors) return false;  // smaller ones occupy more of the GPU
+  // What blocks share, or take turns at, pays with several tiles a block.
+  if ((t.cluster > 1 || t.alternate) && count < 2 * kMultiprocessors) return false;
+  if (!large && count > 32 * kMultiprocessors && steps(p) > 2) return false;
+  return true;
 }
 
 std::vector<Tile> candidates(const WarpgroupProduct& p) {
@@ -37,14 +47,14 @@ std::vector<Tile> candidates(const WarpgroupProduct& p) {
   for (Tile t : kTiles) {
     if (!may_win(p, t)) continue;
     // A short k needs no deep ring: what it leaves lets two blocks share a multiprocessor.
-    if (steps(p) <= 2) t.stages = 2;
+    if (steps(p) <= 2 && t.cluster == 1) t.stages = t.alternate ? 4 : 2;
     all.push_back(t);
   }
   return all;
 }
 
 int shared_bytes(const Tile& t) {
-  const int ring = t.stages * (64 * t.groups + t.n) * kRowBytes, barriers = 16 * t.stages;
+  const int ring = t.stages * (t.rows() + t.n) * kRowBytes, barriers = 16 * t.stages;
   const int staged = t.n % 64 == 0 ? 64 : 32, staging = t.split > 1 ? 0 : 64 * t.groups * (staged + 4) * 4;
   return 1024 + ring + barriers + staging;
 }
@@ -100,7 +110,9 @@ TensorMapSpec patches_map(DType type, const Patches& p, int64_t pixels) {
   const auto upper = [](int64_t out, int64_t stride, int64_t pad, int64_t in) { return static_cast<int>((out - 1) * stride - pad - (in - 1)); };
   return {.type = type,
           .dims = unsigned_of({p.channels, p.w, p.h, p.n}),
-          .strides = unsigned_of({p.channels * size, p.w * p.channels * size, p.h * p.w * p.channels * size}),
+          .strides = unsigned_of({(p.pixel_pitch > 0 ? p.pixel_pitch : p.channels) * size,
+                                  (p.row_pitch > 0 ? p.row_pitch : p.w * p.channels) * size,
+                                  (p.image_pitch > 0 ? p.image_pitch : p.h * p.w * p.channels) * size}),
           .box = {static_cast<uint32_t>(kRowBytes / size), static_cast<uint32_t>(pixels)},
           .element_strides = {1, static_cast<uint32_t>(p.stride_w), static_cast<uint32_t>(p.stride_h), 1},
           .lower = {static_cast<int>(-p.pad_left), static_cast<int>(-p.pad_top)},
@@ -137,9 +149,9 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
   const bool rows_first = p.gemm.n > p.gemm.m;
   std::string text = fmt::format(
       "#define M {}\n#define N {}\n#define BATCH {}\n#define TAPS {}\n#define TAP_K {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n#define RUN {}\n"
-      "#define TILE_N {}\n#define GROUPS {}\n#define STAGES {}\n#define SPLIT {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
+      "#define TILE_N {}\n#define GROUPS {}\n#define STAGES {}\n#define SPLIT {}\n#define CLUSTER {}\n#define ALTERNATE {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
       "typedef {} A;\nstruct __align__(64) TensorMap {{ u64 words[16]; }};\n",
-      p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters), run, tile.n, tile.groups, tile.stages, tile.split,
+      p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters), run, tile.n, tile.groups, tile.stages, tile.split, tile.cluster, tile.alternate,
       p.b_batched, p.b_constant, rows_first, element_type(p.gemm.type));
   text += multiply(p.gemm.type, tile.n) + (p.patches ? load_patches(*p.patches) : kLoadRows) + store + kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};
@@ -151,10 +163,10 @@ Launch wgmma_launch(const WarpgroupProduct& p, int variant, const OperandPlaces&
   return {.grid = {static_cast<unsigned>(tiles(gemm, tile) * tile.split)},
           .block = {static_cast<unsigned>(128 * tile.groups + 32)},
           .shared_bytes = static_cast<unsigned>(shared_bytes(tile)),
-          .cluster = static_cast<unsigned>(tile.split),
+          .cluster = static_cast<unsigned>(tile.split * tile.cluster),
           .persistent = tile.split == 1,
-          .maps = {{places.a, p.patches ? patches_map(gemm.type, *p.patches, 64 * tile.groups) : rows_map(gemm.type, gemm.k, gemm.m, gemm.batch, 64 * tile.groups)},
-                   {places.b, rows_map(gemm.type, gemm.k, gemm.n, p.b_batched ? gemm.batch : 1, tile.n)}}};
+          .maps = {{places.a, p.patches ? patches_map(gemm.type, *p.patches, tile.rows()) : rows_map(gemm.type, gemm.k, gemm.m, gemm.batch, tile.rows())},
+                   {places.b, rows_map(gemm.type, gemm.k, gemm.n, p.b_batched ? gemm.batch : 1, tile.n / tile.cluster)}}};
 }
 
 }  // namespace hone::cuda

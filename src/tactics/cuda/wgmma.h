@@ -8,6 +8,8 @@ namespace hone::cuda {
 // A of the product, as the patches of an image that is [n][h][w][channels].
 struct Patches {
   int64_t n, h, w, channels, oh, ow, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+  // Elements from one to the next; 0 when they lie one behind the other.
+  int64_t pixel_pitch = 0, row_pitch = 0, image_pitch = 0;
 };
 
 struct WarpgroupProduct {

@@ -1,0 +1,40 @@
+#pragma once
+
+#include "tactics/cuda/epilogue.h"
+#include "tactics/cuda/gemm.h"
+
+// What the GPU's convolutions share.
+namespace hone::cuda {
+
+// Two spatial dims; a 1-D image has height 1.
+struct ConvGeometry {
+  int64_t n, h, w, cin, oh, ow, cout, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, groups;
+  DType type;
+
+  Gemm gemm() const { return {.m = n * oh * ow, .n = cout, .k = kh * kw * cin, .type = type}; }
+  // Whether a row of the product is a pixel of the image.
+  bool pointwise() const;
+  // The names that the kernels use: H, W, CIN, OH, OW, COUT, KH, KW, STRIDE_H, ...
+  std::string defines() const;
+};
+
+// Of a problem that conv_refusal passes.
+AnchorView conv_anchor(const Problem& problem);
+ConvGeometry conv_geometry(const Problem& problem);
+// Why no kernel can do it as a convolution of `grouped` or one group, or empty.
+std::string conv_refusal(const Problem& problem, bool grouped);
+// The same for kernels that read 16 bytes of a pixel at once.
+std::string wide_refusal(const Problem& problem, const Machine& machine);
+
+// The kernel's parameters: y, x, the bias, the epilogue's operands, and the packed weights w.
+std::string conv_parameters(const Problem& problem, const AnchorView& anchor);
+// `packed` takes the place of the weights.
+Source with_weights(Source source, Tensor packed);
+// The statements that define `value`, the element (n, h, w_, c) of the image, wherever a prologue takes it from.
+std::string image_value(const AnchorView& anchor);
+
+// Orders of the weights' dims: they come as [O][I][KH][KW], or [O][I][KW].
+std::vector<int64_t> outputs_last(const Tensor& weights);
+std::vector<int64_t> outputs_first(const Tensor& weights);
+
+}  // namespace hone::cuda

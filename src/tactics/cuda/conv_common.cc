@@ -1,0 +1,94 @@
+#include "ops/conv.h"
+
+#include "tactics/cuda/conv.h"
+#include "tactics/cuda/source.h"
+
+namespace hone::cuda {
+namespace {
+
+ConvGeometry geometry(const Problem& problem, const AnchorView& anchor) {
+  const Conv& conv = *anchor.op.as<Conv>();
+  Dims x = dims_of(anchor.data), w = dims_of(problem.inputs[1]), y = dims_of(problem.outputs[0]);
+  const bool flat = x.size() == 3;
+  if (flat) {
+    x.insert(x.begin() + 1, 1);
+    w.insert(w.begin() + 2, 1);
+    y.insert(y.begin() + 1, 1);
+  }
+  const auto first = [&](const std::vector<int64_t>& list, int64_t one) { return flat ? one : list[0]; };
+  const auto second = [&](const std::vector<int64_t>& list) { return list[flat ? 0 : 1]; };
+  return {x[0], x[1], x[2], x[3], y[1], y[2], w[0], w[2], w[3], first(conv.strides, 1), second(conv.strides),
+          first(conv.dilations, 1), second(conv.dilations), first(conv.pads, 0), second(conv.pads), conv.groups,
+          anchor.data.dtype};
+}
+
+}  // namespace
+
+bool ConvGeometry::pointwise() const {
+  return kh * kw == 1 && oh == h && ow == w && stride_h == 1 && stride_w == 1 && pad_top == 0 && pad_left == 0;
+}
+
+std::string ConvGeometry::defines() const {
+  return fmt::format("#define H {}\n#define W {}\n#define CIN {}\n#define OH {}\n#define OW {}\n#define COUT {}\n#define KH {}\n"
+                     "#define KW {}\n#define STRIDE_H {}\n#define STRIDE_W {}\n#define DILATION_H {}\n#define DILATION_W {}\n"
+                     "#define PAD_TOP {}\n#define PAD_LEFT {}\n",
+                     h, w, cin, oh, ow, cout, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left);
+}
+
+AnchorView conv_anchor(const Problem& problem) { return *view_anchor(problem, Conv::kName); }
+ConvGeometry conv_geometry(const Problem& problem) { return geometry(problem, conv_anchor(problem)); }
+
+std::string conv_refusal(const Problem& problem, bool grouped) {
+  const auto anchor = view_anchor(problem, Conv::kName);
+  if (!anchor) return kAnotherOp;
+  const Conv& conv = *anchor->op.as<Conv>();
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (!is_real_element(anchor->data.dtype)) return fmt::format("{} elements", name(anchor->data.dtype));
+  if (problem.inputs[1].dtype != anchor->data.dtype) return "weights of another type";
+  if (!conv.channels_last) return "activations are not channels-last";
+  if (const int64_t rank = anchor->data.shape.rank(); rank != 3 && rank != 4) return "neither 1-D nor 2-D";
+  if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
+  if ((conv.groups > 1) != grouped) return grouped ? "one group" : "grouped";
+  if (element_count(dims_of(problem.outputs[0])) == 0) return "empty";
+  if (std::string reason = refuse_epilogue(problem); !reason.empty()) return reason;
+  if (grouped) return anchor->prologue ? "its input is computed in place" : "";
+  return refuse_gemm(geometry(problem, *anchor).gemm());
+}
+
+std::string wide_refusal(const Problem& problem, const Machine& machine) {
+  if (std::string reason = conv_refusal(problem, false); !reason.empty()) return reason;
+  const auto anchor = conv_anchor(problem);
+  if (anchor.prologue) return "its input is computed in place";
+  if (geometry(problem, anchor).cin * static_cast<int64_t>(size_of(anchor.data.dtype)) % 16 != 0)
+    return "a pixel's channels are not a multiple of 16 bytes";
+  return refuse_tf32(anchor.data.dtype, machine);
+}
+
+std::string conv_parameters(const Problem& problem, const AnchorView& anchor) {
+  return fmt::format("{}* __restrict__ y, const {}* __restrict__ x{}, const {}* __restrict__ w",
+                     element_type(problem.outputs[0].dtype), element_type(problem.inputs[0].dtype), anchor.parameters,
+                     element_type(problem.inputs[1].dtype));
+}
+
+Source with_weights(Source source, Tensor packed) {
+  source.drops = {false, true};
+  source.packed = {std::move(packed)};
+  return source;
+}
+
+std::string image_value(const AnchorView& anchor) {
+  Dims strides = anchor.prologue ? anchor.strides : strides_of(dims_of(anchor.data));
+  if (strides.size() == 3) strides.insert(strides.begin() + 1, 0);
+  return fmt::format("  const auto raw = x[(i64)n * {} + (i64)h * {} + (i64)w_ * {} + (i64)c * {}];\n{}", strides[0], strides[1],
+                     strides[2], strides[3], anchor.prologue ? anchor.value : "  const float value = raw;\n");
+}
+
+std::vector<int64_t> outputs_last(const Tensor& weights) {
+  return weights.rank() == 3 ? std::vector<int64_t>{2, 1, 0} : std::vector<int64_t>{2, 3, 1, 0};
+}
+
+std::vector<int64_t> outputs_first(const Tensor& weights) {
+  return weights.rank() == 3 ? std::vector<int64_t>{0, 2, 1} : std::vector<int64_t>{0, 2, 3, 1};
+}
+
+}  // namespace hone::cuda
