@@ -65,10 +65,10 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) kernel(PARAMETERS
     for (int i = 0; i < TILE_M / ROWS_A_PASS; ++i) {
       unsigned* const to = to_a + i * ROWS_A_PASS * PITCH;
 #if GATHERED
-      Run<A, 4 * WORD> run;
+      float run[4 * WORD];
 #pragma unroll
-      for (int e = 0; e < 4 * WORD; ++e) run.v[e] = (A)(k + e < K ? element_a(ARGUMENTS, rows[i], k + e) : 0.0f);
-      *(Run<A, 4 * WORD>*)to = run;
+      for (int e = 0; e < 4 * WORD; ++e) run[e] = k + e < K ? element_a(ARGUMENTS, rows[i], k + e) : 0.0f;
+      store_run((A*)to, run);
 #else
       copy_async(to, k < K ? a_at(ARGUMENTS, rows[i], k) : nullptr, y);
 #endif

@@ -93,16 +93,16 @@ extern "C" __global__ void before(PARAMETERS) {{
   const i64 i = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * WHOLE;
   if (i >= (i64){} * CELLS_H * CELLS_W * CHANNELS) return;
   const int first = i % CHANNELS, cell_w = i / CHANNELS % CELLS_W, cell_h = i / CHANNELS / CELLS_W % CELLS_H, n = i / CHANNELS / CELLS_W / CELLS_H;
-  Run<A, WHOLE> run;
+  float run[WHOLE];
 #pragma unroll
   for (int e = 0; e < WHOLE; ++e) {{
     const int inside = (first + e) / CIN, c = (first + e) % CIN;
     const int h = cell_h * STRIDE + inside / STRIDE - {}, w_ = cell_w * STRIDE + inside % STRIDE - {};
-    run.v[e] = (A)0.0f;
+    run[e] = 0;
     if (inside >= STRIDE * STRIDE || h < 0 || h >= {} || w_ < 0 || w_ >= {}) continue;
-{}    run.v[e] = (A)value;
+{}    run[e] = value;
   }}
-  *(Run<A, WHOLE>*)(cells + i) = run;
+  store_run(cells + i, run);
 }}
 )cuda", c.channels, c.h, c.w, c.stride, g.cin, g.n, g.pad_top, g.pad_left, g.h, g.w, cuda::image_value(anchor));
   return cuda::with_weights(std::move(source), packed_weights(problem.constants[1], g, c));

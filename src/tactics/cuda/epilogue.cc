@@ -93,18 +93,18 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
   view.store = operands.define("PARAMETERS") + fmt::format(R"cuda(
 __device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const float (&sums)[RUN]) {{
   const i64 index = (z * M + m) * N + n;
-{1}  {3} results[RUN];
+{0}  {2} results[RUN];
 #pragma unroll
   for (int j = 0; j < RUN; ++j) {{
     float acc = sums[j];
-    {2}    results[j] = result;
+    {1}    results[j] = result;
   }}
-  *(Run<{0}, RUN>*)(y + index) = to_run<{0}>(results);
+  store_run(y + index, results);
 }}
 __device__ inline void store(PARAMETERS, i64 z, int m, int n, const float (&sums)[RUN]) {{
   store(ARGUMENTS, z, m, n, operands_at(ARGUMENTS, (z * M + m) * N + n), sums);
 }}
-)cuda", element_type(problem.outputs[0].dtype), operands.loads, terms, is_real_element(problem.outputs[0].dtype) ? "float" : "i64");
+)cuda", operands.loads, terms, is_real_element(problem.outputs[0].dtype) ? "float" : "i64");
   return view;
 }
 

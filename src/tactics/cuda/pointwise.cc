@@ -52,14 +52,15 @@ Result<cuda::Source> source(const Problem& problem) {
   const i64 index = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * RUN;
   if (index >= {}) return;
   const Operands operands = operands_at({}, index);
-{}  Run<{}, RUN> results;
+{}  {} results[RUN];
 #pragma unroll
   for (int j = 0; j < RUN; ++j) {{
-  {}    results.v[j] = ({})v{};
+  {}    results[j] = v{};
   }}
-  *(Run<{}, RUN>*)(y + index) = results;
+  store_run(y + index, results);
 }}
-)cuda", run_of(problem), operands.define(parameters), parameters, element_count(out), cuda::arguments_of(parameters), operands.loads, type, cuda::statements(program, expressions), type, program.code.size() - 1, type)};
+)cuda", run_of(problem), operands.define(parameters), parameters, element_count(out), cuda::arguments_of(parameters), operands.loads,
+      cuda::is_real_element(problem.outputs[0].dtype) ? "float" : "i64", cuda::statements(program, expressions), program.code.size() - 1)};
 }
 
 cuda::Launch launch(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.outputs[0])) / run_of(problem)); }

@@ -75,13 +75,12 @@ extern "C" __global__ void kernel(T* __restrict__ y, const T* __restrict__ x) {{
     }}
   }}
   const float count = {};
-  Run<T, RUN> results;
 #pragma unroll
   for (int j = 0; j < RUN; ++j) {{
     const float acc = sums[j];
-    results.v[j] = (T)({});
+    sums[j] = {};
   }}
-  *(Run<T, RUN>*)(y + i) = results;
+  store_run(y + i, sums);
 }}
 )cuda", run_of(problem), cuda::element_type(problem.inputs[0].dtype), element_count(y), base, coordinates, r.start, loops, offset, r.step, count, r.result)};
 }

@@ -229,14 +229,14 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS) kernel(T* y, const T* x
   for (int j = 0; j < RUN; ++j) partial[warp][lane][j] = sums[j];
   __syncthreads();
   if (warp > 0 || index >= {6}) return;
-  Run<T, RUN> results;
+  float results[RUN];
 #pragma unroll
   for (int j = 0; j < RUN; ++j) {{
     float acc = partial[0][lane][j];
     for (int w = 1; w < WARPS; ++w) acc = {7}(acc, partial[w][lane][j]);
-    results.v[j] = (T)({9});
+    results[j] = {9};
   }}
-  *(Run<T, RUN>*)(y + index) = results;
+  store_run(y + index, results);
 }}
 )cuda", reduced_count(problem), span_count(x, *std::max_element(axes.begin(), axes.end()) + 1, static_cast<int64_t>(x.size())), column_run(problem), kColumnWarps,
       type_of(problem), kind.start, element_count(dims_of(problem.outputs[0])), kind.combine, kind.term, kind.result),

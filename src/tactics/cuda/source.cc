@@ -11,7 +11,6 @@ typedef unsigned long long u64;
 #define INF __int_as_float(0x7f800000)
 // Storage types: arithmetic is that of float.
 struct f16 {
-  static constexpr bool is_bf16 = false;
   unsigned short bits;
   f16() = default;
   __device__ explicit f16(float value) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value)); }
@@ -22,43 +21,62 @@ struct f16 {
   }
 };
 struct bf16 {
-  static constexpr bool is_bf16 = true;
   unsigned short bits;
   bf16() = default;
   __device__ explicit bf16(float value) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value)); }
   __device__ operator float() const { return __int_as_float((unsigned)bits << 16); }
 };
-// Neighbouring elements, read and written at once.
+// Neighbouring elements, read at once.
 template <class T, int count>
 struct __align__(count * sizeof(T) < 16 ? count * sizeof(T) : 16) Run {
   T v[count];
 };
 template <int count, class T>
 __device__ inline Run<T, count> load_run(const T* from) { return *(const Run<T, count>*)from; }
+// Values as neighbouring elements, written at once.
 template <class T, class V, int count>
-__device__ inline Run<T, count> to_run(const V (&values)[count]) {
-  Run<T, count> run;
+__device__ inline void store_run(T* to, const V (&values)[count]) {
 #pragma unroll
-  for (int j = 0; j < count; ++j) run.v[j] = (T)values[j];
-  return run;
+  for (int j = 0; j < count; ++j) to[j] = (T)values[j];
 }
-// Two at a time.
-template <class T>
-__device__ inline Run<T, 8> to_half_run(const float (&values)[8]) {
-  Run<T, 8> run;
+template <int count>
+__device__ inline void store_run(float* to, const float (&v)[count]) {
+  if constexpr (count % 4 == 0) {
 #pragma unroll
-  for (int j = 0; j < 8; j += 2) {
-    unsigned pair;
-    if (T::is_bf16) asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(values[j + 1]), "f"(values[j]));
-    else asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(values[j + 1]), "f"(values[j]));
-    *(unsigned*)(run.v + j) = pair;
+    for (int j = 0; j < count; j += 4) *(float4*)(to + j) = make_float4(v[j], v[j + 1], v[j + 2], v[j + 3]);
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; ++j) to[j] = v[j];
   }
-  return run;
 }
-template <>
-__device__ inline Run<f16, 8> to_run<f16, float, 8>(const float (&values)[8]) { return to_half_run<f16>(values); }
-template <>
-__device__ inline Run<bf16, 8> to_run<bf16, float, 8>(const float (&values)[8]) { return to_half_run<bf16>(values); }
+__device__ inline unsigned pair_of(f16*, float low, float high) {
+  unsigned pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+__device__ inline unsigned pair_of(bf16*, float low, float high) {
+  unsigned pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+template <class T, int count>
+__device__ inline void store_halves(T* to, const float (&v)[count]) {
+  if constexpr (count % 8 == 0) {
+#pragma unroll
+    for (int j = 0; j < count; j += 8)
+      *(uint4*)(to + j) = make_uint4(pair_of(to, v[j], v[j + 1]), pair_of(to, v[j + 2], v[j + 3]),
+                                     pair_of(to, v[j + 4], v[j + 5]), pair_of(to, v[j + 6], v[j + 7]));
+  } else if constexpr (count == 4) {
+    *(uint2*)to = make_uint2(pair_of(to, v[0], v[1]), pair_of(to, v[2], v[3]));
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; ++j) to[j] = (T)v[j];
+  }
+}
+template <int count>
+__device__ inline void store_run(f16* to, const float (&v)[count]) { store_halves(to, v); }
+template <int count>
+__device__ inline void store_run(bf16* to, const float (&v)[count]) { store_halves(to, v); }
 // What a kernel does before it reads what others wrote: on a GPU that lets kernels overlap, it waits for the one before
 // and lets the one behind it start.
 __device__ inline void begin() {
