@@ -31,12 +31,14 @@ Json names_json(const Program& program, const std::vector<int>& slots) {
 
 std::string_view precision_of(const Step& step) { return step.tactic.ends_with("_tf32") ? "tf32" : "fp32"; }
 
+std::string layer_name(const Step& step) { return step.sources.empty() ? step.label : step.sources.front(); }
+
 namespace {
 
 Json layer_json(const Program& program, const Step& step) {
   Json refused = Json::array();
   for (const auto& [tactic, reason] : step.refused) refused.push_back({{"tactic", tactic}, {"reason", reason}});
-  return {{"name", step.sources.empty() ? step.label : step.sources.front()},
+  return {{"name", layer_name(step)},
           {"op", step.op},
           {"precision", precision_of(step)},
           {"tactic", step.tactic},

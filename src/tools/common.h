@@ -70,6 +70,7 @@ void add_run(CLI::App& app, int& exit);
 void add_bench(CLI::App& app, int& exit);
 void add_compare(CLI::App& app, int& exit);
 void add_verify(CLI::App& app, int& exit);
+void add_profile(CLI::App& app, int& exit);
 void add_inspect(CLI::App& app, int& exit);
 void add_doctor(CLI::App& app, int& exit);
 void add_cache(CLI::App& app, int& exit);
