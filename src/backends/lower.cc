@@ -148,6 +148,7 @@ class Lowering {
 
     HONE_TRY(auto kernel, choice.tactic->make(problem, packed_of(step), choice.variant, machine_));
     workspaces_.push_back(kernel->workspace_bytes());
+    step.workspace_bytes = kernel->workspace_bytes();
     program().steps.push_back(std::move(step));
     return {};
   }

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/floor.h"
+
 namespace hone {
 namespace {
 
@@ -38,6 +40,7 @@ namespace {
 Json layer_json(const Program& program, const Step& step) {
   Json refused = Json::array();
   for (const auto& [tactic, reason] : step.refused) refused.push_back({{"tactic", tactic}, {"reason", reason}});
+  const auto floor = floor_us(program, step);
   return {{"name", layer_name(step)},
           {"op", step.op},
           {"precision", precision_of(step)},
@@ -47,6 +50,7 @@ Json layer_json(const Program& program, const Step& step) {
           {"inputs", names_json(program, step.inputs)},
           {"outputs", names_json(program, step.outputs)},
           {"time_us", step.time_us},
+          {"floor_us", floor ? Json(*floor) : Json()},
           {"refused", refused}};
 }
 

@@ -1,3 +1,4 @@
+#include "engine/floor.h"
 #include "engine/inspect.h"
 #include "import/onnx/model.h"
 #include "passes/pipeline.h"
@@ -9,10 +10,13 @@ namespace {
 void print_table(const Program& p, bool verbose) {
   for (const Binding& b : p.inputs) fmt::print("input   {} : {}\n", b.name, to_text(b.type));
   for (const Binding& b : p.outputs) fmt::print("output  {} : {}\n", b.name, to_text(b.type));
-  fmt::print("target  {} ({})\n\n{:>4}  {:<28} {:<14} {:>10}  {}\n", p.target, p.device, "#", "tactic", "op", "us", "source nodes");
+  fmt::print("target  {} ({})\n\n{:>4}  {:<28} {:<14} {:>10} {:>10}  {}\n", p.target, p.device, "#", "tactic", "op", "us",
+             "floor", "source nodes");
   for (size_t i = 0; i < p.steps.size(); ++i) {
     const Step& s = p.steps[i];
-    fmt::print("{:>4}  {:<28} {:<14} {:>10.1f}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op, s.time_us, fmt::join(s.sources, " + "));
+    const auto floor = floor_us(p, s);
+    fmt::print("{:>4}  {:<28} {:<14} {:>10.1f} {:>10}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op,
+               s.time_us, floor ? fmt::format("{:.1f}", *floor) : "-", fmt::join(s.sources, " + "));
     for (const auto& [tactic, reason] : s.refused)
       if (verbose) fmt::print("      not {}: {}\n", tactic, reason);
   }

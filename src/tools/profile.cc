@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "base/file_map.h"
+#include "engine/floor.h"
 #include "engine/inspect.h"
 #include "tools/common.h"
 #include "tools/inputs.h"
@@ -55,6 +56,7 @@ struct Profile {
     Json layers = Json::array();
     for (size_t i = 0; i < times.size(); ++i) {
       const Step& step = program.steps[i];
+      const auto floor = floor_us(program, step);
       layers.push_back({{"name", layer_name(step)},
                         {"op", step.op},
                         {"precision", precision_of(step)},
@@ -62,15 +64,17 @@ struct Profile {
                         {"variant", step.variant},
                         {"fused", step.sources},
                         {"time_us", times[i]},
+                        {"floor_us", floor ? Json(*floor) : Json()},
                         {"share", total > 0 ? times[i] / total : 0}});
     }
     return layers;
   }
 
   static void print(const Json& result) {
-    fmt::print("{:>10} {:>7}  {:<28} {:<14} {}\n", "us", "share", "tactic", "op", "source nodes");
+    fmt::print("{:>10} {:>10} {:>7}  {:<28} {:<14} {}\n", "us", "floor", "share", "tactic", "op", "source nodes");
     for (const Json& layer : result["layers"])
-      fmt::print("{:>10.1f} {:>6.1f}%  {:<28} {:<14} {}\n", layer["time_us"].get<double>(),
+      fmt::print("{:>10.1f} {:>10} {:>6.1f}%  {:<28} {:<14} {}\n", layer["time_us"].get<double>(),
+                 layer["floor_us"].is_null() ? "-" : fmt::format("{:.1f}", layer["floor_us"].get<double>()),
                  100 * layer["share"].get<double>(),
                  fmt::format("{}/{}", layer["tactic"].get<std::string>(), layer["variant"].get<int>()),
                  layer["op"].get<std::string>(), fmt::join(layer["fused"].get<std::vector<std::string>>(), " + "));
