@@ -70,9 +70,10 @@ Sandbox make_sandbox(const Problem& problem) {
 }
 
 // The candidates that lost, each with why: `field` holds the variants that were timed.
-std::vector<std::pair<std::string, std::string>> losers_of(std::span<const Tactic* const> candidates, const Tactic* winner, const auto& field) {
+std::vector<std::pair<std::string, std::string>> losers_of(const auto& candidates, const Tactic* winner, const auto& field) {
   std::vector<std::pair<std::string, std::string>> losers;
-  for (const Tactic* tactic : candidates) {
+  for (const auto& candidate : candidates) {
+    const Tactic* tactic = candidate.tactic;
     if (tactic == winner) continue;
     double us = 1e18;
     for (const auto& timed : field)
@@ -103,7 +104,7 @@ bool Selector::out_of_time() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() > options_.time_budget_s;
 }
 
-Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<const Tactic* const> candidates) {
+Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<const Candidate> candidates) {
   Sandbox box = make_sandbox(problem);
   struct Timed {
     const Tactic* tactic;
@@ -114,10 +115,9 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
   std::vector<Timed> field;
   double best = 1e18;
   Winner winner;
-  for (const Tactic* tactic : candidates) {
+  for (const auto& [tactic, variants, reason] : candidates) {
     HONE_TRY(const Prepared prepared, tactic->prepare(problem, 0, options_.machine));
-    const int variants = tactic->variants(problem, options_.machine);
-    for (int v = 0; v < variants; ++v) {
+    for (int v : variants) {
       if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
       if (out_of_time() && !field.empty()) break;
       HONE_TRY(auto kernel, tactic->make(problem, prepared.packed, v, options_.machine));
@@ -149,7 +149,7 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
 }
 
 // Variants differ in their code, which is compiled on all cores; they are timed one after the other.
-Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::span<const Tactic* const> candidates) {
+Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::span<const Candidate> candidates) {
   struct Entry {
     const Tactic* tactic;
     int variant;
@@ -157,9 +157,11 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
     double us = 1e18;
   };
   std::vector<Entry> field;
-  for (const Tactic* tactic : candidates)
-    for (int v = 0; v < tactic->variants(problem, options_.machine); ++v)
-      field.push_back({tactic, v, std::async(std::launch::async, [=, this, &problem] { return tactic->prepare(problem, v, options_.machine); })});
+  for (const Candidate& candidate : candidates)
+    for (int v : candidate.variants)
+      field.push_back({candidate.tactic, v, std::async(std::launch::async, [tactic = candidate.tactic, v, this, &problem] {
+                         return tactic->prepare(problem, v, options_.machine);
+                       })});
   Tensors inputs = make_sandbox(problem).inputs;
   HONE_TRY(auto box, GpuSandbox::create(problem, options_.machine.cuda_device, inputs));
   for (Entry& entry : field) {
@@ -179,39 +181,63 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
   return winner;
 }
 
+Result<Selector::Candidate> Selector::candidate_of(const Tactic& tactic, const Problem& problem) const {
+  Candidate candidate{.tactic = &tactic, .reason = tactic.supports(problem, options_.machine)};
+  if (!candidate.reason.empty()) return candidate;
+  const bool limited = options_.max_workspace < INT64_MAX && tactic.backend == Backend::cpu;
+  int64_t least = INT64_MAX;
+  for (int v = 0; v < tactic.variants(problem, options_.machine); ++v) {
+    if (limited) {
+      HONE_TRY(const Prepared prepared, tactic.prepare(problem, v, options_.machine));
+      HONE_TRY(const auto kernel, tactic.make(problem, prepared.packed, v, options_.machine));
+      least = std::min(least, kernel->workspace_bytes());
+      if (kernel->workspace_bytes() > options_.max_workspace) continue;
+    }
+    candidate.variants.push_back(v);
+  }
+  if (candidate.variants.empty())
+    candidate.reason = fmt::format("needs {} bytes of workspace, {} are allowed", least, options_.max_workspace);
+  return candidate;
+}
+
 Result<Choice> Selector::choose(const Problem& problem, bool gpu) {
   Choice choice;
-  std::vector<const Tactic*> candidates;
+  std::vector<Candidate> candidates;
   const auto table = tactic_table();
   for (const Tactic& tactic : table) {
     if (&tactic == &table.back() && !candidates.empty()) break;  // the reference is for what nothing else can do
     if (options_.reference_only && &tactic != &table.back()) continue;
     if (tactic.backend == Backend::cuda && (!gpu || options_.machine.cuda_arch.empty())) continue;
-    std::string reason = tactic.supports(problem, options_.machine);
-    if (reason.empty()) candidates.push_back(&tactic);
-    else if (reason != "another op") choice.refused.emplace_back(tactic.name, std::move(reason));
+    HONE_TRY(Candidate candidate, candidate_of(tactic, problem));
+    if (candidate.reason.empty()) candidates.push_back(std::move(candidate));
+    else if (candidate.reason != "another op") choice.refused.emplace_back(tactic.name, std::move(candidate.reason));
   }
-  choice.tactic = candidates.front();
+  choice.tactic = candidates.front().tactic;
+  choice.variant = candidates.front().variants.front();
   // What the GPU can do is not handed to the CPU: the copies would cost more.
   if (choice.tactic->backend == Backend::cuda)
-    std::erase_if(candidates, [](const Tactic* t) { return t->backend != Backend::cuda; });
+    std::erase_if(candidates, [](const Candidate& c) { return c.tactic->backend != Backend::cuda; });
   const bool on_gpu = choice.tactic->backend == Backend::cuda;
   const bool only_one = candidates.size() == 1 && (!problem.is_static() || choice.tactic == &table.back() ||
-                                                   choice.tactic->variants(problem, options_.machine) <= 1);
+                                                   candidates.front().variants.size() <= 1);
   const bool here = on_gpu ? options_.machine.cuda_device >= 0 : options_.machine.cuda_arch.empty();
   if (options_.tune && here && !only_one) {
-    const std::string text = describe(problem), key = cache_key(device_, text);
+    const std::string limit =
+        options_.max_workspace < INT64_MAX ? fmt::format(" workspace {}", options_.max_workspace) : "";
+    const std::string key = cache_key(device_ + limit, describe(problem));
     auto seen = seen_.find(key);
     if (seen == seen_.end() && options_.cache) {
       const auto cached = options_.cache->find(key);
-      const bool usable = cached && std::any_of(candidates.begin(), candidates.end(), [&](const Tactic* t) {
-        return t->name == cached->tactic && cached->variant < t->variants(problem, options_.machine);
+      const bool usable = cached && std::any_of(candidates.begin(), candidates.end(), [&](const Candidate& c) {
+        return c.tactic->name == cached->tactic &&
+               std::find(c.variants.begin(), c.variants.end(), cached->variant) != c.variants.end();
       });
       if (usable) {
         ++cache_hits_;
         seen = seen_.emplace(key, Winner{*cached, {}}).first;
-        for (const Tactic* t : candidates)
-          if (t->name != cached->tactic) seen->second.losers.emplace_back(t->name, "slower when it was tuned (from the cache)");
+        for (const Candidate& c : candidates)
+          if (c.tactic->name != cached->tactic)
+            seen->second.losers.emplace_back(c.tactic->name, "slower when it was tuned (from the cache)");
       }
     }
     if (seen == seen_.end()) {

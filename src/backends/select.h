@@ -23,6 +23,7 @@ struct SelectOptions {
   bool reference_only = false;
   bool tune = true;              // else the first tactic that supports the problem; on a GPU, only where it is
   double time_budget_s = 1e9;
+  int64_t max_workspace = INT64_MAX;  // of a step, in bytes: tactics that need more are refused
   TacticCache* cache = nullptr;  // read and written
   std::function<bool()> cancelled;
 };
@@ -40,13 +41,20 @@ class Selector {
   const std::string& device() const { return device_; }
 
  private:
+  struct Candidate {
+    const Tactic* tactic;
+    std::vector<int> variants;  // that may be taken
+    std::string reason;         // why none may
+  };
   struct Winner {
     CachedChoice choice;
     std::vector<std::pair<std::string, std::string>> losers;
   };
-  Result<Winner> measure(const Problem& problem, std::span<const Tactic* const> candidates);
-  Result<Winner> measure_on_gpu(const Problem& problem, std::span<const Tactic* const> candidates);
+  Result<Winner> measure(const Problem& problem, std::span<const Candidate> candidates);
+  Result<Winner> measure_on_gpu(const Problem& problem, std::span<const Candidate> candidates);
   bool out_of_time() const;
+  // With the variants whose workspace is allowed, or the reason why there are none.
+  Result<Candidate> candidate_of(const Tactic& tactic, const Problem& problem) const;
 
   SelectOptions options_;
   std::string device_;

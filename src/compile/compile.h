@@ -17,6 +17,7 @@ struct CompileOptions {
   int max_tier = 2;                        // highest instruction tier: 0 scalar, 1 AVX2, 2 AVX-512
   bool winograd = true;
   bool tf32 = false;                       // beside fp32; the CPU has none
+  int64_t max_workspace = INT64_MAX;       // of a step, in bytes
   bool tune = true;
   double time_budget_s = 60;
   std::string timing_cache;                // file; empty: none

@@ -21,6 +21,8 @@ struct ModelOptions {
   bool no_winograd = false;
   bool no_tune = false;
   std::string time_budget = "60s";
+  std::string max_workspace;        // empty: no limit
+  std::vector<std::string> shape_ranges;
   std::string timing_cache;         // empty: the user's own; "none": none
   bool deterministic = false;
   std::vector<std::string> precisions = {"fp32"};
@@ -55,6 +57,8 @@ struct Opened {
 Result<EngineData> build_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
 Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch, const Output& output);
 
+// "512M" and so on: K, M and G are powers of 1024.
+Result<int64_t> parse_bytes(const std::string& text);
 // "30s", "500ms", "1.5m" and so on.
 Result<double> parse_seconds(const std::string& text);
 
