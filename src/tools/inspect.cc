@@ -1,8 +1,10 @@
+#include "base/file_map.h"
 #include "engine/floor.h"
 #include "engine/inspect.h"
 #include "import/onnx/model.h"
 #include "passes/pipeline.h"
 #include "tools/common.h"
+#include "tools/report.h"
 
 namespace hone::tools {
 namespace {
@@ -55,6 +57,7 @@ void print_dot(const Program& p) {
 struct Inspect {
   ModelOptions model;
   Output output;
+  std::string html;
   bool text = false, dot = false, optimised = false;
 
   // The portable graph as text, before or after the passes.
@@ -75,6 +78,11 @@ struct Inspect {
     HONE_TRY(const EngineData data, read_or_build(model, {}, 1, output));
     const Program& p = data.program;
     HONE_CHECK(output.write_text(inspect_json(p)));
+    if (!html.empty()) {
+      const std::string page = html_report(model.model, p);
+      const std::string_view parts[] = {page};
+      HONE_CHECK(write_file(html, parts));
+    }
     if (dot) print_dot(p);
     else if (output.shows_table()) print_table(p, output.verbose);
     return {};
@@ -91,7 +99,10 @@ void add_inspect(CLI::App& app, int& exit) {
   sub->add_flag("--text", command->text, "Print the imported graph in Hone's text form");
   sub->add_flag("--optimised", command->optimised, "Print the graph after all passes in Hone's text form");
   sub->add_flag("--dot", command->dot, "Print the engine as a Graphviz graph");
-  sub->footer("Example: hone inspect resnet50.hone --verbose");
+  sub->add_option("--html", command->html, "Write a page about the engine, with its layers and its memory plan");
+  sub->footer(
+      "Examples: hone inspect resnet50.hone --verbose\n"
+      "          hone inspect resnet50.hone --quiet --html report.html");
   sub->callback([command, &exit] { exit = report(command->run()); });
 }
 

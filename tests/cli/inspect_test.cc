@@ -1,5 +1,7 @@
 // `hone inspect`, and what `hone build` does with limits.
 #include "cli/cli.h"
+#include "tools/memory_drawing.h"
+#include "tools/report.h"
 
 namespace hone {
 namespace {
@@ -59,6 +61,47 @@ TEST_F(CliInspect, LimitedWorkspace) {
 TEST_F(CliInspect, RangesOfShapesAreRefused) {
   expect_error({"build", path("conv.onnx"), "--shapes", "x:1..8..32x32x28x28", "-o", path("conv.hone")}, 3,
                {"x:1..8..32x32x28x28", "--shape"});
+}
+
+TEST_F(CliInspect, APageThatNeedsNothingElse) {
+  ASSERT_EQ(hone(inspect({"--quiet", "--html", path("report.html")})).status, 0);
+  const std::string page = read_text(path("report.html"));
+  EXPECT_TRUE(page.starts_with("<!DOCTYPE html>"));
+  expect_words(page, {"n_&lt;conv&gt;", "2 nodes", "refused", "lower bound", "<svg", "<rect", "fp32", "</html>"});
+  for (const char* word : {"<conv>", "http:", "https:", "src=", "href="})
+    EXPECT_EQ(page.find(word), std::string::npos) << word;
+  expect_error(inspect({"--quiet", "--html", path("no/report.html")}), 2, {"no/report.html"});
+}
+
+// x -> a -> b (in the memory of a), c -> y: the view keeps its owner alive, the output lives to the end.
+TEST(ArenaBlocks, LiveFromTheFirstWriteToTheLastUse) {
+  Program p;
+  const TensorType type{DType::f32, Shape::of(Dims{4})};
+  p.slots = {{.kind = Slot::Kind::input, .type = type, .name = "x"},
+             {.kind = Slot::Kind::arena, .type = type, .name = "a"},
+             {.kind = Slot::Kind::alias, .type = type, .name = "b", .alias_of = 1},
+             {.kind = Slot::Kind::arena, .type = type, .name = "c", .offset = 64}};
+  p.steps = {{.inputs = {0}, .outputs = {1}},
+             {.inputs = {0}, .outputs = {3}, .workspace_offset = 128, .workspace_bytes = 32},
+             {.inputs = {2}, .outputs = {2}},
+             {.inputs = {0}, .outputs = {}}};
+  p.outputs = {{"y", 3, type}};
+  p.memory.arena_bytes = 192;
+  const auto blocks = tools::arena_blocks(p);
+  ASSERT_EQ(blocks.size(), 3);
+  EXPECT_EQ(blocks[0].name, "a");
+  EXPECT_EQ(blocks[0].bytes, 16);
+  EXPECT_EQ(std::pair(blocks[0].first, blocks[0].last), std::pair(size_t{0}, size_t{2}));
+  EXPECT_EQ(blocks[1].offset, 64);
+  EXPECT_EQ(std::pair(blocks[1].first, blocks[1].last), std::pair(size_t{1}, size_t{3}));
+  EXPECT_TRUE(blocks[2].workspace);
+  EXPECT_EQ(blocks[2].bytes, 32);
+}
+
+TEST(Report, EscapesAndUnits) {
+  EXPECT_EQ(tools::escaped("<a href=\"x\">&'"), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;");
+  EXPECT_EQ(tools::readable_bytes(999), "999 B");
+  EXPECT_EQ(tools::readable_bytes(1234567), "1.23 MB");
 }
 
 }  // namespace
