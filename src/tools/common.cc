@@ -22,6 +22,12 @@ void watch_interrupt() {
   std::signal(SIGTERM, [](int) { g_interrupted = true; });
 }
 
+// An interrupt ends the program again: what follows a build asks nobody whether to go on.
+void unwatch_interrupt() {
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+}
+
 Result<std::pair<std::string, Dims>> parse_shape(const std::string& text) {
   const size_t colon = text.rfind(':');
   if (colon == std::string::npos || colon == 0) return invalid("--shape {}: expected NAME:1x3x224x224", text);
@@ -158,6 +164,7 @@ Result<Opened> open_model(const ModelOptions& options, const std::map<std::strin
   Opened opened;
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(EngineData data, read_or_build(options, inputs, batch, output));
+  unwatch_interrupt();
   if (!is_engine) opened.build_s = data.program.build.seconds;
   HONE_TRY(opened.engine, LoadedEngine::make(std::move(data)));
   if (is_engine) opened.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
