@@ -70,7 +70,8 @@ Sandbox make_sandbox(const Problem& problem) {
 }
 
 // The candidates that lost, each with why: `field` holds the variants that were timed.
-std::vector<std::pair<std::string, std::string>> losers_of(const auto& candidates, const Tactic* winner, const auto& field) {
+std::vector<std::pair<std::string, std::string>> losers_of(const auto& candidates, const Tactic* winner,
+                                                           const auto& field) {
   std::vector<std::pair<std::string, std::string>> losers;
   for (const auto& candidate : candidates) {
     const Tactic* tactic = candidate.tactic;
@@ -159,9 +160,10 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
   std::vector<Entry> field;
   for (const Candidate& candidate : candidates)
     for (int v : candidate.variants)
-      field.push_back({candidate.tactic, v, std::async(std::launch::async, [tactic = candidate.tactic, v, this, &problem] {
-                         return tactic->prepare(problem, v, options_.machine);
-                       })});
+      field.push_back(
+          {candidate.tactic, v, std::async(std::launch::async, [tactic = candidate.tactic, v, this, &problem] {
+             return tactic->prepare(problem, v, options_.machine);
+           })});
   Tensors inputs = make_sandbox(problem).inputs;
   HONE_TRY(auto box, GpuSandbox::create(problem, options_.machine.cuda_device, inputs));
   for (Entry& entry : field) {
@@ -229,9 +231,9 @@ Result<Choice> Selector::choose(const Problem& problem, bool gpu) {
     if (seen == seen_.end() && options_.cache) {
       const auto cached = options_.cache->find(key);
       const bool usable = cached && std::any_of(candidates.begin(), candidates.end(), [&](const Candidate& c) {
-        return c.tactic->name == cached->tactic &&
-               std::find(c.variants.begin(), c.variants.end(), cached->variant) != c.variants.end();
-      });
+                            return c.tactic->name == cached->tactic &&
+                                   std::find(c.variants.begin(), c.variants.end(), cached->variant) != c.variants.end();
+                          });
       if (usable) {
         ++cache_hits_;
         seen = seen_.emplace(key, Winner{*cached, {}}).first;

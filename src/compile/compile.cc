@@ -70,8 +70,11 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& options, std
   if (!options.timing_cache.empty() && !reference) {
     HONE_TRY(cache, TacticCache::load(options.timing_cache));
   }
-  Selector selector({.machine = machine, .reference_only = reference, .tune = options.tune,
-                     .time_budget_s = options.time_budget_s, .max_workspace = options.max_workspace,
+  Selector selector({.machine = machine,
+                     .reference_only = reference,
+                     .tune = options.tune,
+                     .time_budget_s = options.time_budget_s,
+                     .max_workspace = options.max_workspace,
                      .cache = &cache});
   auto engine = lower(graph, selector, machine, options.progress);
   if (engine.ok() && options.tune && !reference) add_peaks(engine->program, machine, cache);

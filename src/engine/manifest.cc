@@ -137,7 +137,8 @@ Step step_from(const Json& json) {
 
 Json peaks_json(const Peaks& peaks) {
   Json bandwidths = Json::array();
-  for (const Bandwidth& b : peaks.bandwidths) bandwidths.push_back({{"bytes", b.bytes}, {"bytes_per_s", b.bytes_per_s}});
+  for (const Bandwidth& b : peaks.bandwidths)
+    bandwidths.push_back({{"bytes", b.bytes}, {"bytes_per_s", b.bytes_per_s}});
   return {{"operations_per_s", peaks.operations_per_s}, {"bandwidths", bandwidths}};
 }
 

@@ -85,7 +85,8 @@ void ModelOptions::add_options_to(CLI::App& app) {
   app.add_option("--precision", precisions, "Precisions allowed, e.g. fp32,tf32; TF32 on a GPU only")
       ->delimiter(',')->check(CLI::IsMember({"fp32", "tf32"}))->capture_default_str();
   app.add_option("--time-budget", time_budget, "Limit for timing tactics, e.g. 30s")->capture_default_str();
-  app.add_option("--max-workspace", max_workspace, "Refuse tactics that need more scratch memory for a step, e.g. 512M");
+  app.add_option("--max-workspace", max_workspace,
+                 "Refuse tactics that need more scratch memory for a step, e.g. 512M");
   app.add_option("--timing-cache", timing_cache, "Tactic cache file; 'none' for none");
   app.add_flag("--no-winograd", no_winograd, "Forbid Winograd convolutions");
   app.add_flag("--no-tune", no_tune, "Take the first tactic that fits instead of timing");

@@ -1,6 +1,6 @@
+#include "engine/inspect.h"
 #include "base/file_map.h"
 #include "engine/floor.h"
-#include "engine/inspect.h"
 #include "import/onnx/model.h"
 #include "passes/pipeline.h"
 #include "tools/common.h"
@@ -12,8 +12,8 @@ namespace {
 void print_table(const Program& p, bool verbose) {
   for (const Binding& b : p.inputs) fmt::print("input   {} : {}\n", b.name, to_text(b.type));
   for (const Binding& b : p.outputs) fmt::print("output  {} : {}\n", b.name, to_text(b.type));
-  fmt::print("target  {} ({})\n\n{:>4}  {:<28} {:<14} {:>10} {:>10}  {}\n", p.target, p.device, "#", "tactic", "op", "us",
-             "floor", "source nodes");
+  fmt::print("target  {} ({})\n\n{:>4}  {:<28} {:<14} {:>10} {:>10}  {}\n", p.target, p.device, "#", "tactic", "op",
+             "us", "floor", "source nodes");
   for (size_t i = 0; i < p.steps.size(); ++i) {
     const Step& s = p.steps[i];
     const auto floor = floor_us(p, s);

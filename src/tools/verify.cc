@@ -197,7 +197,8 @@ struct Verify {
 }  // namespace
 
 void add_verify(CLI::App& app, int& exit) {
-  auto* sub = app.add_subcommand("verify", "Check models and engines against recorded inputs and outputs (the ONNX test layout)");
+  auto* sub = app.add_subcommand("verify",
+                                 "Check models and engines against recorded inputs and outputs (the ONNX test layout)");
   auto command = std::make_shared<Verify>();
   command->model.add_options_to(*sub);
   command->output.add_to(*sub);

@@ -37,8 +37,7 @@ Result<TacticCache> TacticCache::load(const std::string& path) {
     for (const auto& [key, row] : json.at("rows").items())
       cache.rows_[key] = {row.at("tactic"), row.at("variant"), row.at("time_us")};
     const auto peaks = json.value("peaks", nlohmann::json::object());
-    for (const auto& [device, row] : peaks.items())
-      cache.peaks_[device] = peaks_from(row);
+    for (const auto& [device, row] : peaks.items()) cache.peaks_[device] = peaks_from(row);
   } catch (const std::exception& e) {
     return invalid("{}: not a tactic cache: {}", path, e.what());
   }

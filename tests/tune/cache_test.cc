@@ -58,7 +58,8 @@ TEST_F(CacheTest, RemembersWhatDevicesReach) {
 
 TEST_F(CacheTest, DamagedFileIsOneErrorLine) {
   fs::create_directories(folder_ / "deep");
-  for (const char* text : {"", "{", "[]", "null", "{\"version\":1}", "{\"version\":1,\"rows\":{\"k\":{}}}", "{\"version\":1,\"rows\":{},\"peaks\":{\"d\":{}}}",
+  for (const char* text : {"", "{", "[]", "null", "{\"version\":1}", "{\"version\":1,\"rows\":{\"k\":{}}}",
+                           "{\"version\":1,\"rows\":{},\"peaks\":{\"d\":{}}}",
                            "{\"version\":1,\"rows\":{\"k\":{\"tactic\":1,\"variant\":0,\"time_us\":0}}}", "\xff\xfe"}) {
     std::ofstream(path_) << text;
     const auto cache = TacticCache::load(path_);

@@ -53,7 +53,8 @@ Result<Tensor> read_value(const std::string& path, RecordedKind kind) {
   return tensor;
 }
 
-Result<std::vector<Tensor>> read_all(const std::string& folder, const char* prefix, std::span<const RecordedKind> kinds) {
+Result<std::vector<Tensor>> read_all(const std::string& folder, const char* prefix,
+                                     std::span<const RecordedKind> kinds) {
   std::vector<Tensor> values;
   for (size_t k = 0;; ++k) {
     const std::string path = fmt::format("{}/{}_{}.pb", folder, prefix, k);
