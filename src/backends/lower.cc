@@ -52,7 +52,7 @@ class Lowering {
       program().inputs.push_back({graph.value(v).name, slot, graph.type(v)});
     }
     const auto order = graph.order();
-    for (NodeId id : order) selector_.expect(problem_of(graph, id));
+    for (NodeId id : order) HONE_CHECK(selector_.expect(problem_of(graph, id)).within(graph.label(id)));
     for (size_t i = 0; i < order.size(); ++i) {
       if (progress && !progress(i, order.size(), graph.label(order[i]))) return Status(Code::cancelled, "cancelled");
       HONE_CHECK(add_node(top_, order[i]));
@@ -156,6 +156,7 @@ class Lowering {
 
     HONE_TRY(auto kernel, choice.tactic->make(problem, packed_of(step), choice.variant, machine_));
     workspaces_.push_back(kernel->workspace_bytes());
+    step.workspace_bytes = kernel->workspace_bytes();
     program().steps.push_back(std::move(step));
     return {};
   }

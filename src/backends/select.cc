@@ -1,6 +1,7 @@
 #include "backends/select.h"
 
 #include <algorithm>
+#include <climits>
 #include <cstdlib>
 #include <future>
 #include <random>
@@ -77,10 +78,11 @@ Sandbox make_sandbox(const Problem& problem) {
 }
 
 // The candidates that lost, each with why: `field` holds the variants that were timed.
-std::vector<std::pair<std::string, std::string>> losers_of(std::span<const Tactic* const> candidates,
-                                                           const Tactic* winner, const auto& field) {
+std::vector<std::pair<std::string, std::string>> losers_of(const auto& candidates, const Tactic* winner,
+                                                           const auto& field) {
   std::vector<std::pair<std::string, std::string>> losers;
-  for (const Tactic* tactic : candidates) {
+  for (const auto& candidate : candidates) {
+    const Tactic* tactic = candidate.tactic;
     if (tactic == winner) continue;
     double us = 1e18;
     for (const auto& timed : field)
@@ -113,7 +115,7 @@ bool Selector::out_of_time() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() > options_.time_budget_s;
 }
 
-Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<const Tactic* const> candidates) {
+Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<const Candidate> candidates) {
   Sandbox box = make_sandbox(problem);
   struct Timed {
     const Tactic* tactic;
@@ -124,10 +126,9 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
   std::vector<Timed> field;
   double best = 1e18;
   Winner winner;
-  for (const Tactic* tactic : candidates) {
+  for (const auto& [tactic, variants, reason] : candidates) {
     HONE_TRY(const Prepared prepared, tactic->prepare(problem, 0, options_.machine));
-    const int variants = tactic->variants(problem, options_.machine);
-    for (int v = 0; v < variants; ++v) {
+    for (int v : variants) {
       if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
       if (out_of_time() && !field.empty()) break;
       HONE_TRY(auto kernel, tactic->make(problem, prepared.packed, v, options_.machine));
@@ -177,17 +178,15 @@ std::future<Result<Prepared>> prepare_async(const Tactic& tactic, const Problem&
 
 }  // namespace
 
-std::vector<Selector::Variant> Selector::compile(const Problem& problem,
-                                                 std::span<const Tactic* const> candidates) const {
+std::vector<Selector::Variant> Selector::compile(const Problem& problem, std::span<const Candidate> candidates) const {
   std::vector<Variant> field;
-  for (const Tactic* tactic : candidates)
-    for (int v = 0; v < tactic->variants(problem, options_.machine); ++v)
-      field.push_back({tactic, v, prepare_async(*tactic, problem, v, options_.machine)});
+  for (const Candidate& c : candidates)
+    for (int v : c.variants) field.push_back({c.tactic, v, prepare_async(*c.tactic, problem, v, options_.machine)});
   return field;
 }
 
 // Variants differ in their code, which is compiled on all cores; they are timed one after the other.
-Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::span<const Tactic* const> candidates,
+Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::span<const Candidate> candidates,
                                                   std::vector<Variant> field) {
   Tensors inputs = make_sandbox(problem).inputs;
   HONE_TRY(auto box, GpuSandbox::create(problem, options_.machine.cuda_device, inputs));
@@ -209,85 +208,112 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
   return winner;
 }
 
-std::vector<const Tactic*> Selector::candidates(const Problem& problem, bool gpu,
-                                                std::vector<std::pair<std::string, std::string>>& refused) const {
-  std::vector<const Tactic*> all;
+Result<Selector::Candidate> Selector::candidate_of(const Tactic& tactic, const Problem& problem) const {
+  Candidate candidate{.tactic = &tactic, .reason = tactic.supports(problem, options_.machine)};
+  if (!candidate.reason.empty()) return candidate;
+  const bool limited = options_.max_workspace < INT64_MAX;
+  int64_t least = INT64_MAX;
+  for (int v = 0; v < tactic.variants(problem, options_.machine); ++v) {
+    if (limited) {
+      HONE_TRY(const Prepared prepared, tactic.prepare(problem, v, options_.machine));
+      HONE_TRY(const auto kernel, tactic.make(problem, prepared.packed, v, options_.machine));
+      least = std::min(least, kernel->workspace_bytes());
+      if (kernel->workspace_bytes() > options_.max_workspace) continue;
+    }
+    candidate.variants.push_back(v);
+  }
+  if (candidate.variants.empty())
+    candidate.reason = fmt::format("needs {} bytes of workspace, {} are allowed", least, options_.max_workspace);
+  return candidate;
+}
+
+Result<std::vector<Selector::Candidate>> Selector::candidates(
+    const Problem& problem, bool gpu, std::vector<std::pair<std::string, std::string>>& refused) const {
+  std::vector<Candidate> all;
   const auto table = tactic_table();
   for (const Tactic& tactic : table) {
     if (&tactic == &table.back() && !all.empty()) break;  // the reference is for what nothing else can do
     if (options_.reference_only && &tactic != &table.back()) continue;
     if (tactic.backend == Backend::cuda && (!gpu || options_.machine.cuda_arch.empty())) continue;
-    std::string reason = tactic.supports(problem, options_.machine);
-    if (reason.empty()) all.push_back(&tactic);
-    else if (reason != "another op") refused.emplace_back(tactic.name, std::move(reason));
+    HONE_TRY(Candidate candidate, candidate_of(tactic, problem));
+    if (candidate.reason.empty()) all.push_back(std::move(candidate));
+    else if (candidate.reason != "another op") refused.emplace_back(tactic.name, std::move(candidate.reason));
   }
   // What the GPU can do is not handed to the CPU: the copies would cost more.
-  if (all.front()->backend == Backend::cuda)
-    std::erase_if(all, [](const Tactic* t) { return t->backend != Backend::cuda; });
-  const int tier = (*std::min_element(all.begin(), all.end(), [](const Tactic* a, const Tactic* b) {
-                     return a->tier < b->tier;
-                   }))->tier;
-  for (const Tactic* t : all)
-    if (t->tier > tier) refused.emplace_back(t->name, "a faster kind of kernel can do it");
-  std::erase_if(all, [&](const Tactic* t) { return t->tier > tier; });
+  if (all.front().tactic->backend == Backend::cuda)
+    std::erase_if(all, [](const Candidate& c) { return c.tactic->backend != Backend::cuda; });
+  int tier = INT_MAX;
+  for (const Candidate& c : all) tier = std::min(tier, c.tactic->tier);
+  for (const Candidate& c : all)
+    if (c.tactic->tier > tier) refused.emplace_back(c.tactic->name, "a faster kind of kernel can do it");
+  std::erase_if(all, [&](const Candidate& c) { return c.tactic->tier > tier; });
   return all;
 }
 
-bool Selector::times(const Problem& problem, std::span<const Tactic* const> candidates) const {
-  const bool only_one = candidates.size() == 1 && (!problem.is_static() || candidates[0] == &tactic_table().back() ||
-                                                   candidates[0]->variants(problem, options_.machine) <= 1);
+bool Selector::times(const Problem& problem, std::span<const Candidate> candidates) const {
+  const Candidate& first = candidates.front();
+  const bool only_one = candidates.size() == 1 &&
+                        (!problem.is_static() || first.tactic == &tactic_table().back() || first.variants.size() <= 1);
   const bool here =
-      candidates[0]->backend == Backend::cuda ? options_.machine.cuda_device >= 0 : options_.machine.cuda_arch.empty();
+      first.tactic->backend == Backend::cuda ? options_.machine.cuda_device >= 0 : options_.machine.cuda_arch.empty();
   return options_.tune && here && !only_one;
 }
 
-std::optional<CachedChoice> Selector::cached(const std::string& key, const Problem& problem,
-                                             std::span<const Tactic* const> candidates) const {
+std::string Selector::key_of(const Problem& problem) const {
+  const bool limited = options_.max_workspace < INT64_MAX;
+  return cache_key(device_ + (limited ? fmt::format(" workspace {}", options_.max_workspace) : ""), describe(problem));
+}
+
+std::optional<CachedChoice> Selector::cached(const std::string& key, std::span<const Candidate> candidates) const {
   const auto found = options_.cache ? options_.cache->find(key) : std::nullopt;
-  const bool usable = found && std::any_of(candidates.begin(), candidates.end(), [&](const Tactic* t) {
-                        return t->name == found->tactic && found->variant < t->variants(problem, options_.machine);
+  const bool usable = found && std::any_of(candidates.begin(), candidates.end(), [&](const Candidate& c) {
+                        return c.tactic->name == found->tactic &&
+                               std::find(c.variants.begin(), c.variants.end(), found->variant) != c.variants.end();
                       });
   return usable ? found : std::nullopt;
 }
 
-void Selector::expect(const Problem& problem) {
-  if (options_.machine.cuda_arch.empty()) return;
+Status Selector::expect(const Problem& problem) {
+  if (options_.machine.cuda_arch.empty()) return {};
   std::vector<std::pair<std::string, std::string>> refused;
-  const auto all = candidates(problem, true, refused);
-  if (all.front()->backend != Backend::cuda) return;
-  const std::string key = cache_key(device_, describe(problem));
-  if (expected_.contains(key)) return;
+  HONE_TRY(const auto all, candidates(problem, true, refused));
+  const Candidate& first = all.front();
+  const std::string key = key_of(problem);
+  if (first.tactic->backend != Backend::cuda || expected_.contains(key)) return {};
   auto& field = expected_[key];
   const bool timed = times(problem, all);
-  const auto found = timed ? cached(key, problem, all) : std::nullopt;
+  const auto found = timed ? cached(key, all) : std::nullopt;
   if (timed && !found) field = compile(problem, all);
-  else if (found)
-    winners_.push_back(prepare_async(*find_tactic(found->tactic), problem, found->variant, options_.machine));
-  else winners_.push_back(prepare_async(*all.front(), problem, 0, options_.machine));
+  else
+    winners_.push_back(found ? prepare_async(*find_tactic(found->tactic), problem, found->variant, options_.machine)
+                             : prepare_async(*first.tactic, problem, first.variants.front(), options_.machine));
+  return {};
 }
 
 Result<Choice> Selector::choose(const Problem& problem, bool gpu) {
   Choice choice;
-  const auto all = candidates(problem, gpu, choice.refused);
-  choice.tactic = all.front();
+  HONE_TRY(const auto all, candidates(problem, gpu, choice.refused));
+  choice.tactic = all.front().tactic;
+  choice.variant = all.front().variants.front();
   if (times(problem, all)) {
-    const std::string key = cache_key(device_, describe(problem));
+    const std::string key = key_of(problem);
     auto seen = seen_.find(key);
     if (seen == seen_.end()) {
-      if (const auto found = cached(key, problem, all)) {
+      if (const auto found = cached(key, all)) {
         ++cache_hits_;
         seen = seen_.emplace(key, Winner{*found, {}}).first;
-        for (const Tactic* t : all)
-          if (t->name != found->tactic)
-            seen->second.losers.emplace_back(t->name, "slower when it was tuned (from the cache)");
+        for (const Candidate& c : all)
+          if (c.tactic->name != found->tactic)
+            seen->second.losers.emplace_back(c.tactic->name, "slower when it was tuned (from the cache)");
       }
     }
     if (seen == seen_.end()) {
       const auto expected = expected_.extract(key);
-      HONE_TRY(Winner winner,
-               choice.tactic->backend == Backend::cpu
-                   ? measure(problem, all)
-                   : measure_on_gpu(problem, all, expected && !expected.mapped().empty() ? std::move(expected.mapped()) : compile(problem, all)));
+      HONE_TRY(Winner winner, choice.tactic->backend == Backend::cpu
+                                  ? measure(problem, all)
+                                  : measure_on_gpu(problem, all,
+                                                   expected && !expected.mapped().empty() ? std::move(expected.mapped())
+                                                                                          : compile(problem, all)));
       if (options_.cache) options_.cache->put(key, winner.choice);
       seen = seen_.emplace(key, std::move(winner)).first;
     }

@@ -24,7 +24,8 @@ struct SelectOptions {
   bool reference_only = false;
   bool tune = true;  // else the first tactic that supports the problem; on a GPU, only where it is
   double time_budget_s = 1e9;
-  TacticCache* cache = nullptr;  // read and written
+  int64_t max_workspace = INT64_MAX;  // of a step, in bytes: tactics that need more are refused
+  TacticCache* cache = nullptr;       // read and written
   std::function<bool()> cancelled;
 };
 
@@ -34,7 +35,7 @@ class Selector {
   explicit Selector(SelectOptions options);
 
   // Begins to compile what choose() will need for the GPU, on all cores.
-  void expect(const Problem& problem);
+  Status expect(const Problem& problem);
   // `gpu`: whether a kernel of the machine's GPU may be taken.
   Result<Choice> choose(const Problem& problem, bool gpu = true);
   bool reference_only() const { return options_.reference_only; }
@@ -43,6 +44,11 @@ class Selector {
   const std::string& device() const { return device_; }
 
  private:
+  struct Candidate {
+    const Tactic* tactic;
+    std::vector<int> variants;  // that may be taken
+    std::string reason;         // why none may
+  };
   struct Winner {
     CachedChoice choice;
     std::vector<std::pair<std::string, std::string>> losers;
@@ -55,16 +61,18 @@ class Selector {
     double us = 1e18;
   };
   // The tactics that may be timed for a problem, best guess first.
-  std::vector<const Tactic*> candidates(const Problem& problem, bool gpu,
-                                        std::vector<std::pair<std::string, std::string>>& refused) const;
-  bool times(const Problem& problem, std::span<const Tactic* const> candidates) const;
-  std::optional<CachedChoice> cached(const std::string& key, const Problem& problem,
-                                     std::span<const Tactic* const> candidates) const;
-  std::vector<Variant> compile(const Problem& problem, std::span<const Tactic* const> candidates) const;
-  Result<Winner> measure(const Problem& problem, std::span<const Tactic* const> candidates);
-  Result<Winner> measure_on_gpu(const Problem& problem, std::span<const Tactic* const> candidates,
+  Result<std::vector<Candidate>> candidates(const Problem& problem, bool gpu,
+                                            std::vector<std::pair<std::string, std::string>>& refused) const;
+  bool times(const Problem& problem, std::span<const Candidate> candidates) const;
+  std::optional<CachedChoice> cached(const std::string& key, std::span<const Candidate> candidates) const;
+  std::vector<Variant> compile(const Problem& problem, std::span<const Candidate> candidates) const;
+  Result<Winner> measure(const Problem& problem, std::span<const Candidate> candidates);
+  Result<Winner> measure_on_gpu(const Problem& problem, std::span<const Candidate> candidates,
                                 std::vector<Variant> field);
+  std::string key_of(const Problem& problem) const;  // in the tactic cache
   bool out_of_time() const;
+  // With the variants whose workspace is allowed, or the reason why there are none.
+  Result<Candidate> candidate_of(const Tactic& tactic, const Problem& problem) const;
 
   SelectOptions options_;
   std::string device_;

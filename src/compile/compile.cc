@@ -5,6 +5,7 @@
 
 #include "backends/gpu_fusion.h"
 #include "backends/precision.h"
+#include "backends/peaks.h"
 #include "base/cpu_info.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
@@ -58,6 +59,13 @@ Result<Machine> machine_of(const std::string& target, const CompileOptions& opti
   return machine;
 }
 
+// Of the devices that are here. An engine is none the worse for not knowing a GPU's.
+void add_peaks(Program& program, const Machine& machine, TacticCache& cache) {
+  program.build.cpu = cpu_peaks(machine, cache);
+  if (machine.cuda_device < 0) return;
+  if (auto peaks = gpu_peaks(machine, cache); peaks.ok()) program.build.gpu = *peaks;
+}
+
 }  // namespace
 
 Result<EngineData> compile_graph(Graph graph, const CompileOptions& options,
@@ -71,11 +79,16 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& options,
   if (!options.timing_cache.empty() && !reference) {
     HONE_TRY(cache, TacticCache::load(options.timing_cache));
   }
-  Selector selector({.machine = machine, .reference_only = reference, .tune = options.tune,
-                     .time_budget_s = options.time_budget_s, .cache = &cache});
+  Selector selector({.machine = machine,
+                     .reference_only = reference,
+                     .tune = options.tune,
+                     .time_budget_s = options.time_budget_s,
+                     .max_workspace = options.max_workspace,
+                     .cache = &cache});
   auto engine = lower(graph, selector, machine, options.progress);
+  if (engine.ok() && options.tune && !reference) add_peaks(engine->program, machine, cache);
   // What was learnt is kept even when the build was stopped.
-  if (selector.timed() > 0 && !options.timing_cache.empty()) HONE_CHECK(cache.save(options.timing_cache));
+  if (cache.changed() && !options.timing_cache.empty()) HONE_CHECK(cache.save(options.timing_cache));
   HONE_CHECK(engine);
   engine->program.target = target;
   engine->program.build.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

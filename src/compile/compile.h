@@ -18,6 +18,7 @@ struct CompileOptions {
   bool winograd = true;
   bool tf32 = false;                       // beside fp32; the CPU has none
   DType half = DType::none;                // f16 or bf16: what a GPU may compute in that type it does
+  int64_t max_workspace = INT64_MAX;       // of a step, in bytes
   bool tune = true;
   double time_budget_s = 60;
   std::string timing_cache;                // file; empty: none

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "engine/floor.h"
+
 namespace hone {
 namespace {
 
@@ -40,12 +42,15 @@ std::string_view precision_of(const Step& step) {
   return step.tactic.ends_with("mma") ? "tf32" : "fp32";
 }
 
+std::string layer_name(const Step& step) { return step.sources.empty() ? step.label : step.sources.front(); }
+
 namespace {
 
 Json layer_json(const Program& program, const Step& step) {
   Json refused = Json::array();
   for (const auto& [tactic, reason] : step.refused) refused.push_back({{"tactic", tactic}, {"reason", reason}});
-  return {{"name", step.sources.empty() ? step.label : step.sources.front()},
+  const auto floor = floor_us(program, step);
+  return {{"name", layer_name(step)},
           {"op", step.op},
           {"precision", precision_of(step)},
           {"tactic", step.tactic},
@@ -54,6 +59,7 @@ Json layer_json(const Program& program, const Step& step) {
           {"inputs", names_json(program, step.inputs)},
           {"outputs", names_json(program, step.outputs)},
           {"time_us", step.time_us},
+          {"floor_us", floor ? Json(*floor) : Json()},
           {"refused", refused}};
 }
 

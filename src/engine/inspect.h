@@ -7,6 +7,9 @@ namespace hone {
 // In what a step computes: a tactic that is not fp32 has its precision at the end of its name.
 std::string_view precision_of(const Step& step);
 
+// The first of the framework's nodes that a step computes.
+std::string layer_name(const Step& step);
+
 // What a program does, as users see it: the JSON of `hone inspect --json` and of the API.
 std::string inspect_json(const Program& program);
 

@@ -107,6 +107,7 @@ Json step_json(const Step& step) {
           {"packed", step.packed},
           {"types", types},
           {"workspace_offset", step.workspace_offset},
+          {"workspace_bytes", step.workspace_bytes},
           {"sources", step.sources},
           {"label", step.label},
           {"time_us", step.time_us},
@@ -125,12 +126,26 @@ Step step_from(const Json& json) {
   step.packed = json.at("packed").get<std::vector<int>>();
   for (const Json& t : json.at("types")) step.input_types.push_back(type_from(t));
   step.workspace_offset = json.at("workspace_offset");
+  step.workspace_bytes = json.at("workspace_bytes");
   step.sources = json.at("sources").get<std::vector<std::string>>();
   step.label = json.at("label");
   step.time_us = json.at("time_us");
   for (const Json& r : json.at("refused")) step.refused.emplace_back(r.at("tactic"), r.at("reason"));
   step.bodies = bodies_from(json.at("bodies"));
   return step;
+}
+
+Json peaks_json(const Peaks& peaks) {
+  Json bandwidths = Json::array();
+  for (const Bandwidth& b : peaks.bandwidths)
+    bandwidths.push_back({{"bytes", b.bytes}, {"bytes_per_s", b.bytes_per_s}});
+  return {{"operations_per_s", peaks.operations_per_s}, {"bandwidths", bandwidths}};
+}
+
+Peaks peaks_from(const Json& json) {
+  Peaks peaks{.operations_per_s = json.at("operations_per_s")};
+  for (const Json& b : json.at("bandwidths")) peaks.bandwidths.push_back({b.at("bytes"), b.at("bytes_per_s")});
+  return peaks;
 }
 
 Json bindings_json(const std::vector<Binding>& bindings) {
@@ -208,7 +223,8 @@ Status check_step(const Program& program, const Step& step) {
   for (int s : step.packed)
     if (!slot(s) || slot(s)->kind != Slot::Kind::constant) return malformed();
   if (step.workspace_offset < 0 || step.workspace_offset % kAlign != 0 ||
-      step.workspace_offset > program.memory.arena_bytes)
+      step.workspace_offset > program.memory.arena_bytes || step.workspace_bytes < 0 ||
+      step.workspace_bytes > program.memory.arena_bytes - step.workspace_offset)
     return invalid("step '{}' has its workspace outside the arena", step.label);
   return {};
 }
@@ -279,7 +295,11 @@ std::string to_json(const Program& p) {
         {"weights_bytes", p.memory.weights_bytes},
         {"workspace_bytes", p.memory.workspace_bytes}}},
       {"build",
-       {{"seconds", p.build.seconds}, {"tactics_timed", p.build.tactics_timed}, {"cache_hits", p.build.cache_hits}}}};
+       {{"seconds", p.build.seconds},
+        {"tactics_timed", p.build.tactics_timed},
+        {"cache_hits", p.build.cache_hits},
+        {"cpu_peaks", peaks_json(p.build.cpu)},
+        {"gpu_peaks", peaks_json(p.build.gpu)}}}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -305,7 +325,8 @@ Result<Program> program_from_json(std::string_view text) {
     p.memory = {memory.at("arena_bytes"), memory.at("lower_bound_bytes"), memory.at("without_reuse_bytes"),
                 memory.at("weights_bytes"), memory.at("workspace_bytes")};
     const Json& build = json.at("build");
-    p.build = {build.at("seconds"), build.at("tactics_timed"), build.at("cache_hits")};
+    p.build = {build.at("seconds"), build.at("tactics_timed"), build.at("cache_hits"),
+               peaks_from(build.at("cpu_peaks")), peaks_from(build.at("gpu_peaks"))};
     HONE_CHECK(check(p));
     return p;
   } catch (const std::exception& e) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "base/peaks.h"
 #include "ir/op.h"
 
 namespace hone {
@@ -32,7 +33,7 @@ struct Step {
   std::vector<int> inputs, outputs;
   std::vector<int> packed;               // constants in the tactic's own format
   Types input_types;                     // of the problem, those of dropped inputs too
-  int64_t workspace_offset = 0;          // in the arena
+  int64_t workspace_offset = 0, workspace_bytes = 0;  // in the arena
   std::vector<std::string> sources;      // framework nodes
   std::string label;
   double time_us = 0;                    // as tuned; 0 when it was not timed
@@ -60,6 +61,7 @@ struct MemorySummary {
 struct BuildSummary {
   double seconds = 0;
   int64_t tactics_timed = 0, cache_hits = 0;
+  Peaks cpu, gpu;  // of the machine; not known when nothing was timed
 };
 
 // Everything an engine runs, as data.

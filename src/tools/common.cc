@@ -22,6 +22,12 @@ void watch_interrupt() {
   std::signal(SIGTERM, [](int) { g_interrupted = true; });
 }
 
+// An interrupt ends the program again: what follows a build asks nobody whether to go on.
+void unwatch_interrupt() {
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+}
+
 Result<std::pair<std::string, Dims>> parse_shape(const std::string& text) {
   const size_t colon = text.rfind(':');
   if (colon == std::string::npos || colon == 0) return invalid("--shape {}: expected NAME:1x3x224x224", text);
@@ -74,6 +80,7 @@ void ModelOptions::add_options_to(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--cuda-arch", cuda_arch, "build for a GPU that is not here, e.g. sm_90 (target cuda)");
   app.add_option("--shape", shapes, "Shape of an input, NAME:1x3x224x224 (repeatable)");
+  app.add_option("--shapes", shape_ranges, "Ranges of dims, NAME:1..8..32x3x224x224: not supported yet");
   app.add_option("--threads", threads, "CPU threads; 0: as many as usable")->check(CLI::Range(0, 1024));
   app.add_option("--isa", isa, "Highest instruction set: auto, avx512, avx2, scalar")
       ->check(CLI::IsMember({"auto", "avx512", "avx2", "scalar"}))
@@ -84,6 +91,8 @@ void ModelOptions::add_options_to(CLI::App& app) {
       ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16"}))
       ->capture_default_str();
   app.add_option("--time-budget", time_budget, "Limit for timing tactics, e.g. 30s")->capture_default_str();
+  app.add_option("--max-workspace", max_workspace,
+                 "Refuse tactics that need more scratch memory for a step, e.g. 512M");
   app.add_option("--timing-cache", timing_cache, "Tactic cache file; 'none' for none");
   app.add_flag("--no-winograd", no_winograd, "Forbid Winograd convolutions");
   app.add_flag("--no-tune", no_tune, "Take the first tactic that fits instead of timing");
@@ -101,6 +110,14 @@ Result<CompileOptions> ModelOptions::compile_options() const {
   options.max_tier = isa == "scalar" ? 0 : isa == "avx2" ? 1 : 2;
   HONE_TRY(options.time_budget_s, parse_seconds(time_budget));
   options.timing_cache = timing_cache.empty() ? default_cache_path() : timing_cache == "none" ? "" : timing_cache;
+  if (!max_workspace.empty()) {
+    HONE_TRY(options.max_workspace, parse_bytes(max_workspace));
+  }
+  if (!shape_ranges.empty())
+    return unsupported(
+        "--shapes {}: an engine is built for fixed shapes: build one for each size with --shape, e.g. --shape "
+        "x:8x3x224x224",
+        shape_ranges[0]);
   for (const std::string& text : shapes) {
     HONE_TRY(auto shape, parse_shape(text));
     options.shapes.insert(shape);
@@ -163,6 +180,7 @@ Result<Opened> open_model(const ModelOptions& options, const std::map<std::strin
   Opened opened;
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(EngineData data, read_or_build(options, inputs, batch, output));
+  unwatch_interrupt();
   if (!is_engine) opened.build_s = data.program.build.seconds;
   HONE_TRY(opened.engine, LoadedEngine::make(std::move(data)));
   if (is_engine)
@@ -182,6 +200,19 @@ Result<double> parse_seconds(const std::string& text) {
   if (end == text.c_str() || scale < 0 || !(value >= 0))
     return invalid("'{}' is not a time such as 30s, 500ms or 2m", text);
   return value * scale;
+}
+
+Result<int64_t> parse_bytes(const std::string& text) {
+  int64_t value = 0;
+  const char* last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, value);
+  const std::string_view unit(end, static_cast<size_t>(last - end));
+  const size_t shift = std::string_view("KMG").find(unit.empty() ? ' ' : unit[0]);
+  const bool known = unit.empty() || (unit.size() == 1 && shift != std::string_view::npos);
+  const int bits = unit.empty() ? 0 : 10 * (static_cast<int>(shift) + 1);
+  if (error != std::errc() || !known || value < 0 || value > (INT64_MAX >> bits))
+    return invalid("'{}' is not a size such as 512M, 64K or 1G", text);
+  return value << bits;
 }
 
 Json type_json(const TensorType& type) {

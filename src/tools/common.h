@@ -21,6 +21,8 @@ struct ModelOptions {
   bool no_winograd = false;
   bool no_tune = false;
   std::string time_budget = "60s";
+  std::string max_workspace;        // empty: no limit
+  std::vector<std::string> shape_ranges;
   std::string timing_cache;         // empty: the user's own; "none": none
   bool deterministic = false;
   std::vector<std::string> precisions = {"fp32"};
@@ -58,6 +60,8 @@ Result<EngineData> build_model(const ModelOptions& options, const std::map<std::
 Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
                           const Output& output);
 
+// "512M" and so on: K, M and G are powers of 1024.
+Result<int64_t> parse_bytes(const std::string& text);
 // "30s", "500ms", "1.5m" and so on.
 Result<double> parse_seconds(const std::string& text);
 
@@ -73,6 +77,7 @@ void add_run(CLI::App& app, int& exit);
 void add_bench(CLI::App& app, int& exit);
 void add_compare(CLI::App& app, int& exit);
 void add_verify(CLI::App& app, int& exit);
+void add_profile(CLI::App& app, int& exit);
 void add_inspect(CLI::App& app, int& exit);
 void add_doctor(CLI::App& app, int& exit);
 void add_cache(CLI::App& app, int& exit);

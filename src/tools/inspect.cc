@@ -1,7 +1,10 @@
 #include "engine/inspect.h"
+#include "base/file_map.h"
+#include "engine/floor.h"
 #include "import/onnx/model.h"
 #include "passes/pipeline.h"
 #include "tools/common.h"
+#include "tools/report.h"
 
 namespace hone::tools {
 namespace {
@@ -9,12 +12,13 @@ namespace {
 void print_table(const Program& p, bool verbose) {
   for (const Binding& b : p.inputs) fmt::print("input   {} : {}\n", b.name, to_text(b.type));
   for (const Binding& b : p.outputs) fmt::print("output  {} : {}\n", b.name, to_text(b.type));
-  fmt::print("target  {} ({})\n\n{:>4}  {:<28} {:<14} {:>10}  {}\n", p.target, p.device, "#", "tactic", "op", "us",
-             "source nodes");
+  fmt::print("target  {} ({})\n\n{:>4}  {:<28} {:<14} {:>10} {:>10}  {}\n", p.target, p.device, "#", "tactic", "op",
+             "us", "floor", "source nodes");
   for (size_t i = 0; i < p.steps.size(); ++i) {
     const Step& s = p.steps[i];
-    fmt::print("{:>4}  {:<28} {:<14} {:>10.1f}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op, s.time_us,
-               fmt::join(s.sources, " + "));
+    const auto floor = floor_us(p, s);
+    fmt::print("{:>4}  {:<28} {:<14} {:>10.1f} {:>10}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op,
+               s.time_us, floor ? fmt::format("{:.1f}", *floor) : "-", fmt::join(s.sources, " + "));
     for (const auto& [tactic, reason] : s.refused)
       if (verbose) fmt::print("      not {}: {}\n", tactic, reason);
   }
@@ -58,6 +62,7 @@ void print_dot(const Program& p) {
 struct Inspect {
   ModelOptions model;
   Output output;
+  std::string html;
   bool text = false, dot = false, optimised = false;
 
   // The portable graph as text, before or after the passes.
@@ -78,6 +83,11 @@ struct Inspect {
     HONE_TRY(const EngineData data, read_or_build(model, {}, 1, output));
     const Program& p = data.program;
     HONE_CHECK(output.write_text(inspect_json(p)));
+    if (!html.empty()) {
+      const std::string page = html_report(model.model, p);
+      const std::string_view parts[] = {page};
+      HONE_CHECK(write_file(html, parts));
+    }
     if (dot) print_dot(p);
     else if (output.shows_table()) print_table(p, output.verbose);
     return {};
@@ -94,7 +104,10 @@ void add_inspect(CLI::App& app, int& exit) {
   sub->add_flag("--text", command->text, "Print the imported graph in Hone's text form");
   sub->add_flag("--optimised", command->optimised, "Print the graph after all passes in Hone's text form");
   sub->add_flag("--dot", command->dot, "Print the engine as a Graphviz graph");
-  sub->footer("Example: hone inspect resnet50.hone --verbose");
+  sub->add_option("--html", command->html, "Write a page about the engine, with its layers and its memory plan");
+  sub->footer(
+      "Examples: hone inspect resnet50.hone --verbose\n"
+      "          hone inspect resnet50.hone --quiet --html report.html");
   sub->callback([command, &exit] { exit = report(command->run()); });
 }
 

@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   add_bench(app, exit);
   add_verify(app, exit);
   add_compare(app, exit);
+  add_profile(app, exit);
   add_inspect(app, exit);
   add_doctor(app, exit);
   add_cache(app, exit);

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "import/onnx/model.h"
 #include "import/onnx/test_set.h"
@@ -90,18 +91,24 @@ struct Verify {
     return {};
   }
 
-  Status check_set(const fs::path& model_path, const fs::path& set, std::vector<Failure>& found) const {
+  // A model is built for each set, whose shapes may differ.
+  Status check_model(const fs::path& model_path, const fs::path& set, std::vector<Failure>& found) const {
     HONE_TRY(const TestSet data, read_test_set(model_path.string(), set.string()));
-    const Tensors &inputs = data.inputs, &wanted = data.outputs;
     HONE_TRY(CompileOptions options, model.compile_options());
     HONE_TRY(const Graph open, import_onnx_file(model_path.string(), {.shapes = options.shapes}));
-    if (inputs.size() > open.inputs().size())
-      return invalid("{}: {} inputs for a model of {}", set.string(), inputs.size(), open.inputs().size());
-    for (size_t i = 0; i < inputs.size(); ++i)
-      if (inputs[i].defined() && inputs[i].type() != DType::sequence)
-        options.shapes[open.value(open.inputs()[i]).name] = inputs[i].dims();
+    if (data.inputs.size() > open.inputs().size())
+      return invalid("{}: {} inputs for a model of {}", set.string(), data.inputs.size(), open.inputs().size());
+    for (size_t i = 0; i < data.inputs.size(); ++i)
+      if (data.inputs[i].defined() && data.inputs[i].type() != DType::sequence)
+        options.shapes[open.value(open.inputs()[i]).name] = data.inputs[i].dims();
     HONE_TRY(EngineData compiled, compile_file(model_path.string(), options));
     HONE_TRY(auto engine, LoadedEngine::make(std::move(compiled)));
+    return check_engine(engine, data, found);
+  }
+
+  Status check_engine(const std::shared_ptr<const LoadedEngine>& engine, const TestSet& data,
+                      std::vector<Failure>& found) const {
+    const Tensors &inputs = data.inputs, &wanted = data.outputs;
     ExecutionContext context(engine);
     for (size_t i = 0; i < inputs.size(); ++i)
       HONE_CHECK(context.bind_input(engine->program().inputs[i].name, inputs[i]));
@@ -117,6 +124,49 @@ struct Verify {
     return {};
   }
 
+  // Calls check(set) for each test_data_set_K.
+  static Status for_each_set(const fs::path& folder, const std::function<Status(const fs::path&)>& check) {
+    int k = 0;
+    for (; fs::exists(folder / fmt::format("test_data_set_{}", k)); ++k)
+      HONE_CHECK(check(folder / fmt::format("test_data_set_{}", k)));
+    return k > 0 ? Status() : invalid("holds no test_data_set_0");
+  }
+
+  // The one engine in a folder, by content.
+  static Result<fs::path> find_engine(const fs::path& folder) {
+    std::vector<fs::path> engines;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+      if (!entry.is_regular_file()) continue;
+      const auto is_engine = is_engine_file(entry.path().string());
+      if (is_engine.ok() && *is_engine) engines.push_back(entry.path());
+    }
+    if (engines.empty()) return invalid("holds neither model.onnx nor an engine");
+    if (engines.size() > 1) return invalid("holds {} engines where one was expected", engines.size());
+    return engines[0];
+  }
+
+  // An engine does not say which of its inputs and outputs are optional: they are read as what they may hold.
+  static std::vector<RecordedKind> kinds_of(const std::vector<Binding>& bindings) {
+    std::vector<RecordedKind> kinds;
+    for (const Binding& b : bindings)
+      kinds.push_back(b.type.dtype == DType::sequence ? RecordedKind::sequence : RecordedKind::tensor);
+    return kinds;
+  }
+
+  Status check_folder(const fs::path& folder, std::vector<Failure>& found) const {
+    if (fs::exists(folder / "model.onnx"))
+      return for_each_set(folder, [&](const fs::path& set) { return check_model(folder / "model.onnx", set, found); });
+    HONE_TRY(const fs::path path, find_engine(folder));
+    HONE_TRY(EngineData loaded, load_engine(path.string()));
+    HONE_TRY(const auto engine, LoadedEngine::make(std::move(loaded)));
+    const auto inputs = kinds_of(engine->program().inputs), outputs = kinds_of(engine->program().outputs);
+    return for_each_set(folder, [&](const fs::path& set) -> Status {
+      HONE_TRY(const TestSet data, read_test_set(inputs, outputs, set.string()));
+      return check_engine(engine, data, found);
+    });
+  }
+
   void check(const fs::path& folder) {
     std::string name = folder.filename().string();
     if (name.empty()) name = folder.parent_path().filename().string();
@@ -126,12 +176,7 @@ struct Verify {
       return;
     }
     std::vector<Failure> found;
-    Status status;
-    bool any = false;
-    if (!fs::exists(folder / "model.onnx")) status = invalid("holds no model.onnx");
-    for (int k = 0; status.ok() && fs::exists(folder / fmt::format("test_data_set_{}", k)); ++k, any = true)
-      status = check_set(folder / "model.onnx", folder / fmt::format("test_data_set_{}", k), found);
-    if (status.ok() && !any) status = invalid("holds no test_data_set_0");
+    const Status status = check_folder(folder, found);
     if (!status.ok()) found.push_back({.reason = status.message()});
     if (found.empty()) {
       ++passed;
@@ -161,11 +206,12 @@ struct Verify {
 }  // namespace
 
 void add_verify(CLI::App& app, int& exit) {
-  auto* sub = app.add_subcommand("verify", "Check models against recorded inputs and outputs (the ONNX test layout)");
+  auto* sub = app.add_subcommand("verify",
+                                 "Check models and engines against recorded inputs and outputs (the ONNX test layout)");
   auto command = std::make_shared<Verify>();
   command->model.add_options_to(*sub);
   command->output.add_to(*sub);
-  sub->add_option("DIR", command->folders, "Folders with model.onnx and test_data_set_*/")->required();
+  sub->add_option("DIR", command->folders, "Folders with model.onnx, or an engine, and test_data_set_*/")->required();
   sub->add_option("--skip", command->skip_file, "File of lines 'NAME reason': tests not to run");
   sub->add_option("--rtol", command->tolerance.relative, "Relative tolerance of floats")->capture_default_str();
   sub->add_option("--atol", command->tolerance.absolute, "Absolute tolerance of floats")->capture_default_str();

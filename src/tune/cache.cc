@@ -9,7 +9,23 @@
 
 namespace hone {
 
+namespace {
+
 constexpr int kVersion = 1;
+
+nlohmann::json peaks_json(const Peaks& peaks) {
+  auto bandwidths = nlohmann::json::array();
+  for (const Bandwidth& b : peaks.bandwidths) bandwidths.push_back({b.bytes, b.bytes_per_s});
+  return {{"operations_per_s", peaks.operations_per_s}, {"bandwidths", bandwidths}};
+}
+
+Peaks peaks_from(const nlohmann::json& json) {
+  Peaks peaks{.operations_per_s = json.at("operations_per_s")};
+  for (const auto& b : json.at("bandwidths")) peaks.bandwidths.push_back({b.at(0), b.at(1)});
+  return peaks;
+}
+
+}  // namespace
 
 Result<TacticCache> TacticCache::load(const std::string& path) {
   TacticCache cache;
@@ -20,6 +36,8 @@ Result<TacticCache> TacticCache::load(const std::string& path) {
     if (json.at("version") != kVersion) return cache;
     for (const auto& [key, row] : json.at("rows").items())
       cache.rows_[key] = {row.at("tactic"), row.at("variant"), row.at("time_us")};
+    const auto peaks = json.value("peaks", nlohmann::json::object());
+    for (const auto& [device, row] : peaks.items()) cache.peaks_[device] = peaks_from(row);
   } catch (const std::exception& e) {
     return invalid("{}: not a tactic cache: {}", path, e.what());
   }
@@ -31,15 +49,33 @@ std::optional<CachedChoice> TacticCache::find(const std::string& key) const {
   return found == rows_.end() ? std::nullopt : std::optional(found->second);
 }
 
-void TacticCache::put(const std::string& key, CachedChoice choice) { rows_[key] = std::move(choice); }
+void TacticCache::put(const std::string& key, CachedChoice choice) {
+  rows_[key] = std::move(choice);
+  changed_ = true;
+}
+
+std::optional<Peaks> TacticCache::peaks(const std::string& device) const {
+  const auto found = peaks_.find(device);
+  return found == peaks_.end() ? std::nullopt : std::optional(found->second);
+}
+
+void TacticCache::put_peaks(const std::string& device, Peaks peaks) {
+  peaks_[device] = std::move(peaks);
+  changed_ = true;
+}
 
 Status TacticCache::save(const std::string& path) const {
   std::map<std::string, CachedChoice> merged = rows_;
-  if (auto there = load(path); there.ok()) merged.insert(there->rows_.begin(), there->rows_.end());
+  std::map<std::string, Peaks> peaks = peaks_;
+  if (auto there = load(path); there.ok()) {
+    merged.insert(there->rows_.begin(), there->rows_.end());
+    peaks.insert(there->peaks_.begin(), there->peaks_.end());
+  }
   auto rows = nlohmann::json::object();
-  for (const auto& [key, row] : merged)
-    rows[key] = {{"tactic", row.tactic}, {"variant", row.variant}, {"time_us", row.time_us}};
-  const std::string text = nlohmann::json{{"version", kVersion}, {"rows", rows}}.dump(1);
+  for (const auto& [key, row] : merged) rows[key] = {{"tactic", row.tactic}, {"variant", row.variant}, {"time_us", row.time_us}};
+  auto devices = nlohmann::json::object();
+  for (const auto& [device, row] : peaks) devices[device] = peaks_json(row);
+  const std::string text = nlohmann::json{{"version", kVersion}, {"rows", rows}, {"peaks", devices}}.dump(1);
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
   const std::string_view parts[] = {text};

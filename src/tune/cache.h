@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/peaks.h"
 #include "base/status.h"
 
 namespace hone {
@@ -27,10 +28,17 @@ class TacticCache {
   void put(const std::string& key, CachedChoice choice);
   size_t size() const { return rows_.size(); }
   const std::map<std::string, CachedChoice>& rows() const { return rows_; }
+  // What a device reached, by its name.
+  std::optional<Peaks> peaks(const std::string& device) const;
+  void put_peaks(const std::string& device, Peaks peaks);
+  // Whether anything was put since it was loaded.
+  bool changed() const { return changed_; }
   Status save(const std::string& path) const;
 
  private:
   std::map<std::string, CachedChoice> rows_;
+  std::map<std::string, Peaks> peaks_;
+  bool changed_ = false;
 };
 
 // The key under which a problem described by `text` is remembered for a device.

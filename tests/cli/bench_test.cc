@@ -1,4 +1,9 @@
 // Inputs from the command line, and `hone bench`.
+#include <signal.h>
+
+#include <chrono>
+#include <thread>
+
 #include "cli/cli.h"
 #include "base/npy.h"
 
@@ -65,6 +70,13 @@ TEST_F(CliBench, StreamsRunAtOnce) {
   EXPECT_LE(row["latency_ms"]["min"], row["latency_ms"]["median"]);
   EXPECT_FALSE(row.contains("against"));
   expect_error(bench({"--streams", "0"}), 2, {"--streams"});
+}
+
+TEST_F(CliBench, AnInterruptEndsAMeasurement) {
+  const pid_t child = start({"bench", path("net.onnx"), "--duration", "60s", "--no-tune"});
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  kill(child, SIGINT);
+  EXPECT_EQ(wait(child).status, 128 + SIGINT);
 }
 
 TEST_F(CliBench, AgainstAFormerRun) {

@@ -60,7 +60,8 @@ class Cli : public testing::FolderTest {
   Outcome wait(pid_t child) const {
     int status = 0;
     waitpid(child, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(path("out.txt")), read_text(path("err.txt"))};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(path("out.txt")),
+            read_text(path("err.txt"))};
   }
   Outcome hone(const std::vector<std::string>& args) const { return wait(start(args)); }
 

@@ -93,6 +93,23 @@ TEST_F(Cli, VerifyTellsWhenItFails) {
   EXPECT_EQ(good.status, 0) << good.out << good.err;
   write("output_0.pb", {2, 4}, 1);
   EXPECT_EQ(hone({"verify", path("case")}).status, 1);
+
+  // The same of an engine, which is found by its content.
+  ASSERT_EQ(hone({"build", path("case/model.onnx"), "-o", path("case/engine"), "--quiet"}).status, 0);
+  fs::remove(path("case/model.onnx"));
+  std::ofstream(path("case/notes.txt")) << "not an engine";
+  EXPECT_EQ(hone({"verify", path("case")}).status, 1);
+  write("output_0.pb", {2, 4}, 0);
+  const Outcome engine = hone({"verify", path("case")});
+  EXPECT_EQ(engine.status, 0) << engine.out << engine.err;
+  expect_words(engine.out, {"1 passed"});
+  write("input_1.pb", {2, 3}, 0);
+  expect_words(hone({"verify", path("case")}).out, {"input_1.pb", "1 failed"});
+  fs::copy(path("case/engine"), path("case/second"));
+  expect_words(hone({"verify", path("case")}).out, {"2 engines", "1 failed"});
+  fs::remove(path("case/engine"));
+  fs::remove(path("case/second"));
+  expect_words(hone({"verify", path("case")}).out, {"neither model.onnx nor an engine"});
 }
 
 TEST_F(Cli, AnInterruptedBuildLeavesNothing) {

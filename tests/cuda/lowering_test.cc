@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "backends/peaks.h"
 #include "compile/compile.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
@@ -277,6 +278,14 @@ TEST(Cuda, AnEngineForAGpuSaysWhatIsMissingHere) {
   ASSERT_FALSE(engine.ok());
   EXPECT_EQ(engine.status().code(), Code::device);
   EXPECT_NE(engine.status().message().find("driver"), std::string::npos) << engine.status().message();
+}
+
+TEST(Cuda, TheMeasurementOfPeaksCompiles) {
+  if (const auto version = cuda::nvrtc_version(); !version.ok()) GTEST_SKIP() << version.status().message();
+  for (const char* arch : kArchitectures) {
+    const auto code = gpu_peaks_code(arch);
+    EXPECT_TRUE(code.ok()) << arch << ": " << code.status().message();
+  }
 }
 
 }  // namespace

@@ -173,7 +173,8 @@ TEST(AssignLayout, KeepsTheNamesOfValues) {
     %3 "conv" = Conv(%1, %2) {0}
     %4 "relu" = Pointwise(%3) {{program="in0:f32; relu:f32(0)"}}
     output %4 "y"
-  }})hone", kConv));
+  }})hone",
+                                           kConv));
   std::vector<std::string> names;
   for (NodeId id : graph.order()) names.push_back(graph.value(graph.node(id).outputs[0]).name);
   EXPECT_EQ(names, (std::vector<std::string>{"", "conv (channels last)", "relu (channels last)", "relu"}));

@@ -40,9 +40,26 @@ TEST_F(CacheTest, SavesLoadsAndMerges) {
   EXPECT_FALSE(all->find("k3").has_value());
 }
 
+TEST_F(CacheTest, RemembersWhatDevicesReach) {
+  TacticCache a, b;
+  EXPECT_FALSE(a.changed());
+  a.put_peaks("this", {1e11, {{1 << 18, 5e10}, {1 << 28, 1e10}}});
+  EXPECT_TRUE(a.changed());
+  b.put_peaks("that", {2e11, {}});
+  ASSERT_TRUE(a.save(path_).ok());
+  ASSERT_TRUE(b.save(path_).ok());
+  const auto all = TacticCache::load(path_);
+  ASSERT_TRUE(all.ok()) << all.status().message();
+  EXPECT_FALSE(all->changed());
+  EXPECT_EQ(all->peaks("this"), (Peaks{1e11, {{1 << 18, 5e10}, {1 << 28, 1e10}}}));
+  EXPECT_EQ(all->peaks("that"), (Peaks{2e11, {}}));
+  EXPECT_FALSE(all->peaks("other").has_value());
+}
+
 TEST_F(CacheTest, DamagedFileIsOneErrorLine) {
   fs::create_directories(folder_ / "deep");
   for (const char* text : {"", "{", "[]", "null", "{\"version\":1}", "{\"version\":1,\"rows\":{\"k\":{}}}",
+                           "{\"version\":1,\"rows\":{},\"peaks\":{\"d\":{}}}",
                            "{\"version\":1,\"rows\":{\"k\":{\"tactic\":1,\"variant\":0,\"time_us\":0}}}", "\xff\xfe"}) {
     std::ofstream(path_) << text;
     const auto cache = TacticCache::load(path_);

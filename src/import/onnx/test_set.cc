@@ -38,12 +38,12 @@ Result<Tensor> to_value(const onnx::OptionalProto& proto) {
   return Tensor();
 }
 
-Result<Tensor> read_value(const std::string& path, const onnx::TypeProto& type) {
-  if (type.has_optional_type()) {
+Result<Tensor> read_value(const std::string& path, RecordedKind kind) {
+  if (kind == RecordedKind::optional) {
     HONE_TRY(const auto proto, parse<onnx::OptionalProto>(path));
     return to_value(proto);
   }
-  if (type.has_sequence_type()) {
+  if (kind == RecordedKind::sequence) {
     HONE_TRY(const auto proto, parse<onnx::SequenceProto>(path));
     return to_value(proto);
   }
@@ -54,30 +54,41 @@ Result<Tensor> read_value(const std::string& path, const onnx::TypeProto& type) 
 }
 
 Result<std::vector<Tensor>> read_all(const std::string& folder, const char* prefix,
-                                     const std::vector<const onnx::ValueInfoProto*>& infos) {
+                                     std::span<const RecordedKind> kinds) {
   std::vector<Tensor> values;
   for (size_t k = 0;; ++k) {
     const std::string path = fmt::format("{}/{}_{}.pb", folder, prefix, k);
     if (!std::filesystem::exists(path)) return values;
-    if (k >= infos.size()) return invalid("{}: the model has only {} {}s", path, infos.size(), prefix);
-    HONE_TRY(values.emplace_back(), read_value(path, infos[k]->type()));
+    if (k >= kinds.size()) return invalid("{}: the model has only {} {}s", path, kinds.size(), prefix);
+    HONE_TRY(values.emplace_back(), read_value(path, kinds[k]));
   }
 }
 
+RecordedKind kind_of(const onnx::TypeProto& type) {
+  return type.has_optional_type()   ? RecordedKind::optional
+         : type.has_sequence_type() ? RecordedKind::sequence
+                                    : RecordedKind::tensor;
+}
+
 }  // namespace
+
+Result<TestSet> read_test_set(std::span<const RecordedKind> inputs, std::span<const RecordedKind> outputs,
+                              const std::string& folder) {
+  TestSet set;
+  HONE_TRY(set.inputs, read_all(folder, "input", inputs));
+  HONE_TRY(set.outputs, read_all(folder, "output", outputs));
+  return set;
+}
 
 Result<TestSet> read_test_set(const std::string& model_path, const std::string& folder) {
   HONE_TRY(const auto model, parse<onnx::ModelProto>(model_path));
   std::set<std::string> initialised;
   for (const auto& tensor : model.graph().initializer()) initialised.insert(tensor.name());
-  std::vector<const onnx::ValueInfoProto*> inputs, outputs;
+  std::vector<RecordedKind> inputs, outputs;
   for (const auto& info : model.graph().input())
-    if (!initialised.contains(info.name())) inputs.push_back(&info);
-  for (const auto& info : model.graph().output()) outputs.push_back(&info);
-  TestSet set;
-  HONE_TRY(set.inputs, read_all(folder, "input", inputs));
-  HONE_TRY(set.outputs, read_all(folder, "output", outputs));
-  return set;
+    if (!initialised.contains(info.name())) inputs.push_back(kind_of(info.type()));
+  for (const auto& info : model.graph().output()) outputs.push_back(kind_of(info.type()));
+  return read_test_set(inputs, outputs, folder);
 }
 
 }  // namespace hone

@@ -109,6 +109,77 @@ extern "C" __global__ void kernel(T* y, const T* x{}) {{
 
 cuda::Launch norm_launch(const Problem& problem) { return launch_rows(norm_rows(problem)); }
 
+// A warp a row, which it holds in registers.
+constexpr int64_t kNormWarps = 8;
+constexpr int64_t kMostNormExtent = 4096;
+
+std::string norm_warp_supports(const Problem& problem) {
+  if (std::string reason = norm_supports(problem); !reason.empty()) return reason;
+  const Rows rows = norm_rows(problem);
+  if (cuda::run_of(problem.inputs[0].dtype, rows.extent) == 1) return "rows are not a multiple of 16 bytes";
+  if (rows.extent > kMostNormExtent) return fmt::format("rows of more than {}", kMostNormExtent);
+  for (size_t i = 1; i < 3; ++i)
+    if (has(problem, i) && element_count(dims_of(problem.inputs[i])) != rows.extent) return "scale or bias are not a row";
+  return {};
+}
+
+Result<cuda::Source> norm_warp_source(const Problem& problem) {
+  const LayerNorm& op = *problem.op.as<LayerNorm>();
+  const Rows rows = norm_rows(problem);
+  std::string parameters, loads, affine;
+  for (size_t i = 1; i < 3; ++i) {
+    if (!has(problem, i)) continue;
+    parameters += fmt::format(", const {}* p{}", cuda::element_type(problem.inputs[i].dtype), i);
+    loads += fmt::format("    const auto p{0}_run = load_run<RUN>(p{0} + at(t));\n", i);
+    affine += fmt::format("      result[j] {} (float)p{}_run.v[j];\n", i == 1 ? "*=" : "+=", i);
+  }
+  return cuda::Source{kernels::block_cuh + fmt::format(R"cuda(
+#define EXTENT {0}
+#define ROWS {1}
+#define RUN {2}
+#define TURNS ((EXTENT / RUN + 31) / 32)
+typedef {3} T;
+extern "C" __global__ void __launch_bounds__({4}) kernel(T* __restrict__ y, const T* __restrict__ x{5}) {{
+  begin();
+  const int row = blockIdx.x * ({4} / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (row >= ROWS) return;
+  const i64 base = (i64)row * EXTENT;
+  const auto at = [&](int t) {{ return (t * 32 + lane) * RUN; }};
+  float values[TURNS][RUN], mean = 0, square = 0;
+#pragma unroll
+  for (int t = 0; t < TURNS; ++t) {{
+    if (at(t) >= EXTENT) continue;
+    const auto run = load_run<RUN>(x + base + at(t));
+#pragma unroll
+    for (int j = 0; j < RUN; ++j) mean += values[t][j] = run.v[j];
+  }}
+  mean = {6};
+#pragma unroll
+  for (int t = 0; t < TURNS; ++t)
+#pragma unroll
+    for (int j = 0; j < RUN; ++j)
+      if (at(t) < EXTENT) square += (values[t][j] - mean) * (values[t][j] - mean);
+  const float scale = 1 / sqrtf(reduce_warp<combine_sum>(square) / EXTENT + {7});
+#pragma unroll
+  for (int t = 0; t < TURNS; ++t) {{
+    if (at(t) >= EXTENT) continue;
+{8}    float result[RUN];
+#pragma unroll
+    for (int j = 0; j < RUN; ++j) {{
+      result[j] = (values[t][j] - mean) * scale;
+{9}    }}
+    store_run(y + base + at(t), result);
+  }}
+}}
+)cuda", rows.extent, rows.outer * rows.inner, cuda::run_of(problem.inputs[0].dtype, rows.extent), type_of(problem), 32 * kNormWarps, parameters,
+      op.rms ? "0" : "reduce_warp<combine_sum>(mean) / EXTENT", cuda::float_literal(op.epsilon), loads, affine)};
+}
+
+cuda::Launch norm_warp_launch(const Problem& problem) {
+  const Rows rows = norm_rows(problem);
+  return {{static_cast<unsigned>((rows.outer * rows.inner + kNormWarps - 1) / kNormWarps)}, {32 * kNormWarps}};
+}
+
 struct ReduceKind {
   std::string_view name;
   const char *combine, *start, *term, *result;
@@ -252,7 +323,8 @@ cuda::Launch columns_launch(const Problem& problem) {
 
 std::span<const Tactic> cuda_rows_tactics() {
   static constexpr Tactic kRows[] = {cuda::row<softmax_supports, softmax_source, softmax_launch>("cuda.softmax"),
-                                     cuda::row<norm_supports, norm_source, norm_launch>("cuda.layer_norm"),
+                                     cuda::row<norm_warp_supports, norm_warp_source, norm_warp_launch>("cuda.layer_norm_warp"),
+                                     cuda::row<norm_supports, norm_source, norm_launch>("cuda.layer_norm", 1),
                                      cuda::row<columns_supports, columns_source, columns_launch>("cuda.reduce_columns"),
                                      cuda::row<reduce_supports, reduce_source, reduce_launch>("cuda.reduce", 1)};
   return kRows;

@@ -1,0 +1,19 @@
+#pragma once
+
+#include "base/peaks.h"
+#include "tactics/tactic.h"
+#include "tune/cache.h"
+
+namespace hone {
+
+// What the machine's CPU reaches with its threads and instruction tier: fused multiply-adds in registers, and the
+// faster of reading and copying working sets from 32 KiB to several times the last cache. From the cache, else
+// measured in a quarter of a second and put there.
+Peaks cpu_peaks(const Machine& machine, TacticCache& cache);
+
+// The same of the machine's GPU, which must be here: fp32 multiply-adds on its cores, not tensor cores, and copies.
+Result<Peaks> gpu_peaks(const Machine& machine, TacticCache& cache);
+// The device code that it runs; needs no GPU.
+Result<Tensor> gpu_peaks_code(const std::string& arch);
+
+}  // namespace hone

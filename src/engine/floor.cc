@@ -1,0 +1,70 @@
+#include "engine/floor.h"
+
+#include <algorithm>
+
+#include "engine/inspect.h"
+#include "ops/cost.h"
+#include "ops/gather.h"
+#include "ops/movement.h"
+
+namespace hone {
+namespace {
+
+// Nothing when the shape is open or the type has no size.
+std::optional<double> bytes_of(const TensorType& type) {
+  const auto dims = type.shape.concrete();
+  if (!dims || size_of(type.dtype) == 0) return std::nullopt;
+  return static_cast<double>(element_count(*dims)) * static_cast<double>(size_of(type.dtype));
+}
+
+bool runs_on_gpu(const Step& step) { return step.tactic.starts_with("cuda."); }
+
+bool reads_a_part(const Step& step) {
+  return step.op == Gather::kName || step.op == GatherElements::kName || step.op == GatherND::kName ||
+         step.op == Slice::kName;
+}
+
+std::optional<double> bytes_of(const Program& program, const Step& step) {
+  double sum = 0, written = 0;
+  const auto size = [&](int s) { return bytes_of(program.slots[static_cast<size_t>(s)].type); };
+  for (int s : step.outputs) {
+    const auto bytes = s < 0 ? 0 : size(s);
+    if (!bytes) return std::nullopt;
+    written += *bytes;
+  }
+  for (size_t i = 0; i < step.inputs.size(); ++i) {
+    const auto bytes = step.inputs[i] < 0 ? 0 : size(step.inputs[i]);
+    if (!bytes) return std::nullopt;
+    sum += i == 0 && reads_a_part(step) ? std::min(*bytes, written) : *bytes;
+  }
+  // The first that a GPU's kernel has is its code.
+  for (size_t i = runs_on_gpu(step) ? 1 : 0; i < step.packed.size(); ++i) sum += size(step.packed[i]).value_or(0);
+  return sum + written;
+}
+
+// Winograd F(m x m, 3 x 3) multiplies (m + 2)^2 times where the definition does 9 m^2 times.
+double saved_by(const Step& step) {
+  if (step.tactic.ends_with("winograd_f4")) return 4;
+  return step.tactic.ends_with("winograd_f2") ? 2.25 : 1;
+}
+
+double operations_of(const Program& program, const Step& step) {
+  if (precision_of(step) != "fp32") return 0;
+  const auto op = make_op(step.op, step.attrs);
+  if (!op.ok()) return 0;
+  Types outputs;
+  for (int s : step.outputs) outputs.push_back(s < 0 ? TensorType() : program.slots[static_cast<size_t>(s)].type);
+  return operation_count(*op, step.input_types, outputs) / saved_by(step);
+}
+
+}  // namespace
+
+std::optional<double> floor_us(const Program& program, const Step& step) {
+  const Peaks& peaks = runs_on_gpu(step) ? program.build.gpu : program.build.cpu;
+  if (!peaks.known() || !step.bodies.empty()) return std::nullopt;
+  const auto bytes = bytes_of(program, step);
+  if (!bytes) return std::nullopt;
+  return 1e6 * std::max(operations_of(program, step) / peaks.operations_per_s, *bytes / peaks.bytes_per_s(*bytes));
+}
+
+}  // namespace hone
