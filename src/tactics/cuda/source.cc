@@ -86,8 +86,16 @@ __device__ inline void begin() {
 #endif
 }
 // NaN wins, as in numpy.
-__device__ inline float least(float a, float b) { return isnan(a) || isnan(b) ? a + b : fminf(a, b); }
-__device__ inline float most(float a, float b) { return isnan(a) || isnan(b) ? a + b : fmaxf(a, b); }
+__device__ inline float least(float a, float b) {
+  float v;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+  return v;
+}
+__device__ inline float most(float a, float b) {
+  float v;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+  return v;
+}
 __device__ inline i64 least(i64 a, i64 b) { return a < b ? a : b; }
 __device__ inline i64 most(i64 a, i64 b) { return a > b ? a : b; }
 __device__ inline float modulo(float a, float b) {
