@@ -65,8 +65,12 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& options,
   if (!options.timing_cache.empty() && !reference) {
     HONE_TRY(cache, TacticCache::load(options.timing_cache));
   }
-  Selector selector({.machine = machine, .reference_only = reference, .tune = options.tune,
-                     .time_budget_s = options.time_budget_s, .cache = &cache});
+  Selector selector({.machine = machine,
+                     .reference_only = reference,
+                     .tune = options.tune,
+                     .time_budget_s = options.time_budget_s,
+                     .cache = &cache,
+                     .cancelled = options.cancelled});
   auto engine = lower(graph, selector, machine, options.progress);
   // What was learnt is kept even when the build was stopped.
   if (selector.timed() > 0 && !options.timing_cache.empty()) HONE_CHECK(cache.save(options.timing_cache));
