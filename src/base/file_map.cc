@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -60,8 +61,10 @@ class Temporary {
     named_ = fd_ >= 0;
   }
   ~Temporary() {
+    const int error = errno;  // of what went wrong before
     if (fd_ >= 0) ::close(fd_);
     if (named_) ::unlink(name_.c_str());
+    errno = error;
   }
   Temporary(const Temporary&) = delete;
   Temporary& operator=(const Temporary&) = delete;
@@ -93,15 +96,34 @@ class Temporary {
   bool named_ = false;
 };
 
+bool write_all(int fd, std::span<const std::string_view> parts) {
+  return fd >= 0 && std::all_of(parts.begin(), parts.end(), [&](std::string_view part) { return write_all(fd, part); });
+}
+
+// A device or a pipe, which is written to and not replaced.
+bool is_special(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
+bool write_special(const std::string& path, std::span<const std::string_view> parts) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  const bool written = write_all(fd, parts);
+  const int error = errno;
+  if (fd >= 0) ::close(fd);
+  errno = error;
+  return written;
+}
+
 }  // namespace
 
 Status write_file(const std::string& path, std::span<const std::string_view> parts) {
-  Temporary file(path);
-  const auto failed = [&] { return invalid("{}: cannot be written: {}", path, std::strerror(errno)); };
-  if (file.fd() < 0) return failed();
-  for (std::string_view part : parts)
-    if (!write_all(file.fd(), part)) return failed();
-  return file.replace() ? Status() : failed();
+  const auto write = [&] {
+    if (is_special(path)) return write_special(path, parts);
+    Temporary file(path);
+    return write_all(file.fd(), parts) && file.replace();
+  };
+  return write() ? Status() : invalid("{}: cannot be written: {}", path, std::strerror(errno));
 }
 
 }  // namespace hone
