@@ -1,5 +1,5 @@
 # Everything here only calls scripts and CMake presets; see README.md.
-.PHONY: all deps build demo test bench test-gpu bench-gpu sanitize fuzz clean
+.PHONY: all deps build demo test bench test-gpu bench-gpu sanitize tidy fuzz clean
 
 all: build
 
@@ -32,6 +32,13 @@ test-gpu bench-gpu: build
 sanitize: deps
 	@scripts/install_deps.sh clang libclang-rt-dev
 	@scripts/sanitize.sh
+
+# .clang-tidy over all sources, or those whose path has TIDY in it; a quarter of a minute of one core for each.
+TIDY ?= /src/
+
+tidy: build
+	@scripts/install_deps.sh clang-tidy
+	@run-clang-tidy -p build -quiet -extra-arg=-Wno-unknown-warning-option '$(TIDY).*\.cc$$' 2> /dev/null
 
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 600
