@@ -1,5 +1,5 @@
 # Everything here only calls scripts and CMake presets; see README.md.
-.PHONY: all deps build demo test bench test-gpu bench-gpu fuzz clean
+.PHONY: all deps build demo test bench test-gpu bench-gpu sanitize tidy fuzz clean
 
 all: build
 
@@ -28,14 +28,26 @@ test-gpu bench-gpu: build
 	@scripts/gpu_bundle.sh
 	@build/gpu-bundle/run.sh $(@:%-gpu=%)
 
+# The tests under sanitizers: all under ASan and UBSan, those of threads under TSan. Both are builds of their own.
+sanitize: deps
+	@scripts/install_deps.sh clang libclang-rt-dev
+	@scripts/sanitize.sh
+
+# .clang-tidy over all sources, or those whose path has TIDY in it; a quarter of a minute of one core for each.
+TIDY ?= /src/
+
+tidy: build
+	@scripts/install_deps.sh clang-tidy
+	@run-clang-tidy -p build -quiet -extra-arg=-Wno-unknown-warning-option '$(TIDY).*\.cc$$' 2> /dev/null
+
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 600
 
-fuzz: build
+fuzz: deps
 	@scripts/install_deps.sh clang libclang-rt-dev
-	@cmake --preset fuzz > /dev/null
-	@cmake --build --preset fuzz --target fuzz_programs
+	@cmake --preset asan > /dev/null
+	@cmake --build --preset asan --target fuzz_programs write_seeds
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
 clean:
-	rm -rf build build-debug build-asan build-tsan build-fuzz
+	rm -rf build build-debug build-asan build-tsan

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <random>
 
 namespace hone {
 
@@ -33,34 +35,95 @@ FileMap::~FileMap() {
 
 namespace {
 
-Status write_all(int fd, std::string_view bytes) {
+// Sets errno when it cannot.
+bool write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return invalid("{}", std::strerror(n < 0 ? errno : ENOSPC));
+    if (n == 0) errno = ENOSPC;
+    if (n <= 0) return false;
     bytes.remove_prefix(static_cast<size_t>(n));
   }
-  return {};
+  return true;
+}
+
+// A new file beside `path`. It has no name while it is written, so that nothing is left of it when the program is
+// killed; file systems that cannot do that give it one at once.
+class Temporary {
+ public:
+  explicit Temporary(const std::string& path) : path_(path) {
+    const std::string folder = path.substr(0, path.rfind('/') + 1);
+    if (access("/proc/self/fd", X_OK) == 0)
+      fd_ = ::open(folder.empty() ? "." : folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd_ >= 0) return;
+    name_ = path + ".XXXXXX";
+    fd_ = ::mkostemp(name_.data(), O_CLOEXEC);
+    named_ = fd_ >= 0;
+  }
+  ~Temporary() {
+    const int error = errno;  // of what went wrong before
+    if (fd_ >= 0) ::close(fd_);
+    if (named_) ::unlink(name_.c_str());
+    errno = error;
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+
+  int fd() const { return fd_; }
+
+  // Makes it the file at `path`.
+  bool replace() {
+    const mode_t mask = umask(0);
+    umask(mask);
+    if (fchmod(fd_, 0666 & ~mask) != 0 || fsync(fd_) != 0) return false;
+    if (!named_ && !link()) return false;
+    if (std::rename(name_.c_str(), path_.c_str()) != 0) return false;
+    named_ = false;
+    return true;
+  }
+
+ private:
+  // A link cannot take the place of a file: it gets a name of its own first.
+  bool link() {
+    name_ = fmt::format("{}.{:08x}", path_, std::random_device()());
+    const std::string unnamed = fmt::format("/proc/self/fd/{}", fd_);
+    named_ = linkat(AT_FDCWD, unnamed.c_str(), AT_FDCWD, name_.c_str(), AT_SYMLINK_FOLLOW) == 0;
+    return named_;
+  }
+
+  std::string path_, name_;
+  int fd_ = -1;
+  bool named_ = false;
+};
+
+bool write_all(int fd, std::span<const std::string_view> parts) {
+  return fd >= 0 && std::all_of(parts.begin(), parts.end(), [&](std::string_view part) { return write_all(fd, part); });
+}
+
+// A device or a pipe, which is written to and not replaced.
+bool is_special(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
+bool write_special(const std::string& path, std::span<const std::string_view> parts) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  const bool written = write_all(fd, parts);
+  const int error = errno;
+  if (fd >= 0) ::close(fd);
+  errno = error;
+  return written;
 }
 
 }  // namespace
 
 Status write_file(const std::string& path, std::span<const std::string_view> parts) {
-  std::string temporary = path + ".XXXXXX";
-  const int fd = ::mkstemp(temporary.data());
-  if (fd < 0) return invalid("{}: cannot be written: {}", path, std::strerror(errno));
-  Status status;
-  for (std::string_view part : parts)
-    if (status.ok()) status = write_all(fd, part);
-  const mode_t mask = umask(0);
-  umask(mask);
-  fchmod(fd, 0666 & ~mask);
-  if (status.ok() && fsync(fd) != 0) status = invalid("{}", std::strerror(errno));
-  if (::close(fd) != 0 && status.ok()) status = invalid("{}", std::strerror(errno));
-  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) status = invalid("{}", std::strerror(errno));
-  if (status.ok()) return {};
-  ::unlink(temporary.c_str());
-  return status.within(path + ": cannot be written");
+  const auto write = [&] {
+    if (is_special(path)) return write_special(path, parts);
+    Temporary file(path);
+    return write_all(file.fd(), parts) && file.replace();
+  };
+  return write() ? Status() : invalid("{}: cannot be written: {}", path, std::strerror(errno));
 }
 
 }  // namespace hone

@@ -26,8 +26,8 @@ class FileMap {
   size_t size_;
 };
 
-// Writes beside `path` and renames, so that a reader sees the old file or the whole new one. The temporary is removed
-// on failure.
+// Writes beside `path` and renames, so that a reader sees the old file or the whole new one; nothing else is left when
+// it fails. Devices and pipes are written to directly.
 Status write_file(const std::string& path, std::span<const std::string_view> parts);
 
 }  // namespace hone

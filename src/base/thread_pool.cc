@@ -33,10 +33,17 @@ void pause() {
 ThreadPool::ThreadPool(int threads) {
   size_ = std::clamp(threads > 0 ? threads : usable_cpu_count(), 1, kMaxThreads);
   shares_ = std::make_unique<Share[]>(static_cast<size_t>(size_));
-  for (int w = 1; w < size_; ++w) workers_.emplace_back([this, w] { worker_loop(w); });
+  try {
+    for (int w = 1; w < size_; ++w) workers_.emplace_back([this, w] { worker_loop(w); });
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_.store(true);

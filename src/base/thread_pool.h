@@ -15,7 +15,8 @@ namespace hone::cpu {
 
 class ThreadPool {
  public:
-  // 0 takes as many threads as the affinity mask and the cgroup quota allow.
+  // 0 takes as many threads as the affinity mask and the cgroup quota allow. Throws std::system_error when the system
+  // refuses one.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -48,6 +49,7 @@ class ThreadPool {
   void run_shared(int64_t tasks, Call call, void* body);
   void take_part(int worker);
   void worker_loop(int worker);
+  void stop();
   bool join(uint64_t& seen);
   bool wait_for_work(uint64_t seen);
 

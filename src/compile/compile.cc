@@ -84,7 +84,8 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& options,
                      .tune = options.tune,
                      .time_budget_s = options.time_budget_s,
                      .max_workspace = options.max_workspace,
-                     .cache = &cache});
+                     .cache = &cache,
+                     .cancelled = options.cancelled});
   auto engine = lower(graph, selector, machine, options.progress);
   if (engine.ok() && options.tune && !reference) add_peaks(engine->program, machine, cache);
   // What was learnt is kept even when the build was stopped.

@@ -24,6 +24,7 @@ struct CompileOptions {
   std::string timing_cache;                // file; empty: none
   bool verify_passes = false;
   Progress progress;
+  std::function<bool()> cancelled;  // asked before each timing as well; true cancels the build
 };
 
 // The whole pipeline: import, canonical, fuse, layout, tune, plan.

@@ -215,7 +215,10 @@ Status check_step(const Program& program, const Step& step) {
   if (step.inputs.size() != step.input_types.size() || step.variant < 0) return malformed();
   for (size_t i = 0; i < step.inputs.size(); ++i) {
     if (step.inputs[i] == -1) continue;
-    if (!slot(step.inputs[i]) || !agree(slot(step.inputs[i])->type, step.input_types[i])) return malformed();
+    const Slot* from = slot(step.inputs[i]);
+    if (!from || !agree(from->type, step.input_types[i])) return malformed();
+    // A kernel for a fixed shape must not get another one.
+    if (step.input_types[i].shape.concrete() && !from->type.shape.concrete()) return malformed();
   }
   // What the caller bound and the mapped weights are read only.
   for (int s : step.outputs)
@@ -248,6 +251,25 @@ Status check_bodies(const Program& program, size_t begin, size_t end, int depth 
   return {};
 }
 
+// Marks the slots that hold a value when a step reads them. Memory of the arena is there from the start; what the steps
+// make themselves is not, and what one branch makes another cannot rely on.
+Status check_order(const Program& program, size_t begin, size_t end, std::vector<bool> made) {
+  const auto slot = [&](int s) { return static_cast<size_t>(owner_of(program, s) - program.slots.data()); };
+  while (begin < end) {
+    const Step& step = program.steps[begin++];
+    for (int s : step.inputs)
+      if (s >= 0 && !made[slot(s)]) return invalid("step '{}' reads slot {}, in which nothing is yet", step.label, s);
+    for (const Body& body : step.bodies) {
+      std::vector<bool> inside = made;
+      for (int s : body.inputs) inside[slot(s)] = true;
+      HONE_CHECK(check_order(program, begin, begin + static_cast<size_t>(body.steps), std::move(inside)));
+      begin += static_cast<size_t>(body.steps);
+    }
+    for (int s : step.outputs) made[slot(s)] = true;
+  }
+  return {};
+}
+
 // What indexing at run time relies on.
 Status check(const Program& program) {
   const auto slots = static_cast<int>(program.slots.size());
@@ -262,7 +284,10 @@ Status check(const Program& program) {
       if (!slot || !agree(slot->type, b.type) || (input && slot->kind != Slot::Kind::input))
         return invalid("binding '{}' is malformed", b.name);
     }
-  return {};
+  std::vector<bool> made;
+  for (const Slot& s : program.slots) made.push_back(s.kind == Slot::Kind::constant || s.kind == Slot::Kind::arena);
+  for (const Binding& b : program.inputs) made[static_cast<size_t>(b.slot)] = true;
+  return check_order(program, 0, program.steps.size(), std::move(made));
 }
 
 }  // namespace

@@ -39,6 +39,16 @@ bool may_be_empty(const Program& program, int slot) {
   });
 }
 
+// The first input that the problem has and the kernel reads, but the step does not give; -1: there is none.
+int missing_input(const Tactic& tactic, const Step& step, std::span<const Tensor> packed) {
+  for (size_t i = 0; i < step.inputs.size(); ++i) {
+    if (step.inputs[i] >= 0 || !step.input_types[i].defined()) continue;
+    const bool dropped = tactic.backend == Backend::cuda ? i > 0 : tactic.drops != nullptr && tactic.drops(i, packed);
+    if (!dropped) return static_cast<int>(i);
+  }
+  return -1;
+}
+
 // Tactics rely on inputs that the op takes and on outputs that it gives: a file may say otherwise.
 Status check_problem(const EngineData& data, const Step& step, const Problem& problem) {
   Tensors values;
@@ -84,6 +94,8 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
                                               step.label, step.tactic, reason));
     Tensors packed;
     for (int s : step.packed) packed.push_back(engine->data_.constants[static_cast<size_t>(s)]);
+    if (const int missing = missing_input(*tactic, step, packed); missing >= 0)
+      return invalid("step '{}' lacks input {}, which tactic '{}' reads", step.label, missing, step.tactic);
     HONE_TRY(auto kernel, tactic->make(problem, packed, step.variant, machine));
     if (kernel->workspace_bytes() > program.memory.arena_bytes - step.workspace_offset)
       return invalid("step '{}' needs more workspace than was planned", step.label);

@@ -92,6 +92,8 @@ std::string supports(const Problem& problem, const Machine&) {
   return plan_of(problem, plan);
 }
 
+bool drops_offset(size_t input, std::span<const Tensor>) { return input == kOffset; }
+
 Result<Prepared> prepare(const Problem& problem, int, const Machine&) {
   Prepared prepared;
   prepared.drops.assign(problem.inputs.size(), false);
@@ -127,7 +129,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
 }  // namespace
 
 std::span<const Tactic> attention_tactics() {
-  static constexpr Tactic kRows[] = {{"attention", supports, one_variant, prepare, make}};
+  static constexpr Tactic kRows[] = {{"attention", supports, one_variant, prepare, make, nullptr, drops_offset}};
   return kRows;
 }
 

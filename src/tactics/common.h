@@ -35,6 +35,10 @@ inline Result<std::unique_ptr<const Kernel>> kernel(FunctionKernel::Run run, int
 inline int one_variant(const Problem&, const Machine&) { return 1; }
 inline Result<Prepared> nothing_to_prepare(const Problem&, int, const Machine&) { return Prepared{}; }
 
+// Values of Tactic::drops.
+inline bool drops_all_but_first(size_t input, std::span<const Tensor>) { return input > 0; }
+inline bool drops_second(size_t input, std::span<const Tensor>) { return input == 1; }
+
 inline bool has(const Problem& problem, size_t i) { return i < problem.inputs.size() && problem.inputs[i].defined(); }
 
 // Why a kernel for fixed shapes and f32 input cannot do the problem, or empty.

@@ -121,7 +121,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
 
 template <size_t I>
 Tactic row(std::string_view name) {
-  return {name, supports<I>, variants<I>, prepare<I>, make<I>, residual_in_place};
+  return {name, supports<I>, variants<I>, prepare<I>, make<I>, residual_in_place, drops_second};
 }
 
 }  // namespace

@@ -79,7 +79,8 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
 }  // namespace
 
 std::span<const Tactic> conv_transpose_tactics() {
-  static constexpr Tactic kRows[] = {{"cpu.conv_transpose", supports, one_variant, prepare, make, residual_in_place}};
+  static constexpr Tactic kRows[] = {
+      {"cpu.conv_transpose", supports, one_variant, prepare, make, residual_in_place, drops_second}};
   return kRows;
 }
 

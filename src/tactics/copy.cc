@@ -191,10 +191,13 @@ std::string supports_pad(const Problem& problem, const Machine&) {
   return "";
 }
 
+// Pads and axes; the value is read.
+bool pad_drops(size_t input, std::span<const Tensor>) { return input == 1 || input == 3; }
+
 Result<Prepared> prepare_pad(const Problem& problem, int, const Machine&) {
   Prepared prepared;
   prepared.packed.push_back(Tensor::vector(all_pads(problem)));
-  for (size_t i = 0; i < problem.inputs.size(); ++i) prepared.drops.push_back(i == 1 || i == 3);
+  for (size_t i = 0; i < problem.inputs.size(); ++i) prepared.drops.push_back(pad_drops(i, {}));
   return prepared;
 }
 
@@ -263,13 +266,13 @@ int take_input(const Problem&) { return 0; }
 
 std::span<const Tactic> copy_tactics() {
   static constexpr Tactic kRows[] = {
-      {"slice", supports_op<Slice>, one_variant, prepare_slice, make_slice},
+      {"slice", supports_op<Slice>, one_variant, prepare_slice, make_slice, nullptr, drops_all_but_first},
       {"concat", supports_concat, one_variant, nothing_to_prepare, make_concat},
-      {"split", supports_op<Split>, one_variant, drop_parameters, make_split},
-      {"pad", supports_pad, one_variant, prepare_pad, make_pad},
-      {"expand", supports_op<Expand>, one_variant, drop_parameters, make_expand},
-      {"tile", supports_op<Tile>, one_variant, drop_parameters, make_tile},
-      {"view", supports_view, one_variant, drop_parameters, make_view, take_input},
+      {"split", supports_op<Split>, one_variant, drop_parameters, make_split, nullptr, drops_all_but_first},
+      {"pad", supports_pad, one_variant, prepare_pad, make_pad, nullptr, pad_drops},
+      {"expand", supports_op<Expand>, one_variant, drop_parameters, make_expand, nullptr, drops_all_but_first},
+      {"tile", supports_op<Tile>, one_variant, drop_parameters, make_tile, nullptr, drops_all_but_first},
+      {"view", supports_view, one_variant, drop_parameters, make_view, take_input, drops_all_but_first},
   };
   return kRows;
 }

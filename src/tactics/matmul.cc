@@ -121,7 +121,7 @@ Result<std::unique_ptr<const Kernel>> make_unpacked(const Problem& problem, std:
 
 std::span<const Tactic> matmul_tactics() {
   static constexpr Tactic kRows[] = {
-      {"cpu.gemm_packed", supports_packed, variants, prepare_packed, make_packed, residual_in_place},
+      {"cpu.gemm_packed", supports_packed, variants, prepare_packed, make_packed, residual_in_place, drops_second},
       {"cpu.gemm", supports_unpacked, variants, nothing_to_prepare, make_unpacked, residual_in_place}};
   return kRows;
 }

@@ -81,8 +81,9 @@ Result<std::unique_ptr<const Kernel>> arg_make(const Problem& problem, std::span
 }  // namespace
 
 std::span<const Tactic> reduce_tactics() {
-  static constexpr Tactic kRows[] = {{"reduce", reduce_supports, one_variant, reduce_prepare, reduce_make},
-                                     {"arg_reduce", arg_supports, one_variant, nothing_to_prepare, arg_make}};
+  static constexpr Tactic kRows[] = {
+      {"reduce", reduce_supports, one_variant, reduce_prepare, reduce_make, nullptr, drops_second},
+      {"arg_reduce", arg_supports, one_variant, nothing_to_prepare, arg_make}};
   return kRows;
 }
 

@@ -123,7 +123,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
 }  // namespace
 
 std::span<const Tactic> resize_tactics() {
-  static constexpr Tactic kRows[] = {{"resize", supports, one_variant, prepare, make}};
+  static constexpr Tactic kRows[] = {{"resize", supports, one_variant, prepare, make, nullptr, drops_all_but_first}};
   return kRows;
 }
 

@@ -254,6 +254,9 @@ std::string supports(const Problem& problem, const Machine&) {
   return {};
 }
 
+// Input, recurrent weights and biases, when they are packed.
+bool drops_weights(size_t input, std::span<const Tensor> packed) { return !packed.empty() && input >= 1 && input <= 3; }
+
 Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
   if (!problem.is_constant(1) || !problem.is_constant(2) || (has(problem, 3) && !problem.is_constant(3)))
     return Prepared{};
@@ -273,7 +276,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
 }  // namespace
 
 std::span<const Tactic> rnn_tactics() {
-  static constexpr Tactic kRows[] = {{"rnn", supports, one_variant, prepare, make}};
+  static constexpr Tactic kRows[] = {{"rnn", supports, one_variant, prepare, make, nullptr, drops_weights}};
   return kRows;
 }
 

@@ -75,6 +75,9 @@ struct Tactic {
                                                 const Machine&);
   // The input whose memory output 0 may take over, or -1.
   int (*in_place)(const Problem&) = nullptr;
+  // Whether a kernel made with `packed` never reads an input, as Prepared::drops said at build time: the steps of an
+  // engine that is loaded are held against it. Null: it reads all; the GPU's, whose code is in the engine: the first.
+  bool (*drops)(size_t input, std::span<const Tensor> packed) = nullptr;
   Backend backend = Backend::cpu;
   // Tactics of a higher tier are not timed where one of a lower tier can do the same: they never win against it.
   int tier = 0;

@@ -2,31 +2,19 @@
 
 #include <unistd.h>
 
-#include <atomic>
 #include <charconv>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
+#include <filesystem>
+#include <random>
 
 #include "base/cpu_info.h"
 #include "base/file_map.h"
 #include "compile/import_model.h"
+#include "tools/interrupt.h"
 
 namespace hone::tools {
 namespace {
-
-std::atomic<bool> g_interrupted{false};
-
-void watch_interrupt() {
-  std::signal(SIGINT, [](int) { g_interrupted = true; });
-  std::signal(SIGTERM, [](int) { g_interrupted = true; });
-}
-
-// An interrupt ends the program again: what follows a build asks nobody whether to go on.
-void unwatch_interrupt() {
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
-}
 
 Result<std::pair<std::string, Dims>> parse_shape(const std::string& text) {
   const size_t colon = text.rfind(':');
@@ -55,6 +43,15 @@ Result<Graph> import_filled(const std::string& path, const std::map<std::string,
   return model.graph;
 }
 
+// The user's own cache, or none where it cannot be kept: a home that is read only does not stop a build.
+std::string own_cache() {
+  const std::string path = default_cache_path();
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  std::error_code ignored;
+  if (!folder.empty()) std::filesystem::create_directories(folder, ignored);
+  return access(folder.empty() ? "." : folder.c_str(), W_OK) == 0 ? path : "";
+}
+
 Progress progress_line(const Output& output) {
   const bool terminal = isatty(STDERR_FILENO) && !output.quiet;
   return [terminal](size_t done, size_t total, std::string_view) {
@@ -64,7 +61,7 @@ Progress progress_line(const Output& output) {
                  total, done + 1 == total ? "\r\033[K" : "");
       std::fflush(stderr);
     }
-    return !g_interrupted.load();
+    return !interrupted();
   };
 }
 
@@ -109,7 +106,7 @@ Result<CompileOptions> ModelOptions::compile_options() const {
   options.half = allowed("fp16") ? DType::f16 : allowed("bf16") ? DType::bf16 : DType::none;
   options.max_tier = isa == "scalar" ? 0 : isa == "avx2" ? 1 : 2;
   HONE_TRY(options.time_budget_s, parse_seconds(time_budget));
-  options.timing_cache = timing_cache.empty() ? default_cache_path() : timing_cache == "none" ? "" : timing_cache;
+  options.timing_cache = timing_cache.empty() ? own_cache() : timing_cache == "none" ? "" : timing_cache;
   if (!max_workspace.empty()) {
     HONE_TRY(options.max_workspace, parse_bytes(max_workspace));
   }
@@ -147,13 +144,15 @@ Status Output::write_text(const std::string& text) const {
 
 Result<EngineData> build_model(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch,
                                const Output& output) {
-  watch_interrupt();
+  const InterruptGuard guard;
   HONE_TRY(CompileOptions options, model.compile_options());
   options.progress = progress_line(output);
+  options.cancelled = interrupted;
   options.shapes.insert(inputs.begin(), inputs.end());
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(Graph graph, import_filled(model.model, options.shapes, batch));
   auto engine = compile_graph(std::move(graph), options, start);
+  if (interrupted()) return Status(Code::cancelled, fmt::format("{}: interrupted", model.model));
   if (!engine.ok()) return engine.status().within(model.model);
   return engine;
 }
@@ -180,7 +179,6 @@ Result<Opened> open_model(const ModelOptions& options, const std::map<std::strin
   Opened opened;
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(EngineData data, read_or_build(options, inputs, batch, output));
-  unwatch_interrupt();
   if (!is_engine) opened.build_s = data.program.build.seconds;
   HONE_TRY(opened.engine, LoadedEngine::make(std::move(data)));
   if (is_engine)
@@ -237,7 +235,7 @@ int exit_status(Code code) {
     case Code::invalid: return 2;
     case Code::unsupported: return 3;
     case Code::device: return 4;
-    case Code::cancelled: return 130;
+    case Code::cancelled: return interrupt_status();
     default: return 70;
   }
 }

@@ -1,9 +1,14 @@
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
 #include <new>
 
 #include "tools/common.h"
 
 int main(int argc, char** argv) {
   using namespace hone::tools;
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
   CLI::App app{"Hone: optimises trained networks for the machine at hand and runs them."};
   app.require_subcommand(1);
   app.set_version_flag("--version", "hone 0.1.0");
@@ -30,5 +35,7 @@ int main(int argc, char** argv) {
   } catch (const std::exception& e) {
     return report({hone::Code::internal, e.what()});
   }
+  if (std::fflush(stdout) != 0 && exit == 0)
+    return report(hone::invalid("standard output: cannot be written: {}", std::strerror(errno)));
   return exit;
 }

@@ -1,7 +1,9 @@
 #include "base/file_map.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -57,6 +59,19 @@ TEST_F(FileTest, WhatCannotBeWrittenLeavesNothing) {
 TEST_F(FileTest, FullDeviceIsReported) {
   if (!fs::exists("/dev/full")) GTEST_SKIP();
   EXPECT_FALSE(write("/dev/full/x", "x").ok());
+}
+
+TEST_F(FileTest, APipeIsWrittenToAndStays) {
+  ASSERT_EQ(mkfifo(path("fifo").c_str(), 0600), 0);
+  const int reader = open(path("fifo").c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  EXPECT_TRUE(write(path("fifo"), "one ", "two").ok());
+  char text[8] = {};
+  EXPECT_EQ(read(reader, text, sizeof text), 7);
+  EXPECT_STREQ(text, "one two");
+  close(reader);
+  EXPECT_TRUE(fs::is_fifo(path("fifo")));
+  EXPECT_EQ(files(), 1u);
 }
 
 TEST_F(FileTest, OnlyRegularFilesAreMapped) {

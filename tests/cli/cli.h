@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +40,7 @@ class Cli : public testing::FolderTest {
     m.node("Relu", {"h"}, {"y"});
     m.output("y");
     save(m, "net.onnx");
+    cache_home_ = folder_.string();
   }
   std::string path(const std::string& name) const { return (folder_ / name).string(); }
   void save(const ModelBuilder& m, const char* name) const { std::ofstream(path(name), std::ios::binary) << m.bytes(); }
@@ -51,7 +53,9 @@ class Cli : public testing::FolderTest {
     const std::string out = path("out.txt"), err = path("err.txt");
     const pid_t child = fork();
     if (child != 0) return child;
-    setenv("XDG_CACHE_HOME", folder_.c_str(), 1);
+    setenv("XDG_CACHE_HOME", cache_home_.c_str(), 1);
+    const rlimit limit{most_bytes_, most_bytes_};
+    setrlimit(RLIMIT_FSIZE, &limit);
     dup2(::open(out.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), STDOUT_FILENO);
     dup2(::open(err.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), STDERR_FILENO);
     execv(HONE_BINARY, argv.data());
@@ -82,6 +86,9 @@ class Cli : public testing::FolderTest {
     EXPECT_EQ(got.status, 0) << got.err;
     return nlohmann::json::parse(got.out, nullptr, false);
   }
+
+  std::string cache_home_;
+  rlim_t most_bytes_ = RLIM_INFINITY;  // that a file of the program may grow to: a full disk for those who write more
 };
 
 }  // namespace hone

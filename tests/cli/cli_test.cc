@@ -2,10 +2,12 @@
 #include <signal.h>
 
 #include <chrono>
+#include <map>
 #include <thread>
 
 #include "base/npy.h"
 #include "cli/cli.h"
+#include "tune/cache.h"
 
 namespace hone {
 namespace {
@@ -112,6 +114,53 @@ TEST_F(Cli, VerifyTellsWhenItFails) {
   expect_words(hone({"verify", path("case")}).out, {"neither model.onnx nor an engine"});
 }
 
+// What was at a path before is there still, and nothing beside it.
+TEST_F(Cli, AFullDiskLeavesTheOldFiles) {
+  ModelBuilder m;
+  m.input("x", {1, 64});
+  m.weight("w", {64, 3000});
+  m.node("MatMul", {"x", "w"}, {"y"});
+  m.output("y");
+  save(m, "wide.onnx");
+  fs::create_directories(folder_ / "out");
+  const std::string model = path("wide.onnx"), engine = path("out/wide.hone"), cache = path("out/cache.json");
+  ASSERT_EQ(hone({"build", model, "-o", engine, "--timing-cache", "none"}).status, 0);
+  ASSERT_EQ(hone({"run", engine, "--output-dir", path("out"), "--seed", "1"}).status, 0);
+  TacticCache old;
+  for (int i = 0; i < 100; ++i) old.put(cache_key("another device", std::to_string(i)), {"reference", 0, 1});
+  ASSERT_TRUE(old.save(cache).ok());
+  const auto texts = [&] {
+    std::map<std::string, std::string> all;
+    for (const auto& entry : fs::directory_iterator(folder_ / "out"))
+      all[entry.path().filename()] = read_text(entry.path());
+    return all;
+  };
+  const auto before = texts();
+  EXPECT_EQ(before.size(), 3u);
+
+  most_bytes_ = 4096;
+  expect_error({"build", model, "-o", engine, "--timing-cache", "none"}, 2, {"wide.hone", "cannot be written"});
+  expect_error({"run", engine, "--output-dir", path("out"), "--seed", "2"}, 2, {"y.npy", "cannot be written"});
+  expect_error({"run", model, "--timing-cache", cache}, 2, {"cache.json", "cannot be written"});
+  EXPECT_EQ(texts(), before);
+}
+
+TEST_F(Cli, AHomeThatCannotBeWrittenIsNoError) {
+  cache_home_ = "/proc/none";
+  EXPECT_EQ(hone({"build", path("net.onnx"), "-o", path("net.hone")}).status, 0);
+  expect_error({"run", path("net.onnx"), "--timing-cache", "/proc/none/cache.json"}, 2,
+               {"/proc/none", "cannot be written"});
+}
+
+TEST_F(Cli, AFullStandardOutputIsAnError) {
+  const std::string command =
+      std::string(HONE_BINARY) + " inspect " + path("net.onnx") + " > /dev/full 2> " + path("err.txt");
+  const int status = std::system(command.c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 2);
+  EXPECT_EQ(read_text(path("err.txt")), "hone: error: standard output: cannot be written: No space left on device\n");
+}
+
 TEST_F(Cli, AnInterruptedBuildLeavesNothing) {
   ModelBuilder m;  // enough to tune for seconds
   for (int i = 0; i < 200; ++i) {
@@ -123,14 +172,25 @@ TEST_F(Cli, AnInterruptedBuildLeavesNothing) {
   }
   save(m, "big.onnx");
   fs::create_directory(folder_ / "engines");
+  const std::string cache = path("tactics.json");
   for (int signal : {SIGINT, SIGTERM}) {
-    const pid_t child = start({"build", path("big.onnx"), "-o", path("engines/big.hone"), "--timing-cache", "none"});
+    const pid_t child = start({"build", path("big.onnx"), "-o", path("engines/big.hone"), "--timing-cache", cache});
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    const auto sent = std::chrono::steady_clock::now();
     kill(child, signal);
     const Outcome got = wait(child);
-    EXPECT_EQ(got.status, 130) << got.err;
+    EXPECT_LT(std::chrono::steady_clock::now() - sent, std::chrono::seconds(10));
+    EXPECT_EQ(got.status, 128 + signal) << got.err;
     EXPECT_TRUE(fs::is_empty(folder_ / "engines"));
+    EXPECT_EQ(hone({"cache", "--timing-cache", cache}).status, 0);
   }
+}
+
+TEST_F(Cli, ABenchmarkCanBeInterrupted) {
+  const pid_t child = start({"bench", path("net.onnx"), "--duration", "1m"});
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  kill(child, SIGTERM);
+  EXPECT_EQ(wait(child).status, 128 + SIGTERM);
 }
 
 }  // namespace

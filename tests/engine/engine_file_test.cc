@@ -187,6 +187,7 @@ TEST(Manifest, WhatPointsOutsideIsAnError) {
   refuses("/slots/2/type", "f32[2,300]");
   refuses("/slots/2/type", "f32[4611686018427387904,4]");
   refuses("/slots/2/type", "f32[N]");
+  refuses("/slots/0/type", "f32[N,3]");  // the step's kernel is made for [2,3]
   for (int64_t offset : {int64_t{-64}, int64_t{1} << 40, INT64_MAX, INT64_MIN}) {
     refuses("/slots/1/offset", offset);
     refuses("/slots/2/offset", offset);
@@ -239,6 +240,31 @@ TEST(Manifest, BodiesLieInsideTheirStep) {
   }
   refuses("/steps/2/bodies/0/inputs/0", 0);  // what the caller bound is read only
   refuses("/steps/2/bodies/0/inputs/0", 1);  // and so are constants
+}
+
+TEST(Manifest, WhatIsReadWasMadeBefore) {
+  Program program = small_engine().program;
+  program.slots.push_back({.kind = Slot::Kind::dynamic, .type = type("f32[2,3]")});
+  Step makes = program.steps[0], reads = program.steps[0];
+  makes.outputs = {5};
+  reads.inputs = {5, 1};
+  const auto accepts = [&](std::vector<Step> steps) {
+    program.steps = std::move(steps);
+    return program_from_json(to_json(program)).ok();
+  };
+  EXPECT_TRUE(accepts({makes, reads}));
+  EXPECT_FALSE(accepts({reads, makes}));
+  Step branches = program.steps[0];
+  branches.inputs = {0, 1};
+  branches.outputs = {2};
+  branches.bodies = {{.steps = 2, .outputs = {2}}};
+  EXPECT_TRUE(accepts({branches, makes, reads}));
+  branches.bodies = {{.steps = 1, .outputs = {2}}, {.steps = 1, .outputs = {2}}};
+  EXPECT_FALSE(accepts({branches, makes, reads}));
+  branches.bodies[1].inputs = {5};
+  EXPECT_TRUE(accepts({branches, makes, reads}));
+  program.inputs.clear();  // then nothing is bound
+  EXPECT_FALSE(accepts({makes}));
 }
 
 TEST(Manifest, BodiesThatLieTooDeepAreRefused) {

@@ -10,10 +10,11 @@
 #include <filesystem>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "compile/compile.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef HONE_SANITIZED  // sanitizers bring an allocator of their own
 #define HONE_COUNTS_ALLOCATIONS 0
 #else
 #define HONE_COUNTS_ALLOCATIONS 1
@@ -309,6 +310,24 @@ TEST(Runtime, AStepThatContradictsItsOpIsRefused) {
   refuses([](Program& p) { p.slots[static_cast<size_t>(p.steps[0].outputs[0])].type = *type_from_text("f32[1]"); });
   refuses([](Program& p) { p.steps[0].input_types[0] = *type_from_text("f32[2,3,1200,1200]"); });
   refuses([](Program& p) { p.steps[0].outputs.resize(5, p.steps[0].outputs[0]); });
+}
+
+// Only what a tactic has packed may be absent although the op has it.
+TEST(Runtime, AStepThatLacksAnInputIsRefused) {
+  for (const bool weights : {false, true}) {
+    const auto data = compile_graph(net(weights), {.target = "cpu", .threads = 1, .tune = false});
+    ASSERT_TRUE(data.ok());
+    for (size_t s = 0; s < data->program.steps.size(); ++s)
+      for (size_t i = 0; i < data->program.steps[s].inputs.size(); ++i) {
+        EngineData changed = *data;
+        if (std::exchange(changed.program.steps[s].inputs[i], -1) == -1) continue;
+        const auto engine = LoadedEngine::make(std::move(changed));
+        ASSERT_FALSE(engine.ok()) << data->program.steps[s].label << " without input " << i;
+        EXPECT_EQ(engine.status().code(), Code::invalid);
+        EXPECT_NE(engine.status().message().find(fmt::format("lacks input {}", i)), std::string::npos)
+            << engine.status().message();
+      }
+  }
 }
 
 TEST(Runtime, ProgressMayCancel) {
