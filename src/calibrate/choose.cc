@@ -66,7 +66,7 @@ struct Trial {
 };
 
 Status choose_automatically(ObservedModel& model, std::span<const std::vector<Tensor>> runs, const CompileOptions& compile,
-                            std::span<const TensorReport> reports, std::vector<Thresholds>& candidates) {
+                            cpu::ThreadPool& pool, std::span<const TensorReport> reports, std::vector<Thresholds>& candidates) {
   Consumers consumers(model, compile);
   std::map<std::string_view, size_t> places;
   for (size_t k = 0; k < model.tensors().size(); ++k) places.emplace(model.tensors()[k].name, k);
@@ -83,7 +83,12 @@ Status choose_automatically(ObservedModel& model, std::span<const std::vector<Te
   }
   for (size_t run = 0; run < runs.size() && !trials.empty(); ++run) {
     HONE_TRY(const Tensors values, model.run(runs[run]));
-    for (Trial& trial : trials) HONE_CHECK(consumers.add_errors(trial.tensor, values, trial.thresholds, trial.errors));
+    std::vector<Status> status(trials.size());
+    pool.parallel(static_cast<int64_t>(trials.size()), [&](int64_t task, int) {
+      const auto k = static_cast<size_t>(task);
+      status[k] = consumers.add_errors(trials[k].tensor, values, trials[k].thresholds, trials[k].errors);
+    });
+    for (const Status& s : status) HONE_CHECK(s);
   }
   for (const Trial& trial : trials) keep_best(candidates[trial.report], trial.errors);
   return {};
@@ -102,7 +107,7 @@ Status choose_ranges(ObservedModel& model, std::span<const std::vector<Tensor>> 
     if (calibrator == nullptr) thresholds[k] = candidates_of(s.magnitudes);
     else thresholds[k] = {{calibrator->name, calibrator->threshold(s.magnitudes, options.parameters)}};
   });
-  if (calibrator == nullptr) HONE_CHECK(choose_automatically(model, runs, options.compile, reports, thresholds));
+  if (calibrator == nullptr) HONE_CHECK(choose_automatically(model, runs, options.compile, pool, reports, thresholds));
   for (size_t k = 0; k < reports.size(); ++k) {
     if (thresholds[k].empty()) continue;
     reports[k].calibrator = thresholds[k][0].calibrator;

@@ -1,16 +1,17 @@
 #include "calibrate/consumers.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "ops/conv.h"
 #include "ops/matmul.h"
+#include "ops/movement.h"
 #include "passes/rewrite.h"
 
 namespace hone::calibrate {
 namespace {
 
 constexpr float kLevels = 127;
+constexpr float kRound = 12582912;  // 1.5 * 2^23: added and taken off, it leaves the nearest integer of a small number
 
 bool is_weighted(const Graph& graph, NodeId id) {
   return rewrite::op_of<Conv>(graph, id) || rewrite::op_of<ConvTranspose>(graph, id) || rewrite::op_of<MatMul>(graph, id);
@@ -22,9 +23,11 @@ Tensor rounded(const Tensor& x, double t) {
   const float step = static_cast<float>(t) / kLevels, inverse = 1 / step;
   const float* from = x.data<float>();
   float* to = out.mutable_data<float>();
-  for (int64_t i = 0; i < x.count(); ++i) to[i] = std::clamp(std::nearbyint(from[i] * inverse), -kLevels, kLevels) * step;
+  for (int64_t i = 0; i < x.count(); ++i) to[i] = ((std::clamp(from[i] * inverse, -kLevels, kLevels) + kRound) - kRound) * step;
   return out;
 }
+
+ValueId before_transpose(const Graph& graph, ValueId v) { return rewrite::input(graph, graph.value(v).producer, 0); }
 
 Tensor copied(const Tensor& x) { return Tensor::of<float>(DType::f32, x.dims(), {x.data<float>(), static_cast<size_t>(x.count())}); }
 
@@ -44,6 +47,7 @@ double relative_error(const Tensor& y, const Tensor& z) {
 Consumers::Consumers(const ObservedModel& model, const CompileOptions& options)
     : model_(model), options_(options), layers_(model.tensors().size()) {
   options_.tune = false;
+  options_.threads = 1;
   options_.progress = {};
   const Graph& graph = model.graph();
   std::map<ValueId, size_t> observed;
@@ -54,6 +58,7 @@ Consumers::Consumers(const ObservedModel& model, const CompileOptions& options)
     bool usable = true;
     for (ValueId v : graph.node(id).inputs) {
       if (v == ValueId::none || graph.value(v).is_constant()) continue;
+      while (!observed.contains(v) && rewrite::producer<Transpose>(graph, v)) v = before_transpose(graph, v);
       const auto found = observed.find(v);
       usable = usable && found != observed.end() && graph.type(v).dtype == DType::f32;
       if (usable) layer.inputs.push_back(found->second);
@@ -63,18 +68,28 @@ Consumers::Consumers(const ObservedModel& model, const CompileOptions& options)
   }
 }
 
-// The layer as a network of its own.
+// The layer as a network of its own, from the observed tensors on.
 Status Consumers::compile(Layer& layer) {
   const Graph& from = model_.graph();
+  const Node& node = from.node(layer.node);
   Graph graph;
-  std::vector<ValueId> inputs;
-  for (ValueId v : from.node(layer.node).inputs) {
-    if (v == ValueId::none) inputs.push_back(v);
-    else if (from.value(v).is_constant()) inputs.push_back(graph.add_constant(from.value(v).constant));
-    else inputs.push_back(graph.add_input(fmt::format("{}", graph.inputs().size()), from.type(v)));
+  std::vector<ValueId> operands;
+  for (ValueId v : node.inputs) {
+    if (v == ValueId::none) operands.push_back(v);
+    else if (from.value(v).is_constant()) operands.push_back(graph.add_constant(from.value(v).constant));
+    else {
+      const ValueId source = from.outputs()[layer.inputs[graph.inputs().size()]];
+      std::vector<Op> transposes;
+      for (; v != source; v = before_transpose(from, v)) transposes.push_back(from.node(from.value(v).producer).op);
+      operands.push_back(graph.add_input(fmt::format("{}", graph.inputs().size()), from.type(source)));
+      for (auto op = transposes.rbegin(); op != transposes.rend(); ++op) {
+        HONE_TRY(const NodeId transpose, graph.add_node(*op, {operands.back()}));
+        operands.back() = graph.node(transpose).outputs[0];
+      }
+    }
   }
-  HONE_TRY(const NodeId node, graph.add_node(from.node(layer.node).op, inputs, 1, from.node(layer.node).sources));
-  graph.add_output(graph.node(node).outputs[0], "y");
+  HONE_TRY(const NodeId result, graph.add_node(node.op, operands, 1, node.sources));
+  graph.add_output(graph.node(result).outputs[0], "y");
   HONE_TRY(EngineData data, compile_graph(std::move(graph), options_));
   HONE_TRY(auto engine, LoadedEngine::make(std::move(data)));
   layer.context = std::make_unique<ExecutionContext>(std::move(engine));

@@ -62,10 +62,9 @@ void Histogram::merge(const Histogram& other) {
 
 double Histogram::width() const { return std::ldexp(1.0, exponent_); }
 
+// The largest magnitude lies in it.
 int Histogram::last() const {
-  int bin = kBins - 1;
-  while (bin >= 0 && count(bin) == 0) --bin;
-  return bin;
+  return total_ == 0 ? -1 : static_cast<int>(std::ldexp(static_cast<double>(largest_), -exponent_));
 }
 
 }  // namespace hone::calibrate
