@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import onnxruntime
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
@@ -118,7 +119,7 @@ def onnxruntime_ranges(model: pathlib.Path, name: str, data: np.ndarray, calibra
     ranges = own.compute_data()
     seconds = time.perf_counter() - start
     save_tensors_data(ranges, cache)
-    return {k: max(abs(float(v.range_value[0])), abs(float(v.range_value[1]))) for k, v in ranges.items()}, seconds
+    return {k: float(max(np.abs(v.range_value[0]).max(), np.abs(v.range_value[1]).max())) for k, v in ranges.items()}, seconds
 
 
 def compare(ours: dict, theirs: dict) -> dict:
@@ -151,6 +152,14 @@ def run(model: pathlib.Path, name: str, data: np.ndarray) -> np.ndarray:
     return np.concatenate([session.run(None, {name: data[i:i + 1]})[0] for i in range(len(data))]).astype(np.float64)
 
 
+def prepared(path: pathlib.Path) -> onnx.ModelProto:
+    """A model as ONNX Runtime's tools need it: opset 13 for weights per channel, and the types of its tensors."""
+    model = onnx.load(path)
+    if model.opset_import[0].version < 13:
+        model = onnx.version_converter.convert_version(model, 13)
+    return onnx.shape_inference.infer_shapes(model)
+
+
 def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterator[dict]:
     """One row a calibrator."""
     kind, tensor, _ = MODELS[name]
@@ -166,13 +175,13 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
             yield {"model": name, "calibrator": calibrator, "samples": args.samples, "tensors": len(own["tensors"]), "seconds": own["wall_s"],
                    "cpu_s": own["cpu_s"], "peak_mib": own["peak_mib"]}
         return
-    typed = folder / "typed.onnx"  # ONNX Runtime observes only tensors whose type the model says
-    onnx.save(onnx.shape_inference.infer_shapes(onnx.load(model)), typed)
+    typed = folder / "typed.onnx"
+    onnx.save(prepared(model), typed)
     held_out = samples(name, args.score, 2)
     wanted = run(typed, tensor, held_out)
     for calibrator in args.calibrators:
         cache = folder / f"{calibrator}.json"
-        own = hone(args, model, arrays, calibrator, cache)
+        own = hone(args, typed, arrays, calibrator, cache)
         row = {"model": name, "calibrator": calibrator, "samples": args.samples, "tensors": len(own["tensors"]), "seconds": own["wall_s"],
                "cpu_s": own["cpu_s"], "peak_mib": own["peak_mib"], **quantised_error(typed, tensor, cache, calibrator, held_out, wanted)}
         if calibrator in METHODS:
