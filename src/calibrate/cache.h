@@ -14,7 +14,8 @@ namespace hone::calibrate {
 //                TensorRT takes a cache only from a calibrator of the algorithm that the first line names: minmax and legacy
 //                are named so, all others EntropyCalibration2. Ranges read back are symmetric.
 //   onnxruntime  the JSON of onnxruntime.quantization's save_tensors_data and write_calibration_table: "lowest" and
-//                "highest" a tensor. Names "Percentile" and "Entropy", else "MinMax", as the method.
+//                "highest" a tensor. Names "Percentile" and "Entropy", else "MinMax", as the method, and the
+//                calibrator in a key of its own, which ONNX Runtime passes over.
 struct CacheFormat {
   std::string_view name;
   std::string (*write)(const RangeTable& table);

@@ -57,7 +57,8 @@ std::string write_onnxruntime(const RangeTable& table) {
   const Json json{{"CLS", "TensorsData"},
                   {"data", std::move(data)},
                   {"calibration_method", {{"CLS", "CalibrationMethod"}, {"value", name}}},
-                  {"smooth_quant", false}};
+                  {"smooth_quant", false},
+                  {"calibrator", table.calibrator}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
@@ -78,6 +79,7 @@ Result<RangeTable> read_onnxruntime(std::string_view text) {
     });
     if (named != std::end(kMethods)) table.calibrator = named->calibrator;
   }
+  if (whole && json.contains("calibrator") && json["calibrator"].is_string()) table.calibrator = json["calibrator"].get<std::string>();
   for (const auto& [name, value] : (whole ? json["data"] : json).items()) {
     HONE_TRY(table.ranges.emplace_back(), range_of(name, value));
   }
