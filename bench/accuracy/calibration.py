@@ -23,6 +23,7 @@ import os
 import pathlib
 import platform
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
@@ -47,6 +48,15 @@ QUANTISED = ["Conv", "MatMul", "Gemm", "Add", "MaxPool", "AveragePool", "GlobalA
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
 PERCENTILE = 99.999  # ONNX Runtime's default; given to both
 
+
+# Runs a command and prints what it took. A child's peak counts from its parent's size on, so that the parent must be small.
+WATCH = """
+import json, os, sys, time
+start = time.perf_counter()
+_, status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)
+print(json.dumps({"status": status, "wall_s": time.perf_counter() - start, "peak_mib": usage.ru_maxrss / 1024,
+                  "cpu_s": usage.ru_utime + usage.ru_stime}))
+"""
 
 # Data.
 
@@ -100,13 +110,12 @@ def hone(args: argparse.Namespace, model: pathlib.Path, data: pathlib.Path, cali
     report = cache.with_suffix(".report")
     command = [str(args.hone), "calibrate", str(model), "--data", str(data), "-o", str(cache), "--calibrator", calibrator,
                "--percentile", str(PERCENTILE), "--threads", str(args.threads), "--json", str(report), "--quiet"]
-    start = time.perf_counter()
-    child = os.posix_spawn(command[0], command, os.environ)
-    _, status, usage = os.wait4(child, 0)
-    if status:
-        sys.exit(f"failed: {shlex.join(command)}")
+    watched = subprocess.run([sys.executable, "-S", "-c", WATCH, *command], capture_output=True, text=True, check=True)
+    usage = json.loads(watched.stdout)
+    if usage.pop("status"):
+        sys.exit(f"failed: {shlex.join(command)}: {watched.stderr}")
     result = json.loads(report.read_text())
-    return {**result, "wall_s": time.perf_counter() - start, "peak_mib": usage.ru_maxrss / 1024, "cpu_s": usage.ru_utime + usage.ru_stime}
+    return {**result, **usage}
 
 
 def onnxruntime_ranges(model: pathlib.Path, name: str, data: np.ndarray, calibrator: str, cache: pathlib.Path) -> tuple[dict, float]:
@@ -153,10 +162,15 @@ def run(model: pathlib.Path, name: str, data: np.ndarray) -> np.ndarray:
 
 
 def prepared(path: pathlib.Path) -> onnx.ModelProto:
-    """A model as ONNX Runtime's tools need it: opset 13 for weights per channel, and the types of its tensors."""
+    """A model as ONNX Runtime's tools need it: opset 13 for weights per channel, weights that are
+    initialisers, and the types of its tensors."""
     model = onnx.load(path)
     if model.opset_import[0].version < 13:
         model = onnx.version_converter.convert_version(model, 13)
+    for node in [n for n in model.graph.node if n.op_type == "Constant" and n.attribute[0].name == "value"]:
+        model.graph.initializer.add().CopyFrom(node.attribute[0].t)
+        model.graph.initializer[-1].name = node.output[0]
+        model.graph.node.remove(node)
     return onnx.shape_inference.infer_shapes(model)
 
 

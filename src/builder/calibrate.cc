@@ -14,7 +14,8 @@ namespace {
 // The user's data as batches in the model's order of inputs.
 class UserBatches : public calibrate::Batches {
  public:
-  UserBatches(v0::CalibrationData& data, std::vector<calibrate::Input> inputs) : data_(data), inputs_(std::move(inputs)) {}
+  UserBatches(v0::CalibrationData& data, std::vector<calibrate::Input> inputs)
+      : data_(data), inputs_(std::move(inputs)) {}
 
   size_t count() const override { return data_.count(); }
   Result<std::optional<calibrate::Batch>> next() override {
@@ -42,7 +43,8 @@ class UserBatches : public calibrate::Batches {
 
 v0::Calibration to_public(const calibrate::RangeTable& table) {
   v0::Calibration result{.calibrator = table.calibrator};
-  for (const auto& range : table.ranges) result.ranges.push_back({range.name, range.low, range.high, range.threshold()});
+  for (const auto& range : table.ranges)
+    result.ranges.push_back({range.name, range.low, range.high, range.threshold()});
   return result;
 }
 
@@ -58,11 +60,13 @@ Result<calibrate::Options> translate(const v0::CalibrationOptions& options) {
                             .rows = options.rows,
                             .limit = options.limit,
                             .progress = options.progress};
-  HONE_TRY(result.compile, api::compile_options({.target = "cpu", .shapes = options.shapes, .threads = options.threads}));
+  HONE_TRY(result.compile,
+           api::compile_options({.target = "cpu", .shapes = options.shapes, .threads = options.threads}));
   return result;
 }
 
-Result<v0::Calibration> run(const std::string& model, v0::CalibrationData& data, const v0::CalibrationOptions& options) {
+Result<v0::Calibration> run(const std::string& model, v0::CalibrationData& data,
+                            const v0::CalibrationOptions& options) {
   HONE_TRY(const calibrate::Options translated, translate(options));
   HONE_TRY(auto inputs, calibrate::inputs_of(model, translated.compile.shapes));
   UserBatches batches(data, std::move(inputs));
@@ -74,7 +78,8 @@ Result<v0::Calibration> run(const std::string& model, v0::CalibrationData& data,
 }
 
 Status save(const v0::Calibration& calibration, const std::string& path, std::string_view name) {
-  const calibrate::CacheFormat* format = name.empty() ? &calibrate::cache_format_for(path) : calibrate::find_cache_format(name);
+  const calibrate::CacheFormat* format =
+      name.empty() ? &calibrate::cache_format_for(path) : calibrate::find_cache_format(name);
   if (format == nullptr) return invalid("there is no cache format '{}': it is tensorrt or onnxruntime", name);
   return calibrate::write_cache(to_table(calibration), path, *format);
 }
@@ -101,7 +106,8 @@ v0::Result<T> to_public(Result<T> result) {
 v0::CalibrationData::~CalibrationData() = default;
 size_t v0::CalibrationData::count() const { return 0; }
 
-v0::Result<v0::Calibration> v0::calibrate(const std::string& model, CalibrationData& data, const CalibrationOptions& options) {
+v0::Result<v0::Calibration> v0::calibrate(const std::string& model, CalibrationData& data,
+                                          const CalibrationOptions& options) {
   return to_public(api::guarded([&] { return run(model, data, options); }));
 }
 

@@ -26,7 +26,8 @@ Status check_precisions(const std::vector<v0::Precision>& precisions) {
 
 Result<CompileOptions> api::compile_options(const v0::BuildOptions& options) {
   HONE_CHECK(check_precisions(options.precisions));
-  if (options.threads < 0 || options.threads > kMaxThreads) return invalid("{} threads: expected 0 to {}", options.threads, kMaxThreads);
+  if (options.threads < 0 || options.threads > kMaxThreads)
+    return invalid("{} threads: expected 0 to {}", options.threads, kMaxThreads);
   if (!(options.time_budget_s >= 0)) return invalid("a time budget of {} s: expected 0 or more", options.time_budget_s);
   CompileOptions result{.target = options.target,
                         .threads = options.threads,
@@ -36,9 +37,11 @@ Result<CompileOptions> api::compile_options(const v0::BuildOptions& options) {
                         .timing_cache = options.timing_cache,
                         .progress = options.progress};
   HONE_TRY(result.max_tier, tier_of(options.isa));
-  result.tf32 = std::find(options.precisions.begin(), options.precisions.end(), v0::Precision::tf32) != options.precisions.end();
+  result.tf32 =
+      std::find(options.precisions.begin(), options.precisions.end(), v0::Precision::tf32) != options.precisions.end();
   for (const auto& [name, dims] : options.shapes) {
-    if (!dims.valid()) return invalid("the shape of '{}' has rank {}, more than {}", name, dims.rank(), v0::Dims::kMaxRank);
+    if (!dims.valid())
+      return invalid("the shape of '{}' has rank {}, more than {}", name, dims.rank(), v0::Dims::kMaxRank);
     if (std::any_of(dims.begin(), dims.end(), [](int64_t d) { return d < 0; }))
       return invalid("the shape of '{}' is {}: dims must not be negative", name, to_string({dims.begin(), dims.end()}));
     result.shapes[name] = Dims(dims.begin(), dims.end());

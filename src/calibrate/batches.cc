@@ -35,7 +35,8 @@ Result<std::vector<Tensor>> from_npz(const Context& c, const std::string& path) 
   std::vector<Tensor> values;
   for (const Input& input : c.inputs) {
     const auto found = arrays.find(input.name);
-    if (found == arrays.end()) return invalid("{}: has no array '{}', which is an input of the model", path, input.name);
+    if (found == arrays.end())
+      return invalid("{}: has no array '{}', which is an input of the model", path, input.name);
     values.push_back(found->second);
   }
   return values;
@@ -51,7 +52,8 @@ Result<std::vector<Tensor>> from_test_set(const Context& c, const std::string& p
 Result<std::vector<Tensor>> from_image(const Context& c, const std::string& path) {
   HONE_TRY(const Input* input, only_input(c, path, "images are for models with one"));
   if (!c.preprocess)
-    return invalid("{}: an image needs --preprocess, the way in which the network was trained to see images: {}", path, preprocess_help());
+    return invalid("{}: an image needs --preprocess, the way in which the network was trained to see images: {}", path,
+                   preprocess_help());
   HONE_TRY(Tensor value, read_image(path, *c.preprocess, input->type));
   return std::vector<Tensor>{std::move(value)};
 }
@@ -72,7 +74,11 @@ constexpr Kind kKinds[] = {
     {".npy files", [](const fs::path& p) { return has_ending(p, {".npy"}); }, from_npy},
     {".npz files", [](const fs::path& p) { return has_ending(p, {".npz"}); }, from_npz},
     {"ONNX test data", [](const fs::path& p) { return fs::is_regular_file(p / "input_0.pb"); }, from_test_set},
-    {"images", [](const fs::path& p) { return has_ending(p, {".png", ".jpg", ".jpeg", ".bmp", ".ppm"}); }, from_image},
+    {"images",
+     [](const fs::path& p) {
+       return has_ending(p, {".png", ".jpg", ".jpeg", ".bmp", ".ppm"});
+     },
+     from_image},
 };
 
 const Kind* kind_of(const fs::path& path) {
@@ -82,7 +88,8 @@ const Kind* kind_of(const fs::path& path) {
 
 class FileBatches : public Batches {
  public:
-  FileBatches(Context context, std::vector<std::string> files) : context_(std::move(context)), files_(std::move(files)) {}
+  FileBatches(Context context, std::vector<std::string> files)
+      : context_(std::move(context)), files_(std::move(files)) {}
 
   size_t count() const override { return files_.size(); }
   Result<std::optional<Batch>> next() override {
@@ -106,25 +113,28 @@ Result<std::vector<std::string>> files_in(const std::string& folder) {
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const Kind* own = kind_of(it->path());
     if (own == nullptr) continue;
-    if (kind != nullptr && own != kind) return invalid("{}: holds both {} and {}: give one kind of data", folder, kind->name, own->name);
+    if (kind != nullptr && own != kind)
+      return invalid("{}: holds both {} and {}: give one kind of data", folder, kind->name, own->name);
     kind = own;
     files.push_back(it->path().string());
   }
   if (error) return invalid("{}: cannot be listed: {}", folder, error.message());
-  if (files.empty()) return invalid("{}: holds no calibration data: expected .npy, .npz, images or ONNX test data", folder);
+  if (files.empty())
+    return invalid("{}: holds no calibration data: expected .npy, .npz, images or ONNX test data", folder);
   std::sort(files.begin(), files.end());
   return files;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Batches>> open_data(const std::string& path, const std::string& model_path, std::vector<Input> inputs,
-                                           std::optional<Preprocess> preprocess) {
+Result<std::unique_ptr<Batches>> open_data(const std::string& path, const std::string& model_path,
+                                           std::vector<Input> inputs, std::optional<Preprocess> preprocess) {
   std::error_code error;
   if (!fs::exists(path, error)) return invalid("{}: no such file or folder of calibration data", path);
   std::vector<std::string> files{path};
   if (kind_of(path) == nullptr) {
-    if (!fs::is_directory(path, error)) return invalid("{}: not calibration data: expected .npy, .npz, images or ONNX test data", path);
+    if (!fs::is_directory(path, error))
+      return invalid("{}: not calibration data: expected .npy, .npz, images or ONNX test data", path);
     HONE_TRY(files, files_in(path));
   }
   return std::unique_ptr<Batches>(

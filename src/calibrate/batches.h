@@ -22,22 +22,21 @@ struct Batch {
   std::vector<Tensor> inputs;  // in the model's order
 };
 
-// Calibration data, one batch after the other. A batch is looked at before the next is asked for and may lie in the same
-// memory.
+// Calibration data, one batch after the other. A batch is looked at before the next is asked for and may lie in the
+// same memory.
 class Batches {
  public:
   virtual ~Batches() = default;
-  virtual Result<std::optional<Batch>> next() = 0;     // nothing after the last
-  virtual size_t count() const { return 0; }           // how many there will be; 0 when that is not known
+  virtual Result<std::optional<Batch>> next() = 0;  // nothing after the last
+  virtual size_t count() const { return 0; }        // how many there will be; 0 when that is not known
 };
 
 // Data in files, in the order of their names. `path` is
-//   a folder of .npy files (of a model with one input) or .npz files (arrays named like the inputs, others are left alone),
-//   a folder with test_data_set_*/input_K.pb, or one such test_data_set (the ONNX test layout),
-//   a folder of .png, .jpg, .jpeg, .bmp or .ppm images, with `preprocess`,
-//   or one file of these kinds.
+//   a folder of .npy files (of a model with one input) or .npz files (arrays named like the inputs, others are left
+//   alone), a folder with test_data_set_*/input_K.pb, or one such test_data_set (the ONNX test layout), a folder of
+//   .png, .jpg, .jpeg, .bmp or .ppm images, with `preprocess`, or one file of these kinds.
 // Nothing is read before it is asked for. Errors name the file.
-Result<std::unique_ptr<Batches>> open_data(const std::string& path, const std::string& model_path, std::vector<Input> inputs,
-                                           std::optional<Preprocess> preprocess);
+Result<std::unique_ptr<Batches>> open_data(const std::string& path, const std::string& model_path,
+                                           std::vector<Input> inputs, std::optional<Preprocess> preprocess);
 
 }  // namespace hone::calibrate

@@ -16,7 +16,8 @@ constexpr size_t kNamed = 3;  // of the tensors that an error is about
 
 std::string listed(std::span<const std::string> names) {
   std::string text;
-  for (const std::string& name : names.first(std::min(kNamed, names.size()))) text += (text.empty() ? "'" : ", '") + name + "'";
+  for (const std::string& name : names.first(std::min(kNamed, names.size())))
+    text += (text.empty() ? "'" : ", '") + name + "'";
   return names.size() > kNamed ? text + ", ..." : text;
 }
 
@@ -64,7 +65,8 @@ Status check_complete(const RangeTable& table, std::span<const std::string> tens
   if (missing.size() * 10 > tensors.size() * 9)
     return invalid("made for another model: it has ranges for {}, and this one has {}: calibrate this model",
                    foreign.empty() ? "little" : listed(foreign), listed(missing));
-  return invalid("lacks ranges for {} of the {} tensors: {}: calibrate again", missing.size(), tensors.size(), listed(missing));
+  return invalid("lacks ranges for {} of the {} tensors: {}: calibrate again", missing.size(), tensors.size(),
+                 listed(missing));
 }
 
 }  // namespace hone::calibrate

@@ -9,10 +9,11 @@
 namespace hone::calibrate {
 
 // A file format for ranges. The same table gives the same bytes.
-//   tensorrt     what writeCalibrationCache of TensorRT (up to 10) is given: a line "TRT-8601-EntropyCalibration2", then
+//   tensorrt     what writeCalibrationCache of TensorRT (up to 10) is given: a line "TRT-8601-EntropyCalibration2",
+//   then
 //                "NAME: HEX" a tensor, the big-endian bits of an fp32 scale = threshold / 127. Names may hold ": ".
-//                TensorRT takes a cache only from a calibrator of the algorithm that the first line names: minmax and legacy
-//                are named so, all others EntropyCalibration2. Ranges read back are symmetric.
+//                TensorRT takes a cache only from a calibrator of the algorithm that the first line names: minmax and
+//                legacy are named so, all others EntropyCalibration2. Ranges read back are symmetric.
 //   onnxruntime  the JSON of onnxruntime.quantization's save_tensors_data and write_calibration_table: "lowest" and
 //                "highest" a tensor. Names "Percentile" and "Entropy", else "MinMax", as the method, and the
 //                calibrator in a key of its own, which ONNX Runtime passes over.
@@ -32,8 +33,8 @@ Status write_cache(const RangeTable& table, const std::string& path, const Cache
 // In whichever format it is. Errors: invalid, naming the file and the line or tensor.
 Result<RangeTable> read_cache(const std::string& path);
 
-// Whether the table has a range for each of a model's `tensors`; it may have others. The error names some that are missing
-// and, when hardly any is there, says that the cache is another model's.
+// Whether the table has a range for each of a model's `tensors`; it may have others. The error names some that are
+// missing and, when hardly any is there, says that the cache is another model's.
 Status check_complete(const RangeTable& table, std::span<const std::string> tensors);
 
 std::string write_tensorrt(const RangeTable& table);

@@ -79,7 +79,8 @@ Result<RangeTable> read_onnxruntime(std::string_view text) {
     });
     if (named != std::end(kMethods)) table.calibrator = named->calibrator;
   }
-  if (whole && json.contains("calibrator") && json["calibrator"].is_string()) table.calibrator = json["calibrator"].get<std::string>();
+  if (whole && json.contains("calibrator") && json["calibrator"].is_string())
+    table.calibrator = json["calibrator"].get<std::string>();
   for (const auto& [name, value] : (whole ? json["data"] : json).items()) {
     HONE_TRY(table.ranges.emplace_back(), range_of(name, value));
   }

@@ -30,7 +30,8 @@ Result<TensorRange> parse_line(std::string_view line) {
   if (hex.size() != kHexDigits || error != std::errc() || end != hex.data() + hex.size())
     return invalid("tensor '{}': '{}' is not a scale in 8 hexadecimal digits", name, hex);
   const auto scale = static_cast<double>(std::bit_cast<float>(bits));
-  if (!std::isfinite(scale) || scale <= 0) return invalid("tensor '{}': a scale of {}: expected a finite number above 0", name, scale);
+  if (!std::isfinite(scale) || scale <= 0)
+    return invalid("tensor '{}': a scale of {}: expected a finite number above 0", name, scale);
   return TensorRange{std::string(name), -scale * kLevels, scale * kLevels};
 }
 
@@ -38,9 +39,11 @@ Result<TensorRange> parse_line(std::string_view line) {
 
 std::string write_tensorrt(const RangeTable& table) {
   const auto named = std::ranges::find(kAlgorithms, table.calibrator, &Algorithm::calibrator);
-  std::string text = fmt::format("TRT-{}-{}\n", kVersion, named == std::end(kAlgorithms) ? kAlgorithms[0].name : named->name);
+  std::string text =
+      fmt::format("TRT-{}-{}\n", kVersion, named == std::end(kAlgorithms) ? kAlgorithms[0].name : named->name);
   for (const TensorRange& range : table.ranges)
-    text += fmt::format("{}: {:08x}\n", range.name, std::bit_cast<uint32_t>(static_cast<float>(range.threshold() / kLevels)));
+    text += fmt::format("{}: {:08x}\n", range.name,
+                        std::bit_cast<uint32_t>(static_cast<float>(range.threshold() / kLevels)));
   return text;
 }
 

@@ -14,7 +14,7 @@ namespace hone::calibrate {
 namespace {
 
 constexpr size_t kMostNetworks = 4;  // for inputs of different shapes, kept ready
-constexpr size_t kHeldRuns = 4;      // whose inputs `auto` runs again
+constexpr size_t kHeldRuns = 8;      // at most so many inputs are kept for `auto` to run again
 
 Status check_options(const Options& options) {
   if (options.calibrator != kAuto && find_calibrator(options.calibrator) == nullptr) {
@@ -22,14 +22,19 @@ Status check_options(const Options& options) {
     for (const Calibrator& c : calibrators()) names += fmt::format(", {}", c.name);
     return invalid("there is no calibrator '{}': it is {}", options.calibrator, names);
   }
-  if (options.rows < 0 || options.limit < 0) return invalid("the rows of a run and the number of samples must not be negative");
+  if (options.rows < 0 || options.limit < 0)
+    return invalid("the rows of a run and the number of samples must not be negative");
   return check(options.parameters);
 }
 
 class Calibration {
  public:
   Calibration(const std::string& path, std::vector<Input> inputs, const Options& options)
-      : path_(path), inputs_(std::move(inputs)), noise_(inputs_.size()), options_(options), pool_(options.compile.threads) {}
+      : path_(path),
+        inputs_(std::move(inputs)),
+        noise_(inputs_.size()),
+        options_(options),
+        pool_(options.compile.threads) {}
 
   Status observe_all(Batches& data) {
     for (size_t done = 0; options_.limit == 0 || report_.samples < options_.limit; ++done) {
@@ -101,28 +106,33 @@ class Calibration {
     });
     for (size_t i = 0; i < inputs.size(); ++i)
       if (inputs[i].defined()) noise_[i].observe(inputs[i]);
-    if (held_.size() < kHeldRuns) hold(inputs);
+    if (runs_++ % apart_ == 0) hold(inputs);
     if (nans() == 0) return {};
     for (size_t k = 0; k < tensors.size(); ++k) {
       const int64_t infinite = statistics[k]->infinities - infinities[k];
       if (statistics[k]->nans == 0 && infinite == 0) continue;
-      return invalid("{}: {}: tensor '{}' holds {} NaN and {} infinite values of {} when run on {}", path_, tensors[k].node, tensors[k].name,
-                     statistics[k]->nans, infinite, (*values)[k].count(), source);
+      return invalid("{}: {}: tensor '{}' holds {} NaN and {} infinite values of {} when run on {}", path_,
+                     tensors[k].node, tensors[k].name, statistics[k]->nans, infinite, (*values)[k].count(), source);
     }
     return {};
   }
 
-  // Runs of the first shapes only, copied: the data's owner may use the memory again.
+  // Keeps runs that are equally far apart, whatever their number: when there are too many, every second one goes. Only
+  // those of the first shapes, copied: the data's owner may use the memory again.
   void hold(const std::vector<Tensor>& inputs) {
     std::vector<Tensor> copies;
     for (size_t i = 0; i < inputs.size(); ++i) {
       const Tensor& t = inputs[i];
       if (!held_.empty() && t.dims() != held_[0][i].dims()) return;
-      if (size_of(t.type()) == 0) copies.push_back(t);
-      else {
-        copies.emplace_back(t.type(), t.dims());
-        std::memcpy(copies.back().mutable_raw(), t.raw(), t.bytes());
-      }
+      Tensor& copy = copies.emplace_back(t);
+      if (size_of(t.type()) == 0) continue;
+      copy = Tensor(t.type(), t.dims());
+      std::memcpy(copy.mutable_raw(), t.raw(), t.bytes());
+    }
+    if (held_.size() == kHeldRuns) {
+      for (size_t k = 0; k < kHeldRuns / 2; ++k) held_[k] = std::move(held_[2 * k]);
+      held_.resize(kHeldRuns / 2);
+      apart_ *= 2;
     }
     held_.push_back(std::move(copies));
   }
@@ -135,6 +145,7 @@ class Calibration {
   std::list<Network> networks_;           // the last used first
   std::map<std::string, size_t> places_;  // of tensors in the report
   std::vector<std::vector<Tensor>> held_;
+  size_t runs_ = 0, apart_ = 1;  // of held runs
   Report report_;
 };
 

@@ -65,8 +65,9 @@ struct Trial {
   std::vector<double> thresholds, errors;
 };
 
-Status choose_automatically(ObservedModel& model, std::span<const std::vector<Tensor>> runs, const CompileOptions& compile,
-                            cpu::ThreadPool& pool, std::span<const TensorReport> reports, std::vector<Thresholds>& candidates) {
+Status choose_automatically(ObservedModel& model, std::span<const std::vector<Tensor>> runs,
+                            const CompileOptions& compile, cpu::ThreadPool& pool, std::span<const TensorReport> reports,
+                            std::vector<Thresholds>& candidates) {
   Consumers consumers(model, compile);
   std::map<std::string_view, size_t> places;
   for (size_t k = 0; k < model.tensors().size(); ++k) places.emplace(model.tensors()[k].name, k);
@@ -96,8 +97,8 @@ Status choose_automatically(ObservedModel& model, std::span<const std::vector<Te
 
 }  // namespace
 
-Status choose_ranges(ObservedModel& model, std::span<const std::vector<Tensor>> runs, const Options& options, cpu::ThreadPool& pool,
-                     std::vector<TensorReport>& reports) {
+Status choose_ranges(ObservedModel& model, std::span<const std::vector<Tensor>> runs, const Options& options,
+                     cpu::ThreadPool& pool, std::vector<TensorReport>& reports) {
   const Calibrator* calibrator = find_calibrator(options.calibrator);
   std::vector<Thresholds> thresholds(reports.size());
   pool.parallel(static_cast<int64_t>(reports.size()), [&](int64_t task, int) {

@@ -14,7 +14,8 @@ constexpr float kLevels = 127;
 constexpr float kRound = 12582912;  // 1.5 * 2^23: added and taken off, it leaves the nearest integer of a small number
 
 bool is_weighted(const Graph& graph, NodeId id) {
-  return rewrite::op_of<Conv>(graph, id) || rewrite::op_of<ConvTranspose>(graph, id) || rewrite::op_of<MatMul>(graph, id);
+  return rewrite::op_of<Conv>(graph, id) || rewrite::op_of<ConvTranspose>(graph, id) ||
+         rewrite::op_of<MatMul>(graph, id);
 }
 
 // What int8 at threshold t leaves of x.
@@ -23,13 +24,16 @@ Tensor rounded(const Tensor& x, double t) {
   const float step = static_cast<float>(t) / kLevels, inverse = 1 / step;
   const float* from = x.data<float>();
   float* to = out.mutable_data<float>();
-  for (int64_t i = 0; i < x.count(); ++i) to[i] = ((std::clamp(from[i] * inverse, -kLevels, kLevels) + kRound) - kRound) * step;
+  for (int64_t i = 0; i < x.count(); ++i)
+    to[i] = ((std::clamp(from[i] * inverse, -kLevels, kLevels) + kRound) - kRound) * step;
   return out;
 }
 
 ValueId before_transpose(const Graph& graph, ValueId v) { return rewrite::input(graph, graph.value(v).producer, 0); }
 
-Tensor copied(const Tensor& x) { return Tensor::of<float>(DType::f32, x.dims(), {x.data<float>(), static_cast<size_t>(x.count())}); }
+Tensor copied(const Tensor& x) {
+  return Tensor::of<float>(DType::f32, x.dims(), {x.data<float>(), static_cast<size_t>(x.count())});
+}
 
 // Sum of squares of y - z, relative to that of y.
 double relative_error(const Tensor& y, const Tensor& z) {
@@ -96,11 +100,13 @@ Status Consumers::compile(Layer& layer) {
   return {};
 }
 
-Status Consumers::add_errors(size_t k, const Tensors& values, std::span<const double> thresholds, std::span<double> errors) {
+Status Consumers::add_errors(size_t k, const Tensors& values, std::span<const double> thresholds,
+                             std::span<double> errors) {
   for (Layer& layer : layers_[k]) {
     if (!layer.context) HONE_CHECK(compile(layer));
     ExecutionContext& context = *layer.context;
-    for (size_t i = 0; i < layer.inputs.size(); ++i) HONE_CHECK(context.bind_input(fmt::format("{}", i), values[layer.inputs[i]]));
+    for (size_t i = 0; i < layer.inputs.size(); ++i)
+      HONE_CHECK(context.bind_input(fmt::format("{}", i), values[layer.inputs[i]]));
     HONE_CHECK(context.run());
     const Tensor exact = copied(context.outputs()[0]);
     for (size_t t = 0; t < thresholds.size(); ++t) {

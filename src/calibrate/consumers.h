@@ -12,9 +12,9 @@ class Consumers {
 
   // Whether a convolution or matrix product reads tensor k, and all its inputs are constant or observed.
   bool has(size_t k) const { return !layers_[k].empty(); }
-  // Adds, for each of `thresholds`, the error that int8 at that threshold in tensor k makes in the outputs of its layers: the
-  // sum of squares relative to that of the output, summed over the layers. `values` are of one run. Different tensors may be
-  // asked for at the same time; each layer runs on one thread.
+  // Adds, for each of `thresholds`, the error that int8 at that threshold in tensor k makes in the outputs of its
+  // layers: the sum of squares relative to that of the output, summed over the layers. `values` are of one run.
+  // Different tensors may be asked for at the same time; each layer runs on one thread.
   Status add_errors(size_t k, const Tensors& values, std::span<const double> thresholds, std::span<double> errors);
 
  private:

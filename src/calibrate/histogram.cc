@@ -9,9 +9,9 @@
 namespace hone::calibrate {
 namespace {
 
-constexpr size_t kLanes = 4;         // neighbours often fall into one bin: lanes keep their increments apart
-constexpr size_t kBlock = 1024;      // values whose bins are found at a time
-constexpr size_t kMost = 1u << 30;   // values after which a lane's counts might overflow
+constexpr size_t kLanes = 4;        // neighbours often fall into one bin: lanes keep their increments apart
+constexpr size_t kBlock = 1024;     // values whose bins are found at a time
+constexpr size_t kMost = 1u << 30;  // values after which a lane's counts might overflow
 using Lanes = std::array<std::array<uint32_t, Histogram::kBins>, kLanes>;
 
 uint64_t count_into(Lanes& lanes, std::span<const float> values, float scale) {

@@ -45,7 +45,8 @@ Result<Image> decode(const std::string& path) {
   int stored = 0;
   if (stbi_info_from_memory(bytes, size, &image.width, &image.height, &stored) == 0)
     return invalid("not an image that can be decoded ({})", stbi_failure_reason());
-  if (int64_t{image.width} * image.height > kMostPixels) return invalid("{}x{} pixels are too many", image.width, image.height);
+  if (int64_t{image.width} * image.height > kMostPixels)
+    return invalid("{}x{} pixels are too many", image.width, image.height);
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(bytes, size, &image.width, &image.height, &stored, kColours), &stbi_image_free);
   if (!pixels) return invalid("a damaged image ({})", stbi_failure_reason());
@@ -55,7 +56,8 @@ Result<Image> decode(const std::string& path) {
 
 Result<Image> resized(const Image& image, int height, int width) {
   Image out{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * static_cast<size_t>(height) * kColours)};
-  if (stbir_resize_uint8(image.pixels.data(), image.width, image.height, 0, out.pixels.data(), width, height, 0, kColours) == 0)
+  if (stbir_resize_uint8(image.pixels.data(), image.width, image.height, 0, out.pixels.data(), width, height, 0,
+                         kColours) == 0)
     return Status(Code::device, "out of memory while resizing");
   return out;
 }
@@ -67,12 +69,13 @@ Result<Image> fitted(Image image, const Preprocess& how, const Target& target) {
     const auto scaled = [&](int side) { return std::max(how.short_side, static_cast<int>(side * factor + 0.5)); };
     HONE_TRY(image, resized(image, scaled(image.height), scaled(image.width)));
     if (image.height < target.height || image.width < target.width)
-      return invalid("a shorter side of {} is less than the model's {}x{}", how.short_side, target.height, target.width);
+      return invalid("a shorter side of {} is less than the model's {}x{}", how.short_side, target.height,
+                     target.width);
     return image;
   }
   if (image.height != target.height || image.width != target.width)
-    return invalid("is {}x{}, the model takes {}x{}: preprocess with 'resize' or 'short=N'", image.height, image.width, target.height,
-                   target.width);
+    return invalid("is {}x{}, the model takes {}x{}: preprocess with 'resize' or 'short=N'", image.height, image.width,
+                   target.height, target.width);
   return image;
 }
 
@@ -85,7 +88,8 @@ Tensor to_input(const Image& image, const Preprocess& how, const Target& target)
     for (int64_t x = 0; x < w; ++x)
       for (int64_t c = 0; c < kColours; ++c) {
         const int64_t colour = how.bgr ? kColours - 1 - c : c;
-        const uint8_t pixel = image.pixels[static_cast<size_t>(((y + top) * image.width + x + left) * kColours + colour)];
+        const uint8_t pixel =
+            image.pixels[static_cast<size_t>(((y + top) * image.width + x + left) * kColours + colour)];
         const auto k = static_cast<size_t>(c);
         values[target.channels_first ? (c * h + y) * w + x : (y * w + x) * kColours + c] =
             static_cast<float>((pixel * how.scale - how.mean[k]) / how.std[k]);

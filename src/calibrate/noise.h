@@ -4,14 +4,14 @@
 
 namespace hone::calibrate {
 
-// Tells noise from data: in photographs, sound and the like, neighbouring values resemble each other; in random numbers they
-// do not. Streams: sums only.
+// Tells noise from data: in photographs, sound and the like, neighbouring values resemble each other; in random numbers
+// they do not. Streams: sums only.
 class NoiseTest {
  public:
   // Takes in a tensor of floats; others are left alone. Neighbours are looked for along every axis but the first.
   void observe(const Tensor& tensor);
-  // Whether, of at least a thousand values, neighbours are uncorrelated along every axis, within four deviations of what
-  // independent values show by chance (Bartlett: 1 / sqrt(pairs)) or 0.01.
+  // Whether, of at least a thousand values, neighbours are uncorrelated along every axis, within four deviations of
+  // what independent values show by chance (Bartlett: 1 / sqrt(pairs)) or 0.01.
   bool looks_random() const;
 
  private:

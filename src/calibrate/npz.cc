@@ -39,7 +39,8 @@ Result<std::map<std::string, Tensor>> read(const std::string& path) {
   std::map<std::string, Tensor> arrays;
   for (zip_int64_t i = 0; i < zip_get_num_entries(archive.get(), 0); ++i) {
     zip_stat_t stat;
-    if (zip_stat_index(archive.get(), static_cast<uint64_t>(i), 0, &stat) != 0) return invalid("{}", zip_strerror(archive.get()));
+    if (zip_stat_index(archive.get(), static_cast<uint64_t>(i), 0, &stat) != 0)
+      return invalid("{}", zip_strerror(archive.get()));
     std::string name = stat.name;
     if (name.ends_with(".npy")) name.resize(name.size() - 4);
     const std::string place = fmt::format("array '{}'", name);

@@ -14,9 +14,9 @@ namespace hone::calibrate {
 namespace {
 
 // Ops that a quantised network computes in integers, or between such.
-constexpr std::string_view kArithmetic[] = {"Conv",     "ConvTranspose", "DeformConv", "MatMul",    "Einsum",  "Attention", "LinearAttention",
-                                            "Rnn",      "Pool",          "Concat",     "Pointwise", "Resize",  "Reduce",    "Softmax",
-                                            "LayerNorm", "GroupNorm",    "Lrn",        "Pad"};
+constexpr std::string_view kArithmetic[] = {
+    "Conv",   "ConvTranspose", "DeformConv", "MatMul", "Einsum",  "Attention", "LinearAttention", "Rnn", "Pool",
+    "Concat", "Pointwise",     "Resize",     "Reduce", "Softmax", "LayerNorm", "GroupNorm",       "Lrn", "Pad"};
 constexpr std::string_view kSpatial[] = {"Conv", "ConvTranspose", "DeformConv", "Pool"};
 
 struct Selected {
@@ -47,7 +47,8 @@ std::vector<Selected> select(const Graph& graph) {
     const Value& value = graph.value(v);
     if (name.empty() || value.is_constant() || !is_float(value.type.dtype) || !touches(graph, v, kArithmetic)) return;
     if (!names.insert(name).second) return;
-    selected.push_back({{name, value.producer == NodeId::none ? "input" : graph.label(value.producer), channel_axis(graph, v)}, v});
+    selected.push_back(
+        {{name, value.producer == NodeId::none ? "input" : graph.label(value.producer), channel_axis(graph, v)}, v});
   };
   for (ValueId v : graph.inputs()) take(v, graph.value(v).name);
   for (NodeId id : graph.order())
@@ -95,7 +96,8 @@ Result<Graph> seen_before_transposes(const Graph& graph, std::vector<ObservedTen
 
 }  // namespace
 
-Result<std::unique_ptr<ObservedModel>> ObservedModel::make(const std::string& path, const std::map<std::string, Dims>& shapes,
+Result<std::unique_ptr<ObservedModel>> ObservedModel::make(const std::string& path,
+                                                           const std::map<std::string, Dims>& shapes,
                                                            const CompileOptions& options) {
   HONE_TRY(const Graph imported, import_onnx_file(path, {.shapes = shapes}));
   const std::vector<Selected> selected = select(imported);

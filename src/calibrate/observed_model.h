@@ -15,10 +15,10 @@ struct ObservedTensor {
   int64_t axis = -1;  // of the channels, in the order that the observed network has it; -1: it has none
 };
 
-// The model as its fp32 network for fixed input shapes, in which the tensors that a quantised network needs ranges for are
-// kept as outputs: inputs and results of convolutions, matrix products, pooling, concatenation, elementwise and other
-// arithmetic, in floats, outside the bodies of If, Loop and Scan. Nothing is fused across such a tensor, and it is seen in
-// the order that the kernels make it in.
+// The model as its fp32 network for fixed input shapes, in which the tensors that a quantised network needs ranges for
+// are kept as outputs: inputs and results of convolutions, matrix products, pooling, concatenation, elementwise and
+// other arithmetic, in floats, outside the bodies of If, Loop and Scan. Nothing is fused across such a tensor, and it
+// is seen in the order that the kernels make it in.
 class ObservedModel {
  public:
   static Result<std::unique_ptr<ObservedModel>> make(const std::string& path, const std::map<std::string, Dims>& shapes,

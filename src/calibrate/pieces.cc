@@ -16,21 +16,25 @@ bool fits(const Shape& shape, const Dims& dims, size_t from) {
 // The value with the model's rank; its leading dim is looked at later.
 Result<Tensor> conform(const Tensor& value, const Input& input) {
   const auto misfit = [&](const char* what) {
-    return invalid("input '{}' is {}, the model takes {}: {}", input.name, to_text({value.type(), Shape::of(value.dims())}), to_text(input.type), what);
+    return invalid("input '{}' is {}, the model takes {}: {}", input.name,
+                   to_text({value.type(), Shape::of(value.dims())}), to_text(input.type), what);
   };
   if (!value.defined()) return value;
-  if (value.type() == DType::sequence) return input.type.dtype == DType::sequence ? Result<Tensor>(value) : misfit("give one");
+  if (value.type() == DType::sequence)
+    return input.type.dtype == DType::sequence ? Result<Tensor>(value) : misfit("give one");
   if (value.type() != input.type.dtype) return misfit("convert the data");
   if (fits(input.type.shape, value.dims(), 1)) return value;
   Dims lifted = value.dims();
   lifted.insert(lifted.begin(), 1);
-  return fits(input.type.shape, lifted, 1) ? Result<Tensor>(value.reshaped(lifted)) : misfit("give data of that shape, or --shape");
+  return fits(input.type.shape, lifted, 1) ? Result<Tensor>(value.reshaped(lifted))
+                                           : misfit("give data of that shape, or --shape");
 }
 
 Status check_finite(const Tensor& value, const Input& input) {
   if (!is_float(value.type())) return {};
   for (int64_t i = 0; i < value.count(); ++i)
-    if (const double v = value.at(i); !std::isfinite(v)) return invalid("input '{}' holds {} (element {}): clean the data", input.name, v, i);
+    if (const double v = value.at(i); !std::isfinite(v))
+      return invalid("input '{}' holds {} (element {}): clean the data", input.name, v, i);
   return {};
 }
 
@@ -38,7 +42,8 @@ Tensor rows_of(const Tensor& value, int64_t begin, int64_t count) {
   Dims dims = value.dims();
   const size_t row = dims[0] > 0 ? value.bytes() / static_cast<size_t>(dims[0]) : 0;
   dims[0] = count;
-  return {value.type(), dims, static_cast<const std::byte*>(value.raw()) + static_cast<size_t>(begin) * row, std::make_shared<Tensor>(value)};
+  return {value.type(), dims, static_cast<const std::byte*>(value.raw()) + static_cast<size_t>(begin) * row,
+          std::make_shared<Tensor>(value)};
 }
 
 // How the arrays are cut: into `runs` of as many rows each, but for the last. Nothing: they are run whole.
@@ -79,8 +84,10 @@ Result<Pieces> pieces_of(const Batch& batch, std::span<const Input> inputs, int6
   HONE_TRY(const auto cut, plan(values, inputs, rows));
   if (!cut || cut->runs == 1) {
     for (size_t i = 0; i < inputs.size(); ++i)
-      if (values[i].type() != DType::sequence && values[i].defined() && !fits(inputs[i].type.shape, values[i].dims(), 0))
-        return invalid("input '{}' is {}, the model takes {}", inputs[i].name, to_string(values[i].dims()), to_text(inputs[i].type));
+      if (values[i].type() != DType::sequence && values[i].defined() &&
+          !fits(inputs[i].type.shape, values[i].dims(), 0))
+        return invalid("input '{}' is {}, the model takes {}", inputs[i].name, to_string(values[i].dims()),
+                       to_text(inputs[i].type));
     const int64_t samples = cut ? cut->samples : !values.empty() && values[0].rank() > 0 ? values[0].dims()[0] : 1;
     return Pieces{{std::move(values)}, samples};
   }

@@ -66,7 +66,9 @@ constexpr Word kWords[] = {
      }},
     {"mean", "M", "then subtract M or M:M:M", [](const std::string& v, Preprocess& p) { return colours(v, p.mean); }},
     {"std", "D", "then divide by D or D:D:D",
-     [](const std::string& v, Preprocess& p) { return colours(v, p.std) && p.std[0] != 0 && p.std[1] != 0 && p.std[2] != 0; }},
+     [](const std::string& v, Preprocess& p) {
+       return colours(v, p.std) && p.std[0] != 0 && p.std[1] != 0 && p.std[2] != 0;
+     }},
 };
 
 struct Preset {
@@ -88,7 +90,8 @@ Status apply(std::string_view text, Preprocess& result) {
       continue;
     }
     const auto word = std::ranges::find(kWords, std::string_view(name), &Word::name);
-    if (word == std::end(kWords)) return invalid("preprocessing '{}': there is no word '{}'; it is {}", text, name, preprocess_help());
+    if (word == std::end(kWords))
+      return invalid("preprocessing '{}': there is no word '{}'; it is {}", text, name, preprocess_help());
     if (word->value.empty() != (equals == part.size()) || !word->apply(value, result))
       return invalid("preprocessing '{}': '{}' has no usable value", text, part);
   }
@@ -100,14 +103,16 @@ Status apply(std::string_view text, Preprocess& result) {
 Result<Preprocess> preprocess_from_text(std::string_view text) {
   Preprocess result;
   HONE_CHECK(apply(text, result));
-  if (result.resize && result.short_side > 0) return invalid("preprocessing '{}': give 'resize' or 'short', not both", text);
+  if (result.resize && result.short_side > 0)
+    return invalid("preprocessing '{}': give 'resize' or 'short', not both", text);
   return result;
 }
 
 std::string preprocess_help() {
   std::string text;
   for (const Word& w : kWords)
-    text += fmt::format("{}{}{}{} ({})", text.empty() ? "" : ", ", w.name, w.value.empty() ? "" : "=", w.value, w.summary);
+    text +=
+        fmt::format("{}{}{}{} ({})", text.empty() ? "" : ", ", w.name, w.value.empty() ? "" : "=", w.value, w.summary);
   for (const Preset& p : kPresets) text += fmt::format(", {} ({})", p.name, p.words);
   return text;
 }

@@ -19,8 +19,8 @@ struct Preprocess {
   bool operator==(const Preprocess&) const = default;
 };
 
-// "imagenet,resize" or "short=256,bgr,scale=1/255,mean=104:117:123": words and KEY=VALUE in any order, separated by commas;
-// a preset is a word that stands for several.
+// "imagenet,resize" or "short=256,bgr,scale=1/255,mean=104:117:123": words and KEY=VALUE in any order, separated by
+// commas; a preset is a word that stands for several.
 Result<Preprocess> preprocess_from_text(std::string_view text);
 // The words and what they do, for --help.
 std::string preprocess_help();

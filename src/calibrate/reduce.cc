@@ -17,7 +17,8 @@ extern const ReduceKernels kReduceKernels;
 namespace {
 
 const ReduceKernels& kernels() {
-  static const ReduceKernels* const kByTier[] = {&scalar::kReduceKernels, &avx2::kReduceKernels, &avx512::kReduceKernels};
+  static const ReduceKernels* const kByTier[] = {&scalar::kReduceKernels, &avx2::kReduceKernels,
+                                                 &avx512::kReduceKernels};
   return *kByTier[static_cast<int>(cpu::best_tier())];
 }
 

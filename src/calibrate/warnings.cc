@@ -34,18 +34,24 @@ std::string constant_channels(const TensorReport& t) {
 
 }  // namespace
 
-std::vector<std::string> warnings_of(const Report& report, std::span<const Input> inputs, std::span<const NoiseTest> noise) {
+std::vector<std::string> warnings_of(const Report& report, std::span<const Input> inputs,
+                                     std::span<const NoiseTest> noise) {
   std::vector<std::string> lines;
-  if (report.samples == 1) lines.push_back("there is only one sample: ranges of one rarely hold for others, some hundreds are usual");
+  if (report.samples == 1)
+    lines.push_back("there is only one sample: ranges of one rarely hold for others, some hundreds are usual");
   for (size_t i = 0; i < inputs.size(); ++i)
     if (noise[i].looks_random())
-      lines.push_back(fmt::format("input '{}' looks like random numbers (neighbouring values are unrelated): calibrate on real data", inputs[i].name));
+      lines.push_back(fmt::format(
+          "input '{}' looks like random numbers (neighbouring values are unrelated): calibrate on real data",
+          inputs[i].name));
   const auto add = [&](const auto& found, std::string_view what) {
-    if (found.first > 0) lines.push_back(fmt::format("{} tensor{} {}: {}", found.first, found.first == 1 ? "" : "s", what, found.second));
+    if (found.first > 0)
+      lines.push_back(fmt::format("{} tensor{} {}: {}", found.first, found.first == 1 ? "" : "s", what, found.second));
   };
   add(list(report, [](const TensorReport& t) { return quoted(t, t.statistics.infinities > 0); }),
       "with infinite values: without a range, not to be quantised");
-  add(list(report, [](const TensorReport& t) { return quoted(t, t.statistics.finite() && t.statistics.empty()); }), "without any element: without a range");
+  add(list(report, [](const TensorReport& t) { return quoted(t, t.statistics.finite() && t.statistics.empty()); }),
+      "without any element: without a range");
   add(list(report, [](const TensorReport& t) { return quoted(t, !t.statistics.empty() && t.statistics.constant()); }),
       "with one and the same value in all samples");
   add(list(report, constant_channels), "with channels that never change");

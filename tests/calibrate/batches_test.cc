@@ -32,7 +32,9 @@ class Data : public testing::FolderTest {
  protected:
   std::string path(const std::string& name) const { return (folder_ / name).string(); }
   void npy(const std::string& name, const Tensor& value) const { ASSERT_TRUE(write_npy(path(name), value).ok()); }
-  void text(const std::string& name, std::string_view content) const { std::ofstream(path(name), std::ios::binary) << content; }
+  void text(const std::string& name, std::string_view content) const {
+    std::ofstream(path(name), std::ios::binary) << content;
+  }
 
   void npz(const std::string& name, const std::map<std::string, Tensor>& arrays) const {
     int error = 0;
@@ -47,7 +49,8 @@ class Data : public testing::FolderTest {
   }
 
   // All batches, or the first error.
-  Result<std::vector<Batch>> read(const std::string& data, const std::vector<Input>& in, std::optional<Preprocess> how = {}) const {
+  Result<std::vector<Batch>> read(const std::string& data, const std::vector<Input>& in,
+                                  std::optional<Preprocess> how = {}) const {
     HONE_TRY(const auto batches, open_data(data, path("model.onnx"), in, how));
     std::vector<Batch> all;
     for (;;) {
@@ -56,11 +59,13 @@ class Data : public testing::FolderTest {
       all.push_back(std::move(*batch));
     }
   }
-  void refuses(const std::string& data, const std::vector<Input>& in, const std::vector<std::string>& words, std::optional<Preprocess> how = {}) const {
+  void refuses(const std::string& data, const std::vector<Input>& in, const std::vector<std::string>& words,
+               std::optional<Preprocess> how = {}) const {
     const auto batches = read(data, in, how);
     ASSERT_FALSE(batches.ok());
     EXPECT_EQ(batches.status().message().find('\n'), std::string::npos);
-    for (const auto& word : words) EXPECT_NE(batches.status().message().find(word), std::string::npos) << batches.status().message();
+    for (const auto& word : words)
+      EXPECT_NE(batches.status().message().find(word), std::string::npos) << batches.status().message();
   }
 };
 
@@ -146,7 +151,8 @@ class Images : public Data {
     ASSERT_NO_FATAL_FAILURE(FolderTest::SetUp());
     std::vector<uint8_t> pixels;
     for (int y = 0; y < 2; ++y)
-      for (int x = 0; x < 4; ++x) pixels.insert(pixels.end(), {static_cast<uint8_t>(50 * x), static_cast<uint8_t>(10 * y), 7});
+      for (int x = 0; x < 4; ++x)
+        pixels.insert(pixels.end(), {static_cast<uint8_t>(50 * x), static_cast<uint8_t>(10 * y), 7});
     ASSERT_NE(stbi_write_png(path("photo.png").c_str(), 4, 2, 3, pixels.data(), 12), 0);
   }
 };
@@ -167,7 +173,8 @@ TEST_F(Images, AreDecodedInTheLayoutOfTheModel) {
 }
 
 TEST_F(Images, AreResizedOrCut) {
-  const auto stretched = read_image(path("photo.png"), *preprocess_from_text("resize"), *type_from_text("f32[1,3,4,4]"));
+  const auto stretched =
+      read_image(path("photo.png"), *preprocess_from_text("resize"), *type_from_text("f32[1,3,4,4]"));
   ASSERT_TRUE(stretched.ok()) << stretched.status().message();
   EXPECT_EQ(stretched->at(2 * 16 + 5), 7);
   const auto middle = read_image(path("photo.png"), *preprocess_from_text("short=2"), *type_from_text("f32[1,3,2,2]"));
@@ -181,7 +188,8 @@ TEST_F(Images, ThatDoNotFitAreRefused) {
   EXPECT_EQ(read(folder_.string(), in, Preprocess{})->size(), 1u);
   refuses(folder_.string(), in, {"photo.png", "--preprocess"});
   refuses(folder_.string(), inputs({{"x", "f32[N,3,8,8]"}}), {"photo.png", "2x4", "8x8", "resize"}, Preprocess{});
-  refuses(folder_.string(), inputs({{"x", "f32[N,3,8,8]"}}), {"photo.png", "shorter side", "8x8"}, Preprocess{.short_side = 4});
+  refuses(folder_.string(), inputs({{"x", "f32[N,3,8,8]"}}), {"photo.png", "shorter side", "8x8"},
+          Preprocess{.short_side = 4});
   refuses(folder_.string(), inputs({{"x", "f32[N,3,H,W]"}}), {"photo.png", "--shape"}, Preprocess{});
   refuses(folder_.string(), inputs({{"x", "f32[N,10]"}}), {"photo.png", "f32[N,10]"}, Preprocess{});
   text("photo.png", "no photograph");
@@ -194,8 +202,10 @@ TEST(PreprocessText, WordsAndPresets) {
   EXPECT_EQ(how->short_side, 256);
   EXPECT_DOUBLE_EQ(how->scale, 1.0 / 255);
   EXPECT_EQ(how->mean[2], 0.406);
-  EXPECT_EQ(*preprocess_from_text("signed,resize"), (Preprocess{.resize = true, .scale = 1.0 / 255, .mean = {0.5, 0.5, 0.5}, .std = {0.5, 0.5, 0.5}}));
-  for (const char* bad : {"", "blur", "short", "short=0", "short=x", "scale=0", "mean=1:2", "std=0", "resize=3", "imagenet,resize", "scale=1/"})
+  EXPECT_EQ(*preprocess_from_text("signed,resize"),
+            (Preprocess{.resize = true, .scale = 1.0 / 255, .mean = {0.5, 0.5, 0.5}, .std = {0.5, 0.5, 0.5}}));
+  for (const char* bad : {"", "blur", "short", "short=0", "short=x", "scale=0", "mean=1:2", "std=0", "resize=3",
+                          "imagenet,resize", "scale=1/"})
     EXPECT_FALSE(preprocess_from_text(bad).ok()) << bad;
 }
 
@@ -217,16 +227,19 @@ TEST(Cut, ArraysIntoRuns) {
   EXPECT_EQ(pieces({counting({5, 3}), counting({5})}, open, 0)->runs.size(), 1u);
   EXPECT_EQ(pieces({counting({6, 3})}, inputs({{"x", "f32[2,3]"}}))->runs.size(), 3u);
   // A state beside the samples: whole, since it has other rows.
-  EXPECT_EQ(pieces({counting({5, 3}), counting({2, 5})}, inputs({{"x", "f32[N,3]"}, {"s", "f32[2,N]"}}))->runs.size(), 1u);
+  EXPECT_EQ(pieces({counting({5, 3}), counting({2, 5})}, inputs({{"x", "f32[N,3]"}, {"s", "f32[2,N]"}}))->runs.size(),
+            1u);
   // One sample without its leading dim.
   EXPECT_EQ(pieces({counting({3})}, inputs({{"x", "f32[N,3]"}}))->runs[0][0].dims(), (Dims{1, 3}));
 }
 
 TEST(Cut, WhatDoesNotFitIsRefused) {
-  const auto refuses = [](std::vector<Tensor> values, const std::vector<Input>& in, const std::vector<std::string>& words) {
+  const auto refuses = [](std::vector<Tensor> values, const std::vector<Input>& in,
+                          const std::vector<std::string>& words) {
     const auto got = pieces(std::move(values), in);
     ASSERT_FALSE(got.ok());
-    for (const auto& word : words) EXPECT_NE(got.status().message().find(word), std::string::npos) << got.status().message();
+    for (const auto& word : words)
+      EXPECT_NE(got.status().message().find(word), std::string::npos) << got.status().message();
   };
   const auto x = inputs({{"x", "f32[N,3]"}});
   refuses({counting({2, 4})}, x, {"data.npz", "'x'", "f32[2,4]", "f32[N,3]"});

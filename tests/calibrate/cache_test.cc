@@ -19,7 +19,8 @@ class Cache : public testing::FolderTest {
     ASSERT_FALSE(table.ok()) << text;
     EXPECT_EQ(table.status().code(), Code::invalid);
     EXPECT_EQ(table.status().message().find('\n'), std::string::npos);
-    for (const auto& word : words) EXPECT_NE(table.status().message().find(word), std::string::npos) << table.status().message();
+    for (const auto& word : words)
+      EXPECT_NE(table.status().message().find(word), std::string::npos) << table.status().message();
     EXPECT_NE(table.status().message().find("broken"), std::string::npos);
   }
 };
@@ -28,7 +29,8 @@ RangeTable table() { return {"entropy", {{"x", -2.5, 128}, {"a: b [Constant]", -
 
 TEST_F(Cache, TensorRtsOwnTextIsReadAndWritten) {
   // 0x3f810204 is 128 / 127 in fp32.
-  const std::string text = "TRT-8601-EntropyCalibration2\nx: 3f810204\n(Unnamed Layer* 48) [Constant]_output: 3c010204\n";
+  const std::string text =
+      "TRT-8601-EntropyCalibration2\nx: 3f810204\n(Unnamed Layer* 48) [Constant]_output: 3c010204\n";
   const auto read = read_cache(write("trt.cache", text));
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(read->calibrator, "entropy");
@@ -61,7 +63,10 @@ TEST_F(Cache, BothFormatsKeepWhatTheyCan) {
 }
 
 TEST_F(Cache, OnnxRuntimesOlderFormsAreRead) {
-  for (const char* text : {R"({"x": [-1.5, 2]})", R"({"x": {"CLS": "TensorData", "lowest": -1.5, "highest": {"CLS": "numpy.array", "data": [2], "dtype": "float32"}}})"}) {
+  for (
+      const char* text :
+      {R"({"x": [-1.5, 2]})",
+       R"({"x": {"CLS": "TensorData", "lowest": -1.5, "highest": {"CLS": "numpy.array", "data": [2], "dtype": "float32"}}})"}) {
     const auto read = read_cache(write("old.json", text));
     ASSERT_TRUE(read.ok()) << read.status().message();
     EXPECT_EQ(read->ranges, (std::vector<TensorRange>{{"x", -1.5, 2}}));

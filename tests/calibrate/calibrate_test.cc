@@ -43,7 +43,8 @@ Tensor joined(std::span<const Tensor> parts) {
   dims[0] = static_cast<int64_t>(parts.size());
   Tensor all(DType::f32, dims);
   for (size_t k = 0; k < parts.size(); ++k)
-    std::copy_n(parts[k].data<float>(), parts[k].count(), all.mutable_data<float>() + static_cast<int64_t>(k) * parts[k].count());
+    std::copy_n(parts[k].data<float>(), parts[k].count(),
+                all.mutable_data<float>() + static_cast<int64_t>(k) * parts[k].count());
   return all;
 }
 
@@ -54,7 +55,8 @@ class Calibrate : public testing::FolderTest {
     ASSERT_NO_FATAL_FAILURE(FolderTest::SetUp());
     ModelBuilder m;
     m.input("x", {1, 3, 8, 8});
-    m.graph().mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim(0)->set_dim_param("N");
+    m.graph().mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim(0)->set_dim_param(
+        "N");
     m.weight("w1", {4, 3, 1, 1});
     m.weight("w2", {4, 4, 1, 1});
     m.weight("w3", {4, 5});
@@ -90,7 +92,8 @@ class Calibrate : public testing::FolderTest {
   void refuses(const Result<Report>& got, const std::vector<std::string>& words) const {
     ASSERT_FALSE(got.ok());
     EXPECT_EQ(got.status().message().find('\n'), std::string::npos) << got.status().message();
-    for (const auto& word : words) EXPECT_NE(got.status().message().find(word), std::string::npos) << got.status().message();
+    for (const auto& word : words)
+      EXPECT_NE(got.status().message().find(word), std::string::npos) << got.status().message();
   }
 
   std::vector<Tensor> samples_;
@@ -107,7 +110,8 @@ TEST_F(Calibrate, SeesTheTensorsOfTheSource) {
     ASSERT_TRUE(graph.ok());
     wanted["x"].observe(x, 1);
     const auto see = [&](NodeId id, std::span<const Tensor> outputs) {
-      wanted[graph->value(graph->node(id).outputs[0]).name].observe(outputs[0], outputs[0].rank() > 2 ? 1 : outputs[0].rank() - 1);
+      wanted[graph->value(graph->node(id).outputs[0]).name].observe(outputs[0],
+                                                                    outputs[0].rank() > 2 ? 1 : outputs[0].rank() - 1);
     };
     ASSERT_TRUE(interpret(*graph, std::vector{x}, see).ok());
   }
@@ -144,7 +148,8 @@ TEST_F(Calibrate, DoesNotDependOnOrderOrBatches) {
       ASSERT_TRUE(other.ok());
       for (size_t k = 0; k < whole->tensors.size(); ++k) {
         const auto &a = whole->tensors[k], &b = other->tensors[k];
-        EXPECT_NEAR(a.range.threshold(), b.range.threshold(), a.statistics.magnitudes.width()) << calibrator << " " << a.name;
+        EXPECT_NEAR(a.range.threshold(), b.range.threshold(), a.statistics.magnitudes.width())
+            << calibrator << " " << a.name;
       }
     }
   }
@@ -179,7 +184,13 @@ TEST_F(Calibrate, ShapesMayChangeBetweenSamples) {
   ModelBuilder m;
   m.input("x", {1, 1, 1, 1});
   for (int axis : {0, 2, 3})
-    m.graph().mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim(axis)->set_dim_param("d" + std::to_string(axis));
+    m.graph()
+        .mutable_input(0)
+        ->mutable_type()
+        ->mutable_tensor_type()
+        ->mutable_shape()
+        ->mutable_dim(axis)
+        ->set_dim_param("d" + std::to_string(axis));
   m.weight("w", {4, 1, 1, 1});
   m.node("Conv", {"x", "w"}, {"y"});
   m.output("y");
@@ -213,7 +224,8 @@ TEST_F(Calibrate, ATensorThatBecomesNanIsNamed) {
   m.node("Mul", {"root", "x"}, {"y"});
   m.output("y");
   save(m);
-  refuses(run({{Tensor::of<float>(DType::f32, {1, 4}, std::vector<float>{1, 1, 1, 1})}}), {"sample 0", "'root'", "n_root", "NaN"});
+  refuses(run({{Tensor::of<float>(DType::f32, {1, 4}, std::vector<float>{1, 1, 1, 1})}}),
+          {"sample 0", "'root'", "n_root", "NaN"});
 }
 
 TEST_F(Calibrate, WarnsOfWhatMakesRangesDoubtful) {
@@ -245,7 +257,8 @@ TEST_F(Calibrate, WarnsOfWhatMakesRangesDoubtful) {
   EXPECT_EQ(std::ranges::find(report->table.ranges, "infinite", &TensorRange::name), report->table.ranges.end());
   const auto noise = run({{random({1, 2, 40, 40}, 3)}, {random({1, 2, 40, 40}, 4)}}, {.calibrator = "minmax"});
   ASSERT_TRUE(noise.ok());
-  EXPECT_TRUE(std::ranges::any_of(noise->warnings, [](const std::string& line) { return line.find("random") != std::string::npos; }));
+  EXPECT_TRUE(std::ranges::any_of(noise->warnings,
+                                  [](const std::string& line) { return line.find("random") != std::string::npos; }));
 }
 
 }  // namespace
