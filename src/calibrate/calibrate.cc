@@ -130,7 +130,7 @@ class Calibration {
       std::memcpy(copy.mutable_raw(), t.raw(), t.bytes());
     }
     if (held_.size() == kHeldRuns) {
-      for (size_t k = 0; k < kHeldRuns / 2; ++k) held_[k] = std::move(held_[2 * k]);
+      for (size_t k = 1; k < kHeldRuns / 2; ++k) held_[k] = std::move(held_[2 * k]);
       held_.resize(kHeldRuns / 2);
       apart_ *= 2;
     }
