@@ -45,11 +45,12 @@ from make_inputs import signed_bgr, text_line  # noqa: E402
 
 CACHE = cache_folder()
 QUANTISED = ["Conv", "MatMul", "Gemm", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat"]
-METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
+METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile,
+           "entropy": CalibrationMethod.Entropy}
 PERCENTILE = 99.999  # ONNX Runtime's default; given to both
 
 
-# Runs a command and prints what it took. A child's peak counts from its parent's size on, so that the parent must be small.
+# Runs a command and prints what it took. A child's peak counts from its parent's size on: the parent must be small.
 WATCH = """
 import json, os, sys, time
 start = time.perf_counter()
@@ -68,7 +69,8 @@ def crop(random: np.random.Generator, width: int, height: int) -> np.ndarray:
     scale = random.uniform(0.4, 1) * min(image.width / width, image.height / height)
     w, h = width * scale, height * scale
     left, top = random.uniform(0, image.width - w), random.uniform(0, image.height - h)
-    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=(left, top, left + w, top + h)), np.float32)
+    box = (left, top, left + w, top + h)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=box), np.float32)
 
 
 def imagenet(image: np.ndarray) -> np.ndarray:
@@ -105,11 +107,13 @@ class Reader:
 # Calibration.
 
 
-def hone(args: argparse.Namespace, model: pathlib.Path, data: pathlib.Path, calibrator: str, cache: pathlib.Path) -> dict:
+def hone(args: argparse.Namespace, model: pathlib.Path, data: pathlib.Path, calibrator: str,
+         cache: pathlib.Path) -> dict:
     """Runs `hone calibrate`; its report with the time and the peak memory of the process."""
     report = cache.with_suffix(".report")
-    command = [str(args.hone), "calibrate", str(model), "--data", str(data), "-o", str(cache), "--calibrator", calibrator,
-               "--percentile", str(PERCENTILE), "--threads", str(args.threads), "--json", str(report), "--quiet"]
+    command = [str(args.hone), "calibrate", str(model), "--data", str(data), "-o", str(cache), "--quiet",
+               "--calibrator", calibrator, "--percentile", str(PERCENTILE), "--threads", str(args.threads),
+               "--json", str(report)]
     watched = subprocess.run([sys.executable, "-S", "-c", WATCH, *command], capture_output=True, text=True, check=True)
     usage = json.loads(watched.stdout)
     if usage.pop("status"):
@@ -118,17 +122,19 @@ def hone(args: argparse.Namespace, model: pathlib.Path, data: pathlib.Path, cali
     return {**result, **usage}
 
 
-def onnxruntime_ranges(model: pathlib.Path, name: str, data: np.ndarray, calibrator: str, cache: pathlib.Path) -> tuple[dict, float]:
+def onnxruntime_ranges(model: pathlib.Path, name: str, data: np.ndarray, calibrator: str,
+                       cache: pathlib.Path) -> tuple[dict, float]:
     """Thresholds by ONNX Runtime's own calibrator, and how long it took. It keeps every tensor of every sample."""
     extra = {"symmetric": True, "percentile": PERCENTILE} if calibrator == "percentile" else {}
     start = time.perf_counter()
-    own = create_calibrator(model, QUANTISED, augmented_model_path=str(cache.with_suffix(".onnx")), calibrate_method=METHODS[calibrator],
-                            extra_options=extra)
+    own = create_calibrator(model, QUANTISED, augmented_model_path=str(cache.with_suffix(".onnx")),
+                            calibrate_method=METHODS[calibrator], extra_options=extra)
     own.collect_data(Reader(name, data))
     ranges = own.compute_data()
     seconds = time.perf_counter() - start
     save_tensors_data(ranges, cache)
-    return {k: float(max(np.abs(v.range_value[0]).max(), np.abs(v.range_value[1]).max())) for k, v in ranges.items()}, seconds
+    thresholds = {k: float(max(np.abs(end).max() for end in v.range_value)) for k, v in ranges.items()}
+    return thresholds, seconds
 
 
 def compare(ours: dict, theirs: dict) -> dict:
@@ -142,7 +148,8 @@ def compare(ours: dict, theirs: dict) -> dict:
 # What ranges are worth.
 
 
-def quantised_error(model: pathlib.Path, name: str, cache: pathlib.Path, calibrator: str, data: np.ndarray, wanted: np.ndarray) -> dict:
+def quantised_error(model: pathlib.Path, name: str, cache: pathlib.Path, calibrator: str, data: np.ndarray,
+                    wanted: np.ndarray) -> dict:
     """How far the int8 network that ONNX Runtime makes with these ranges is from fp32."""
     out = cache.with_suffix(".int8.onnx")
     quantize_static(model, out, None, quant_format=QuantFormat.QDQ, op_types_to_quantize=QUANTISED, per_channel=True,
@@ -183,37 +190,37 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
     arrays.mkdir()
     for k in range(0, args.samples, 8):
         np.save(arrays / f"{k:06}.npy", data[k:k + 8])
-    if args.time_only:
-        for calibrator in args.calibrators:
-            own = hone(args, model, arrays, calibrator, folder / f"{calibrator}.json")
-            yield {"model": name, "calibrator": calibrator, "samples": args.samples, "tensors": len(own["tensors"]), "seconds": own["wall_s"],
-                   "cpu_s": own["cpu_s"], "peak_mib": own["peak_mib"]}
-        return
-    typed = folder / "typed.onnx"
-    onnx.save(prepared(model), typed)
-    held_out = samples(name, args.score, 2)
-    wanted = run(typed, tensor, held_out)
+    prepared_model = model if args.time_only else folder / "prepared.onnx"
+    if not args.time_only:
+        onnx.save(prepared(model), prepared_model)
+        held_out = samples(name, args.score, 2)
+        wanted = run(prepared_model, tensor, held_out)
     for calibrator in args.calibrators:
         cache = folder / f"{calibrator}.json"
-        own = hone(args, typed, arrays, calibrator, cache)
-        row = {"model": name, "calibrator": calibrator, "samples": args.samples, "tensors": len(own["tensors"]), "seconds": own["wall_s"],
-               "cpu_s": own["cpu_s"], "peak_mib": own["peak_mib"], **quantised_error(typed, tensor, cache, calibrator, held_out, wanted)}
-        if calibrator in METHODS:
-            theirs_cache = folder / f"{calibrator}-onnxruntime.json"
-            theirs, seconds = onnxruntime_ranges(typed, tensor, data, calibrator, theirs_cache)
+        own = hone(args, prepared_model, arrays, calibrator, cache)
+        row = {"model": name, "calibrator": calibrator, "samples": args.samples, "tensors": len(own["tensors"]),
+               "seconds": own["wall_s"], "cpu_s": own["cpu_s"], "peak_mib": own["peak_mib"]}
+        if not args.time_only:
+            row |= quantised_error(prepared_model, tensor, cache, calibrator, held_out, wanted)
+        if not args.time_only and calibrator in METHODS:
+            other = folder / f"{calibrator}-onnxruntime.json"
+            theirs, seconds = onnxruntime_ranges(prepared_model, tensor, data, calibrator, other)
             row["ratio"] = compare({t["name"]: t["threshold"] for t in own["tensors"] if "threshold" in t}, theirs)
-            row["onnxruntime"] = {"seconds": seconds, **quantised_error(typed, tensor, theirs_cache, calibrator, held_out, wanted)}
+            row["onnxruntime"] = {"seconds": seconds,
+                                  **quantised_error(prepared_model, tensor, other, calibrator, held_out, wanted)}
         yield row
 
 
 def show(row: dict) -> None:
     """A line of the table."""
-    line = f"{row['model']:<10} {row['calibrator']:<10} {row['samples']:>7} {row['tensors']:>7} {row['seconds']:>8.2f} {row['cpu_s']:>8.2f} {row['peak_mib']:>8.0f}"
+    line = (f"{row['model']:<10} {row['calibrator']:<10} {row['samples']:>7} {row['tensors']:>7} {row['seconds']:>8.2f}"
+            f" {row['cpu_s']:>8.2f} {row['peak_mib']:>8.0f}")
     if "error_db" in row:
         line += f" {row['error_db']:>8.2f} {row['same']:>6.3f}"
     if "ratio" in row:
-        r, o = row["ratio"], row["onnxruntime"]
-        line += f" | {o['seconds']:>8.2f} {o['error_db']:>8.2f} {o['same']:>6.3f} | {r['tensors']:>4} {r['median']:>7.4f} {r['least'][0]:>7.3f} {r['most'][0]:>7.3f}"
+        ratio, other = row["ratio"], row["onnxruntime"]
+        line += (f" | {other['seconds']:>8.2f} {other['error_db']:>8.2f} {other['same']:>6.3f} | {ratio['tensors']:>4}"
+                 f" {ratio['median']:>7.4f} {ratio['least'][0]:>7.3f} {ratio['most'][0]:>7.3f}")
     print(line, flush=True)
 
 
@@ -221,7 +228,8 @@ def main() -> int:
     """Measures and writes the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", choices=sorted(MODELS))
-    parser.add_argument("--calibrators", type=lambda s: s.split(","), default=["minmax", "percentile", "entropy", "mse", "legacy", "auto"])
+    parser.add_argument("--calibrators", type=lambda s: s.split(","), 
+                        default=["minmax", "percentile", "entropy", "mse", "legacy", "auto"])
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--score", type=int, default=64, help="other samples that quantised networks run on")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -229,7 +237,8 @@ def main() -> int:
     parser.add_argument("--hone", type=pathlib.Path, default=ROOT / "build/bin/hone")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file for the rows")
     args = parser.parse_args()
-    print(f"{'':<10} {'':<10} {'':>7} {'':>7} {'s':>8} {'cpu s':>8} {'MiB':>8} {'error dB':>8} {'same':>6} | ORT:   s error dB   same |  thresholds: Hone / ORT")
+    print(f"{'model':<10} {'calibrator':<10} samples tensors        s    cpu s      MiB error dB   same"
+          f" | ORT's  s error dB   same | tensors, thresholds Hone / ORT: median, least, most")
     rows = []
     for name in args.models:
         with tempfile.TemporaryDirectory() as folder:
@@ -238,9 +247,9 @@ def main() -> int:
                 rows.append(row)
     if args.output:
         args.output.write_text(json.dumps({
-            "date": datetime.date.today().isoformat(), "device": platform.processor() or platform.machine(), "threads": args.threads,
-            "command": shlex.join(["bench/accuracy/calibration.py", *sys.argv[1:]]), "onnxruntime": onnxruntime.__version__,
-            "load": os.getloadavg()[0], "rows": rows}, indent=1) + "\n")
+            "date": datetime.date.today().isoformat(), "device": platform.processor() or platform.machine(),
+            "threads": args.threads, "command": shlex.join(["bench/accuracy/calibration.py", *sys.argv[1:]]),
+            "onnxruntime": onnxruntime.__version__, "load": os.getloadavg()[0], "rows": rows}, indent=1) + "\n")
     return 0
 
 
