@@ -45,7 +45,8 @@ std::vector<Selected> select(const Graph& graph) {
   std::set<std::string> names;
   const auto take = [&](ValueId v, const std::string& name) {
     const Value& value = graph.value(v);
-    if (name.empty() || value.is_constant() || !is_float(value.type.dtype) || !touches(graph, v, kArithmetic)) return;
+    if (name.empty() || value.is_constant() || !is_float(value.type.dtype)) return;
+    if (value.producer != NodeId::none && !touches(graph, v, kArithmetic)) return;  // inputs are always asked for
     if (!names.insert(name).second) return;
     selected.push_back(
         {{name, value.producer == NodeId::none ? "input" : graph.label(value.producer), channel_axis(graph, v)}, v});

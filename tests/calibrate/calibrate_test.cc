@@ -228,6 +228,17 @@ TEST_F(Calibrate, ATensorThatBecomesNanIsNamed) {
           {"sample 0", "'root'", "n_root", "NaN"});
 }
 
+TEST_F(Calibrate, ANetworkWithoutFloatsIsRefused) {
+  ModelBuilder m;
+  m.input("x", {1, 4}, onnx::TensorProto::INT64);
+  m.node("Neg", {"x"}, {"y"});
+  m.output("y");
+  save(m);
+  const auto got = run({{Tensor(DType::i64, {1, 4})}});
+  refuses(got, {"net.onnx", "no tensor to calibrate"});
+  EXPECT_EQ(got.status().code(), Code::unsupported);
+}
+
 TEST_F(Calibrate, WarnsOfWhatMakesRangesDoubtful) {
   ModelBuilder m;
   m.input("x", {1, 2, 40, 40});
