@@ -34,7 +34,7 @@ class HONE_API CalibrationData {
 
 // How to calibrate. The defaults are those of `hone calibrate`.
 struct CalibrationOptions {
-  std::string calibrator = "auto";     // auto, entropy, minmax, percentile, mse, legacy
+  std::string calibrator = "mse";      // auto, entropy, minmax, percentile, mse, legacy
   double percentile = 99.99;           // percentile: per cent of the values that are not clipped, above 0 to 100
   double quantile = 0.99999;           // legacy: fraction of the values that are not clipped, above 0 to 1
   double cutoff = 1;                   // legacy: fraction of the maximum that the regression looks at; 1: none

@@ -14,7 +14,7 @@ namespace hone::calibrate {
 constexpr std::string_view kAuto = "auto";
 
 struct Options {
-  std::string calibrator{kAuto};  // or a name among calibrators()
+  std::string calibrator = "mse";  // a name among calibrators(), or kAuto
   CalibratorOptions parameters;
   CompileOptions compile;  // of the observed network; on the CPU or the reference
   int64_t rows = 1;   // an array is run in pieces of so many rows where the model leaves the leading dim open; 0: whole

@@ -157,7 +157,8 @@ TEST_F(Calibrate, DoesNotDependOnOrderOrBatches) {
 
 TEST_F(Calibrate, ASecondRunWritesTheSameBytes) {
   for (const CacheFormat& format : cache_formats())
-    EXPECT_EQ(format.write(run(batches_of(6))->table), format.write(run(batches_of(6))->table));
+    EXPECT_EQ(format.write(run(batches_of(6), {.calibrator = "auto"})->table),
+              format.write(run(batches_of(6), {.calibrator = "auto"})->table));
 }
 
 // w1 has an outlier channel in its input: clipping it would ruin the layer, although hardly any value is that large.
@@ -173,7 +174,7 @@ TEST_F(Calibrate, AutoLooksAtTheLayerThatReads) {
   // Channel 0 is large and hardly counts, channel 1 is small and counts.
   Tensor x = random({1, 2, 64, 64}, 1);
   for (int64_t i = 0; i < 4096; ++i) x.mutable_data<float>()[i] = i % 4000 == 0 ? 300.f : 0.f;
-  const auto report = run({{x}, {x}});
+  const auto report = run({{x}, {x}}, {.calibrator = "auto"});
   ASSERT_TRUE(report.ok()) << report.status().message();
   EXPECT_LT(tensor(*report, "x").range.threshold(), 10);
   EXPECT_EQ(run({{x}, {x}}, {.calibrator = "minmax"})->tensors[0].range.threshold(), 300);
