@@ -7,6 +7,7 @@
 
 #ifdef __cplusplus
 #include "build.h"
+#include "calibrate.h"
 #include "engine.h"
 #include "status.h"
 #include "tensor.h"

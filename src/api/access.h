@@ -14,6 +14,9 @@ namespace api {
 v0::Status to_public(const Status& status);
 inline v0::DType to_public(DType type) { return static_cast<v0::DType>(type); }
 
+// A tensor over the caller's memory; strings are copied. Errors: invalid (dtype, dims, alignment or null data).
+Result<Tensor> to_tensor(const v0::TensorView& view);
+
 // Runs f, which returns a Status or Result, and turns what it throws into an error of the same kind.
 template <class F>
 auto guarded(F&& f) -> decltype(f()) {

@@ -56,8 +56,9 @@ Result<DType> check_view(const v0::TensorView& view) {
   return dtype;
 }
 
-// A tensor over the caller's memory; strings are copied.
-Result<Tensor> to_tensor(const v0::TensorView& view) {
+}  // namespace
+
+Result<Tensor> api::to_tensor(const v0::TensorView& view) {
   HONE_TRY(const DType type, check_view(view));
   Dims dims(view.dims.begin(), view.dims.end());
   if (type != DType::string) return Tensor(type, std::move(dims), view.data, nullptr);
@@ -67,12 +68,10 @@ Result<Tensor> to_tensor(const v0::TensorView& view) {
   return Tensor::strings(std::move(dims), std::vector<std::string>(text, text + count));
 }
 
-}  // namespace
-
 hone::Status v0::Context::Impl::bind(std::string_view name, const TensorView& view) {
   HONE_CHECK(failed);
   if (find(program().inputs, name)) {
-    auto value = to_tensor(view);
+    auto value = api::to_tensor(view);
     if (!value.ok()) return value.status().within(fmt::format("input '{}'", name));
     ran = false;  // an output may be a view of the input
     return context->bind_input(name, std::move(*value));

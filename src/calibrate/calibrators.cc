@@ -27,8 +27,8 @@ double quantile(const Histogram& h, double fraction) {
   return h.largest();
 }
 
-// Least squares through (bin, log count) of the bins from the fullest to `end` that hold something; where the line comes
-// down to one count, in bins. Infinity when it does not.
+// Least squares through (bin, log count) of the bins from the fullest to `end` that hold something; where the line
+// comes down to one count, in bins. Infinity when it does not.
 double end_of_decay(const Histogram& h, int end) {
   int fullest = 1;  // bin 0 is noise
   for (int bin = 1; bin <= end; ++bin)
@@ -58,7 +58,8 @@ Status check(const CalibratorOptions& options) {
     return invalid("a percentile of {}: expected above 0 to 100", options.percentile);
   if (!(options.quantile > 0 && options.quantile <= 1))
     return invalid("a quantile of {}: expected above 0 to 1", options.quantile);
-  if (!(options.cutoff > 0 && options.cutoff <= 1)) return invalid("a cutoff of {}: expected above 0 to 1", options.cutoff);
+  if (!(options.cutoff > 0 && options.cutoff <= 1))
+    return invalid("a cutoff of {}: expected above 0 to 1", options.cutoff);
   return {};
 }
 

@@ -4,24 +4,33 @@
 #include <cmath>
 #include <utility>
 
+#include "calibrate/reduce.h"
+
 namespace hone::calibrate {
 namespace {
 
-constexpr size_t kLanes = 4;           // neighbours often fall into one bin: lanes keep their increments apart
-constexpr size_t kBlock = 1u << 30;    // values after which a lane's counts might overflow
+constexpr size_t kLanes = 4;        // neighbours often fall into one bin: lanes keep their increments apart
+constexpr size_t kBlock = 1024;     // values whose bins are found at a time
+constexpr size_t kMost = 1u << 30;  // values after which a lane's counts might overflow
 using Lanes = std::array<std::array<uint32_t, Histogram::kBins>, kLanes>;
 
 uint64_t count_into(Lanes& lanes, std::span<const float> values, float scale) {
-  uint64_t zeros = 0;
-  const auto one = [&](float v, size_t lane) {
-    zeros += v == 0;
-    ++lanes[lane][static_cast<size_t>(static_cast<int32_t>(std::fabs(v) * scale))];
-  };
-  size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes)
-    for (size_t lane = 0; lane < kLanes; ++lane) one(values[i + lane], lane);
-  for (; i < values.size(); ++i) one(values[i], 0);
-  return zeros;
+  std::array<int32_t, kBlock> bins;
+  int64_t zeros = 0;
+  for (; !values.empty(); values = values.subspan(std::min(kBlock, values.size()))) {
+    const size_t n = std::min(kBlock, values.size());
+    zeros += bins_of(values.data(), static_cast<int64_t>(n), scale, bins.data());
+    const auto at = [&](size_t i) { return static_cast<size_t>(bins[i]); };
+    size_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) {
+      ++lanes[0][at(i)];
+      ++lanes[1][at(i + 1)];
+      ++lanes[2][at(i + 2)];
+      ++lanes[3][at(i + 3)];
+    }
+    for (; i < n; ++i) ++lanes[0][at(i)];
+  }
+  return static_cast<uint64_t>(zeros);
 }
 
 }  // namespace
@@ -43,9 +52,9 @@ void Histogram::add(std::span<const float> values, float largest) {
   grow(largest);
   total_ += values.size();
   const auto scale = static_cast<float>(std::ldexp(1.0, -exponent_));
-  for (; !values.empty(); values = values.subspan(std::min(kBlock, values.size()))) {
+  for (; !values.empty(); values = values.subspan(std::min(kMost, values.size()))) {
     Lanes lanes{};
-    zeros_ += count_into(lanes, values.first(std::min(kBlock, values.size())), scale);
+    zeros_ += count_into(lanes, values.first(std::min(kMost, values.size())), scale);
     for (size_t bin = 0; bin < kBins; ++bin)
       for (const auto& lane : lanes) counts_[bin] += lane[bin];
   }
@@ -62,10 +71,9 @@ void Histogram::merge(const Histogram& other) {
 
 double Histogram::width() const { return std::ldexp(1.0, exponent_); }
 
+// The largest magnitude lies in it.
 int Histogram::last() const {
-  int bin = kBins - 1;
-  while (bin >= 0 && count(bin) == 0) --bin;
-  return bin;
+  return total_ == 0 ? -1 : static_cast<int>(std::ldexp(static_cast<double>(largest_), -exponent_));
 }
 
 }  // namespace hone::calibrate

@@ -9,8 +9,8 @@ namespace hone::calibrate {
 
 // How often each magnitude |x| occurred, in kBins equal bins from 0. The width of a bin is a power of two, the smallest
 // for which the largest magnitude so far falls into a bin. When a larger one comes, pairs of bins are merged until it
-// does: floor(floor(|x| / w) / 2) = floor(|x| / 2w), so that merging is exact and the counts depend on the values alone,
-// never on the order or the batches that they came in. Takes 16 KB however many values it has seen.
+// does: floor(floor(|x| / w) / 2) = floor(|x| / 2w), so that merging is exact and the counts depend on the values
+// alone, never on the order or the batches that they came in. Takes 16 KB however many values it has seen.
 class Histogram {
  public:
   static constexpr int kBins = 2048;
@@ -19,7 +19,7 @@ class Histogram {
   void add(std::span<const float> values, float largest);
   void merge(const Histogram& other);
 
-  double width() const;                        // of a bin
+  double width() const;  // of a bin
   double centre(int bin) const { return (bin + 0.5) * width(); }
   uint64_t count(int bin) const { return counts_[static_cast<size_t>(bin)]; }
   uint64_t total() const { return total_; }

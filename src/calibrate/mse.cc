@@ -19,11 +19,12 @@ double integral(double u) {
 double rounding_error(const Histogram& h, double t) {
   if (h.total() == 0 || t <= 0) return 0;
   const double width = h.width(), step = t / kLevels;
+  const int last = h.last();
   double error = 0;
-  for (int bin = 0; bin <= h.last(); ++bin) {
+  for (int bin = 0; bin <= last; ++bin) {
     const auto count = static_cast<double>(h.count(bin) - (bin == 0 ? h.zeros() : 0));
     if (count == 0) continue;
-    const double beyond = h.centre(bin) - t, a = bin * width / step, b = (bin + 1) * width / step;
+    const double beyond = (bin + 0.5) * width - t, a = bin * width / step, b = (bin + 1) * width / step;
     error += count * (beyond > 0 ? beyond * beyond : step * step * (integral(b) - integral(a)) / (b - a));
   }
   return error / static_cast<double>(h.total());

@@ -1,12 +1,12 @@
-// Compiled once per instruction tier.
+// Compiled once per instruction tier, so that nothing from the standard library may be used (see kernels/cpu/simd.h).
 #pragma once
-
-#include <algorithm>
 
 #include "calibrate/reduce.h"
 #include "kernels/cpu/simd.h"
 
-namespace hone::cpu::HONE_TIER_NS {
+namespace hone::calibrate::HONE_TIER_NS {
+
+using namespace hone::cpu::HONE_TIER_NS;
 
 constexpr int64_t kTerms = 32;  // of an fp32 sum, before it is added to one in fp64
 
@@ -24,16 +24,16 @@ struct Lanes {
   }
 };
 
-HONE_INLINE void join(const Lanes& l, int lane, int64_t channel, const calibrate::ChannelTotals& out, calibrate::Total& total) {
-  out.low[channel] = std::min(out.low[channel], l.low[lane]);
-  out.high[channel] = std::max(out.high[channel], l.high[lane]);
+HONE_INLINE void join(const Lanes& l, int lane, int64_t channel, const ChannelTotals& out, Total& total) {
+  if (l.low[lane] < out.low[channel]) out.low[channel] = l.low[lane];
+  if (l.high[lane] > out.high[channel]) out.high[channel] = l.high[lane];
   out.sum[channel] += static_cast<double>(l.sum[lane]);
   total.squares += static_cast<double>(l.squares[lane]);
   total.finite = total.finite && l.odd[lane] == 0;
 }
 
 // Values of one channel that lie together.
-static void reduce_run(const float* x, int64_t n, int64_t channel, const calibrate::ChannelTotals& out, calibrate::Total& total) {
+static void reduce_run(const float* x, int64_t n, int64_t channel, const ChannelTotals& out, Total& total) {
   int64_t i = 0;
   while (i + kLanes <= n) {
     Lanes lanes(load(x + i));
@@ -48,9 +48,9 @@ static void reduce_run(const float* x, int64_t n, int64_t channel, const calibra
 }
 
 // Rows of one value a channel.
-static void reduce_rows(const float* x, int64_t rows, int64_t channels, const calibrate::ChannelTotals& out, calibrate::Total& total) {
+static void reduce_rows(const float* x, int64_t rows, int64_t channels, const ChannelTotals& out, Total& total) {
   for (int64_t c = 0; c < channels; c += kLanes) {
-    const int width = static_cast<int>(std::min<int64_t>(kLanes, channels - c));
+    const int width = static_cast<int>(channels - c < kLanes ? channels - c : kLanes);
     const auto get = [&](int64_t row) {
       const float* p = x + row * channels + c;
       return width == kLanes ? load(p) : load_n(p, width);
@@ -61,11 +61,11 @@ static void reduce_rows(const float* x, int64_t rows, int64_t channels, const ca
   }
 }
 
-static calibrate::Total reduce_channels(const float* x, int64_t outer, int64_t channels, int64_t inner, const calibrate::ChannelTotals& out) {
-  calibrate::Total total;
+static Total reduce_channels(const float* x, int64_t outer, int64_t channels, int64_t inner, const ChannelTotals& out) {
+  Total total;
   if (inner == 1 && channels > 1) {
     for (int64_t row = 0; row < outer; row += kTerms)
-      reduce_rows(x + row * channels, std::min(kTerms, outer - row), channels, out, total);
+      reduce_rows(x + row * channels, outer - row < kTerms ? outer - row : kTerms, channels, out, total);
     return total;
   }
   if (channels == 1) {
@@ -77,7 +77,23 @@ static calibrate::Total reduce_channels(const float* x, int64_t outer, int64_t c
   return total;
 }
 
-extern const calibrate::ReduceChannels kReduceChannels;
-const calibrate::ReduceChannels kReduceChannels = reduce_channels;
+static int64_t bins_of(const float* x, int64_t n, float scale, int32_t* bins) {
+  VI zeros{};
+  int64_t i = 0, count = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const V v = load(x + i);
+    zeros -= v == zero();
+    store(reinterpret_cast<float*>(bins + i), as_float(__builtin_convertvector(abs(v) * set1(scale), VI)));
+  }
+  for (; i < n; ++i) {
+    count += x[i] == 0;
+    bins[i] = static_cast<int32_t>(__builtin_fabsf(x[i]) * scale);
+  }
+  for (int lane = 0; lane < kLanes; ++lane) count += zeros[lane];
+  return count;
+}
 
-}  // namespace hone::cpu::HONE_TIER_NS
+extern const ReduceKernels kReduceKernels;
+const ReduceKernels kReduceKernels{reduce_channels, bins_of};
+
+}  // namespace hone::calibrate::HONE_TIER_NS

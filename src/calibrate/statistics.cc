@@ -31,8 +31,10 @@ Tensor as_f32(const Tensor& tensor) {
 }  // namespace
 
 ChannelStatistics::ChannelStatistics(size_t channels, int64_t values)
-    : low(channels, std::numeric_limits<float>::infinity()), high(channels, -std::numeric_limits<float>::infinity()),
-      sum(channels), count(values) {}
+    : low(channels, std::numeric_limits<float>::infinity()),
+      high(channels, -std::numeric_limits<float>::infinity()),
+      sum(channels),
+      count(values) {}
 
 void ChannelStatistics::merge(const ChannelStatistics& other) {
   if (low.empty()) *this = ChannelStatistics(other.low.size(), 0);

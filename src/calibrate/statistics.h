@@ -11,7 +11,7 @@ namespace hone::calibrate {
 struct ChannelStatistics {
   std::vector<float> low, high;  // extremes
   std::vector<double> sum;
-  int64_t count = 0;             // values of one channel
+  int64_t count = 0;  // values of one channel
 
   ChannelStatistics() = default;
   ChannelStatistics(size_t channels, int64_t values);
@@ -19,8 +19,9 @@ struct ChannelStatistics {
   double mean(size_t channel) const { return sum[channel] / static_cast<double>(count); }
 };
 
-// What is known of a tensor after any number of runs, in memory that does not grow with them: about 16 KB, and 16 bytes a
-// channel. A run that holds a value that is not finite is counted in `nans` and `infinities` and is left out of the rest.
+// What is known of a tensor after any number of runs, in memory that does not grow with them: about 16 KB, and 16 bytes
+// a channel. A run that holds a value that is not finite is counted in `nans` and `infinities` and is left out of the
+// rest.
 struct Statistics {
   int64_t runs = 0, nans = 0, infinities = 0;
   float low = std::numeric_limits<float>::infinity(), high = -std::numeric_limits<float>::infinity();

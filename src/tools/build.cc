@@ -1,9 +1,3 @@
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-
 #include "tools/common.h"
 
 namespace hone::tools {
@@ -14,16 +8,8 @@ struct Build {
   Output output;
   std::string path;
 
-  // Found out before the tuning, not after it.
-  Status check_folder() const {
-    const std::string parent = std::filesystem::path(path).parent_path().string();
-    const std::string folder = parent.empty() ? "." : parent;
-    if (access(folder.c_str(), W_OK) != 0) return invalid("{}: cannot be written: {}", path, std::strerror(errno));
-    return {};
-  }
-
   Status run() const {
-    HONE_CHECK(check_folder());
+    HONE_CHECK(check_writable(path));
     HONE_TRY(const EngineData engine, build_model(model, {}, 1, output));
     HONE_CHECK(save_engine(engine, path));
     const Program& p = engine.program;

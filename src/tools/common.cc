@@ -2,9 +2,11 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <random>
 
@@ -55,17 +57,26 @@ std::string own_cache() {
 Progress progress_line(const Output& output) {
   const bool terminal = isatty(STDERR_FILENO) && !output.quiet;
   return [terminal](size_t done, size_t total, std::string_view) {
-    if (terminal) {
-      const int width = 30, filled = static_cast<int>(width * (done + 1) / total);
-      fmt::print(stderr, "\rtuning [{:<{}}] {}/{}{}", std::string(static_cast<size_t>(filled), '='), width, done + 1,
-                 total, done + 1 == total ? "\r\033[K" : "");
-      std::fflush(stderr);
-    }
+    if (terminal) show_progress("tuning", done + 1, total);
     return !interrupted();
   };
 }
 
 }  // namespace
+
+void show_progress(std::string_view what, size_t done, size_t total) {
+  const size_t width = 30, filled = width * done / total;
+  fmt::print(stderr, "\r{} [{:<{}}] {}/{}{}", what, std::string(filled, '='), width, done,
+             total, done == total ? "\r\033[K" : "");
+  std::fflush(stderr);
+}
+
+Status check_writable(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const std::string folder = parent.empty() ? "." : parent;
+  if (access(folder.c_str(), W_OK) != 0) return invalid("{}: cannot be written: {}", path, std::strerror(errno));
+  return {};
+}
 
 void ModelOptions::add_to(CLI::App& app) {
   app.add_option("MODEL", model, "An .onnx file or an engine")->required();

@@ -65,6 +65,11 @@ Result<int64_t> parse_bytes(const std::string& text);
 // "30s", "500ms", "1.5m" and so on.
 Result<double> parse_seconds(const std::string& text);
 
+// A bar on standard error, which goes when done == total.
+void show_progress(std::string_view what, size_t done, size_t total);
+// Whether a file can be made at `path`: found out before the work, not after it.
+Status check_writable(const std::string& path);
+
 Json type_json(const TensorType& type);  // {"dtype", "shape"}
 std::string default_cache_path();
 int exit_status(Code code);
@@ -81,5 +86,6 @@ void add_profile(CLI::App& app, int& exit);
 void add_inspect(CLI::App& app, int& exit);
 void add_doctor(CLI::App& app, int& exit);
 void add_cache(CLI::App& app, int& exit);
+void add_calibrate(CLI::App& app, int& exit);
 
 }  // namespace hone::tools

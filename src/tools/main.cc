@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   add_inspect(app, exit);
   add_doctor(app, exit);
   add_cache(app, exit);
+  add_calibrate(app, exit);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

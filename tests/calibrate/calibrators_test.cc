@@ -32,7 +32,8 @@ double threshold(const char* name, const Histogram& h, const CalibratorOptions& 
 }
 
 TEST(Calibrators, AreATable) {
-  for (const char* name : {"entropy", "minmax", "percentile", "mse", "legacy"}) ASSERT_NE(find_calibrator(name), nullptr) << name;
+  for (const char* name : {"entropy", "minmax", "percentile", "mse", "legacy"})
+    ASSERT_NE(find_calibrator(name), nullptr) << name;
   EXPECT_EQ(find_calibrator("magic"), nullptr);
   EXPECT_FALSE(check({.percentile = 0}).ok());
   EXPECT_FALSE(check({.percentile = 101}).ok());
@@ -42,8 +43,10 @@ TEST(Calibrators, AreATable) {
 }
 
 TEST(Calibrators, StayWithinTheData) {
-  const Histogram empty, zeros = distributed(10, [](double) { return 0.0; }), one = distributed(1, [](double) { return 3.0; });
-  const Histogram tiny = distributed(100, [](double p) { return p * 1e-40; }), spike = distributed(1000, [](double) { return 1e-6; }, {100});
+  const Histogram empty, zeros = distributed(10, [](double) { return 0.0; }),
+                         one = distributed(1, [](double) { return 3.0; });
+  const Histogram tiny = distributed(100, [](double p) { return p * 1e-40; }),
+                  spike = distributed(1000, [](double) { return 1e-6; }, {100});
   for (const Calibrator& c : calibrators()) {
     EXPECT_EQ(c.threshold(empty, {}), 0) << c.name;
     EXPECT_EQ(c.threshold(zeros, {}), 0) << c.name;
@@ -85,7 +88,8 @@ TEST(Calibrators, MseFindsTheKnownOptimum) {
 TEST(Calibrators, RoundingErrorOfKnownDistributions) {
   const Histogram u = distributed(1000000, uniform);
   EXPECT_NEAR(rounding_error(u, 1), 1 / (127.0 * 127 * 12), 1e-8);
-  EXPECT_NEAR(rounding_error(u, 0.5), 0.5 * 0.25 / (127.0 * 127 * 12) + 1.0 / 24, 1e-5);  // plus the integral of (x - 1/2)^2
+  EXPECT_NEAR(rounding_error(u, 0.5), 0.5 * 0.25 / (127.0 * 127 * 12) + 1.0 / 24,
+              1e-5);  // plus the integral of (x - 1/2)^2
   EXPECT_EQ(rounding_error(distributed(10, [](double) { return 0.0; }), 1), 0);
   // Steps much wider than a bin: everything below half a step becomes 0.
   const Histogram small = distributed(100000, [](double p) { return p * 3 / 1024; }, {1});
@@ -97,8 +101,11 @@ double entropy_by_definition(const Histogram& h) {
   double least = HUGE_VAL, best = 0;
   for (int b = 127; b <= h.last(); ++b) {
     std::vector<double> p(static_cast<size_t>(b) + 1), level_sum(127), level_bins(127);
-    for (int bin = 1; bin <= h.last(); ++bin) p[static_cast<size_t>(std::min(bin, b))] += static_cast<double>(h.count(bin));
-    const auto level = [&](int bin) { return static_cast<size_t>(std::min(126.0, std::floor(127 * (bin + 0.5) / (b + 0.5)))); };
+    for (int bin = 1; bin <= h.last(); ++bin)
+      p[static_cast<size_t>(std::min(bin, b))] += static_cast<double>(h.count(bin));
+    const auto level = [&](int bin) {
+      return static_cast<size_t>(std::min(126.0, std::floor(127 * (bin + 0.5) / (b + 0.5))));
+    };
     for (int bin = 0; bin <= b; ++bin) {
       level_sum[level(bin)] += p[static_cast<size_t>(bin)];
       level_bins[level(bin)] += p[static_cast<size_t>(bin)] > 0;

@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <thread>
 
@@ -159,6 +160,56 @@ TEST_F(Cli, AFullStandardOutputIsAnError) {
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 2);
   EXPECT_EQ(read_text(path("err.txt")), "hone: error: standard output: cannot be written: No space left on device\n");
+}
+
+TEST_F(Cli, CalibrateWritesTheSameCacheTwice) {
+  fs::create_directory(folder_ / "data");
+  Tensor x(DType::f32, {2, 3});
+  for (int64_t i = 0; i < x.count(); ++i) x.set(i, static_cast<double>(i) - 2.5);
+  ASSERT_TRUE(write_npy(path("data/a.npy"), x).ok());
+  const std::string net = path("net.onnx");
+  for (const char* name : {"a.cache", "b.cache", "a.json", "b.json"}) {
+    const Outcome got = hone({"calibrate", net, "--data", path("data"), "-o", path(name), "--json", path("report.json")});
+    ASSERT_EQ(got.status, 0) << got.err;
+    for (const char* tensor : {"x", "h", "y"}) EXPECT_NE(got.out.find(tensor), std::string::npos) << got.out;
+    EXPECT_NE(read_text(path("report.json")).find("\"threshold\""), std::string::npos);
+  }
+  EXPECT_EQ(read_text(path("a.cache")), read_text(path("b.cache")));
+  EXPECT_EQ(read_text(path("a.json")), read_text(path("b.json")));
+  EXPECT_TRUE(read_text(path("a.cache")).starts_with("TRT-"));
+  EXPECT_EQ(hone({"calibrate", net, "--check", path("a.cache")}).status, 0);
+  EXPECT_EQ(hone({"calibrate", net, "--check", path("a.json"), "-o", path("c.cache"), "--quiet"}).status, 0);
+  EXPECT_EQ(read_text(path("c.cache")), read_text(path("a.cache")));
+}
+
+TEST_F(Cli, CalibrateRefusesBadDataAndCaches) {
+  const std::string net = path("net.onnx"), cache = path("net.cache");
+  fs::create_directory(folder_ / "data");
+  const auto refuses = [&](const std::vector<std::string>& words) {
+    expect_error({"calibrate", net, "--data", path("data"), "-o", cache}, 2, words);
+    EXPECT_FALSE(fs::exists(cache));
+  };
+  refuses({"data", "no calibration data"});
+  ASSERT_TRUE(write_npy(path("data/x.npy"), Tensor(DType::f32, {2, 4})).ok());
+  refuses({"x.npy", "'x'", "f32[2,4]"});
+  Tensor bad(DType::f32, {2, 3});
+  bad.set(1, NAN);
+  ASSERT_TRUE(write_npy(path("data/x.npy"), bad).ok());
+  refuses({"x.npy", "'x'", "nan"});
+  fs::remove(path("data/x.npy"));
+  std::ofstream(path("data/x.png")) << "png";
+  refuses({"x.png", "--preprocess"});
+  expect_error({"calibrate", net, "--data", path("missing"), "-o", cache}, 2, {"missing"});
+  expect_error({"calibrate", net, "-o", cache}, 2, {"--data"});
+  expect_error({"calibrate", net, "--data", path("data"), "-o", path("no/such.cache")}, 2, {"no/such.cache"});
+  expect_error({"calibrate", net, "--data", path("data"), "-o", cache, "--calibrator", "magic"}, 2, {"magic"});
+  expect_error({"calibrate", net, "--data", path("data"), "-o", cache, "--target", "cuda"}, 3, {"cuda", "CPU"});
+  std::ofstream(cache) << "TRT-8601-EntropyCalibration2\nx: 3f810204\n";
+  expect_error({"calibrate", net, "--check", cache}, 2, {"net.cache", "net.onnx", "2 of the 3", "'h'"});
+  std::ofstream(cache) << "TRT-8601-EntropyCalibration2\nother: 3f810204\n";
+  expect_error({"calibrate", net, "--check", cache}, 2, {"another model", "'other'", "'x'"});
+  std::ofstream(cache) << "broken";
+  expect_error({"calibrate", net, "--check", cache}, 2, {"net.cache", "not a calibration cache"});
 }
 
 TEST_F(Cli, AnInterruptedBuildLeavesNothing) {

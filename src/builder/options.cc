@@ -1,0 +1,56 @@
+#include "builder/options.h"
+
+#include <algorithm>
+
+namespace hone {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+Result<int> tier_of(const std::string& isa) {
+  if (isa == "auto" || isa == "avx512") return 2;
+  if (isa == "avx2") return 1;
+  if (isa == "scalar") return 0;
+  return invalid("isa '{}': expected auto, avx512, avx2 or scalar", isa);
+}
+
+Status check_precisions(const std::vector<v0::Precision>& precisions) {
+  if (precisions.empty()) return invalid("no precision is allowed: give at least fp32");
+  for (v0::Precision p : precisions)
+    if (p == v0::Precision::fp8 || p == v0::Precision::int8)
+      return unsupported(
+          "fp8 and int8 may not be among the precisions: this version computes in fp32, tf32, fp16 and bf16");
+  return {};
+}
+
+}  // namespace
+
+Result<CompileOptions> api::compile_options(const v0::BuildOptions& options) {
+  HONE_CHECK(check_precisions(options.precisions));
+  if (options.threads < 0 || options.threads > kMaxThreads)
+    return invalid("{} threads: expected 0 to {}", options.threads, kMaxThreads);
+  if (!(options.time_budget_s >= 0)) return invalid("a time budget of {} s: expected 0 or more", options.time_budget_s);
+  CompileOptions result{.target = options.target,
+                        .threads = options.threads,
+                        .winograd = options.winograd,
+                        .tune = options.tune,
+                        .time_budget_s = options.time_budget_s,
+                        .timing_cache = options.timing_cache,
+                        .progress = options.progress};
+  HONE_TRY(result.max_tier, tier_of(options.isa));
+  const auto allowed = [&](v0::Precision p) {
+    return std::find(options.precisions.begin(), options.precisions.end(), p) != options.precisions.end();
+  };
+  result.tf32 = allowed(v0::Precision::tf32);
+  result.half = allowed(v0::Precision::fp16) ? DType::f16 : allowed(v0::Precision::bf16) ? DType::bf16 : DType::none;
+  for (const auto& [name, dims] : options.shapes) {
+    if (!dims.valid())
+      return invalid("the shape of '{}' has rank {}, more than {}", name, dims.rank(), v0::Dims::kMaxRank);
+    if (std::any_of(dims.begin(), dims.end(), [](int64_t d) { return d < 0; }))
+      return invalid("the shape of '{}' is {}: dims must not be negative", name, to_string({dims.begin(), dims.end()}));
+    result.shapes[name] = Dims(dims.begin(), dims.end());
+  }
+  return result;
+}
+
+}  // namespace hone

@@ -1,0 +1,164 @@
+#include "calibrate/calibrate.h"
+
+#include <cstring>
+#include <list>
+
+#include "base/thread_pool.h"
+#include "calibrate/choose.h"
+#include "calibrate/noise.h"
+#include "calibrate/observed_model.h"
+#include "calibrate/pieces.h"
+#include "calibrate/warnings.h"
+
+namespace hone::calibrate {
+namespace {
+
+constexpr size_t kMostNetworks = 4;  // for inputs of different shapes, kept ready
+constexpr size_t kHeldRuns = 8;      // at most so many inputs are kept for `auto` to run again
+
+Status check_options(const Options& options) {
+  if (options.calibrator != kAuto && find_calibrator(options.calibrator) == nullptr) {
+    std::string names{kAuto};
+    for (const Calibrator& c : calibrators()) names += fmt::format(", {}", c.name);
+    return invalid("there is no calibrator '{}': it is {}", options.calibrator, names);
+  }
+  if (options.rows < 0 || options.limit < 0)
+    return invalid("the rows of a run and the number of samples must not be negative");
+  return check(options.parameters);
+}
+
+class Calibration {
+ public:
+  Calibration(const std::string& path, std::vector<Input> inputs, const Options& options)
+      : path_(path),
+        inputs_(std::move(inputs)),
+        noise_(inputs_.size()),
+        options_(options),
+        pool_(options.compile.threads) {}
+
+  Status observe_all(Batches& data) {
+    for (size_t done = 0; options_.limit == 0 || report_.samples < options_.limit; ++done) {
+      HONE_TRY(const auto batch, data.next());
+      if (!batch) break;
+      HONE_TRY(const Pieces pieces, cut(*batch, inputs_, options_.rows));
+      report_.samples += pieces.samples;
+      for (const auto& run : pieces.runs) HONE_CHECK(observe(run, batch->source));
+      if (options_.progress && !options_.progress(done + 1, data.count())) return {Code::cancelled, "cancelled"};
+    }
+    return report_.samples == 0 ? invalid("there is no calibration data") : Status();
+  }
+
+  Result<Report> finish() {
+    if (report_.tensors.empty())
+      return unsupported("{}: has no tensor to calibrate: only floats outside the bodies of If, Loop and Scan are", path_);
+    HONE_TRY(ObservedModel* const model, network(held_[0]));
+    HONE_CHECK(choose_ranges(*model, held_, options_, pool_, report_.tensors));
+    report_.table.calibrator = options_.calibrator;
+    for (const TensorReport& t : report_.tensors)
+      if (!t.calibrator.empty()) report_.table.ranges.push_back(t.range);
+    report_.warnings = warnings_of(report_, inputs_, noise_);
+    return std::move(report_);
+  }
+
+ private:
+  struct Network {
+    std::vector<Dims> shapes;
+    std::unique_ptr<ObservedModel> model;
+  };
+
+  // The network for inputs of these shapes, compiled when there is none.
+  Result<ObservedModel*> network(const std::vector<Tensor>& inputs) {
+    std::vector<Dims> shapes;
+    for (const Tensor& t : inputs) shapes.push_back(t.dims());
+    for (auto it = networks_.begin(); it != networks_.end(); ++it) {
+      if (it->shapes != shapes) continue;
+      networks_.splice(networks_.begin(), networks_, it);
+      return networks_.front().model.get();
+    }
+    std::map<std::string, Dims> named = options_.compile.shapes;
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (inputs[i].defined() && inputs[i].type() != DType::sequence) named[inputs_[i].name] = shapes[i];
+    if (networks_.size() == kMostNetworks) networks_.pop_back();
+    HONE_TRY(auto model, ObservedModel::make(path_, named, options_.compile));
+    for (const ObservedTensor& t : model->tensors()) {
+      const auto [place, added] = places_.emplace(t.name, report_.tensors.size());
+      if (added) report_.tensors.push_back({.name = t.name, .node = t.node});
+    }
+    networks_.push_front({std::move(shapes), std::move(model)});
+    return networks_.front().model.get();
+  }
+
+  Status observe(const std::vector<Tensor>& inputs, const std::string& source) {
+    HONE_TRY(ObservedModel* const model, network(inputs));
+    auto values = model->run(inputs);
+    if (!values.ok()) return values.status().within(source);
+    const auto& tensors = model->tensors();
+    std::vector<Statistics*> statistics;
+    for (const ObservedTensor& t : tensors) statistics.push_back(&report_.tensors[places_.at(t.name)].statistics);
+    const auto nans = [&] {
+      int64_t count = 0;
+      for (const Statistics* s : statistics) count += s->nans;
+      return count;
+    };
+    std::vector<int64_t> infinities;
+    for (const Statistics* s : statistics) infinities.push_back(s->infinities);
+    pool_.parallel(static_cast<int64_t>(tensors.size()), [&](int64_t task, int) {
+      const auto k = static_cast<size_t>(task);
+      statistics[k]->observe((*values)[k], tensors[k].axis);
+    });
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (inputs[i].defined()) noise_[i].observe(inputs[i]);
+    if (runs_++ % apart_ == 0) hold(inputs);
+    if (nans() == 0) return {};
+    for (size_t k = 0; k < tensors.size(); ++k) {
+      const int64_t infinite = statistics[k]->infinities - infinities[k];
+      if (statistics[k]->nans == 0 && infinite == 0) continue;
+      return invalid("{}: {}: tensor '{}' holds {} NaN and {} infinite values of {} when run on {}", path_,
+                     tensors[k].node, tensors[k].name, statistics[k]->nans, infinite, (*values)[k].count(), source);
+    }
+    return {};
+  }
+
+  // Keeps runs that are equally far apart, whatever their number: when there are too many, every second one goes. Only
+  // those of the first shapes, copied: the data's owner may use the memory again.
+  void hold(const std::vector<Tensor>& inputs) {
+    std::vector<Tensor> copies;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Tensor& t = inputs[i];
+      if (!held_.empty() && t.dims() != held_[0][i].dims()) return;
+      Tensor& copy = copies.emplace_back(t);
+      if (size_of(t.type()) == 0) continue;
+      copy = Tensor(t.type(), t.dims());
+      std::memcpy(copy.mutable_raw(), t.raw(), t.bytes());
+    }
+    if (held_.size() == kHeldRuns) {
+      for (size_t k = 1; k < kHeldRuns / 2; ++k) held_[k] = std::move(held_[2 * k]);
+      held_.resize(kHeldRuns / 2);
+      apart_ *= 2;
+    }
+    held_.push_back(std::move(copies));
+  }
+
+  std::string path_;
+  std::vector<Input> inputs_;
+  std::vector<NoiseTest> noise_;
+  const Options& options_;
+  cpu::ThreadPool pool_;
+  std::list<Network> networks_;           // the last used first
+  std::map<std::string, size_t> places_;  // of tensors in the report
+  std::vector<std::vector<Tensor>> held_;
+  size_t runs_ = 0, apart_ = 1;  // of held runs
+  Report report_;
+};
+
+}  // namespace
+
+Result<Report> calibrate(const std::string& model_path, Batches& data, const Options& options) {
+  HONE_CHECK(check_options(options));
+  HONE_TRY(auto inputs, inputs_of(model_path, options.compile.shapes));
+  Calibration calibration(model_path, std::move(inputs), options);
+  HONE_CHECK(calibration.observe_all(data));
+  return calibration.finish();
+}
+
+}  // namespace hone::calibrate

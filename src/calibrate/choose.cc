@@ -1,0 +1,120 @@
+#include "calibrate/choose.h"
+
+#include <algorithm>
+#include <map>
+
+#include "calibrate/consumers.h"
+
+namespace hone::calibrate {
+namespace {
+
+// What `auto` tries on each tensor.
+struct Candidate {
+  std::string_view name;
+  double (*threshold)(const Histogram& magnitudes, const CalibratorOptions& options);
+  CalibratorOptions parameters;
+};
+constexpr Candidate kCandidates[] = {
+    {"minmax", minmax_threshold, {}},
+    {"percentile 99.9999", percentile_threshold, {.percentile = 99.9999}},
+    {"percentile 99.999", percentile_threshold, {.percentile = 99.999}},
+    {"percentile 99.99", percentile_threshold, {.percentile = 99.99}},
+    {"percentile 99.9", percentile_threshold, {.percentile = 99.9}},
+    {"entropy", entropy_threshold, {}},
+    {"mse", mse_threshold, {}},
+};
+
+struct Threshold {
+  std::string_view calibrator;
+  double value;
+};
+using Thresholds = std::vector<Threshold>;
+
+// Different thresholds, the largest first.
+Thresholds candidates_of(const Histogram& magnitudes) {
+  Thresholds all;
+  for (const Candidate& c : kCandidates) all.push_back({c.name, c.threshold(magnitudes, c.parameters)});
+  std::ranges::stable_sort(all, std::greater(), &Threshold::value);
+  const auto repeated = std::ranges::unique(all, std::equal_to(), &Threshold::value);
+  all.erase(repeated.begin(), repeated.end());
+  return all;
+}
+
+// A tensor of zeros keeps its zeros whatever the range.
+TensorRange range_of(const std::string& name, const Statistics& s, double t) {
+  if (t == 0) return {name, 0, 1};
+  return {name, std::max(static_cast<double>(s.low), -t), std::min(static_cast<double>(s.high), t)};
+}
+
+bool has_range(const Statistics& s) { return s.finite() && !s.empty(); }
+
+// Keeps the candidate with the least error, the largest of equals.
+void keep_best(Thresholds& candidates, std::span<const double> errors) {
+  candidates = {candidates[static_cast<size_t>(std::ranges::min_element(errors) - errors.begin())]};
+}
+
+void keep_best_of_tensor(Thresholds& candidates, const Histogram& magnitudes) {
+  std::vector<double> errors;
+  for (const Threshold& c : candidates) errors.push_back(rounding_error(magnitudes, c.value));
+  keep_best(candidates, errors);
+}
+
+// A tensor that layers read, and the error that each of its candidates makes in them.
+struct Trial {
+  size_t report, tensor;  // its places in the reports and in the model
+  std::vector<double> thresholds, errors;
+};
+
+Status choose_automatically(ObservedModel& model, std::span<const std::vector<Tensor>> runs,
+                            const CompileOptions& compile, cpu::ThreadPool& pool, std::span<const TensorReport> reports,
+                            std::vector<Thresholds>& candidates) {
+  Consumers consumers(model, compile);
+  std::map<std::string_view, size_t> places;
+  for (size_t k = 0; k < model.tensors().size(); ++k) places.emplace(model.tensors()[k].name, k);
+  std::vector<Trial> trials;
+  for (size_t i = 0; i < reports.size(); ++i) {
+    if (candidates[i].size() < 2) continue;
+    const auto place = places.find(reports[i].name);
+    if (place == places.end() || !consumers.has(place->second)) {
+      keep_best_of_tensor(candidates[i], reports[i].statistics.magnitudes);
+      continue;
+    }
+    Trial& trial = trials.emplace_back(Trial{i, place->second, {}, std::vector<double>(candidates[i].size())});
+    for (const Threshold& c : candidates[i]) trial.thresholds.push_back(c.value);
+  }
+  for (size_t run = 0; run < runs.size() && !trials.empty(); ++run) {
+    HONE_TRY(const Tensors values, model.run(runs[run]));
+    std::vector<Status> status(trials.size());
+    pool.parallel(static_cast<int64_t>(trials.size()), [&](int64_t task, int) {
+      const auto k = static_cast<size_t>(task);
+      status[k] = consumers.add_errors(trials[k].tensor, values, trials[k].thresholds, trials[k].errors);
+    });
+    for (const Status& s : status) HONE_CHECK(s);
+  }
+  for (const Trial& trial : trials) keep_best(candidates[trial.report], trial.errors);
+  return {};
+}
+
+}  // namespace
+
+Status choose_ranges(ObservedModel& model, std::span<const std::vector<Tensor>> runs, const Options& options,
+                     cpu::ThreadPool& pool, std::vector<TensorReport>& reports) {
+  const Calibrator* calibrator = find_calibrator(options.calibrator);
+  std::vector<Thresholds> thresholds(reports.size());
+  pool.parallel(static_cast<int64_t>(reports.size()), [&](int64_t task, int) {
+    const auto k = static_cast<size_t>(task);
+    const Statistics& s = reports[k].statistics;
+    if (!has_range(s)) return;
+    if (calibrator == nullptr) thresholds[k] = candidates_of(s.magnitudes);
+    else thresholds[k] = {{calibrator->name, calibrator->threshold(s.magnitudes, options.parameters)}};
+  });
+  if (calibrator == nullptr) HONE_CHECK(choose_automatically(model, runs, options.compile, pool, reports, thresholds));
+  for (size_t k = 0; k < reports.size(); ++k) {
+    if (thresholds[k].empty()) continue;
+    reports[k].calibrator = thresholds[k][0].calibrator;
+    reports[k].range = range_of(reports[k].name, reports[k].statistics, thresholds[k][0].value);
+  }
+  return {};
+}
+
+}  // namespace hone::calibrate

@@ -1,0 +1,123 @@
+#include "calibrate/consumers.h"
+
+#include <algorithm>
+
+#include "ops/conv.h"
+#include "ops/matmul.h"
+#include "ops/movement.h"
+#include "passes/rewrite.h"
+
+namespace hone::calibrate {
+namespace {
+
+constexpr float kLevels = 127;
+constexpr float kRound = 12582912;  // 1.5 * 2^23: added and taken off, it leaves the nearest integer of a small number
+
+bool is_weighted(const Graph& graph, NodeId id) {
+  return rewrite::op_of<Conv>(graph, id) || rewrite::op_of<ConvTranspose>(graph, id) ||
+         rewrite::op_of<MatMul>(graph, id);
+}
+
+// What int8 at threshold t leaves of x.
+Tensor rounded(const Tensor& x, double t) {
+  Tensor out(DType::f32, x.dims());
+  const float step = static_cast<float>(t) / kLevels, inverse = 1 / step;
+  const float* from = x.data<float>();
+  float* to = out.mutable_data<float>();
+  for (int64_t i = 0; i < x.count(); ++i)
+    to[i] = ((std::clamp(from[i] * inverse, -kLevels, kLevels) + kRound) - kRound) * step;
+  return out;
+}
+
+ValueId before_transpose(const Graph& graph, ValueId v) { return rewrite::input(graph, graph.value(v).producer, 0); }
+
+Tensor copied(const Tensor& x) {
+  return Tensor::of<float>(DType::f32, x.dims(), {x.data<float>(), static_cast<size_t>(x.count())});
+}
+
+// Sum of squares of y - z, relative to that of y.
+double relative_error(const Tensor& y, const Tensor& z) {
+  double error = 0, power = 0;
+  for (int64_t i = 0; i < y.count(); ++i) {
+    const double a = static_cast<double>(y.data<float>()[i]), b = static_cast<double>(z.data<float>()[i]);
+    error += (a - b) * (a - b);
+    power += a * a;
+  }
+  return power > 0 ? error / power : 0;
+}
+
+}  // namespace
+
+Consumers::Consumers(const ObservedModel& model, const CompileOptions& options)
+    : model_(model), options_(options), layers_(model.tensors().size()) {
+  options_.tune = false;
+  options_.threads = 1;
+  options_.progress = {};
+  const Graph& graph = model.graph();
+  std::map<ValueId, size_t> observed;
+  for (size_t k = 0; k < layers_.size(); ++k) observed.emplace(graph.outputs()[k], k);
+  for (NodeId id : graph.order()) {
+    if (!is_weighted(graph, id)) continue;
+    Layer layer{id, {}, nullptr};
+    bool usable = true;
+    for (ValueId v : graph.node(id).inputs) {
+      if (v == ValueId::none || graph.value(v).is_constant()) continue;
+      while (!observed.contains(v) && rewrite::producer<Transpose>(graph, v)) v = before_transpose(graph, v);
+      const auto found = observed.find(v);
+      usable = usable && found != observed.end() && graph.type(v).dtype == DType::f32;
+      if (usable) layer.inputs.push_back(found->second);
+    }
+    for (size_t k = 0; usable && k < layers_.size(); ++k)
+      if (std::ranges::find(layer.inputs, k) != layer.inputs.end()) layers_[k].push_back({id, layer.inputs, nullptr});
+  }
+}
+
+// The layer as a network of its own, from the observed tensors on.
+Status Consumers::compile(Layer& layer) {
+  const Graph& from = model_.graph();
+  const Node& node = from.node(layer.node);
+  Graph graph;
+  std::vector<ValueId> operands;
+  for (ValueId v : node.inputs) {
+    if (v == ValueId::none) operands.push_back(v);
+    else if (from.value(v).is_constant()) operands.push_back(graph.add_constant(from.value(v).constant));
+    else {
+      const ValueId source = from.outputs()[layer.inputs[graph.inputs().size()]];
+      std::vector<Op> transposes;
+      for (; v != source; v = before_transpose(from, v)) transposes.push_back(from.node(from.value(v).producer).op);
+      operands.push_back(graph.add_input(fmt::format("{}", graph.inputs().size()), from.type(source)));
+      for (auto op = transposes.rbegin(); op != transposes.rend(); ++op) {
+        HONE_TRY(const NodeId transpose, graph.add_node(*op, {operands.back()}));
+        operands.back() = graph.node(transpose).outputs[0];
+      }
+    }
+  }
+  HONE_TRY(const NodeId result, graph.add_node(node.op, operands, 1, node.sources));
+  graph.add_output(graph.node(result).outputs[0], "y");
+  HONE_TRY(EngineData data, compile_graph(std::move(graph), options_));
+  HONE_TRY(auto engine, LoadedEngine::make(std::move(data)));
+  layer.context = std::make_unique<ExecutionContext>(std::move(engine));
+  return {};
+}
+
+Status Consumers::add_errors(size_t k, const Tensors& values, std::span<const double> thresholds,
+                             std::span<double> errors) {
+  for (Layer& layer : layers_[k]) {
+    if (!layer.context) HONE_CHECK(compile(layer));
+    ExecutionContext& context = *layer.context;
+    for (size_t i = 0; i < layer.inputs.size(); ++i)
+      HONE_CHECK(context.bind_input(fmt::format("{}", i), values[layer.inputs[i]]));
+    HONE_CHECK(context.run());
+    const Tensor exact = copied(context.outputs()[0]);
+    for (size_t t = 0; t < thresholds.size(); ++t) {
+      const Tensor clipped = rounded(values[k], thresholds[t]);
+      for (size_t i = 0; i < layer.inputs.size(); ++i)
+        if (layer.inputs[i] == k) HONE_CHECK(context.bind_input(fmt::format("{}", i), clipped));
+      HONE_CHECK(context.run());
+      errors[t] += relative_error(exact, context.outputs()[0]);
+    }
+  }
+  return {};
+}
+
+}  // namespace hone::calibrate

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "calibrate/observed_model.h"
+
+namespace hone::calibrate {
+
+// What clipping and rounding a tensor does to the layers that read it.
+class Consumers {
+ public:
+  // `model` must outlive this. Nothing is compiled before it is needed.
+  Consumers(const ObservedModel& model, const CompileOptions& options);
+
+  // Whether a convolution or matrix product reads tensor k, and all its inputs are constant or observed.
+  bool has(size_t k) const { return !layers_[k].empty(); }
+  // Adds, for each of `thresholds`, the error that int8 at that threshold in tensor k makes in the outputs of its
+  // layers: the sum of squares relative to that of the output, summed over the layers. `values` are of one run.
+  // Different tensors may be asked for at the same time; each layer runs on one thread.
+  Status add_errors(size_t k, const Tensors& values, std::span<const double> thresholds, std::span<double> errors);
+
+ private:
+  struct Layer {
+    NodeId node = NodeId::none;
+    std::vector<size_t> inputs;  // observed tensors that are not constant inputs of the node, in its order
+    std::unique_ptr<ExecutionContext> context;
+  };
+  Status compile(Layer& layer);
+
+  const ObservedModel& model_;
+  CompileOptions options_;
+  std::vector<std::vector<Layer>> layers_;  // of each tensor
+};
+
+}  // namespace hone::calibrate

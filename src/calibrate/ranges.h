@@ -1,0 +1,27 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+namespace hone::calibrate {
+
+// The values that a quantised tensor must be able to hold; what lies outside is clipped.
+struct TensorRange {
+  std::string name;
+  double low = 0, high = 0;
+
+  // Of symmetric quantisation: int8 stands for k * threshold / 127. Above 0.
+  double threshold() const { return std::max(std::fabs(low), std::fabs(high)); }
+  bool operator==(const TensorRange&) const = default;
+};
+
+struct RangeTable {
+  std::string calibrator;  // that found them; of a cache that was read, as far as its format tells
+  std::vector<TensorRange> ranges;
+
+  bool operator==(const RangeTable&) const = default;
+};
+
+}  // namespace hone::calibrate

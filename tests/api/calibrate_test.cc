@@ -1,0 +1,92 @@
+#include <gtest/gtest.h>
+#include <hone/hone.h>
+
+#include "api/tiny_model.h"
+
+using hone::CalibrationBatch;
+using hone::Code;
+using hone::TensorView;
+using namespace hone_test;
+
+namespace {
+
+// Batches of two samples in one buffer, as users have them.
+class Buffer : public hone::CalibrationData {
+ public:
+  explicit Buffer(int batches, float scale = 1) : batches_(batches), scale_(scale) {}
+  size_t count() const override { return static_cast<size_t>(batches_); }
+  hone::Result<bool> next(CalibrationBatch& batch) override {
+    if (failure.code() != Code::ok) return failure;
+    if (done_ == batches_) return false;
+    ++done_;
+    for (int i = 0; i < 8; ++i) x_[i] = scale_ * static_cast<float>(i * done_);
+    batch.source = "batch of two";
+    batch.inputs = {{"b", TensorView::of(b_, {4})}, {"x", TensorView::of(x_, {2, 4})}};
+    if (without_b) batch.inputs.erase(batch.inputs.begin());
+    return true;
+  }
+  hone::Status failure;
+  bool without_b = false;
+
+ private:
+  int batches_, done_ = 0;
+  float scale_;
+  float x_[8] = {}, b_[4] = {1, 2, 3, 4};
+};
+
+class Calibrate : public testing::Test {
+ protected:
+  std::string net = folder().write("tiny.onnx", add_relu());
+  hone::CalibrationOptions options(std::string calibrator) {
+    hone::CalibrationOptions o;
+    o.calibrator = std::move(calibrator);
+    o.threads = 1;
+    return o;
+  }
+  TempFolder& folder() { return folder_; }
+
+ private:
+  TempFolder folder_;
+};
+
+TEST_F(Calibrate, FindsSavesAndLoadsRanges) {
+  Buffer data(3);
+  const hone::Calibration found = hone::calibrate(net, data, options("minmax")).value();
+  EXPECT_EQ(found.samples, 6);
+  ASSERT_EQ(found.ranges.size(), 4u);  // x, b, their sum and its ReLU
+  EXPECT_EQ(found.ranges[0].name, "x");
+  EXPECT_EQ(found.ranges[0].threshold, 21);
+  EXPECT_EQ(found.ranges[1].high, 4);
+  EXPECT_TRUE(found.check(net).ok());
+  for (const char* name : {"a.cache", "a.json"}) {
+    ASSERT_TRUE(found.save(folder() / name).ok());
+    const hone::Calibration read = hone::Calibration::load(folder() / name).value();
+    EXPECT_EQ(read.calibrator, "minmax");
+    ASSERT_EQ(read.ranges.size(), 4u);
+    EXPECT_NEAR(read.ranges[0].threshold, 21, 1e-5);
+    EXPECT_TRUE(read.check(net).ok());
+  }
+}
+
+TEST_F(Calibrate, ErrorsAreValues) {
+  Buffer none(0), missing(1), failing(1), good(5);
+  missing.without_b = true;
+  failing.failure = {Code::device, "the camera is off"};
+  EXPECT_EQ(hone::calibrate(net, none).status().code(), Code::invalid);
+  EXPECT_NE(hone::calibrate(net, missing).status().message().find("'b'"), std::string::npos);
+  const hone::Status failed = hone::calibrate(net, failing).status();
+  EXPECT_EQ(failed.code(), Code::device);
+  EXPECT_EQ(failed.message(), "the camera is off");
+  EXPECT_EQ(hone::calibrate(net, good, options("magic")).status().code(), Code::invalid);
+  auto cancelling = options("auto");
+  cancelling.progress = [](size_t done, size_t total) { return done < 2 && total == 5; };
+  EXPECT_EQ(hone::calibrate(net, good, cancelling).status().code(), Code::cancelled);
+  EXPECT_EQ(hone::calibrate(folder() / "missing.onnx", good).status().code(), Code::invalid);
+  EXPECT_EQ(hone::Calibration::load(net).status().code(), Code::invalid);
+  hone::Calibration other;
+  other.ranges = {{"z", -1, 1, 1}};
+  EXPECT_NE(other.check(net).message().find("another model"), std::string::npos);
+  EXPECT_EQ(other.save(folder() / "a", "parquet").code(), Code::invalid);
+}
+
+}  // namespace

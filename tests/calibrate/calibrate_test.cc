@@ -1,0 +1,277 @@
+#include "calibrate/calibrate.h"
+
+#include <fstream>
+#include <random>
+
+#include "calibrate/cache.h"
+#include "calibrate/observed_model.h"
+#include "folder_test.h"
+#include "import/model_builder.h"
+#include "import/onnx/model.h"
+
+namespace hone::calibrate {
+namespace {
+
+using testing::ModelBuilder;
+
+// Batches from memory.
+class Given : public Batches {
+ public:
+  explicit Given(std::vector<std::vector<Tensor>> data) : data_(std::move(data)) {}
+  size_t count() const override { return data_.size(); }
+  Result<std::optional<Batch>> next() override {
+    if (next_ == data_.size()) return std::optional<Batch>();
+    const size_t k = next_++;
+    return std::optional(Batch{fmt::format("sample {}", k), data_[k]});
+  }
+
+ private:
+  std::vector<std::vector<Tensor>> data_;
+  size_t next_ = 0;
+};
+
+Tensor random(Dims dims, uint64_t seed, float scale = 1) {
+  std::mt19937_64 engine(seed);
+  std::normal_distribution<float> normal(0, scale);
+  Tensor t(DType::f32, std::move(dims));
+  for (int64_t i = 0; i < t.count(); ++i) t.mutable_data<float>()[i] = normal(engine);
+  return t;
+}
+
+Tensor joined(std::span<const Tensor> parts) {
+  Dims dims = parts[0].dims();
+  dims[0] = static_cast<int64_t>(parts.size());
+  Tensor all(DType::f32, dims);
+  for (size_t k = 0; k < parts.size(); ++k)
+    std::copy_n(parts[k].data<float>(), parts[k].count(),
+                all.mutable_data<float>() + static_cast<int64_t>(k) * parts[k].count());
+  return all;
+}
+
+class Calibrate : public testing::FolderTest {
+ protected:
+  // A residual block, pooled and classified; N is open.
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(FolderTest::SetUp());
+    ModelBuilder m;
+    m.input("x", {1, 3, 8, 8});
+    m.graph().mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim(0)->set_dim_param(
+        "N");
+    m.weight("w1", {4, 3, 1, 1});
+    m.weight("w2", {4, 4, 1, 1});
+    m.weight("w3", {4, 5});
+    m.node("Conv", {"x", "w1"}, {"c1"});
+    m.node("Relu", {"c1"}, {"r1"});
+    m.node("Conv", {"r1", "w2"}, {"c2"});
+    m.node("Add", {"c2", "r1"}, {"sum"});
+    m.node("GlobalAveragePool", {"sum"}, {"pooled"});
+    m.node("Flatten", {"pooled"}, {"flat"});
+    m.node("MatMul", {"flat", "w3"}, {"y"});
+    m.output("y");
+    save(m);
+    for (uint64_t k = 0; k < 12; ++k) samples_.push_back(random({1, 3, 8, 8}, k, 1 + static_cast<float>(k)));
+  }
+  void save(const ModelBuilder& m) const { std::ofstream(path_(), std::ios::binary) << m.bytes(); }
+  std::string path_() const { return (folder_ / "net.onnx").string(); }
+
+  Result<Report> run(std::vector<std::vector<Tensor>> data, Options options = {}) const {
+    options.compile.target = "cpu";
+    options.compile.threads = 1;
+    Given batches(std::move(data));
+    return calibrate(path_(), batches, options);
+  }
+  std::vector<std::vector<Tensor>> batches_of(size_t size) const {
+    std::vector<std::vector<Tensor>> data;
+    for (size_t k = 0; k < samples_.size(); k += size) data.push_back({joined(std::span(samples_).subspan(k, size))});
+    return data;
+  }
+  static const TensorReport& tensor(const Report& report, std::string_view name) {
+    return *std::ranges::find(report.tensors, name, &TensorReport::name);
+  }
+  // One line that has all the words.
+  void refuses(const Result<Report>& got, const std::vector<std::string>& words) const {
+    ASSERT_FALSE(got.ok());
+    EXPECT_EQ(got.status().message().find('\n'), std::string::npos) << got.status().message();
+    for (const auto& word : words)
+      EXPECT_NE(got.status().message().find(word), std::string::npos) << got.status().message();
+  }
+
+  std::vector<Tensor> samples_;
+};
+
+// Every tensor of the source by the reference, against what was observed in the optimised network.
+TEST_F(Calibrate, SeesTheTensorsOfTheSource) {
+  const auto report = run(batches_of(3), {.calibrator = "minmax"});
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_EQ(report->samples, 12);
+  std::map<std::string, Statistics> wanted;
+  for (const Tensor& x : samples_) {
+    const auto graph = import_onnx_file(path_(), {.shapes = {{"x", x.dims()}}});
+    ASSERT_TRUE(graph.ok());
+    wanted["x"].observe(x, 1);
+    const auto see = [&](NodeId id, std::span<const Tensor> outputs) {
+      wanted[graph->value(graph->node(id).outputs[0]).name].observe(outputs[0],
+                                                                    outputs[0].rank() > 2 ? 1 : outputs[0].rank() - 1);
+    };
+    ASSERT_TRUE(interpret(*graph, std::vector{x}, see).ok());
+  }
+  std::vector<std::string> names;
+  for (const TensorReport& t : report->tensors) {
+    names.push_back(t.name);
+    const Statistics &got = t.statistics, &want = wanted.at(t.name);
+    EXPECT_EQ(got.magnitudes.total(), want.magnitudes.total()) << t.name;
+    EXPECT_NEAR(got.low, want.low, 1e-3) << t.name;
+    EXPECT_NEAR(got.high, want.high, 1e-3) << t.name;
+    EXPECT_NEAR(got.mean(), want.mean(), 1e-4) << t.name;
+    EXPECT_NEAR(got.deviation(), want.deviation(), 1e-3) << t.name;
+    ASSERT_EQ(got.channels.low.size(), want.channels.low.size()) << t.name;
+    for (size_t c = 0; c < got.channels.low.size(); ++c) {
+      EXPECT_NEAR(got.channels.low[c], want.channels.low[c], 1e-3) << t.name << c;
+      EXPECT_NEAR(got.channels.mean(c), want.channels.mean(c), 1e-4) << t.name << c;
+    }
+    EXPECT_NEAR(t.range.threshold(), want.largest(), 1e-3);
+    EXPECT_EQ(t.calibrator, "minmax");
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"x", "c1", "r1", "c2", "sum", "pooled", "flat", "y"}));
+  EXPECT_EQ(tensor(*report, "c1").node, "node 'n_c1' (Conv)");
+  EXPECT_EQ(*tensors_of(path_(), {}), names);
+}
+
+TEST_F(Calibrate, DoesNotDependOnOrderOrBatches) {
+  for (const char* calibrator : {"entropy", "percentile", "mse", "minmax", "legacy"}) {
+    const auto whole = run(batches_of(12), {.calibrator = calibrator, .rows = 0});
+    ASSERT_TRUE(whole.ok()) << whole.status().message();
+    auto shuffled = batches_of(1);
+    std::shuffle(shuffled.begin(), shuffled.end(), std::mt19937_64(7));
+    for (const auto& data : {batches_of(4), shuffled}) {
+      const auto other = run(data, {.calibrator = calibrator});
+      ASSERT_TRUE(other.ok());
+      for (size_t k = 0; k < whole->tensors.size(); ++k) {
+        const auto &a = whole->tensors[k], &b = other->tensors[k];
+        EXPECT_NEAR(a.range.threshold(), b.range.threshold(), a.statistics.magnitudes.width())
+            << calibrator << " " << a.name;
+      }
+    }
+  }
+}
+
+TEST_F(Calibrate, ASecondRunWritesTheSameBytes) {
+  for (const CacheFormat& format : cache_formats())
+    EXPECT_EQ(format.write(run(batches_of(6), {.calibrator = "auto"})->table),
+              format.write(run(batches_of(6), {.calibrator = "auto"})->table));
+}
+
+// w1 has an outlier channel in its input: clipping it would ruin the layer, although hardly any value is that large.
+TEST_F(Calibrate, AutoLooksAtTheLayerThatReads) {
+  ModelBuilder m;
+  m.input("x", {1, 2, 64, 64});
+  auto& w = m.weight("w", {1, 2, 1, 1}, false);
+  w.add_float_data(1e-3f);
+  w.add_float_data(1);
+  m.node("Conv", {"x", "w"}, {"y"});
+  m.output("y");
+  save(m);
+  // Channel 0 is large and hardly counts, channel 1 is small and counts.
+  Tensor x = random({1, 2, 64, 64}, 1);
+  for (int64_t i = 0; i < 4096; ++i) x.mutable_data<float>()[i] = i % 4000 == 0 ? 300.f : 0.f;
+  const auto report = run({{x}, {x}}, {.calibrator = "auto"});
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_LT(tensor(*report, "x").range.threshold(), 10);
+  EXPECT_EQ(run({{x}, {x}}, {.calibrator = "minmax"})->tensors[0].range.threshold(), 300);
+  EXPECT_GT(run({{x}, {x}}, {.calibrator = "mse"})->tensors[0].range.threshold(), 100);
+}
+
+TEST_F(Calibrate, ShapesMayChangeBetweenSamples) {
+  ModelBuilder m;
+  m.input("x", {1, 1, 1, 1});
+  for (int axis : {0, 2, 3})
+    m.graph()
+        .mutable_input(0)
+        ->mutable_type()
+        ->mutable_tensor_type()
+        ->mutable_shape()
+        ->mutable_dim(axis)
+        ->set_dim_param("d" + std::to_string(axis));
+  m.weight("w", {4, 1, 1, 1});
+  m.node("Conv", {"x", "w"}, {"y"});
+  m.output("y");
+  save(m);
+  std::vector<std::vector<Tensor>> data;
+  for (int64_t side : {4, 5, 6, 7, 8, 4, 8}) data.push_back({random({1, 1, side, side}, static_cast<uint64_t>(side))});
+  const auto report = run(data);
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_EQ(tensor(*report, "x").statistics.magnitudes.total(), 16u + 25 + 36 + 49 + 64 + 16 + 64);
+}
+
+TEST_F(Calibrate, BadDataIsRefused) {
+  refuses(run({}), {"no calibration data"});
+  refuses(run({{random({1, 3, 8, 9}, 1)}}), {"sample 0", "'x'", "[1,3,8,9]"});
+  Tensor bad = random({1, 3, 8, 8}, 1);
+  bad.set(0, INFINITY);
+  refuses(run({{samples_[0]}, {bad}}), {"sample 1", "'x'", "inf"});
+  refuses(run(batches_of(1), {.calibrator = "magic"}), {"'magic'", "entropy", "auto"});
+  refuses(run(batches_of(1), {.parameters = {.percentile = 0}}), {"percentile"});
+  const auto cancelled = run(batches_of(1), {.progress = [](size_t done, size_t) { return done < 2; }});
+  EXPECT_EQ(cancelled.status().code(), Code::cancelled);
+  EXPECT_EQ(run(batches_of(1), {.limit = 3})->samples, 3);
+}
+
+TEST_F(Calibrate, ATensorThatBecomesNanIsNamed) {
+  ModelBuilder m;
+  m.input("x", {1, 4});
+  m.weight("w", {4, 4});
+  m.node("MatMul", {"x", "w"}, {"h"});
+  m.node("Sqrt", {"h"}, {"root"});
+  m.node("Mul", {"root", "x"}, {"y"});
+  m.output("y");
+  save(m);
+  refuses(run({{Tensor::of<float>(DType::f32, {1, 4}, std::vector<float>{1, 1, 1, 1})}}),
+          {"sample 0", "'root'", "n_root", "NaN"});
+}
+
+TEST_F(Calibrate, ANetworkWithoutFloatsIsRefused) {
+  ModelBuilder m;
+  m.input("x", {1, 4}, onnx::TensorProto::INT64);
+  m.node("Neg", {"x"}, {"y"});
+  m.output("y");
+  save(m);
+  const auto got = run({{Tensor(DType::i64, {1, 4})}});
+  refuses(got, {"net.onnx", "no tensor to calibrate"});
+  EXPECT_EQ(got.status().code(), Code::unsupported);
+}
+
+TEST_F(Calibrate, WarnsOfWhatMakesRangesDoubtful) {
+  ModelBuilder m;
+  m.input("x", {1, 2, 40, 40});
+  m.weight("w", {3, 2, 1, 1});
+  m.weight("zero", {1}, false).add_float_data(0);
+  m.node("Conv", {"x", "w"}, {"c"});
+  m.node("Mul", {"c", "zero"}, {"nothing"});
+  m.node("Div", {"c", "nothing"}, {"infinite"});
+  m.output("infinite");
+  save(m);
+  Tensor x = random({1, 2, 40, 40}, 3);
+  for (int64_t i = 0; i < x.count(); ++i) x.set(i, std::fabs(x.at(i)) + 1);
+  for (int64_t i = 0; i < 1600; ++i) x.set(i, 2);
+  const auto report = run({{x}});
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  const auto warned = [&](std::vector<std::string> words) {
+    return std::ranges::any_of(report->warnings, [&](const std::string& line) {
+      return std::ranges::all_of(words, [&](const std::string& word) { return line.find(word) != std::string::npos; });
+    });
+  };
+  EXPECT_TRUE(warned({"only one sample"}));
+  EXPECT_TRUE(warned({"same value", "'nothing'"}));
+  EXPECT_TRUE(warned({"never change", "'x' (1 of 2, the first is 0)"}));
+  EXPECT_TRUE(warned({"infinite", "'infinite'"}));
+  EXPECT_EQ(tensor(*report, "nothing").range, (TensorRange{"nothing", 0, 1}));
+  EXPECT_EQ(tensor(*report, "infinite").calibrator, "");
+  EXPECT_EQ(std::ranges::find(report->table.ranges, "infinite", &TensorRange::name), report->table.ranges.end());
+  const auto noise = run({{random({1, 2, 40, 40}, 3)}, {random({1, 2, 40, 40}, 4)}}, {.calibrator = "minmax"});
+  ASSERT_TRUE(noise.ok());
+  EXPECT_TRUE(std::ranges::any_of(noise->warnings,
+                                  [](const std::string& line) { return line.find("random") != std::string::npos; }));
+}
+
+}  // namespace
+}  // namespace hone::calibrate
