@@ -17,8 +17,6 @@ LINES = 500
 RECORDED = "bench/results/"
 # A network is one function there, and the networks share their layers.
 LONG = {"scripts/make_models.py"}
-# From before there was this check.
-WIDE = ("src/tactics/cuda/", "src/kernels/cuda/", "src/backends/select.cc")
 
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(?:work|home|root|Users|mnt|scratch)/")
 TERMINAL = re.compile(r"std::(?:cout|cerr|clog|puts|printf)\b|\bstd::fprintf\b|\bfmt::print\b|\bgetenv\(")
@@ -38,9 +36,9 @@ def files(root):
 def findings_in(name, text):
     """What is wrong with one file, a line each."""
     lines = text.split("\n")
-    if not name.startswith((RECORDED, *WIDE)):
+    if not name.startswith(RECORDED):
         for number, line in enumerate(lines, 1):
-            if len(line) > COLUMNS:
+            if len(line) > COLUMNS and not (name.endswith(".md") and line.startswith("|")):  # tables cannot be wrapped
                 yield f"{name}:{number}: {len(line)} columns, at most {COLUMNS}"
     if len(lines) > LINES + 1 and name not in LONG and not name.startswith(RECORDED):
         yield f"{name}: {len(lines) - 1} lines, at most {LINES}"

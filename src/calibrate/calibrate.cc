@@ -50,7 +50,8 @@ class Calibration {
 
   Result<Report> finish() {
     if (report_.tensors.empty())
-      return unsupported("{}: has no tensor to calibrate: only floats outside the bodies of If, Loop and Scan are", path_);
+      return unsupported("{}: has no tensor to calibrate: only floats outside the bodies of If, Loop and Scan are",
+                         path_);
     HONE_TRY(ObservedModel* const model, network(held_[0]));
     HONE_CHECK(choose_ranges(*model, held_, options_, pool_, report_.tensors));
     report_.table.calibrator = options_.calibrator;

@@ -4,8 +4,8 @@
 #include <regex>
 
 #include "backends/gpu_fusion.h"
-#include "backends/precision.h"
 #include "backends/peaks.h"
+#include "backends/precision.h"
 #include "base/cpu_info.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
@@ -36,7 +36,8 @@ std::string resolve_target(const CompileOptions& options) {
 
 Result<Machine> machine_of(const std::string& target, const CompileOptions& options) {
   Machine machine{.threads = options.threads > 0 ? options.threads : cpu::usable_cpu_count(),
-                  .max_tier = options.max_tier, .winograd = options.winograd};
+                  .max_tier = options.max_tier,
+                  .winograd = options.winograd};
   if (target == "cpu" || target == "reference") {
     if (!options.cuda_arch.empty()) return invalid("target '{}' has no CUDA architecture", target);
     return machine;

@@ -35,7 +35,8 @@ Json names_json(const Program& program, const std::vector<int>& slots) {
 
 std::string_view precision_of(const Step& step) {
   const auto is = [&](DType type) {
-    return std::any_of(step.input_types.begin(), step.input_types.end(), [&](const TensorType& t) { return t.dtype == type; });
+    return std::any_of(step.input_types.begin(), step.input_types.end(),
+                       [&](const TensorType& t) { return t.dtype == type; });
   };
   if (is(DType::f16)) return "fp16";
   if (is(DType::bf16)) return "bf16";

@@ -68,7 +68,9 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
   auto engine = std::make_shared<LoadedEngine>();
   engine->data_ = std::move(data);
   const Program& program = engine->program();
-  const Machine machine{.threads = program.threads, .max_tier = program.max_tier, .cuda_arch = program.cuda_arch,
+  const Machine machine{.threads = program.threads,
+                        .max_tier = program.max_tier,
+                        .cuda_arch = program.cuda_arch,
                         .tf32 = true};  // it was allowed, or no step has it
   for (size_t i = 0; i < program.steps.size(); ++i) {
     const Step& step = program.steps[i];
@@ -219,7 +221,8 @@ Status ExecutionContext::run_step_on_gpu(size_t index) {
                                      .workspace = device_->arena() + engine_->program().steps[index].workspace_offset,
                                      .pool = pool_,
                                      .packed = device_->packed(index),
-                                     .stream = &device_->stream(), .fault = device_->fault(index)});
+                                     .stream = &device_->stream(),
+                                     .fault = device_->fault(index)});
 }
 
 Status ExecutionContext::run_steps(size_t begin, size_t end) {

@@ -65,7 +65,8 @@ Result<std::unique_ptr<DeviceSide>> DeviceSide::create(const Program& program,
   const Dims steps{static_cast<int64_t>(program.steps.size())};
   HONE_TRY(side->faults_, allocate({DType::i32, Shape::of(steps)}, side->memory_));
   side->faults_here_ = Tensor(DType::i32, steps);
-  HONE_CHECK(side->stream_->copy_to_device(side->faults_.mutable_raw(), side->faults_here_.raw(), side->faults_.bytes()));
+  HONE_CHECK(
+      side->stream_->copy_to_device(side->faults_.mutable_raw(), side->faults_here_.raw(), side->faults_.bytes()));
   std::vector<bool> read(program.slots.size(), false);  // by a step on the GPU
   for (size_t i = 0; i < program.steps.size(); ++i)
     for (int s : program.steps[i].inputs)
@@ -124,7 +125,10 @@ size_t DeviceSide::root(int slot) const {
 Status DeviceSide::start() {
   for (size_t s = 0; s < newest_.size(); ++s) {
     const Slot::Kind kind = program_->slots[s].kind;
-    newest_[s] = kind == Slot::Kind::constant ? kHost | kDevice : kind != Slot::Kind::input ? kNobody : bound_[s] ? kDevice : kHost;
+    newest_[s] = kind == Slot::Kind::constant ? kHost | kDevice
+                 : kind != Slot::Kind::input  ? kNobody
+                 : bound_[s]                  ? kDevice
+                                              : kHost;
   }
   return cuda::make_current(weights_->ordinal());
 }

@@ -66,8 +66,8 @@ Progress progress_line(const Output& output) {
 
 void show_progress(std::string_view what, size_t done, size_t total) {
   const size_t width = 30, filled = width * done / total;
-  fmt::print(stderr, "\r{} [{:<{}}] {}/{}{}", what, std::string(filled, '='), width, done,
-             total, done == total ? "\r\033[K" : "");
+  fmt::print(stderr, "\r{} [{:<{}}] {}/{}{}", what, std::string(filled, '='), width, done, total,
+             done == total ? "\r\033[K" : "");
   std::fflush(stderr);
 }
 

@@ -8,8 +8,8 @@ namespace {
 
 struct Gpus {
   std::vector<cuda::Device> devices;
-  std::string missing;     // why there are none, or empty
-  std::string nvrtc;       // its version, or why it cannot be had
+  std::string missing;  // why there are none, or empty
+  std::string nvrtc;    // its version, or why it cannot be had
   bool has_nvrtc = false;
 };
 

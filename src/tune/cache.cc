@@ -72,7 +72,8 @@ Status TacticCache::save(const std::string& path) const {
     peaks.insert(there->peaks_.begin(), there->peaks_.end());
   }
   auto rows = nlohmann::json::object();
-  for (const auto& [key, row] : merged) rows[key] = {{"tactic", row.tactic}, {"variant", row.variant}, {"time_us", row.time_us}};
+  for (const auto& [key, row] : merged)
+    rows[key] = {{"tactic", row.tactic}, {"variant", row.variant}, {"time_us", row.time_us}};
   auto devices = nlohmann::json::object();
   for (const auto& [device, row] : peaks) devices[device] = peaks_json(row);
   const std::string text = nlohmann::json{{"version", kVersion}, {"rows", rows}, {"peaks", devices}}.dump(1);

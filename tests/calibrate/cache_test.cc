@@ -66,7 +66,8 @@ TEST_F(Cache, OnnxRuntimesOlderFormsAreRead) {
   for (
       const char* text :
       {R"({"x": [-1.5, 2]})",
-       R"({"x": {"CLS": "TensorData", "lowest": -1.5, "highest": {"CLS": "numpy.array", "data": [2], "dtype": "float32"}}})"}) {
+       R"({"x": {"CLS": "TensorData", "lowest": -1.5,
+                 "highest": {"CLS": "numpy.array", "data": [2], "dtype": "float32"}}})"}) {
     const auto read = read_cache(write("old.json", text));
     ASSERT_TRUE(read.ok()) << read.status().message();
     EXPECT_EQ(read->ranges, (std::vector<TensorRange>{{"x", -1.5, 2}}));

@@ -4,8 +4,8 @@
 #include <chrono>
 #include <thread>
 
-#include "cli/cli.h"
 #include "base/npy.h"
+#include "cli/cli.h"
 
 namespace hone {
 namespace {

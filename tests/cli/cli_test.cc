@@ -169,7 +169,8 @@ TEST_F(Cli, CalibrateWritesTheSameCacheTwice) {
   ASSERT_TRUE(write_npy(path("data/a.npy"), x).ok());
   const std::string net = path("net.onnx");
   for (const char* name : {"a.cache", "b.cache", "a.json", "b.json"}) {
-    const Outcome got = hone({"calibrate", net, "--data", path("data"), "-o", path(name), "--json", path("report.json")});
+    const Outcome got =
+        hone({"calibrate", net, "--data", path("data"), "-o", path(name), "--json", path("report.json")});
     ASSERT_EQ(got.status, 0) << got.err;
     for (const char* tensor : {"x", "h", "y"}) EXPECT_NE(got.out.find(tensor), std::string::npos) << got.out;
     EXPECT_NE(read_text(path("report.json")).find("\"threshold\""), std::string::npos);

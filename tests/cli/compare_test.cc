@@ -1,9 +1,9 @@
 // `hone compare`.
 #include <sys/stat.h>
 
+#include "base/npy.h"
 #include "cli/cli.h"
 #include "tools/difference.h"
-#include "base/npy.h"
 
 namespace hone {
 namespace {

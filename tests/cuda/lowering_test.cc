@@ -24,12 +24,12 @@ const Row kRows[] = {
     {"cuda.pointwise", R"hone(graph {
       input %1 "x" : f32[2,3,5]
       input %2 "b" : f32[3,1]
-      %3 = Pointwise(%1, %2) {program="in0:f32; in1:f32; add:f32(0,1); gelu_erf:f32(2); constant:f32(-inf); max:f32(3,4)"}
+    %3 = Pointwise(%1, %2) {program="in0:f32; in1:f32; add:f32(0,1); gelu_erf:f32(2); constant:f32(-inf); max:f32(3,4)"}
       output %3 "y"
     })hone"},
     {"cuda.pointwise", R"hone(graph {
       input %1 "x" : i32[7]
-      %2 = Pointwise(%1) {program="in0:i32; constant:i32(3); less:bool(0,1); cast:f32(0); cast:f32(2); where:f32(2,3,4)"}
+    %2 = Pointwise(%1) {program="in0:i32; constant:i32(3); less:bool(0,1); cast:f32(0); cast:f32(2); where:f32(2,3,4)"}
       output %2 "y"
     })hone"},
     {"cuda.pool", R"hone(graph {

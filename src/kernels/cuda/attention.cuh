@@ -1,8 +1,8 @@
 // softmax(q k^T * scale + mask) v for one query of one head: a block of 256 threads, its scores in shared memory.
 //
-// Around it the source defines QUERIES, KEYS, HEADS, SIZE, V_SIZE, PARAMETERS, ARGUMENTS, `float score(parameters, float
-// product, int batch, int head, int query, int key)` (scale, cap and mask), and for row i: `q_row`, `k_row`, `v_row` and
-// `y_row(parameters, int batch, int head, int i)`, which are pointers.
+// Around it the source defines QUERIES, KEYS, HEADS, SIZE, V_SIZE, PARAMETERS, ARGUMENTS, `float score(parameters,
+// float product, int batch, int head, int query, int key)` (scale, cap and mask), and for row i: `q_row`, `k_row`,
+// `v_row` and `y_row(parameters, int batch, int head, int i)`, which are pointers.
 extern "C" __global__ void __launch_bounds__(256) kernel(PARAMETERS) {
   begin();
   extern __shared__ float scores[];

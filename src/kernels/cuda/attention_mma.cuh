@@ -1,8 +1,9 @@
-// softmax(q k^T * scale + mask) v on tensor cores, for A = f16 or bf16 with sums and softmax in fp32: the keys pass by in
-// blocks of 64 while running maxima and sums are kept (Dao, FlashAttention-2, 2023). A block of 4 warps takes 64 queries
-// of one head.
+// softmax(q k^T * scale + mask) v on tensor cores, for A = f16 or bf16 with sums and softmax in fp32: the keys pass by
+// in blocks of 64 while running maxima and sums are kept (Dao, FlashAttention-2, 2023). A block of 4 warps takes 64
+// queries of one head.
 //
-// Around it the source defines what attention.cuh asks for, and MMA, the instruction. SIZE and V_SIZE are multiples of 16.
+// Around it the source defines what attention.cuh asks for, and MMA, the instruction. SIZE and V_SIZE are multiples
+// of 16.
 #define BLOCK 64
 #define PITCH_K (SIZE + 8)  // elements: no two lanes of a fragment share a bank
 #define PITCH_V (V_SIZE + 8)
@@ -38,11 +39,13 @@ extern "C" __global__ void __launch_bounds__(128) kernel(PARAMETERS) {
     A* const v_tile = v_tiles + block % 2 * (BLOCK * PITCH_V);
     for (int i = threadIdx.x; i < BLOCK * SIZE / 8; i += 128) {
       const int row = i / (SIZE / 8), column = i % (SIZE / 8) * 8, key = block * BLOCK + row;
-      copy_async(k_tile + row * PITCH_K + column, k_row(ARGUMENTS, batch, head, key < KEYS ? key : 0) + column, key < KEYS);
+      copy_async(k_tile + row * PITCH_K + column, k_row(ARGUMENTS, batch, head, key < KEYS ? key : 0) + column,
+                 key < KEYS);
     }
     for (int i = threadIdx.x; i < BLOCK * V_SIZE / 8; i += 128) {
       const int row = i / (V_SIZE / 8), column = i % (V_SIZE / 8) * 8, key = block * BLOCK + row;
-      copy_async(v_tile + row * PITCH_V + column, v_row(ARGUMENTS, batch, head, key < KEYS ? key : 0) + column, key < KEYS);
+      copy_async(v_tile + row * PITCH_V + column, v_row(ARGUMENTS, batch, head, key < KEYS ? key : 0) + column,
+                 key < KEYS);
     }
     asm volatile("cp.async.commit_group;");
   };
@@ -114,11 +117,13 @@ extern "C" __global__ void __launch_bounds__(128) kernel(PARAMETERS) {
 #pragma unroll
     for (int i = 0; i < BLOCK / 16; ++i) {
       const unsigned p[4] = {pack(scores[2 * i][0], scores[2 * i][1]), pack(scores[2 * i][2], scores[2 * i][3]),
-                             pack(scores[2 * i + 1][0], scores[2 * i + 1][1]), pack(scores[2 * i + 1][2], scores[2 * i + 1][3])};
+                             pack(scores[2 * i + 1][0], scores[2 * i + 1][1]),
+                             pack(scores[2 * i + 1][2], scores[2 * i + 1][3])};
 #pragma unroll
       for (int j = 0; j < V_SIZE / 16; ++j) {
         // Four 8 x 8 pieces, transposed: 16 keys by 16 columns.
-        const unsigned from = (unsigned)__cvta_generic_to_shared(v_tile + (i * 16 + lane % 16) * PITCH_V + j * 16 + lane / 16 * 8);
+        const unsigned from =
+            (unsigned)__cvta_generic_to_shared(v_tile + (i * 16 + lane % 16) * PITCH_V + j * 16 + lane / 16 * 8);
         unsigned parts[4];
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                      : "=r"(parts[0]), "=r"(parts[1]), "=r"(parts[2]), "=r"(parts[3])

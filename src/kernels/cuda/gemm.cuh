@@ -2,8 +2,8 @@
 //
 // Around it the source defines M, N, K, PARAMETERS (the kernel's), and for batch item `z`:
 //   struct Row, `Row row_of(i64 z, int m)` and `float load_a(parameters, Row, int k)`: A[m][k] with 0 outside,
-//   `float load_b(parameters, i64 z, int k, int n)`, `void store(parameters, i64 z, int m, int n, const float (&)[RUN])`:
-//   RUN neighbouring columns; RUN divides N and THREAD_N.
+//   `float load_b(parameters, i64 z, int k, int n)`, `void store(parameters, i64 z, int m, int n, const float
+//   (&)[RUN])`: RUN neighbouring columns; RUN divides N and THREAD_N.
 #define TILE_K 16
 #define THREADS 256
 #define THREADS_N (TILE_N / THREAD_N)

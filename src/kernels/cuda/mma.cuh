@@ -8,10 +8,11 @@
 //   k)`: 16 bytes of neighbouring values of A from k on, aligned, or null for zeros; `const A* b_at(parameters, i64 z,
 //   int n, int k)`: the same of column n of B, already rounded to TF32 when B_ROUNDED; `void store(parameters, i64 z,
 //   int m, int n, const float (&)[RUN])`: RUN neighbouring columns, which divide N and TILE_N.
-// Where A has no 16 bytes in a row, GATHERED is 1, and `float element_a(parameters, Row, int k)` takes the place of a_at.
+// Where A has no 16 bytes in a row, GATHERED is 1, and `float element_a(parameters, Row, int k)` takes the place of
+// a_at.
 #define WORD ((int)(4 / sizeof(A)))  // elements
 #define TILE_K 32
-#define PITCH (TILE_K + 4)  // words a row in shared memory: no two lanes of a fragment share a bank
+#define PITCH (TILE_K + 4)                // words a row in shared memory: no two lanes of a fragment share a bank
 #define THREADS (32 * WARPS_M * WARPS_N)  // of a group
 #define CHUNKS (TILE_K / 4)
 #define ROWS_A_PASS (THREADS / CHUNKS)
@@ -25,7 +26,8 @@
 __device__ inline void copy_async(unsigned* to, const void* from, const void* mapped) {
   const unsigned address = (unsigned)__cvta_generic_to_shared(to);
   const int bytes = from != nullptr ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from != nullptr ? from : mapped), "r"(bytes));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from != nullptr ? from : mapped),
+               "r"(bytes));
 }
 
 template <bool rounded>
@@ -42,7 +44,7 @@ __device__ inline void multiply(float (&c)[4], const unsigned (&a)[4], const uns
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) kernel(PARAMETERS) {
+extern "C" __global__ void __launch_bounds__(THREADS* GROUPS) kernel(PARAMETERS) {
   begin();
   extern __shared__ __align__(16) unsigned shared[];
   const int thread = threadIdx.x % THREADS, group_k = threadIdx.x / THREADS, lane = thread % 32, warp = thread / 32;
@@ -102,7 +104,8 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) kernel(PARAMETERS
 #pragma unroll
       for (int i = 0; i < FRAGMENTS_M; ++i)
 #pragma unroll
-        for (int part = 0; part < 4; ++part) a[i][part] = operand<false>(a_tile[(i * 16 + part % 2 * 8) * PITCH + k + part / 2 * 4]);
+        for (int part = 0; part < 4; ++part)
+          a[i][part] = operand<false>(a_tile[(i * 16 + part % 2 * 8) * PITCH + k + part / 2 * 4]);
 #pragma unroll
       for (int j = 0; j < FRAGMENTS_N; ++j)
 #pragma unroll
@@ -124,7 +127,8 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) kernel(PARAMETERS
     for (int j = 0; j < FRAGMENTS_N; ++j)
 #pragma unroll
       for (int part = 0; part < 4; ++part)
-        staged[(warp_m + i * 16 + group + part / 2 * 8) * OUT_PITCH + warp_n + j * 8 + member * 2 + part % 2] = acc[i][j][part];
+        staged[(warp_m + i * 16 + group + part / 2 * 8) * OUT_PITCH + warp_n + j * 8 + member * 2 + part % 2] =
+            acc[i][j][part];
   __syncthreads();
 #pragma unroll 4
   for (int i = threadIdx.x; i < TILE_M * TILE_N / RUN; i += THREADS * GROUPS) {
@@ -133,7 +137,8 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) kernel(PARAMETERS
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g)
 #pragma unroll
-      for (int j = 0; j < RUN; ++j) sums[j] += ((const float*)shared)[g * (TILE_M * OUT_PITCH) + row * OUT_PITCH + column + j];
+      for (int j = 0; j < RUN; ++j)
+        sums[j] += ((const float*)shared)[g * (TILE_M * OUT_PITCH) + row * OUT_PITCH + column + j];
     if (m0 + row < M && n0 + column < N) store(ARGUMENTS, z, m0 + row, n0 + column, sums);
   }
 }

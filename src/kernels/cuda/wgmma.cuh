@@ -1,10 +1,10 @@
-// C = A * B on the tensor cores of compute capability 9.0, with sums in fp32. The operands' type A is f16, bf16, or float
-// read as TF32. Boxes of both come by the tensor memory accelerator, in STAGES of 128 bytes of k, which one warp asks
-// for; GROUPS of 4 warps multiply 64 rows each. Either all groups share a tile of 64 * GROUPS x TILE_N, or, with
-// ALTERNATE, each takes tiles of 64 x TILE_N of its own, so that one stores its results while another multiplies. A block
-// takes every gridDim.x-th tile. The CLUSTER blocks of a cluster have neighbouring rows of tiles, and each brings a part
-// of B for all of them. With SPLIT > 1 a cluster of SPLIT blocks takes one tile instead, each a part of k, and the sums
-// are added in order of the parts.
+// C = A * B on the tensor cores of compute capability 9.0, with sums in fp32. The operands' type A is f16, bf16, or
+// float read as TF32. Boxes of both come by the tensor memory accelerator, in STAGES of 128 bytes of k, which one warp
+// asks for; GROUPS of 4 warps multiply 64 rows each. Either all groups share a tile of 64 * GROUPS x TILE_N, or, with
+// ALTERNATE, each takes tiles of 64 x TILE_N of its own, so that one stores its results while another multiplies. A
+// block takes every gridDim.x-th tile. The CLUSTER blocks of a cluster have neighbouring rows of tiles, and each brings
+// a part of B for all of them. With SPLIT > 1 a cluster of SPLIT blocks takes one tile instead, each a part of k, and
+// the sums are added in order of the parts.
 //
 // Around it the source defines M, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each), PARAMETERS, ARGUMENTS,
 // `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int k)`, B_BATCHED,
@@ -39,15 +39,17 @@ __device__ inline void barrier_arrive(unsigned barrier, int rank) {
   if (CLUSTER == 1) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
   } else {
-    asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\nmbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(
-                     barrier),
-                 "r"(rank)
-                 : "memory");
+    asm volatile(
+        "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, "
+        "%1;\nmbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(barrier),
+        "r"(rank)
+        : "memory");
   }
 }
 __device__ inline void barrier_wait(unsigned barrier, unsigned phase) {
   asm volatile(
-      "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@done bra over;\nbra again;\nover:\n}" ::"r"(barrier),
+      "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@done bra over;\nbra "
+      "again;\nover:\n}" ::"r"(barrier),
       "r"(phase)
       : "memory");
 }
@@ -67,9 +69,11 @@ __device__ inline void pass_turn(int turn) { asm volatile("bar.arrive %0, 256;" 
 
 __device__ inline float4 read_from(unsigned address, int rank) {
   float4 v;
-  asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %4, %5;\nld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [there];\n}"
-               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-               : "r"(address), "r"(rank));
+  asm volatile(
+      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %4, %5;\nld.shared::cluster.v4.f32 {%0, %1, %2, %3}, "
+      "[there];\n}"
+      : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+      : "r"(address), "r"(rank));
   return v;
 }
 
@@ -103,7 +107,8 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
   }
   __syncthreads();
   if (CLUSTER > 1) cluster_barrier();
-  const int part = blockIdx.x % SPLIT, first_step = STEPS * part / SPLIT, steps = STEPS * (part + 1) / SPLIT - first_step;
+  const int part = blockIdx.x % SPLIT, first_step = STEPS * part / SPLIT,
+            steps = STEPS * (part + 1) / SPLIT - first_step;
   const int rank = blockIdx.x % CLUSTER, first = blockIdx.x / (SPLIT * CLUSTER), stride = gridDim.x / (SPLIT * CLUSTER);
   const int tiles = TILES_M / CLUSTER * TILES_N * BATCH;
 
@@ -114,12 +119,15 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
         const unsigned to = b_tiles + stage * BYTES_B + rank * (BYTES_B / CLUSTER);
         const int n = tile.n0 + rank * (TILE_N / CLUSTER), z = B_BATCHED ? (int)tile.z : 0;
         if (CLUSTER == 1) {
-          asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to),
-                       "l"(&b_map), "r"(full + 8 * stage), "r"(k), "r"(n), "r"(z)
-                       : "memory");
+          asm volatile(
+              "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], "
+              "[%2];" ::"r"(to),
+              "l"(&b_map), "r"(full + 8 * stage), "r"(k), "r"(n), "r"(z)
+              : "memory");
         } else {
           asm volatile(
-              "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;" ::"r"(to),
+              "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+              "[%1, {%3, %4, %5}], [%2], %6;" ::"r"(to),
               "l"(&b_map), "r"(full + 8 * stage), "r"(k), "r"(n), "r"(z), "h"((unsigned short)((1 << CLUSTER) - 1))
               : "memory");
         }
@@ -141,7 +149,8 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
             barrier_expect(full + 8 * stage, BYTES_A + BYTES_B);
             load_b(tile, step, stage);
           }
-          load_a(a_map, full + 8 * stage, a_tiles + stage * BYTES_A, tile.z, tile.m0, step / CHUNKS, step % CHUNKS * TILE_K);
+          load_a(a_map, full + 8 * stage, a_tiles + stage * BYTES_A, tile.z, tile.m0, step / CHUNKS,
+                 step % CHUNKS * TILE_K);
         }
       }
       asm volatile("griddepcontrol.launch_dependents;");

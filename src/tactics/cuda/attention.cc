@@ -22,8 +22,10 @@ struct Operand {
   int64_t offset, batch, head, row;
 
   std::string at(const char* function, int64_t heads_a_head) const {
-    return fmt::format("__device__ inline auto {}(PARAMETERS, int batch, int head, int i) {{ return {} + {} + (i64)batch * {} + (i64)(head / {}) * {} + (i64)i * {}; }}\n",
-                       function, name, offset, batch, heads_a_head, head, row);
+    return fmt::format(
+        "__device__ inline auto {}(PARAMETERS, int batch, int head, int i) {{ return {} + {} + (i64)batch * {} + "
+        "(i64)(head / {}) * {} + (i64)i * {}; }}\n",
+        function, name, offset, batch, heads_a_head, head, row);
   }
 };
 
@@ -38,7 +40,17 @@ Geometry geometry_of(const Problem& problem) {
   if (op.layout == "packed") {
     const int64_t length = q[1], heads = q[3], size = q[4], row = 3 * heads * size, batch = length * row;
     const auto operand = [&](int64_t part) { return Operand{"q", part * heads * size, batch, size, row}; };
-    return {q[0], heads, heads, length, length, size, size, operand(0), operand(1), operand(2), {"y", 0, length * heads * size, size, heads * size}};
+    return {q[0],
+            heads,
+            heads,
+            length,
+            length,
+            size,
+            size,
+            operand(0),
+            operand(1),
+            operand(2),
+            {"y", 0, length * heads * size, size, heads * size}};
   }
   const Dims k = dims_of(problem.inputs[1]), v = dims_of(problem.inputs[2]);
   const bool rows = op.layout == "rows";
@@ -47,7 +59,17 @@ Geometry geometry_of(const Problem& problem) {
     const int64_t below_head = rows ? size : d[row] * size, below_row = rows ? d[head] * size : size;
     return Operand{name, 0, d[1] * d[2] * size, below_head, below_row};
   };
-  return {q[0], q[head], k[head], q[row], k[row], q[3], v[3], operand("q", q, q[3]), operand("k", k, q[3]), operand("v", v, v[3]), operand("y", q, v[3])};
+  return {q[0],
+          q[head],
+          k[head],
+          q[row],
+          k[row],
+          q[3],
+          v[3],
+          operand("q", q, q[3]),
+          operand("k", k, q[3]),
+          operand("v", v, v[3]),
+          operand("y", q, v[3])};
 }
 
 std::string supports(const Problem& problem) {
@@ -60,7 +82,8 @@ std::string supports(const Problem& problem) {
   const Geometry g = geometry_of(problem);
   if (has(problem, 3)) {
     const TensorType& mask = problem.inputs[3];
-    if (mask.dtype != DType::boolean && !cuda::is_real_element(mask.dtype)) return fmt::format("a mask of {}", name(mask.dtype));
+    if (mask.dtype != DType::boolean && !cuda::is_real_element(mask.dtype))
+      return fmt::format("a mask of {}", name(mask.dtype));
     const Dims d = dims_of(mask);
     if (d.back() != g.keys) return "the mask is shorter than the keys";
   }
@@ -74,7 +97,8 @@ std::string parameters_of(const Problem& problem) {
   std::string text = fmt::format("{0}* __restrict__ y, const {0}* __restrict__ q", type);
   for (size_t i = 1; i < 3; ++i)
     if (has(problem, i)) text += fmt::format(", const {}* __restrict__ {}", type, i == 1 ? "k" : "v");
-  if (has(problem, 3)) text += fmt::format(", const {}* __restrict__ mask", cuda::element_type(problem.inputs[3].dtype));
+  if (has(problem, 3))
+    text += fmt::format(", const {}* __restrict__ mask", cuda::element_type(problem.inputs[3].dtype));
   return text;
 }
 
@@ -87,8 +111,11 @@ std::string definitions(const Problem& problem) {
   if (op.softcap > 0) score += fmt::format("  s = {0} * tanhf(s / {0});\n", cuda::float_literal(op.softcap));
   if (has(problem, 3)) {
     score += fmt::format("  const int index = ((batch * {} + head) * QUERIES + query) * KEYS + key;\n", g.heads);
-    const std::string at = "mask[" + cuda::broadcast_index(dims_of(problem.inputs[3]), {g.batch, g.heads, g.queries, g.keys}, "index") + "]";
-    score += problem.inputs[3].dtype == DType::boolean ? fmt::format("  if (!{}) s = -INF;\n", at) : fmt::format("  s += (float){};\n", at);
+    const std::string at =
+        "mask[" + cuda::broadcast_index(dims_of(problem.inputs[3]), {g.batch, g.heads, g.queries, g.keys}, "index") +
+        "]";
+    score += problem.inputs[3].dtype == DType::boolean ? fmt::format("  if (!{}) s = -INF;\n", at)
+                                                       : fmt::format("  s += (float){};\n", at);
   }
   if (op.causal) score += "  if (key > query) s = -INF;\n";
   const int64_t group = g.heads / g.kv_heads;
@@ -105,11 +132,15 @@ typedef T A;
 __device__ inline float score(PARAMETERS, float product, int batch, int head, int query, int key) {{
 {}  return s;
 }}
-)cuda", g.queries, g.keys, g.size, g.v_size, parameters, cuda::arguments_of(parameters), cuda::element_type(problem.inputs[0].dtype), g.q.at("q_row", 1),
-                     g.k.at("k_row", group), g.v.at("v_row", group), g.y.at("y_row", 1), score);
+)cuda",
+                     g.queries, g.keys, g.size, g.v_size, parameters, cuda::arguments_of(parameters),
+                     cuda::element_type(problem.inputs[0].dtype), g.q.at("q_row", 1), g.k.at("k_row", group),
+                     g.v.at("v_row", group), g.y.at("y_row", 1), score);
 }
 
-Result<cuda::Source> source(const Problem& problem) { return cuda::Source{kernels::block_cuh + definitions(problem) + kernels::attention_cuh}; }
+Result<cuda::Source> source(const Problem& problem) {
+  return cuda::Source{kernels::block_cuh + definitions(problem) + kernels::attention_cuh};
+}
 
 cuda::Launch launch(const Problem& problem) {
   const Geometry g = geometry_of(problem);
@@ -128,12 +159,15 @@ std::string supports_mma(const Problem& problem) {
 
 Result<cuda::Source> mma_source(const Problem& problem) {
   const char* kind = problem.inputs[0].dtype == DType::f16 ? "f16.f16" : "bf16.bf16";
-  return cuda::Source{definitions(problem) + fmt::format("#define MMA \"mma.sync.aligned.m16n8k16.row.col.f32.{}.f32\"\n", kind) + kernels::attention_mma_cuh};
+  return cuda::Source{definitions(problem) +
+                      fmt::format("#define MMA \"mma.sync.aligned.m16n8k16.row.col.f32.{}.f32\"\n", kind) +
+                      kernels::attention_mma_cuh};
 }
 
 cuda::Launch mma_launch(const Problem& problem) {
   const Geometry g = geometry_of(problem);
-  return {.grid = {static_cast<unsigned>(cuda::blocks(g.queries, kBlock)), static_cast<unsigned>(g.heads), static_cast<unsigned>(g.batch)},
+  return {.grid = {static_cast<unsigned>(cuda::blocks(g.queries, kBlock)), static_cast<unsigned>(g.heads),
+                   static_cast<unsigned>(g.batch)},
           .block = {128},
           .shared_bytes = static_cast<unsigned>(2 * kBlock * (g.size + 8 + g.v_size + 8) * 2)};
 }

@@ -27,7 +27,8 @@ __device__ inline float element_a(PARAMETERS, Row row, int k) {{
   const int n = row.n, c = k % {0};
 {2}  return value;
 }}
-)cuda", g.cin, g.kh * g.kw * g.cin, cuda::image_value(anchor));
+)cuda",
+                              g.cin, g.kh * g.kw * g.cin, cuda::image_value(anchor));
 }
 
 std::string supports_dense(const Problem& problem) { return cuda::conv_refusal(problem, false); }
@@ -40,7 +41,8 @@ __device__ inline float load_a(PARAMETERS, Row row, int k) { return element_a(AR
 __device__ inline float load_b(PARAMETERS, i64, int k, int n) { return w[(i64)k * N + n]; }
 )cuda" + anchor.store;
   const Tensor& weights = problem.constants[1];
-  return cuda::with_weights({cuda::gemm_source(g.gemm(), cuda::conv_parameters(problem, anchor), functions)}, cuda::permuted(weights, cuda::outputs_last(weights)));
+  return cuda::with_weights({cuda::gemm_source(g.gemm(), cuda::conv_parameters(problem, anchor), functions)},
+                            cuda::permuted(weights, cuda::outputs_last(weights)));
 }
 
 cuda::Launch dense_launch(const Problem& problem) { return cuda::gemm_launch(cuda::conv_geometry(problem).gemm()); }
@@ -61,11 +63,14 @@ __device__ inline const A* a_at(PARAMETERS, Row row, int k) {
 __device__ inline const A* b_at(PARAMETERS, i64, int n, int k) { return w + (i64)n * K + k; }
 )cuda" + anchor.store;
   const Tensor& weights = problem.constants[1];
-  return cuda::with_weights({cuda::mma_source(g.gemm(), variant, {.b_rounded = true}, cuda::conv_parameters(problem, anchor), functions)},
-                cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)));
+  return cuda::with_weights(
+      {cuda::mma_source(g.gemm(), variant, {.b_rounded = true}, cuda::conv_parameters(problem, anchor), functions)},
+      cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)));
 }
 
-cuda::Launch mma_launch(const Problem& problem, int variant) { return cuda::mma_launch(cuda::conv_geometry(problem).gemm(), variant); }
+cuda::Launch mma_launch(const Problem& problem, int variant) {
+  return cuda::mma_launch(cuda::conv_geometry(problem).gemm(), variant);
+}
 
 // A filter's values as rows of whole 16 bytes, so that those of A are gathered into the like.
 cuda::Gemm gathered_gemm(const Problem& problem) {
@@ -78,7 +83,8 @@ cuda::Gemm gathered_gemm(const Problem& problem) {
 std::string supports_gathered(const Problem& problem, const Machine& machine) {
   if (std::string reason = cuda::conv_refusal(problem, false); !reason.empty()) return reason;
   if (cuda::wide_refusal(problem, machine).empty()) return "its pixels are multiples of 16 bytes";
-  if (std::string reason = cuda::refuse_tf32(cuda::conv_geometry(problem).type, machine); !reason.empty()) return reason;
+  if (std::string reason = cuda::refuse_tf32(cuda::conv_geometry(problem).type, machine); !reason.empty())
+    return reason;
   return cuda::refuse_mma(gathered_gemm(problem));
 }
 
@@ -97,17 +103,22 @@ Result<cuda::Source> gathered_source(const Problem& problem, int variant) {
 __device__ inline const A* b_at(PARAMETERS, i64, int n, int k) { return w + (i64)n * K + k; }
 )cuda" + anchor.store;
   const Tensor& weights = problem.constants[1];
-  return cuda::with_weights({cuda::mma_source(gemm, variant, {.b_rounded = true, .gathered = true}, cuda::conv_parameters(problem, anchor), functions)},
-                padded_rows(cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)), gemm.n, gemm.k));
+  return cuda::with_weights(
+      {cuda::mma_source(gemm, variant, {.b_rounded = true, .gathered = true}, cuda::conv_parameters(problem, anchor),
+                        functions)},
+      padded_rows(cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)), gemm.n, gemm.k));
 }
 
-cuda::Launch gathered_launch(const Problem& problem, int variant) { return cuda::mma_launch(gathered_gemm(problem), variant); }
+cuda::Launch gathered_launch(const Problem& problem, int variant) {
+  return cuda::mma_launch(gathered_gemm(problem), variant);
+}
 
 cuda::WarpgroupProduct product_of(const Problem& problem) {
   const cuda::ConvGeometry g = cuda::conv_geometry(problem);
   cuda::WarpgroupProduct product{.gemm = g.gemm(), .b_constant = true};
   if (!g.pointwise())
-    product.patches = cuda::Patches{g.n, g.h, g.w, g.cin, g.oh, g.ow, g.kh, g.kw, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.pad_top, g.pad_left};
+    product.patches = cuda::Patches{g.n,  g.h,        g.w,        g.cin,        g.oh,         g.ow,      g.kh,
+                                    g.kw, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.pad_top, g.pad_left};
   return product;
 }
 
@@ -121,22 +132,25 @@ int wgmma_variants(const Problem& problem, const Machine&) { return cuda::wgmma_
 Result<cuda::Source> wgmma_source(const Problem& problem, int variant) {
   const auto anchor = cuda::conv_anchor(problem);
   const Tensor& weights = problem.constants[1];
-  return cuda::with_weights(cuda::wgmma_source(product_of(problem), variant, cuda::conv_parameters(problem, anchor), anchor.store),
-                cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)));
+  return cuda::with_weights(
+      cuda::wgmma_source(product_of(problem), variant, cuda::conv_parameters(problem, anchor), anchor.store),
+      cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)));
 }
 
 cuda::Launch wgmma_launch(const Problem& problem, int variant) {
-  const auto inputs = static_cast<size_t>(std::count_if(problem.inputs.begin(), problem.inputs.end(), [](const TensorType& t) { return t.defined(); }));
+  const auto inputs = static_cast<size_t>(
+      std::count_if(problem.inputs.begin(), problem.inputs.end(), [](const TensorType& t) { return t.defined(); }));
   return cuda::wgmma_launch(product_of(problem), variant, {.a = 1, .b = inputs});
 }
 
 }  // namespace
 
 std::span<const Tactic> cuda_conv_tactics() {
-  static constexpr Tactic kRows[] = {cuda::row<supports_wgmma, wgmma_source, wgmma_launch, wgmma_variants>("cuda.conv_wgmma"),
-                                     cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.conv_mma", 1),
-                                     cuda::row<supports_gathered, gathered_source, gathered_launch, cuda::mma_variants>("cuda.conv_gathered_mma", 1),
-                                     cuda::row<supports_dense, dense_source, dense_launch>("cuda.conv", 2)};
+  static constexpr Tactic kRows[] = {
+      cuda::row<supports_wgmma, wgmma_source, wgmma_launch, wgmma_variants>("cuda.conv_wgmma"),
+      cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.conv_mma", 1),
+      cuda::row<supports_gathered, gathered_source, gathered_launch, cuda::mma_variants>("cuda.conv_gathered_mma", 1),
+      cuda::row<supports_dense, dense_source, dense_launch>("cuda.conv", 2)};
   return kRows;
 }
 

@@ -1,6 +1,6 @@
-// Convolutions of few channels, as an image's first one has, on the tensor cores of compute capability 9.0. The image is
-// first cut into cells of stride x stride pixels, whose channels make up whole 16 bytes; a row of the product's k is then
-// 128 bytes of neighbouring cells, and one of the filter's rows takes one such row, or few.
+// Convolutions of few channels, as an image's first one has, on the tensor cores of compute capability 9.0. The image
+// is first cut into cells of stride x stride pixels, whose channels make up whole 16 bytes; a row of the product's k is
+// then 128 bytes of neighbouring cells, and one of the filter's rows takes one such row, or few.
 #include <algorithm>
 #include <cstring>
 
@@ -15,11 +15,11 @@ constexpr int64_t kRowBytes = 128;
 constexpr int64_t kThreads = 256;
 
 struct Cells {
-  int64_t stride;         // pixels of a cell, down and across
-  int64_t channels;       // of a cell: dy, dx, channel of the image, then zeros
-  int64_t together;       // cells of a row of k
-  int64_t taps_h, taps_w; // such rows of a filter, down and across
-  int64_t h, w;           // of the image, in cells: with all that windows reach
+  int64_t stride;          // pixels of a cell, down and across
+  int64_t channels;        // of a cell: dy, dx, channel of the image, then zeros
+  int64_t together;        // cells of a row of k
+  int64_t taps_h, taps_w;  // such rows of a filter, down and across
+  int64_t h, w;            // of the image, in cells: with all that windows reach
 
   int64_t row() const { return channels * together; }
 };
@@ -40,9 +40,23 @@ cuda::WarpgroupProduct product_of(const Problem& problem) {
   const Cells c = cells_of(g);
   cuda::WarpgroupProduct product{.gemm = g.gemm(), .b_constant = true};
   product.gemm.k = c.taps_h * c.taps_w * c.row();
-  product.patches = cuda::Patches{.n = g.n, .h = c.h, .w = c.w - (c.together - 1), .channels = c.row(), .oh = g.oh, .ow = g.ow, .kh = c.taps_h,
-                                  .kw = c.taps_w, .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = c.together, .pad_top = 0, .pad_left = 0,
-                                  .pixel_pitch = c.channels, .row_pitch = c.w * c.channels, .image_pitch = c.h * c.w * c.channels};
+  product.patches = cuda::Patches{.n = g.n,
+                                  .h = c.h,
+                                  .w = c.w - (c.together - 1),
+                                  .channels = c.row(),
+                                  .oh = g.oh,
+                                  .ow = g.ow,
+                                  .kh = c.taps_h,
+                                  .kw = c.taps_w,
+                                  .stride_h = 1,
+                                  .stride_w = 1,
+                                  .dilation_h = 1,
+                                  .dilation_w = c.together,
+                                  .pad_top = 0,
+                                  .pad_left = 0,
+                                  .pixel_pitch = c.channels,
+                                  .row_pitch = c.w * c.channels,
+                                  .image_pitch = c.h * c.w * c.channels};
   return product;
 }
 
@@ -51,7 +65,8 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (cuda::wide_refusal(problem, machine).empty()) return "its pixels are multiples of 16 bytes";
   const cuda::ConvGeometry g = cuda::conv_geometry(problem);
   if (std::string reason = cuda::refuse_tf32(g.type, machine); !reason.empty()) return reason;
-  if (g.stride_h != g.stride_w || g.dilation_h != 1 || g.dilation_w != 1) return "strides differ, or the filter is dilated";
+  if (g.stride_h != g.stride_w || g.dilation_h != 1 || g.dilation_w != 1)
+    return "strides differ, or the filter is dilated";
   if (g.cin * g.stride_h * g.stride_w > 4096) return "cells of too many channels";
   return cuda::refuse_wgmma(product_of(problem), machine);
 }
@@ -69,7 +84,8 @@ Tensor packed_weights(const Tensor& weights, const cuda::ConvGeometry& g, const 
         const int64_t at = ((o * c.taps_h + r / c.stride) * c.taps_w * c.together + s / c.stride) * c.channels +
                            (r % c.stride * c.stride + s % c.stride) * g.cin;
         std::memcpy(packed.mutable_data<std::byte>() + at * static_cast<int64_t>(size),
-                    from.data<std::byte>() + ((o * g.kh + r) * g.kw + s) * g.cin * static_cast<int64_t>(size), static_cast<size_t>(g.cin) * size);
+                    from.data<std::byte>() + ((o * g.kh + r) * g.kw + s) * g.cin * static_cast<int64_t>(size),
+                    static_cast<size_t>(g.cin) * size);
       }
   return packed;
 }
@@ -78,7 +94,8 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
   const auto anchor = cuda::conv_anchor(problem);
   const cuda::ConvGeometry g = cuda::conv_geometry(problem);
   const Cells c = cells_of(g);
-  const std::string parameters = cuda::conv_parameters(problem, anchor) + fmt::format(", {}* cells", cuda::element_type(g.type));
+  const std::string parameters =
+      cuda::conv_parameters(problem, anchor) + fmt::format(", {}* cells", cuda::element_type(g.type));
   cuda::Source source = cuda::wgmma_source(product_of(problem), variant, parameters, anchor.store);
   // 16 bytes of a cell a thread.
   source.text += fmt::format(R"cuda(
@@ -92,7 +109,8 @@ extern "C" __global__ void before(PARAMETERS) {{
   begin();
   const i64 i = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * WHOLE;
   if (i >= (i64){} * CELLS_H * CELLS_W * CHANNELS) return;
-  const int first = i % CHANNELS, cell_w = i / CHANNELS % CELLS_W, cell_h = i / CHANNELS / CELLS_W % CELLS_H, n = i / CHANNELS / CELLS_W / CELLS_H;
+  const int first = i % CHANNELS, cell_w = i / CHANNELS % CELLS_W, cell_h = i / CHANNELS / CELLS_W % CELLS_H;
+  const int n = i / CHANNELS / CELLS_W / CELLS_H;
   float run[WHOLE];
 #pragma unroll
   for (int e = 0; e < WHOLE; ++e) {{
@@ -104,7 +122,9 @@ extern "C" __global__ void before(PARAMETERS) {{
   }}
   store_run(cells + i, run);
 }}
-)cuda", c.channels, c.h, c.w, c.stride, g.cin, g.n, g.pad_top, g.pad_left, g.h, g.w, cuda::image_value(anchor));
+)cuda",
+                             c.channels, c.h, c.w, c.stride, g.cin, g.n, g.pad_top, g.pad_left, g.h, g.w,
+                             cuda::image_value(anchor));
   return cuda::with_weights(std::move(source), packed_weights(problem.constants[1], g, c));
 }
 
@@ -112,7 +132,8 @@ cuda::Launch launch(const Problem& problem, int variant) {
   const cuda::ConvGeometry g = cuda::conv_geometry(problem);
   const Cells c = cells_of(g);
   const auto size = static_cast<int64_t>(size_of(g.type)), bytes = g.n * c.h * c.w * c.channels * size;
-  const auto inputs = static_cast<size_t>(std::count_if(problem.inputs.begin(), problem.inputs.end(), [](const TensorType& t) { return t.defined(); }));
+  const auto inputs = static_cast<size_t>(
+      std::count_if(problem.inputs.begin(), problem.inputs.end(), [](const TensorType& t) { return t.defined(); }));
   cuda::Launch launch = cuda::wgmma_launch(product_of(problem), variant, {.a = inputs + 1, .b = inputs});
   launch.workspace_bytes = bytes;
   launch.before = {.grid = {static_cast<unsigned>(cuda::blocks(bytes / 16, kThreads))}, .block = {kThreads}};

@@ -17,8 +17,22 @@ ConvGeometry geometry(const Problem& problem, const AnchorView& anchor) {
   }
   const auto first = [&](const std::vector<int64_t>& list, int64_t one) { return flat ? one : list[0]; };
   const auto second = [&](const std::vector<int64_t>& list) { return list[flat ? 0 : 1]; };
-  return {x[0], x[1], x[2], x[3], y[1], y[2], w[0], w[2], w[3], first(conv.strides, 1), second(conv.strides),
-          first(conv.dilations, 1), second(conv.dilations), first(conv.pads, 0), second(conv.pads), conv.groups,
+  return {x[0],
+          x[1],
+          x[2],
+          x[3],
+          y[1],
+          y[2],
+          w[0],
+          w[2],
+          w[3],
+          first(conv.strides, 1),
+          second(conv.strides),
+          first(conv.dilations, 1),
+          second(conv.dilations),
+          first(conv.pads, 0),
+          second(conv.pads),
+          conv.groups,
           anchor.data.dtype};
 }
 
@@ -29,10 +43,11 @@ bool ConvGeometry::pointwise() const {
 }
 
 std::string ConvGeometry::defines() const {
-  return fmt::format("#define H {}\n#define W {}\n#define CIN {}\n#define OH {}\n#define OW {}\n#define COUT {}\n#define KH {}\n"
-                     "#define KW {}\n#define STRIDE_H {}\n#define STRIDE_W {}\n#define DILATION_H {}\n#define DILATION_W {}\n"
-                     "#define PAD_TOP {}\n#define PAD_LEFT {}\n",
-                     h, w, cin, oh, ow, cout, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left);
+  return fmt::format(
+      "#define H {}\n#define W {}\n#define CIN {}\n#define OH {}\n#define OW {}\n#define COUT {}\n#define KH {}\n"
+      "#define KW {}\n#define STRIDE_H {}\n#define STRIDE_W {}\n#define DILATION_H {}\n#define DILATION_W {}\n"
+      "#define PAD_TOP {}\n#define PAD_LEFT {}\n",
+      h, w, cin, oh, ow, cout, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left);
 }
 
 AnchorView conv_anchor(const Problem& problem) { return *view_anchor(problem, Conv::kName); }
@@ -79,8 +94,9 @@ Source with_weights(Source source, Tensor packed) {
 std::string image_value(const AnchorView& anchor) {
   Dims strides = anchor.prologue ? anchor.strides : strides_of(dims_of(anchor.data));
   if (strides.size() == 3) strides.insert(strides.begin() + 1, 0);
-  return fmt::format("  const auto raw = x[(i64)n * {} + (i64)h * {} + (i64)w_ * {} + (i64)c * {}];\n{}", strides[0], strides[1],
-                     strides[2], strides[3], anchor.prologue ? anchor.value : "  const float value = raw;\n");
+  return fmt::format("  const auto raw = x[(i64)n * {} + (i64)h * {} + (i64)w_ * {} + (i64)c * {}];\n{}", strides[0],
+                     strides[1], strides[2], strides[3],
+                     anchor.prologue ? anchor.value : "  const float value = raw;\n");
 }
 
 std::vector<int64_t> outputs_last(const Tensor& weights) {

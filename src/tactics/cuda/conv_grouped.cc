@@ -7,7 +7,9 @@ namespace {
 std::string supports_grouped(const Problem& problem) { return cuda::conv_refusal(problem, true); }
 
 // Channels that a thread takes at once: those of depthwise convolutions do not mix.
-int grouped_run(const cuda::ConvGeometry& g) { return g.groups == g.cin && g.cin == g.cout ? cuda::run_of(g.type, g.cout) : 1; }
+int grouped_run(const cuda::ConvGeometry& g) {
+  return g.groups == g.cin && g.cin == g.cout ? cuda::run_of(g.type, g.cout) : 1;
+}
 
 Result<cuda::Source> grouped_source(const Problem& problem) {
   const auto anchor = cuda::conv_anchor(problem);
@@ -37,14 +39,17 @@ extern "C" __global__ void kernel(PARAMETERS) {{
       const int h = p * STRIDE_H - PAD_TOP + r * DILATION_H, w_ = q * STRIDE_W - PAD_LEFT + s * DILATION_W;
       if (h < 0 || h >= H || w_ < 0 || w_ >= W) continue;
       for (int i = 0; i < CIN_GROUP; ++i) {{
-        const auto pixel = load_run<RUN>(image + (i64)(h * W + w_) * CIN + i), weights = load_run<RUN>(w + ((i64)(r * KW + s) * CIN_GROUP + i) * COUT + c);
+        const auto pixel = load_run<RUN>(image + (i64)(h * W + w_) * CIN + i);
+        const auto weights = load_run<RUN>(w + ((i64)(r * KW + s) * CIN_GROUP + i) * COUT + c);
 #pragma unroll
         for (int j = 0; j < RUN; ++j) sums[j] += (float)pixel.v[j] * (float)weights.v[j];
       }}
     }}
   store(ARGUMENTS, 0, m, c, sums);
 }}
-)cuda", g.cin / g.groups, g.cout / g.groups, gemm.m, gemm.n, grouped_run(g), parameters, cuda::arguments_of(parameters), anchor.store)};
+)cuda",
+                                                g.cin / g.groups, g.cout / g.groups, gemm.m, gemm.n, grouped_run(g),
+                                                parameters, cuda::arguments_of(parameters), anchor.store)};
   const Tensor& weights = problem.constants[1];
   return cuda::with_weights(std::move(source), cuda::permuted(weights, cuda::outputs_last(weights)));
 }

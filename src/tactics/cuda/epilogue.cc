@@ -24,11 +24,12 @@ Body body_of(const Fused& fused) {
   for (NodeId id : body.graph->order()) {
     const Node& node = body.graph->node(id);
     const bool pointwise = node.op.as<Pointwise>() != nullptr;
-    const Node*& place = body.anchor != nullptr ? body.after
-                         : pointwise            ? body.before
+    const Node*& place = body.anchor != nullptr               ? body.after
+                         : pointwise                          ? body.before
                          : node.op.as<Transpose>() != nullptr ? body.transpose
-                                                : body.anchor;
-    if (place != nullptr || (&place == &body.after && !pointwise) || (&place == &body.before && node.inputs.size() != 1))
+                                                              : body.anchor;
+    if (place != nullptr || (&place == &body.after && !pointwise) ||
+        (&place == &body.before && node.inputs.size() != 1))
       return {};
     place = &node;
   }
@@ -88,7 +89,8 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
     }
     for (size_t i = view.inputs; i < problem.inputs.size(); ++i)
       view.parameters += fmt::format(", const {}* __restrict__ e{}", element_type(problem.inputs[i].dtype), i);
-    terms = terms.substr(0, terms.find("const float result")) + statements(program, expressions) + fmt::format("  const auto result = v{};\n", program.code.size() - 1);
+    terms = terms.substr(0, terms.find("const float result")) + statements(program, expressions) +
+            fmt::format("  const auto result = v{};\n", program.code.size() - 1);
   }
   view.store = operands.define("PARAMETERS") + fmt::format(R"cuda(
 __device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const float (&sums)[RUN]) {{
@@ -104,7 +106,9 @@ __device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& op
 __device__ inline void store(PARAMETERS, i64 z, int m, int n, const float (&sums)[RUN]) {{
   store(ARGUMENTS, z, m, n, operands_at(ARGUMENTS, (z * M + m) * N + n), sums);
 }}
-)cuda", operands.loads, terms, is_real_element(problem.outputs[0].dtype) ? "float" : "i64");
+)cuda",
+                                                           operands.loads, terms,
+                                                           is_real_element(problem.outputs[0].dtype) ? "float" : "i64");
   return view;
 }
 

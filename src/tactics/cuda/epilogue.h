@@ -10,8 +10,8 @@ struct AnchorView {
   Op op;
   size_t inputs = 0;  // the first ones of the problem
   TensorType data;    // the anchor's input 0: the problem's, or what a prologue makes of it
-  // With a prologue: strides in the problem's input 0 for the dims of `data`, and statements that turn `raw`, an element
-  // of it, into `value`.
+  // With a prologue: strides in the problem's input 0 for the dims of `data`, and statements that turn `raw`, an
+  // element of it, into `value`.
   bool prologue = false;
   Dims strides;
   std::string value;

@@ -27,8 +27,9 @@ struct MmaTile {
 };
 
 // By the shared memory that they need, so that a GPU has the first ones.
-constexpr MmaTile kMmaTiles[] = {{64, 32, 2, 1, 4, 1},  {64, 64, 2, 2, 4, 1}, {128, 64, 2, 2, 3, 1}, {128, 128, 2, 4, 3, 1},
-                                 {64, 64, 2, 2, 3, 2}, {64, 32, 2, 1, 3, 4}, {32, 32, 1, 1, 3, 8}};
+constexpr MmaTile kMmaTiles[] = {{64, 32, 2, 1, 4, 1},   {64, 64, 2, 2, 4, 1}, {128, 64, 2, 2, 3, 1},
+                                 {128, 128, 2, 4, 3, 1}, {64, 64, 2, 2, 3, 2}, {64, 32, 2, 1, 3, 4},
+                                 {32, 32, 1, 1, 3, 8}};
 constexpr int kMmaPitch = 36;  // words: PITCH of the kernel
 
 // For the slices that are on their way, and after them for the groups' sums.
@@ -37,12 +38,14 @@ int shared_bytes(const MmaTile& t) {
 }
 
 Stream::Dim3 grid_of(const Gemm& gemm, int tile_m, int tile_n) {
-  return {static_cast<unsigned>(blocks(gemm.m, tile_m)), static_cast<unsigned>(blocks(gemm.n, tile_n)), static_cast<unsigned>(gemm.batch)};
+  return {static_cast<unsigned>(blocks(gemm.m, tile_m)), static_cast<unsigned>(blocks(gemm.n, tile_n)),
+          static_cast<unsigned>(gemm.batch)};
 }
 
 std::string size_defines(const Gemm& gemm, const std::string& parameters) {
-  return fmt::format("#define M {}\n#define N {}\n#define K {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n#define RUN {}\n", gemm.m, gemm.n, gemm.k,
-                     parameters, arguments_of(parameters), gemm.n % 4 == 0 ? 4 : 1);
+  return fmt::format(
+      "#define M {}\n#define N {}\n#define K {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n#define RUN {}\n", gemm.m,
+      gemm.n, gemm.k, parameters, arguments_of(parameters), gemm.n % 4 == 0 ? 4 : 1);
 }
 
 const Tile& tile_of(const Gemm& gemm) {
@@ -69,8 +72,8 @@ std::string refuse_gemm(const Gemm& gemm) {
 
 std::string gemm_source(const Gemm& gemm, const std::string& parameters, const std::string& functions) {
   const Tile& tile = tile_of(gemm);
-  return fmt::format("{}#define TILE_M {}\n#define TILE_N {}\n#define THREAD_M {}\n#define THREAD_N {}\n", size_defines(gemm, parameters), tile.m,
-                     tile.n, tile.thread_m, tile.thread_n) +
+  return fmt::format("{}#define TILE_M {}\n#define TILE_N {}\n#define THREAD_M {}\n#define THREAD_N {}\n",
+                     size_defines(gemm, parameters), tile.m, tile.n, tile.thread_m, tile.thread_n) +
          functions + kernels::gemm_cuh;
 }
 
@@ -85,23 +88,31 @@ std::string refuse_mma(const Gemm& gemm) {
 }
 
 int mma_variants(const Problem&, const Machine& machine) {
-  const auto fits = [limit = most_shared_bytes(machine.cuda_arch)](const MmaTile& t) { return shared_bytes(t) <= limit; };
+  const auto fits = [limit = most_shared_bytes(machine.cuda_arch)](const MmaTile& t) {
+    return shared_bytes(t) <= limit;
+  };
   return static_cast<int>(std::find_if_not(std::begin(kMmaTiles), std::end(kMmaTiles), fits) - std::begin(kMmaTiles));
 }
 
-std::string mma_source(const Gemm& gemm, int variant, Operands operands, const std::string& parameters, const std::string& functions) {
+std::string mma_source(const Gemm& gemm, int variant, Operands operands, const std::string& parameters,
+                       const std::string& functions) {
   const MmaTile& tile = kMmaTiles[variant];
-  const char* instruction = gemm.type == DType::f32 ? "k8.row.col.f32.tf32.tf32.f32" : gemm.type == DType::f16 ? "k16.row.col.f32.f16.f16.f32" : "k16.row.col.f32.bf16.bf16.f32";
-  return fmt::format("{}#define TILE_M {}\n#define TILE_N {}\n#define WARPS_M {}\n#define WARPS_N {}\n#define STAGES {}\n#define GROUPS {}\n#define B_ROUNDED {}\n#define GATHERED {}\n"
-                     "typedef {} A;\n#define MMA \"mma.sync.aligned.m16n8{}\"\n",
-                     size_defines(gemm, parameters), tile.m, tile.n, tile.warps_m, tile.warps_n, tile.stages, tile.groups, operands.b_rounded, operands.gathered ? 1 : 0,
-                     element_type(gemm.type), instruction) +
+  const char* instruction = gemm.type == DType::f32   ? "k8.row.col.f32.tf32.tf32.f32"
+                            : gemm.type == DType::f16 ? "k16.row.col.f32.f16.f16.f32"
+                                                      : "k16.row.col.f32.bf16.bf16.f32";
+  return fmt::format(
+             "{}#define TILE_M {}\n#define TILE_N {}\n#define WARPS_M {}\n#define WARPS_N {}\n#define STAGES "
+             "{}\n#define GROUPS {}\n#define B_ROUNDED {}\n#define GATHERED {}\n"
+             "typedef {} A;\n#define MMA \"mma.sync.aligned.m16n8{}\"\n",
+             size_defines(gemm, parameters), tile.m, tile.n, tile.warps_m, tile.warps_n, tile.stages, tile.groups,
+             operands.b_rounded, operands.gathered ? 1 : 0, element_type(gemm.type), instruction) +
          functions + kernels::mma_cuh;
 }
 
 Launch mma_launch(const Gemm& gemm, int variant) {
   const MmaTile& tile = kMmaTiles[variant];
-  return {grid_of(gemm, tile.m, tile.n), {static_cast<unsigned>(32 * tile.warps_m * tile.warps_n * tile.groups)},
+  return {grid_of(gemm, tile.m, tile.n),
+          {static_cast<unsigned>(32 * tile.warps_m * tile.warps_n * tile.groups)},
           static_cast<unsigned>(shared_bytes(tile))};
 }
 

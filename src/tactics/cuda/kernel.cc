@@ -89,13 +89,15 @@ Launch elementwise(int64_t count) {
 }
 
 Result<Prepared> prepare(const Source& source, bool half_results, const Machine& machine) {
-  HONE_TRY(Tensor cubin, compile((half_results ? "#define HALF_RESULTS\n" : "") + (kPrelude + source.text), machine.cuda_arch + (source.arch_specific ? "a" : "")));
+  HONE_TRY(Tensor cubin, compile((half_results ? "#define HALF_RESULTS\n" : "") + (kPrelude + source.text),
+                                 machine.cuda_arch + (source.arch_specific ? "a" : "")));
   Prepared prepared{.packed = {std::move(cubin)}, .drops = source.drops};
   prepared.packed.insert(prepared.packed.end(), source.packed.begin(), source.packed.end());
   return prepared;
 }
 
-Result<std::unique_ptr<const Kernel>> make(const Launch& launch, std::span<const Tensor> packed, const Machine& machine) {
+Result<std::unique_ptr<const Kernel>> make(const Launch& launch, std::span<const Tensor> packed,
+                                           const Machine& machine) {
   if (packed.empty() || packed[0].type() != DType::u8) return invalid("a GPU kernel without its code");
   return std::unique_ptr<const Kernel>(new CompiledKernel(launch, packed[0], overlaps(machine.cuda_arch)));
 }

@@ -58,31 +58,38 @@ View view_of(const Problem& problem) {
 }
 
 // B as [N][K]: packed from a constant, or as it lies when it is transposed.
-bool packs_b(const Problem& problem) { return problem.inputs[1].shape.rank() == 2 && (problem.constants.empty() || problem.is_constant(1)); }
+bool packs_b(const Problem& problem) {
+  return problem.inputs[1].shape.rank() == 2 && (problem.constants.empty() || problem.is_constant(1));
+}
 
 std::string parameters_of(const Problem& problem, const cuda::AnchorView& anchor, bool packed) {
   const char* type = cuda::element_type(problem.inputs[0].dtype);
   const std::string b = fmt::format(", const {}* __restrict__ b", type);
-  return fmt::format("{}* __restrict__ y, const {}* __restrict__ a{}{}{}", cuda::element_type(problem.outputs[0].dtype), type, packed ? "" : b,
-                     anchor.parameters, packed ? b : "");
+  return fmt::format("{}* __restrict__ y, const {}* __restrict__ a{}{}{}", cuda::element_type(problem.outputs[0].dtype),
+                     type, packed ? "" : b, anchor.parameters, packed ? b : "");
 }
 
 cuda::Source finish(const Problem& problem, const View& view, cuda::Source source) {
   if (!packs_b(problem)) return source;
   source.drops = {false, true};
-  source.packed = {cuda::permuted_for_tensor_cores(problem.constants[1], view.op.trans_b ? std::vector<int64_t>{0, 1} : std::vector<int64_t>{1, 0})};
+  source.packed = {cuda::permuted_for_tensor_cores(
+      problem.constants[1], view.op.trans_b ? std::vector<int64_t>{0, 1} : std::vector<int64_t>{1, 0})};
   return source;
 }
 
 Result<cuda::Source> source(const Problem& problem) {
   const auto [anchor, op, l] = view_of(problem);
-  const std::string functions = fmt::format(R"cuda(
+  const std::string functions =
+      fmt::format(R"cuda(
 struct Row {{ i64 at; }};
 __device__ inline Row row_of(i64 z, int m) {{ return m < M ? Row{{({}) * ((i64)M * K) + {}}} : Row{{-1}}; }}
 __device__ inline float load_a(PARAMETERS, Row row, int k) {{ return row.at < 0 ? 0.0f : (float)a[row.at + {}]; }}
 __device__ inline float load_b(PARAMETERS, i64 z, int k, int n) {{ return b[({}) * ((i64)N * K) + {}]; }}
-)cuda", cuda::broadcast_index(l.batch_a, l.batch, "z"), op.trans_a ? "m" : "(i64)m * K", op.trans_a ? "(i64)k * M" : "k",
-      cuda::broadcast_index(l.batch_b, l.batch, "z"), op.trans_b ? "(i64)n * K + k" : "(i64)k * N + n") + anchor.store;
+)cuda",
+                  cuda::broadcast_index(l.batch_a, l.batch, "z"), op.trans_a ? "m" : "(i64)m * K",
+                  op.trans_a ? "(i64)k * M" : "k", cuda::broadcast_index(l.batch_b, l.batch, "z"),
+                  op.trans_b ? "(i64)n * K + k" : "(i64)k * N + n") +
+      anchor.store;
   return cuda::Source{cuda::gemm_source(l.gemm, parameters_of(problem, anchor, false), functions)};
 }
 
@@ -105,17 +112,24 @@ std::string supports_mma(const Problem& problem, const Machine& machine) {
 Result<cuda::Source> mma_source(const Problem& problem, int variant) {
   const View view = view_of(problem);
   const Layout& l = view.layout;
-  const std::string functions = fmt::format(R"cuda(
+  const std::string functions =
+      fmt::format(R"cuda(
 struct Row {{ i64 at; }};
 __device__ inline Row row_of(i64 z, int m) {{ return m < M ? Row{{({}) * ((i64)M * K) + (i64)m * K}} : Row{{-1}}; }}
 __device__ inline const A* a_at(PARAMETERS, Row row, int k) {{ return row.at < 0 ? nullptr : a + row.at + k; }}
 __device__ inline const A* b_at(PARAMETERS, i64 z, int n, int k) {{ return b + ({}) * ((i64)N * K) + (i64)n * K + k; }}
-)cuda", cuda::broadcast_index(l.batch_a, l.batch, "z"), cuda::broadcast_index(l.batch_b, l.batch, "z")) + view.anchor.store;
+)cuda",
+                  cuda::broadcast_index(l.batch_a, l.batch, "z"), cuda::broadcast_index(l.batch_b, l.batch, "z")) +
+      view.anchor.store;
   const bool packed = packs_b(problem);
-  return finish(problem, view, {cuda::mma_source(l.gemm, variant, {.b_rounded = packed}, parameters_of(problem, view.anchor, packed), functions)});
+  return finish(problem, view,
+                {cuda::mma_source(l.gemm, variant, {.b_rounded = packed}, parameters_of(problem, view.anchor, packed),
+                                  functions)});
 }
 
-cuda::Launch mma_launch(const Problem& problem, int variant) { return cuda::mma_launch(view_of(problem).layout.gemm, variant); }
+cuda::Launch mma_launch(const Problem& problem, int variant) {
+  return cuda::mma_launch(view_of(problem).layout.gemm, variant);
+}
 
 cuda::WarpgroupProduct product_of(const Problem& problem) {
   const Layout l = view_of(problem).layout;
@@ -134,20 +148,24 @@ int wgmma_variants(const Problem& problem, const Machine&) { return cuda::wgmma_
 
 Result<cuda::Source> wgmma_source(const Problem& problem, int variant) {
   const View view = view_of(problem);
-  return finish(problem, view, cuda::wgmma_source(product_of(problem), variant, parameters_of(problem, view.anchor, packs_b(problem)), view.anchor.store));
+  return finish(problem, view,
+                cuda::wgmma_source(product_of(problem), variant, parameters_of(problem, view.anchor, packs_b(problem)),
+                                   view.anchor.store));
 }
 
 cuda::Launch wgmma_launch(const Problem& problem, int variant) {
-  const auto inputs = static_cast<size_t>(std::count_if(problem.inputs.begin(), problem.inputs.end(), [](const TensorType& t) { return t.defined(); }));
+  const auto inputs = static_cast<size_t>(
+      std::count_if(problem.inputs.begin(), problem.inputs.end(), [](const TensorType& t) { return t.defined(); }));
   return cuda::wgmma_launch(product_of(problem), variant, {.a = 1, .b = packs_b(problem) ? inputs : 2});
 }
 
 }  // namespace
 
 std::span<const Tactic> cuda_matmul_tactics() {
-  static constexpr Tactic kRows[] = {cuda::row<supports_wgmma, wgmma_source, wgmma_launch, wgmma_variants>("cuda.matmul_wgmma"),
-                                     cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.matmul_mma", 1),
-                                     cuda::row<supports, source, launch>("cuda.matmul", 2)};
+  static constexpr Tactic kRows[] = {
+      cuda::row<supports_wgmma, wgmma_source, wgmma_launch, wgmma_variants>("cuda.matmul_wgmma"),
+      cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.matmul_mma", 1),
+      cuda::row<supports, source, launch>("cuda.matmul", 2)};
   return kRows;
 }
 

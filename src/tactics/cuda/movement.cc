@@ -15,7 +15,8 @@ template <class T>
 std::string refuse_unless_movable(const Problem& problem) {
   if (problem.op.as<T>() == nullptr) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
-  if (cuda::unsigned_type(size_of(problem.inputs[0].dtype)) == nullptr) return fmt::format("{} elements", name(problem.inputs[0].dtype));
+  if (cuda::unsigned_type(size_of(problem.inputs[0].dtype)) == nullptr)
+    return fmt::format("{} elements", name(problem.inputs[0].dtype));
   for (const TensorType& t : problem.outputs)
     if (element_count(dims_of(t)) == 0) return "empty";
   return {};
@@ -23,7 +24,9 @@ std::string refuse_unless_movable(const Problem& problem) {
 
 const char* moved_type(const Problem& problem) { return cuda::unsigned_type(size_of(problem.inputs[0].dtype)); }
 
-cuda::Launch launch_output(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.outputs[0]))); }
+cuda::Launch launch_output(const Problem& problem) {
+  return cuda::elementwise(element_count(dims_of(problem.outputs[0])));
+}
 
 // y[i] = x[index of i]; `drops` counts the inputs behind x.
 cuda::Source map_source(const Problem& problem, const std::string& index) {
@@ -33,7 +36,8 @@ extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x
   const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i < {1}) y[i] = x[{2}];
 }}
-)cuda", moved_type(problem), element_count(dims_of(problem.outputs[0])), index)};
+)cuda",
+                                          moved_type(problem), element_count(dims_of(problem.outputs[0])), index)};
   for (size_t i = 0; i < problem.inputs.size(); ++i) source.drops.push_back(i > 0);
   return source;
 }
@@ -55,7 +59,8 @@ Result<cuda::Source> expand_source(const Problem& problem) {
 
 std::string concat_supports(const Problem& problem) {
   if (std::string reason = refuse_unless_movable<Concat>(problem); !reason.empty()) return reason;
-  return problem.inputs.size() > kMostParts ? fmt::format("{} inputs, at most {}", problem.inputs.size(), kMostParts) : "";
+  return problem.inputs.size() > kMostParts ? fmt::format("{} inputs, at most {}", problem.inputs.size(), kMostParts)
+                                            : "";
 }
 
 // The run of elements that each part gives for one index of the dims before the axis.
@@ -69,7 +74,9 @@ Result<cuda::Source> concat_source(const Problem& problem) {
   for (size_t i = 0; i < problem.inputs.size(); ++i) {
     const int64_t run = span_count(dims_of(problem.inputs[i]), axis, rank);
     parameters += fmt::format(", const {}* x{}", type, i);
-    if (run > 0) choices += fmt::format("  if (at < {}) {{ y[i] = x{}[outer * {} + at - {}]; return; }}\n", begin + run, i, run, begin);
+    if (run > 0)
+      choices +=
+          fmt::format("  if (at < {}) {{ y[i] = x{}[outer * {} + at - {}]; return; }}\n", begin + run, i, run, begin);
     begin += run;
   }
   return cuda::Source{fmt::format(R"cuda(
@@ -79,12 +86,14 @@ extern "C" __global__ void kernel({}) {{
   if (i >= {}) return;
   const i64 outer = i / {}, at = i % {};
 {}}}
-)cuda", parameters, element_count(y), begin, begin, choices)};
+)cuda",
+                                  parameters, element_count(y), begin, begin, choices)};
 }
 
 std::string split_supports(const Problem& problem) {
   if (std::string reason = refuse_unless_movable<Split>(problem); !reason.empty()) return reason;
-  return problem.outputs.size() > kMostParts ? fmt::format("{} outputs, at most {}", problem.outputs.size(), kMostParts) : "";
+  return problem.outputs.size() > kMostParts ? fmt::format("{} outputs, at most {}", problem.outputs.size(), kMostParts)
+                                             : "";
 }
 
 Result<cuda::Source> split_source(const Problem& problem) {
@@ -97,7 +106,8 @@ Result<cuda::Source> split_source(const Problem& problem) {
   for (size_t i = 0; i < problem.outputs.size(); ++i) {
     const int64_t run = span_count(dims_of(problem.outputs[i]), axis, rank);
     parameters += fmt::format("{}* y{}, ", type, i);
-    choices += fmt::format("  if (at < {}) {{ y{}[outer * {} + at - {}] = x[i]; return; }}\n", begin + run, i, run, begin);
+    choices +=
+        fmt::format("  if (at < {}) {{ y{}[outer * {} + at - {}] = x[i]; return; }}\n", begin + run, i, run, begin);
     begin += run;
   }
   return cuda::Source{.text = fmt::format(R"cuda(
@@ -107,10 +117,14 @@ extern "C" __global__ void kernel({}const {}* __restrict__ x) {{
   if (i >= {}) return;
   const i64 outer = i / {}, at = i % {};
 {}}}
-)cuda", parameters, type, element_count(x), begin, begin, choices), .drops = {false, true}};
+)cuda",
+                                          parameters, type, element_count(x), begin, begin, choices),
+                      .drops = {false, true}};
 }
 
-cuda::Launch split_launch(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.inputs[0]))); }
+cuda::Launch split_launch(const Problem& problem) {
+  return cuda::elementwise(element_count(dims_of(problem.inputs[0])));
+}
 
 std::string gather_supports(const Problem& problem) {
   if (std::string reason = refuse_unless_movable<Gather>(problem); !reason.empty()) return reason;
@@ -128,9 +142,11 @@ Result<cuda::Source> gather_any_source(const Problem& problem) {
   const Dims x = dims_of(problem.inputs[0]);
   const auto rank = static_cast<int64_t>(x.size());
   HONE_TRY(const int64_t axis, normalize_axis(problem.op.as<Gather>()->axis, rank));
-  const int64_t extent = x[static_cast<size_t>(axis)], inner = span_count(x, axis + 1, rank), count = element_count(dims_of(problem.inputs[1]));
+  const int64_t extent = x[static_cast<size_t>(axis)], inner = span_count(x, axis + 1, rank),
+                count = element_count(dims_of(problem.inputs[1]));
   return cuda::Source{fmt::format(R"cuda(
-extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x, const {6}* __restrict__ indices, int* fault) {{
+extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x, const {6}* __restrict__ indices,
+                                  int* fault) {{
   begin();
   const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= {1}) return;
@@ -139,7 +155,9 @@ extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x
   if (!inside) *fault = 1;
   y[i] = x[(i / {2} * {3} + (inside ? place : 0)) * {4} + i % {4}];
 }}
-)cuda", moved_type(problem), element_count(dims_of(problem.outputs[0])), inner * count, extent, inner, count, cuda::element_type(problem.inputs[1].dtype))};
+)cuda",
+                                  moved_type(problem), element_count(dims_of(problem.outputs[0])), inner * count,
+                                  extent, inner, count, cuda::element_type(problem.inputs[1].dtype))};
 }
 
 cuda::Launch gather_any_launch(const Problem& problem) {
@@ -166,19 +184,23 @@ extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x
   const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i < {1}) y[i] = x[(i / {2} * {3} + places[i / {4} % {5}]) * {4} + i % {4}];
 }}
-)cuda", moved_type(problem), element_count(dims_of(problem.outputs[0])), inner * places.count(), extent, inner, places.count()),
-                      .drops = {false, true}, .packed = {places}};
+)cuda",
+                                          moved_type(problem), element_count(dims_of(problem.outputs[0])),
+                                          inner * places.count(), extent, inner, places.count()),
+                      .drops = {false, true},
+                      .packed = {places}};
 }
 
 }  // namespace
 
 std::span<const Tactic> cuda_movement_tactics() {
-  static constexpr Tactic kRows[] = {cuda::row<transpose_supports, transpose_source, launch_output>("cuda.transpose"),
-                                     cuda::row<expand_supports, expand_source, launch_output>("cuda.expand"),
-                                     cuda::row<concat_supports, concat_source, launch_output>("cuda.concat"),
-                                     cuda::row<split_supports, split_source, split_launch>("cuda.split"),
-                                     cuda::row<gather_supports, gather_source, launch_output>("cuda.gather"),
-                                     cuda::row<gather_any_supports, gather_any_source, gather_any_launch>("cuda.gather_indices", 1)};
+  static constexpr Tactic kRows[] = {
+      cuda::row<transpose_supports, transpose_source, launch_output>("cuda.transpose"),
+      cuda::row<expand_supports, expand_source, launch_output>("cuda.expand"),
+      cuda::row<concat_supports, concat_source, launch_output>("cuda.concat"),
+      cuda::row<split_supports, split_source, split_launch>("cuda.split"),
+      cuda::row<gather_supports, gather_source, launch_output>("cuda.gather"),
+      cuda::row<gather_any_supports, gather_any_source, gather_any_launch>("cuda.gather_indices", 1)};
   return kRows;
 }
 

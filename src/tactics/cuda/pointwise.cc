@@ -20,9 +20,8 @@ std::string supports(const Problem& problem) {
 // All tensors are the output or one element: the dims do not matter.
 bool is_flat(const Problem& problem) {
   const Dims out = dims_of(problem.outputs[0]);
-  return std::all_of(problem.inputs.begin(), problem.inputs.end(), [&](const TensorType& t) {
-    return dims_of(t) == out || element_count(dims_of(t)) == 1;
-  });
+  return std::all_of(problem.inputs.begin(), problem.inputs.end(),
+                     [&](const TensorType& t) { return dims_of(t) == out || element_count(dims_of(t)) == 1; });
 }
 
 Dims dims_seen(const TensorType& type, bool flat) { return flat ? Dims{element_count(dims_of(type))} : dims_of(type); }
@@ -59,11 +58,16 @@ Result<cuda::Source> source(const Problem& problem) {
   }}
   store_run(y + index, results);
 }}
-)cuda", run_of(problem), operands.define(parameters), parameters, element_count(out), cuda::arguments_of(parameters), operands.loads,
-      cuda::is_real_element(problem.outputs[0].dtype) ? "float" : "i64", cuda::statements(program, expressions), program.code.size() - 1)};
+)cuda",
+                                  run_of(problem), operands.define(parameters), parameters, element_count(out),
+                                  cuda::arguments_of(parameters), operands.loads,
+                                  cuda::is_real_element(problem.outputs[0].dtype) ? "float" : "i64",
+                                  cuda::statements(program, expressions), program.code.size() - 1)};
 }
 
-cuda::Launch launch(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.outputs[0])) / run_of(problem)); }
+cuda::Launch launch(const Problem& problem) {
+  return cuda::elementwise(element_count(dims_of(problem.outputs[0])) / run_of(problem));
+}
 
 }  // namespace
 

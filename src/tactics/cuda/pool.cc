@@ -29,7 +29,8 @@ Reduction reduction(const Pool& op) {
 
 // Channels that a thread takes at once.
 int run_of(const Problem& problem) {
-  return problem.op.as<Pool>()->channels_last ? cuda::run_of(problem.inputs[0].dtype, dims_of(problem.inputs[0]).back()) : 1;
+  return problem.op.as<Pool>()->channels_last ? cuda::run_of(problem.inputs[0].dtype, dims_of(problem.inputs[0]).back())
+                                              : 1;
 }
 
 // A loop a spatial dim. Padding is never read; it counts in a divisor when the op says so, up to the end of the padded
@@ -42,17 +43,23 @@ Result<cuda::Source> source(const Problem& problem) {
   int64_t out_run = op.channels_last ? y.back() : 1, in_run = op.channels_last ? x.back() : 1;
   for (size_t d = spatial; d-- > 0;) {
     const int64_t size = x[first + d], pad = op.pads[d], padded = size + op.pads[spatial + d];
-    coordinates += fmt::format("  const int o{0} = i / {1} % {2} * {3} - {4};\n", d, out_run, y[first + d], op.strides[d], pad);
-    loops += fmt::format("  for (int k{0} = 0, p{0} = o{0}; k{0} < {1}; ++k{0}, p{0} += {2}) if (p{0} >= 0 && p{0} < {3})\n", d, op.kernel[d], op.dilations[d], size);
+    coordinates +=
+        fmt::format("  const int o{0} = i / {1} % {2} * {3} - {4};\n", d, out_run, y[first + d], op.strides[d], pad);
+    loops +=
+        fmt::format("  for (int k{0} = 0, p{0} = o{0}; k{0} < {1}; ++k{0}, p{0} += {2}) if (p{0} >= 0 && p{0} < {3})\n",
+                    d, op.kernel[d], op.dilations[d], size);
     offset += fmt::format(" + (i64)p{} * {}", d, in_run);
     // How many steps of the window lie inside the image, or inside the padded one.
-    const std::string low = op.count_include_pad ? "0" : fmt::format("(o{0} < 0 ? (-o{0} + {1} - 1) / {1} : 0)", d, op.dilations[d]);
-    count += fmt::format(" * (float)(min({0}, ({1} - o{2} + {3} - 1) / {3}) - {4})", op.kernel[d], op.count_include_pad ? padded : size, d, op.dilations[d], low);
+    const std::string low =
+        op.count_include_pad ? "0" : fmt::format("(o{0} < 0 ? (-o{0} + {1} - 1) / {1} : 0)", d, op.dilations[d]);
+    count += fmt::format(" * (float)(min({0}, ({1} - o{2} + {3} - 1) / {3}) - {4})", op.kernel[d],
+                         op.count_include_pad ? padded : size, d, op.dilations[d], low);
     out_run *= y[first + d];
     in_run *= size;
   }
   // Channels-first: the batch and the channel lie above the image; channels-last: the channel below, the batch above.
-  const std::string base = op.channels_last ? fmt::format("i / {} * {} + i % {}", out_run, in_run, x.back()) : fmt::format("i / {} * {}", out_run, in_run);
+  const std::string base = op.channels_last ? fmt::format("i / {} * {} + i % {}", out_run, in_run, x.back())
+                                            : fmt::format("i / {} * {}", out_run, in_run);
   const Reduction r = reduction(op);
   return cuda::Source{fmt::format(R"cuda(
 #define RUN {}
@@ -82,10 +89,14 @@ extern "C" __global__ void kernel(T* __restrict__ y, const T* __restrict__ x) {{
   }}
   store_run(y + i, sums);
 }}
-)cuda", run_of(problem), cuda::element_type(problem.inputs[0].dtype), element_count(y), base, coordinates, r.start, loops, offset, r.step, count, r.result)};
+)cuda",
+                                  run_of(problem), cuda::element_type(problem.inputs[0].dtype), element_count(y), base,
+                                  coordinates, r.start, loops, offset, r.step, count, r.result)};
 }
 
-cuda::Launch launch(const Problem& problem) { return cuda::elementwise(element_count(dims_of(problem.outputs[0])) / run_of(problem)); }
+cuda::Launch launch(const Problem& problem) {
+  return cuda::elementwise(element_count(dims_of(problem.outputs[0])) / run_of(problem));
+}
 
 }  // namespace
 

@@ -34,7 +34,9 @@ Rows rows_along(const Dims& dims, int64_t axis, bool to_end) {
   return {span_count(dims, 0, at), span_count(dims, at, end), span_count(dims, end, rank)};
 }
 
-Rows softmax_rows(const Problem& problem) { return rows_along(dims_of(problem.inputs[0]), problem.op.as<Softmax>()->axis, false); }
+Rows softmax_rows(const Problem& problem) {
+  return rows_along(dims_of(problem.inputs[0]), problem.op.as<Softmax>()->axis, false);
+}
 
 std::string softmax_supports(const Problem& problem) {
   if (problem.op.as<Softmax>() == nullptr) return kAnotherOp;
@@ -62,12 +64,16 @@ extern "C" __global__ void kernel(T* y, const T* x) {{
     y[base + (i64)i * INNER] = (T)({});
   }}
 }}
-)cuda", rows.extent, rows.inner, type_of(problem), kThreads, kThreads, kThreads, log ? "v - logf(sum)" : "expf(v) / sum")};
+)cuda",
+                                                       rows.extent, rows.inner, type_of(problem), kThreads, kThreads,
+                                                       kThreads, log ? "v - logf(sum)" : "expf(v) / sum")};
 }
 
 cuda::Launch softmax_launch(const Problem& problem) { return launch_rows(softmax_rows(problem)); }
 
-Rows norm_rows(const Problem& problem) { return rows_along(dims_of(problem.inputs[0]), problem.op.as<LayerNorm>()->axis, true); }
+Rows norm_rows(const Problem& problem) {
+  return rows_along(dims_of(problem.inputs[0]), problem.op.as<LayerNorm>()->axis, true);
+}
 
 std::string norm_supports(const Problem& problem) {
   const auto* op = problem.op.as<LayerNorm>();
@@ -86,10 +92,14 @@ Result<cuda::Source> norm_source(const Problem& problem) {
   for (size_t i = 1; i < 3; ++i) {
     if (!has(problem, i)) continue;
     parameters += fmt::format(", const {}* p{}", cuda::element_type(problem.inputs[i].dtype), i);
-    affine += fmt::format("    v {} p{}[{}];\n", i == 1 ? "*=" : "+=", i, cuda::broadcast_index(dims_of(problem.inputs[i]), x, "(base + i)"));
+    affine += fmt::format("    v {} p{}[{}];\n", i == 1 ? "*=" : "+=", i,
+                          cuda::broadcast_index(dims_of(problem.inputs[i]), x, "(base + i)"));
   }
-  const std::string mean = op.rms ? "" : fmt::format("  for (int i = threadIdx.x; i < EXTENT; i += {}) mean += x[base + i];\n"
-                                                     "  mean = reduce_block<combine_sum>(mean, 0) / EXTENT;\n", kThreads);
+  const std::string mean = op.rms ? ""
+                                  : fmt::format(
+                                        "  for (int i = threadIdx.x; i < EXTENT; i += {}) mean += x[base + i];\n"
+                                        "  mean = reduce_block<combine_sum>(mean, 0) / EXTENT;\n",
+                                        kThreads);
   return cuda::Source{kernels::block_cuh + fmt::format(R"cuda(
 #define EXTENT {}
 typedef {} T;
@@ -104,7 +114,9 @@ extern "C" __global__ void kernel(T* y, const T* x{}) {{
 {}    y[base + i] = (T)v;
   }}
 }}
-)cuda", rows.extent, type_of(problem), parameters, mean, kThreads, cuda::float_literal(op.epsilon), kThreads, affine)};
+)cuda",
+                                                       rows.extent, type_of(problem), parameters, mean, kThreads,
+                                                       cuda::float_literal(op.epsilon), kThreads, affine)};
 }
 
 cuda::Launch norm_launch(const Problem& problem) { return launch_rows(norm_rows(problem)); }
@@ -119,7 +131,8 @@ std::string norm_warp_supports(const Problem& problem) {
   if (cuda::run_of(problem.inputs[0].dtype, rows.extent) == 1) return "rows are not a multiple of 16 bytes";
   if (rows.extent > kMostNormExtent) return fmt::format("rows of more than {}", kMostNormExtent);
   for (size_t i = 1; i < 3; ++i)
-    if (has(problem, i) && element_count(dims_of(problem.inputs[i])) != rows.extent) return "scale or bias are not a row";
+    if (has(problem, i) && element_count(dims_of(problem.inputs[i])) != rows.extent)
+      return "scale or bias are not a row";
   return {};
 }
 
@@ -171,8 +184,12 @@ extern "C" __global__ void __launch_bounds__({4}) kernel(T* __restrict__ y, cons
     store_run(y + base + at(t), result);
   }}
 }}
-)cuda", rows.extent, rows.outer * rows.inner, cuda::run_of(problem.inputs[0].dtype, rows.extent), type_of(problem), 32 * kNormWarps, parameters,
-      op.rms ? "0" : "reduce_warp<combine_sum>(mean) / EXTENT", cuda::float_literal(op.epsilon), loads, affine)};
+)cuda",
+                                                       rows.extent, rows.outer * rows.inner,
+                                                       cuda::run_of(problem.inputs[0].dtype, rows.extent),
+                                                       type_of(problem), 32 * kNormWarps, parameters,
+                                                       op.rms ? "0" : "reduce_warp<combine_sum>(mean) / EXTENT",
+                                                       cuda::float_literal(op.epsilon), loads, affine)};
 }
 
 cuda::Launch norm_warp_launch(const Problem& problem) {
@@ -186,18 +203,15 @@ struct ReduceKind {
 };
 
 constexpr ReduceKind kReduceKinds[] = {
-    {"sum", "combine_sum", "0", "v", "acc"},
-    {"mean", "combine_sum", "0", "v", "acc / EXTENT"},
-    {"max", "combine_max", "-INF", "v", "acc"},
-    {"min", "combine_min", "INF", "v", "acc"},
-    {"prod", "combine_prod", "1", "v", "acc"},
-    {"sum_square", "combine_sum", "0", "v * v", "acc"},
-    {"l1", "combine_sum", "0", "fabsf(v)", "acc"},
-    {"l2", "combine_sum", "0", "v * v", "sqrtf(acc)"},
+    {"sum", "combine_sum", "0", "v", "acc"},          {"mean", "combine_sum", "0", "v", "acc / EXTENT"},
+    {"max", "combine_max", "-INF", "v", "acc"},       {"min", "combine_min", "INF", "v", "acc"},
+    {"prod", "combine_prod", "1", "v", "acc"},        {"sum_square", "combine_sum", "0", "v * v", "acc"},
+    {"l1", "combine_sum", "0", "fabsf(v)", "acc"},    {"l2", "combine_sum", "0", "v * v", "sqrtf(acc)"},
     {"log_sum", "combine_sum", "0", "v", "logf(acc)"}};
 
 const ReduceKind* find_kind(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kReduceKinds), std::end(kReduceKinds), [&](const ReduceKind& k) { return k.name == name; });
+  const auto* found = std::find_if(std::begin(kReduceKinds), std::end(kReduceKinds),
+                                   [&](const ReduceKind& k) { return k.name == name; });
   return found == std::end(kReduceKinds) ? nullptr : found;
 }
 
@@ -230,7 +244,8 @@ Result<cuda::Source> reduce_source(const Problem& problem) {
     (reduced[d] ? gone_strides : kept_strides).push_back(strides[d]);
   }
   const ReduceKind& kind = *find_kind(op.kind);
-  return cuda::Source{.text = kernels::block_cuh + fmt::format(R"cuda(
+  return cuda::Source{
+      .text = kernels::block_cuh + fmt::format(R"cuda(
 #define EXTENT {}
 typedef {} T;
 extern "C" __global__ void kernel(T* y, const T* x) {{
@@ -244,18 +259,25 @@ extern "C" __global__ void kernel(T* y, const T* x) {{
   acc = reduce_block<{}>(acc, {});
   if (threadIdx.x == 0) y[row] = (T)({});
 }}
-)cuda", reduced_count(problem), type_of(problem), cuda::strided_index(kept, kept_strides, 0, "row"), kind.start, kThreads,
-      cuda::strided_index(gone, gone_strides, 0, "i"), kind.combine, kind.term, kind.combine, kind.start, kind.result),
-                      .drops = {false, true}};
+)cuda",
+                                               reduced_count(problem), type_of(problem),
+                                               cuda::strided_index(kept, kept_strides, 0, "row"), kind.start, kThreads,
+                                               cuda::strided_index(gone, gone_strides, 0, "i"), kind.combine, kind.term,
+                                               kind.combine, kind.start, kind.result),
+      .drops = {false, true}};
 }
 
-cuda::Launch reduce_launch(const Problem& problem) { return launch_rows({element_count(dims_of(problem.outputs[0])), 1, 1}); }
+cuda::Launch reduce_launch(const Problem& problem) {
+  return launch_rows({element_count(dims_of(problem.outputs[0])), 1, 1});
+}
 
 // When the reduced dims are neighbours with others behind them: a warp has 32 runs of neighbouring columns, and 8 warps
 // share the rows.
 constexpr int kColumnWarps = 8;
 
-int column_run(const Problem& problem) { return cuda::run_of(problem.inputs[0].dtype, dims_of(problem.inputs[0]).back()); }
+int column_run(const Problem& problem) {
+  return cuda::run_of(problem.inputs[0].dtype, dims_of(problem.inputs[0]).back());
+}
 
 std::string columns_supports(const Problem& problem) {
   if (std::string reason = reduce_supports(problem); !reason.empty()) return reason;
@@ -265,14 +287,19 @@ std::string columns_supports(const Problem& problem) {
   if (!axes.ok() || axes->empty()) return "all dims are reduced";
   const std::set<int64_t> distinct(axes->begin(), axes->end());
   if (*distinct.rbegin() == rank - 1) return "the last dim is reduced";
-  return *distinct.rbegin() - *distinct.begin() + 1 == static_cast<int64_t>(distinct.size()) ? "" : "dims between the reduced ones are kept";
+  return *distinct.rbegin() - *distinct.begin() + 1 == static_cast<int64_t>(distinct.size())
+             ? ""
+             : "dims between the reduced ones are kept";
 }
 
 Result<cuda::Source> columns_source(const Problem& problem) {
   const Dims x = dims_of(problem.inputs[0]);
   HONE_TRY(const auto axes, normalize_axes(problem.constants[1].to_ints(), static_cast<int64_t>(x.size())));
   const ReduceKind& kind = *find_kind(problem.op.as<Reduce>()->kind);
-  return cuda::Source{.text = kernels::block_cuh + fmt::format(R"cuda(
+  return cuda::Source{
+      .text =
+          kernels::block_cuh +
+          fmt::format(R"cuda(
 #define EXTENT {0}
 #define INNER {1}
 #define RUN {2}
@@ -309,9 +336,12 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS) kernel(T* y, const T* x
   }}
   store_run(y + index, results);
 }}
-)cuda", reduced_count(problem), span_count(x, *std::max_element(axes.begin(), axes.end()) + 1, static_cast<int64_t>(x.size())), column_run(problem), kColumnWarps,
-      type_of(problem), kind.start, element_count(dims_of(problem.outputs[0])), kind.combine, kind.term, kind.result),
-                      .drops = {false, true}};
+)cuda",
+                      reduced_count(problem),
+                      span_count(x, *std::max_element(axes.begin(), axes.end()) + 1, static_cast<int64_t>(x.size())),
+                      column_run(problem), kColumnWarps, type_of(problem), kind.start,
+                      element_count(dims_of(problem.outputs[0])), kind.combine, kind.term, kind.result),
+      .drops = {false, true}};
 }
 
 cuda::Launch columns_launch(const Problem& problem) {
@@ -322,11 +352,12 @@ cuda::Launch columns_launch(const Problem& problem) {
 }  // namespace
 
 std::span<const Tactic> cuda_rows_tactics() {
-  static constexpr Tactic kRows[] = {cuda::row<softmax_supports, softmax_source, softmax_launch>("cuda.softmax"),
-                                     cuda::row<norm_warp_supports, norm_warp_source, norm_warp_launch>("cuda.layer_norm_warp"),
-                                     cuda::row<norm_supports, norm_source, norm_launch>("cuda.layer_norm", 1),
-                                     cuda::row<columns_supports, columns_source, columns_launch>("cuda.reduce_columns"),
-                                     cuda::row<reduce_supports, reduce_source, reduce_launch>("cuda.reduce", 1)};
+  static constexpr Tactic kRows[] = {
+      cuda::row<softmax_supports, softmax_source, softmax_launch>("cuda.softmax"),
+      cuda::row<norm_warp_supports, norm_warp_source, norm_warp_launch>("cuda.layer_norm_warp"),
+      cuda::row<norm_supports, norm_source, norm_launch>("cuda.layer_norm", 1),
+      cuda::row<columns_supports, columns_source, columns_launch>("cuda.reduce_columns"),
+      cuda::row<reduce_supports, reduce_source, reduce_launch>("cuda.reduce", 1)};
   return kRows;
 }
 

@@ -110,8 +110,8 @@ __device__ inline float hyperbolic_tangent(float a) { return 1 - __fdividef(2, 1
 // erf by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
 __device__ inline float gelu_erf(float a) {
   const float x = fabsf(a) * 0.7071067811865476f, t = __fdividef(1, 1 + 0.3275911f * x);
-  const float tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f)))) * __expf(-x * x);
-  return 0.5f * (a + fabsf(a) * (1 - tail));
+  const float sum = 0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f)));
+  return 0.5f * (a + fabsf(a) * (1 - t * sum * __expf(-x * x)));
 }
 #else
 __device__ inline float sigmoid(float a) { return 1 / (1 + expf(-a)); }
@@ -120,11 +120,14 @@ __device__ inline float hyperbolic_tangent(float a) { return tanhf(a); }
 __device__ inline float gelu_erf(float a) { return 0.5f * a * (1 + erff(a * 0.7071067811865476f)); }
 #endif
 __device__ inline float softplus(float a) { return a > 0 ? a + log1pf(expf(-a)) : log1pf(expf(a)); }
-__device__ inline float gelu_tanh(float a) { return 0.5f * a * (1 + hyperbolic_tangent(0.7978845608f * (a + 0.044715f * a * a * a))); }
+__device__ inline float gelu_tanh(float a) {
+  return 0.5f * a * (1 + hyperbolic_tangent(0.7978845608f * (a + 0.044715f * a * a * a)));
+}
 __device__ inline float sign(float a) { return isnan(a) ? a : (a > 0) - (a < 0); }
 __device__ inline i64 to_integer(float a) {
   if (isnan(a)) return 0;
-  return a >= 9223372036854775808.0f ? 0x7fffffffffffffffLL : a <= -9223372036854775808.0f ? -0x7fffffffffffffffLL - 1 : (i64)a;
+  if (a >= 9223372036854775808.0f) return 0x7fffffffffffffffLL;
+  return a <= -9223372036854775808.0f ? -0x7fffffffffffffffLL - 1 : (i64)a;
 }
 __device__ inline i64 to_integer(i64 a) { return a; }
 )cuda";
@@ -137,50 +140,97 @@ struct ElementType {
 };
 
 constexpr ElementType kElementTypes[] = {
-    {DType::f32, "float"}, {DType::f16, "f16"}, {DType::bf16, "bf16"}, {DType::i8, "signed char"},     {DType::i16, "short"},         {DType::i32, "int"}, {DType::i64, "i64"},
-    {DType::u8, "unsigned char"}, {DType::u16, "unsigned short"}, {DType::u32, "unsigned int"}, {DType::boolean, "bool"}};
+    {DType::f32, "float"},          {DType::f16, "f16"},          {DType::bf16, "bf16"},   {DType::i8, "signed char"},
+    {DType::i16, "short"},          {DType::i32, "int"},          {DType::i64, "i64"},     {DType::u8, "unsigned char"},
+    {DType::u16, "unsigned short"}, {DType::u32, "unsigned int"}, {DType::boolean, "bool"}};
 
 // Of f32 operands, in CUDA C++; {0}, {1}, {2} are the operands.
 const std::map<Fn, const char*>& real_functions() {
-  static const std::map<Fn, const char*> table = {
-      {Fn::add, "{0} + {1}"}, {Fn::sub, "{0} - {1}"}, {Fn::mul, "{0} * {1}"}, {Fn::div, "{0} / {1}"},
-      {Fn::pow, "powf({0}, {1})"}, {Fn::mod, "modulo({0}, {1})"}, {Fn::fmod, "fmodf({0}, {1})"},
-      {Fn::min, "least({0}, {1})"}, {Fn::max, "most({0}, {1})"}, {Fn::atan2, "atan2f({0}, {1})"},
-      {Fn::prelu, "{0} < 0 ? {1} * {0} : {0}"}, {Fn::leaky_relu, "{0} < 0 ? {1} * {0} : {0}"},
-      {Fn::clip, "least(most({0}, {1}), {2})"},
-      {Fn::neg, "-{0}"}, {Fn::abs, "fabsf({0})"}, {Fn::sign, "sign({0})"}, {Fn::reciprocal, "1 / {0}"},
-      {Fn::sqrt, "sqrtf({0})"}, {Fn::rsqrt, "1 / sqrtf({0})"}, {Fn::square, "{0} * {0}"},
-      {Fn::exp, "exponential({0})"}, {Fn::log, "logf({0})"}, {Fn::expm1, "expm1f({0})"}, {Fn::log1p, "log1pf({0})"},
-      {Fn::sin, "sinf({0})"}, {Fn::cos, "cosf({0})"}, {Fn::tan, "tanf({0})"}, {Fn::asin, "asinf({0})"},
-      {Fn::acos, "acosf({0})"}, {Fn::atan, "atanf({0})"}, {Fn::sinh, "sinhf({0})"}, {Fn::cosh, "coshf({0})"},
-      {Fn::tanh, "hyperbolic_tangent({0})"}, {Fn::asinh, "asinhf({0})"}, {Fn::acosh, "acoshf({0})"}, {Fn::atanh, "atanhf({0})"},
-      {Fn::erf, "erff({0})"}, {Fn::floor, "floorf({0})"}, {Fn::ceil, "ceilf({0})"}, {Fn::round, "rintf({0})"},
-      {Fn::trunc, "truncf({0})"}, {Fn::relu, "most({0}, 0.0f)"}, {Fn::sigmoid, "sigmoid({0})"},
-      {Fn::softplus, "softplus({0})"}, {Fn::softsign, "{0} / (1 + fabsf({0}))"}, {Fn::silu, "{0} * sigmoid({0})"},
-      {Fn::hard_swish, "{0} * least(most({0} / 6 + 0.5f, 0.0f), 1.0f)"},
-      {Fn::gelu_erf, "gelu_erf({0})"}, {Fn::gelu_tanh, "gelu_tanh({0})"},
-      {Fn::mish, "{0} * tanhf(softplus({0}))"}, {Fn::elu, "{0} < 0 ? {1} * expm1f({0}) : {0}"},
-      {Fn::celu, "most({0}, 0.0f) + least(0.0f, {1} * expm1f({0} / {1}))"},
-      {Fn::hard_sigmoid, "most(0.0f, least(1.0f, {1} * {0} + {2}))"}};
+  static const std::map<Fn, const char*> table = {{Fn::add, "{0} + {1}"},
+                                                  {Fn::sub, "{0} - {1}"},
+                                                  {Fn::mul, "{0} * {1}"},
+                                                  {Fn::div, "{0} / {1}"},
+                                                  {Fn::pow, "powf({0}, {1})"},
+                                                  {Fn::mod, "modulo({0}, {1})"},
+                                                  {Fn::fmod, "fmodf({0}, {1})"},
+                                                  {Fn::min, "least({0}, {1})"},
+                                                  {Fn::max, "most({0}, {1})"},
+                                                  {Fn::atan2, "atan2f({0}, {1})"},
+                                                  {Fn::prelu, "{0} < 0 ? {1} * {0} : {0}"},
+                                                  {Fn::leaky_relu, "{0} < 0 ? {1} * {0} : {0}"},
+                                                  {Fn::clip, "least(most({0}, {1}), {2})"},
+                                                  {Fn::neg, "-{0}"},
+                                                  {Fn::abs, "fabsf({0})"},
+                                                  {Fn::sign, "sign({0})"},
+                                                  {Fn::reciprocal, "1 / {0}"},
+                                                  {Fn::sqrt, "sqrtf({0})"},
+                                                  {Fn::rsqrt, "1 / sqrtf({0})"},
+                                                  {Fn::square, "{0} * {0}"},
+                                                  {Fn::exp, "exponential({0})"},
+                                                  {Fn::log, "logf({0})"},
+                                                  {Fn::expm1, "expm1f({0})"},
+                                                  {Fn::log1p, "log1pf({0})"},
+                                                  {Fn::sin, "sinf({0})"},
+                                                  {Fn::cos, "cosf({0})"},
+                                                  {Fn::tan, "tanf({0})"},
+                                                  {Fn::asin, "asinf({0})"},
+                                                  {Fn::acos, "acosf({0})"},
+                                                  {Fn::atan, "atanf({0})"},
+                                                  {Fn::sinh, "sinhf({0})"},
+                                                  {Fn::cosh, "coshf({0})"},
+                                                  {Fn::tanh, "tanhf({0})"},
+                                                  {Fn::asinh, "asinhf({0})"},
+                                                  {Fn::acosh, "acoshf({0})"},
+                                                  {Fn::atanh, "atanhf({0})"},
+                                                  {Fn::erf, "erff({0})"},
+                                                  {Fn::floor, "floorf({0})"},
+                                                  {Fn::ceil, "ceilf({0})"},
+                                                  {Fn::round, "rintf({0})"},
+                                                  {Fn::trunc, "truncf({0})"},
+                                                  {Fn::relu, "most({0}, 0.0f)"},
+                                                  {Fn::sigmoid, "sigmoid({0})"},
+                                                  {Fn::softplus, "softplus({0})"},
+                                                  {Fn::softsign, "{0} / (1 + fabsf({0}))"},
+                                                  {Fn::silu, "{0} * sigmoid({0})"},
+                                                  {Fn::hard_swish, "{0} * least(most({0} / 6 + 0.5f, 0.0f), 1.0f)"},
+                                                  {Fn::gelu_erf, "gelu_erf({0})"},
+                                                  {Fn::gelu_tanh, "gelu_tanh({0})"},
+                                                  {Fn::mish, "{0} * tanhf(softplus({0}))"},
+                                                  {Fn::elu, "{0} < 0 ? {1} * expm1f({0}) : {0}"},
+                                                  {Fn::celu, "most({0}, 0.0f) + least(0.0f, {1} * expm1f({0} / {1}))"},
+                                                  {Fn::hard_sigmoid, "most(0.0f, least(1.0f, {1} * {0} + {2}))"}};
   return table;
 }
 
 // Of integer or boolean operands, which are held as i64.
 const std::map<Fn, const char*>& integer_functions() {
-  static const std::map<Fn, const char*> table = {
-      {Fn::add, "(i64)((u64){0} + (u64){1})"}, {Fn::sub, "(i64)((u64){0} - (u64){1})"}, {Fn::mul, "(i64)((u64){0} * (u64){1})"},
-      {Fn::min, "least({0}, {1})"}, {Fn::max, "most({0}, {1})"}, {Fn::neg, "(i64)(0 - (u64){0})"},
-      {Fn::bit_and, "{0} & {1}"}, {Fn::bit_or, "{0} | {1}"}, {Fn::bit_xor, "{0} ^ {1}"}};
+  static const std::map<Fn, const char*> table = {{Fn::add, "(i64)((u64){0} + (u64){1})"},
+                                                  {Fn::sub, "(i64)((u64){0} - (u64){1})"},
+                                                  {Fn::mul, "(i64)((u64){0} * (u64){1})"},
+                                                  {Fn::min, "least({0}, {1})"},
+                                                  {Fn::max, "most({0}, {1})"},
+                                                  {Fn::neg, "(i64)(0 - (u64){0})"},
+                                                  {Fn::bit_and, "{0} & {1}"},
+                                                  {Fn::bit_or, "{0} | {1}"},
+                                                  {Fn::bit_xor, "{0} ^ {1}"}};
   return table;
 }
 
 // Of operands of one kind.
 const std::map<Fn, const char*>& common_functions() {
-  static const std::map<Fn, const char*> table = {
-      {Fn::equal, "{0} == {1}"}, {Fn::less, "{0} < {1}"}, {Fn::less_equal, "{0} <= {1}"}, {Fn::greater, "{0} > {1}"},
-      {Fn::greater_equal, "{0} >= {1}"}, {Fn::logical_and, "{0} && {1}"}, {Fn::logical_or, "{0} || {1}"},
-      {Fn::logical_xor, "!{0} != !{1}"}, {Fn::logical_not, "!{0}"}, {Fn::where, "{0} ? {1} : {2}"}, {Fn::cast, "{0}"},
-      {Fn::is_nan, "isnan({0})"}, {Fn::is_inf, "isinf({0})"}};
+  static const std::map<Fn, const char*> table = {{Fn::equal, "{0} == {1}"},
+                                                  {Fn::less, "{0} < {1}"},
+                                                  {Fn::less_equal, "{0} <= {1}"},
+                                                  {Fn::greater, "{0} > {1}"},
+                                                  {Fn::greater_equal, "{0} >= {1}"},
+                                                  {Fn::logical_and, "{0} && {1}"},
+                                                  {Fn::logical_or, "{0} || {1}"},
+                                                  {Fn::logical_xor, "!{0} != !{1}"},
+                                                  {Fn::logical_not, "!{0}"},
+                                                  {Fn::where, "{0} ? {1} : {2}"},
+                                                  {Fn::cast, "{0}"},
+                                                  {Fn::is_nan, "isnan({0})"},
+                                                  {Fn::is_inf, "isinf({0})"}};
   return table;
 }
 
@@ -196,7 +246,9 @@ const char* pattern(Fn fn, bool real) {
 bool is_real(DType type) { return is_real_element(type); }
 
 std::string literal(const PointwiseInstr& instr) {
-  if (!is_real(instr.type)) return instr.value == -9223372036854775808.0 ? "(-0x7fffffffffffffffLL - 1)" : fmt::format("{}LL", static_cast<int64_t>(instr.value));
+  if (!is_real(instr.type))
+    return instr.value == -9223372036854775808.0 ? "(-0x7fffffffffffffffLL - 1)"
+                                                 : fmt::format("{}LL", static_cast<int64_t>(instr.value));
   return float_literal(instr.value);
 }
 
@@ -229,7 +281,11 @@ int run_of(DType type, int64_t extent) {
 }
 
 const char* unsigned_type(size_t bytes) {
-  return bytes == 1 ? "unsigned char" : bytes == 2 ? "unsigned short" : bytes == 4 ? "unsigned int" : bytes == 8 ? "u64" : nullptr;
+  return bytes == 1   ? "unsigned char"
+         : bytes == 2 ? "unsigned short"
+         : bytes == 4 ? "unsigned int"
+         : bytes == 8 ? "u64"
+                      : nullptr;
 }
 
 std::string strided_index(const Dims& of, const Dims& strides, int64_t offset, const std::string& index) {
@@ -273,8 +329,9 @@ std::string RunOperands::add(const std::string& name, DType type, const Dims& di
 }
 
 std::string RunOperands::define(const std::string& parameters) const {
-  return fmt::format("struct Operands {{\n{}}};\n__device__ inline Operands operands_at({}, i64 index) {{ return {{{}}}; }}\n", fields,
-                     parameters, fetches);
+  return fmt::format(
+      "struct Operands {{\n{}}};\n__device__ inline Operands operands_at({}, i64 index) {{ return {{{}}}; }}\n", fields,
+      parameters, fetches);
 }
 
 std::string refuse_program(const PointwiseProgram& program) {

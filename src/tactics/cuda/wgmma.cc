@@ -15,14 +15,32 @@ struct Tile {
   int rows() const { return alternate ? 64 : 64 * groups; }
 };
 
-constexpr Tile kTiles[] = {{32, 1, 4},         {64, 1, 4},        {64, 2, 4},          {128, 1, 4},        {128, 2, 4},
-                           {256, 2, 3},        {128, 2, 4, 1, 2}, {256, 2, 3, 1, 2},   {192, 2, 4, 1, 2},  {64, 2, 6, 1, 1, true},
-                           {128, 2, 6, 1, 2, true}, {256, 2, 4, 1, 4, true}, {192, 2, 5, 1, 4, true}, {32, 1, 6, 2}, {32, 1, 6, 4},
-                           {32, 1, 6, 8},      {64, 1, 6, 2},     {64, 1, 6, 4},       {64, 2, 4, 2},      {128, 2, 4, 2}};
+constexpr Tile kTiles[] = {{32, 1, 4},
+                           {64, 1, 4},
+                           {64, 2, 4},
+                           {128, 1, 4},
+                           {128, 2, 4},
+                           {256, 2, 3},
+                           {128, 2, 4, 1, 2},
+                           {256, 2, 3, 1, 2},
+                           {192, 2, 4, 1, 2},
+                           {64, 2, 6, 1, 1, true},
+                           {128, 2, 6, 1, 2, true},
+                           {256, 2, 4, 1, 4, true},
+                           {192, 2, 5, 1, 4, true},
+                           {32, 1, 6, 2},
+                           {32, 1, 6, 4},
+                           {32, 1, 6, 8},
+                           {64, 1, 6, 2},
+                           {64, 1, 6, 4},
+                           {64, 2, 4, 2},
+                           {128, 2, 4, 2}};
 constexpr int64_t kMultiprocessors = 132;  // of the largest GPU: it shapes guesses, not results
 constexpr int kRowBytes = 128;             // of k in a stage
 
-int64_t tiles(const Gemm& gemm, const Tile& t) { return blocks(gemm.m, t.rows() * t.cluster) * t.cluster * blocks(gemm.n, t.n) * gemm.batch; }
+int64_t tiles(const Gemm& gemm, const Tile& t) {
+  return blocks(gemm.m, t.rows() * t.cluster) * t.cluster * blocks(gemm.n, t.n) * gemm.batch;
+}
 
 int64_t tap_k(const WarpgroupProduct& p) { return p.patches ? p.patches->channels : p.gemm.k; }
 int64_t taps(const WarpgroupProduct& p) { return p.gemm.k / tap_k(p); }
@@ -33,7 +51,8 @@ bool may_win(const WarpgroupProduct& p, const Tile& t) {
   const int64_t count = tiles(p.gemm, t), columns = blocks(p.gemm.n, t.n) * t.n;
   // Columns that are computed for nothing.
   if (columns - p.gemm.n > std::max<int64_t>(31, p.gemm.n / 4)) return false;
-  if (t.split > 1) return count * 2 <= kMultiprocessors && count * t.split <= 2 * kMultiprocessors && steps(p) >= 2 * t.split;
+  if (t.split > 1)
+    return count * 2 <= kMultiprocessors && count * t.split <= 2 * kMultiprocessors && steps(p) >= 2 * t.split;
   const bool large = t.n * t.rows() > 64 * 64;
   if (large && count * 2 < kMultiprocessors) return false;  // smaller ones occupy more of the GPU
   // What blocks share, or take turns at, pays with several tiles a block.
@@ -66,17 +85,23 @@ std::string multiply(DType type, int n) {
     registers += fmt::format("{}%{}", i > 0 ? ", " : "", i);
     operands += fmt::format("{}\"+f\"(c[{}])", i > 0 ? ", " : "", i);
   }
-  const char* kind = type == DType::f32 ? "k8.f32.tf32.tf32" : type == DType::f16 ? "k16.f32.f16.f16" : "k16.f32.bf16.bf16";
-  return fmt::format("__device__ inline void multiply(float (&c)[{0}], u64 a, u64 b) {{\n"
-                     "  asm volatile(\"wgmma.mma_async.sync.aligned.m64n{1}{2} {{{3}}}, %{0}, %{4}, 1, 1, 1{5};\" : {6} : \"l\"(a), \"l\"(b));\n}}\n",
-                     n / 2, n, kind, registers, n / 2 + 1, type == DType::f32 ? "" : ", 0, 0", operands);
+  const char* kind = type == DType::f32   ? "k8.f32.tf32.tf32"
+                     : type == DType::f16 ? "k16.f32.f16.f16"
+                                          : "k16.f32.bf16.bf16";
+  return fmt::format(
+      "__device__ inline void multiply(float (&c)[{0}], u64 a, u64 b) {{\n"
+      "  asm volatile(\"wgmma.mma_async.sync.aligned.m64n{1}{2} {{{3}}}, %{0}, %{4}, 1, 1, 1{5};\" : {6} : \"l\"(a), "
+      "\"l\"(b));\n}}\n",
+      n / 2, n, kind, registers, n / 2 + 1, type == DType::f32 ? "" : ", 0, 0", operands);
 }
 
 constexpr const char* kLoadRows = R"cuda(
 __device__ inline void load_a(const TensorMap& map, unsigned barrier, unsigned to, i64 z, int m0, int, int k) {
-  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to), "l"(&map),
-               "r"(barrier), "r"(k), "r"(m0), "r"((int)z)
-               : "memory");
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
+      "[%1, {%3, %4, %5}], [%2];" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(k), "r"(m0), "r"((int)z)
+      : "memory");
 }
 )cuda";
 
@@ -86,11 +111,14 @@ std::string load_patches(const Patches& p) {
 __device__ inline void load_a(const TensorMap& map, unsigned barrier, unsigned to, i64, int m0, int tap, int k) {{
   const int w = m0 % {0} * {2} - {4}, h = m0 / {0} % {1} * {3} - {5}, n = m0 / ({0} * {1});
   const unsigned short across = tap % {6} * {7}, down = tap / {6} * {8};
-  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], [%1, {{%3, %4, %5, %6}}], [%2], {{%7, %8}};" ::"r"(
-                   to), "l"(&map), "r"(barrier), "r"(k), "r"(w), "r"(h), "r"(n), "h"(across), "h"(down)
-               : "memory");
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
+      "[%1, {{%3, %4, %5, %6}}], [%2], {{%7, %8}};" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(k), "r"(w), "r"(h), "r"(n), "h"(across), "h"(down)
+      : "memory");
 }}
-)cuda", p.ow, p.oh, p.stride_w, p.stride_h, p.pad_left, p.pad_top, p.kw, p.dilation_w, p.dilation_h);
+)cuda",
+                     p.ow, p.oh, p.stride_w, p.stride_h, p.pad_left, p.pad_top, p.kw, p.dilation_w, p.dilation_h);
 }
 
 std::vector<uint64_t> unsigned_of(std::initializer_list<int64_t> values) { return {values.begin(), values.end()}; }
@@ -107,7 +135,9 @@ TensorMapSpec rows_map(DType type, int64_t k, int64_t rows, int64_t batch, int64
 TensorMapSpec patches_map(DType type, const Patches& p, int64_t pixels) {
   const auto size = static_cast<int64_t>(size_of(type));
   // The far corner is where the last output pixel's box begins.
-  const auto upper = [](int64_t out, int64_t stride, int64_t pad, int64_t in) { return static_cast<int>((out - 1) * stride - pad - (in - 1)); };
+  const auto upper = [](int64_t out, int64_t stride, int64_t pad, int64_t in) {
+    return static_cast<int>((out - 1) * stride - pad - (in - 1));
+  };
   return {.type = type,
           .dims = unsigned_of({p.channels, p.w, p.h, p.n}),
           .strides = unsigned_of({(p.pixel_pitch > 0 ? p.pixel_pitch : p.channels) * size,
@@ -148,25 +178,31 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
   // The operand that is the larger is read once; the smaller one stays in the cache.
   const bool rows_first = p.gemm.n > p.gemm.m;
   std::string text = fmt::format(
-      "#define M {}\n#define N {}\n#define BATCH {}\n#define TAPS {}\n#define TAP_K {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n#define RUN {}\n"
-      "#define TILE_N {}\n#define GROUPS {}\n#define STAGES {}\n#define SPLIT {}\n#define CLUSTER {}\n#define ALTERNATE {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
+      "#define M {}\n#define N {}\n#define BATCH {}\n#define TAPS {}\n#define TAP_K {}\n#define PARAMETERS {}\n#define "
+      "ARGUMENTS {}\n#define RUN {}\n"
+      "#define TILE_N {}\n#define GROUPS {}\n#define STAGES {}\n#define SPLIT {}\n#define CLUSTER {}\n#define "
+      "ALTERNATE {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
       "typedef {} A;\nstruct __align__(64) TensorMap {{ u64 words[16]; }};\n",
-      p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters), run, tile.n, tile.groups, tile.stages, tile.split, tile.cluster, tile.alternate,
-      p.b_batched, p.b_constant, rows_first, element_type(p.gemm.type));
-  text += multiply(p.gemm.type, tile.n) + (p.patches ? load_patches(*p.patches) : kLoadRows) + store + kernels::wgmma_cuh;
+      p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters), run, tile.n,
+      tile.groups, tile.stages, tile.split, tile.cluster, tile.alternate, p.b_batched, p.b_constant, rows_first,
+      element_type(p.gemm.type));
+  text +=
+      multiply(p.gemm.type, tile.n) + (p.patches ? load_patches(*p.patches) : kLoadRows) + store + kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};
 }
 
 Launch wgmma_launch(const WarpgroupProduct& p, int variant, const OperandPlaces& places) {
   const Tile tile = candidates(p)[static_cast<size_t>(variant)];
   const Gemm& gemm = p.gemm;
-  return {.grid = {static_cast<unsigned>(tiles(gemm, tile) * tile.split)},
-          .block = {static_cast<unsigned>(128 * tile.groups + 32)},
-          .shared_bytes = static_cast<unsigned>(shared_bytes(tile)),
-          .cluster = static_cast<unsigned>(tile.split * tile.cluster),
-          .persistent = tile.split == 1,
-          .maps = {{places.a, p.patches ? patches_map(gemm.type, *p.patches, tile.rows()) : rows_map(gemm.type, gemm.k, gemm.m, gemm.batch, tile.rows())},
-                   {places.b, rows_map(gemm.type, gemm.k, gemm.n, p.b_batched ? gemm.batch : 1, tile.n / tile.cluster)}}};
+  return {
+      .grid = {static_cast<unsigned>(tiles(gemm, tile) * tile.split)},
+      .block = {static_cast<unsigned>(128 * tile.groups + 32)},
+      .shared_bytes = static_cast<unsigned>(shared_bytes(tile)),
+      .cluster = static_cast<unsigned>(tile.split * tile.cluster),
+      .persistent = tile.split == 1,
+      .maps = {{places.a, p.patches ? patches_map(gemm.type, *p.patches, tile.rows())
+                                    : rows_map(gemm.type, gemm.k, gemm.m, gemm.batch, tile.rows())},
+               {places.b, rows_map(gemm.type, gemm.k, gemm.n, p.b_batched ? gemm.batch : 1, tile.n / tile.cluster)}}};
 }
 
 }  // namespace hone::cuda
