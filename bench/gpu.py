@@ -13,6 +13,7 @@ import pathlib
 import subprocess
 import sys
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 NETWORKS = {"resnet50": "resnet50", "vit-b16": "vit_b_16", "mobilenetv2": "mobilenet_v2",
             "mobilenetv3": "mobilenet_v3_large", "efficientnet-b0": "efficientnet_b0", "bert-base": None}
 PRECISIONS = {"fp32": "fp32", "tf32": "fp32,tf32", "fp16": "fp16", "bf16": "bf16"}
@@ -67,14 +68,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hone", type=pathlib.Path, required=True, help="folder of the program and its lib")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the results")
-    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--networks", default="resnet50,vit-b16,bert-base", help=", ".join(NETWORKS))
     parser.add_argument("--batch", default="1,8,32")
-    parser.add_argument("--precisions", default="fp32,tf32,fp16")
+    parser.add_argument("--precisions", default="tf32,fp16", help=", ".join(PRECISIONS))
     args = parser.parse_args()
     cache = args.out / "cache"
     env = dict(os.environ, HONE_CACHE=str(cache))
     networks = args.networks.split(",")
-    subprocess.run([sys.executable, args.hone / "scripts/make_models.py", *networks], check=True, env=env,
+    subprocess.run([sys.executable, ROOT / "scripts/make_models.py", *networks], check=True, env=env,
                    stdout=subprocess.DEVNULL)
     import torch
 

@@ -6,11 +6,13 @@ cd "$(dirname "$0")/.."
 cache=${HONE_CACHE:-$HOME/.cache/hone/assets}
 bundle=build/gpu-bundle
 rm -rf $bundle
-mkdir -p $bundle/lib $bundle/scripts $bundle/bench $bundle/verify
-strip -o $bundle/hone build/bin/hone
-strip -o $bundle/gpu_test build/bin/gpu_test
+mkdir -p $bundle/program/lib $bundle/scripts $bundle/bench $bundle/verify
+strip -o $bundle/program/hone build/bin/hone
+strip -o $bundle/program/gpu_test build/bin/gpu_test
 ldd build/bin/hone build/bin/gpu_test | awk '/=> \// {print $3}' | grep -v -E '/(libc|libm|ld-linux[^/]*)\.so' |
-  sort -u | xargs -I{} cp -L {} $bundle/lib/
+  sort -u | xargs -I{} cp -L {} $bundle/program/lib/
+tar -C $bundle -cJf $bundle/program.tar.xz program
+rm -r $bundle/program
 cp scripts/make_models.py scripts/fetch.py $bundle/scripts/
 cp bench/gpu.py $bundle/bench/
 cp scripts/gpu_run.sh $bundle/run.sh
