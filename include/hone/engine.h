@@ -80,7 +80,10 @@ class HONE_API Context {
   // An output is copied to the bound memory at the end of run(), packed from the start of it. It must have the output's
   // dtype and hold at least as many elements; the dims that came out are those of output(). TensorView() unbinds an
   // output. Outputs of strings cannot be bound.
-  // Errors: invalid (no such name, or dtype, dims, alignment or null data do not fit).
+  // For an engine whose steps all run on a GPU, the memory may be that GPU's: inputs are read and outputs written there
+  // without a copy through the host, and output() is a view of it. The address must be aligned to 16 bytes.
+  // Errors: invalid (no such name, or dtype, dims, alignment or null data do not fit), unsupported (memory of a GPU for
+  // an engine that runs on the CPU in part).
   Status bind(std::string_view name, const TensorView& view);
 
   // Computes all outputs. Errors: invalid (an input is not bound, or a size that depends on data does not fit), or what

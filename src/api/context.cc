@@ -7,6 +7,7 @@ namespace hone {
 // An output of a context: where the user wants it, and the pointers to its strings.
 struct BoundOutput {
   v0::TensorView target;
+  Tensor on_device;  // memory on the engine's GPU that takes the place of `target`
   std::vector<const char*> text;
 };
 
@@ -83,17 +84,26 @@ hone::Status v0::Context::Impl::bind(std::string_view name, const TensorView& vi
 }
 
 hone::Status v0::Context::Impl::bind_output(size_t index, const TensorView& view) {
-  if (view.dtype == DType::none) {
-    outputs[index].target = {};
-    return {};
+  const auto& [name, slot, type] = program().outputs[index];
+  if (outputs[index].on_device.defined()) {
+    HONE_CHECK(context->bind_device_output(name, {}));
+    outputs[index].on_device = {};
   }
-  const TensorType& type = program().outputs[index].type;
+  outputs[index].target = {};
+  if (view.dtype == DType::none) return {};
   HONE_TRY(const hone::DType dtype, check_view(view));
   if (dtype == hone::DType::string) return unsupported("strings cannot be bound: read them by output()");
   if (dtype != type.dtype) return invalid("it is {}, not {}", to_text(type), hone::name(dtype));
   const auto dims = type.shape.concrete();
   if (dims && view.dims.count() < element_count(*dims))
     return invalid("it is {}, more than the {} elements of the memory", to_text(type), view.dims.count());
+  if (context->lies_on_device(view.data)) {
+    if (!dims) return unsupported("its size is known only when the engine runs: bind host memory");
+    const Tensor memory(dtype, *dims, view.data, nullptr);
+    HONE_CHECK(context->bind_device_output(name, memory));
+    outputs[index].on_device = memory;
+    return {};
+  }
   outputs[index].target = view;
   return {};
 }
@@ -126,7 +136,8 @@ hone::Result<v0::TensorView> v0::Context::Impl::output(std::string_view name) {
   const auto index = find(program().outputs, name);
   if (!index) return invalid("there is no output '{}'; the outputs are {}", name, list_names(program().outputs));
   if (!ran) return invalid("output '{}': nothing was run since the context was made or an input bound", name);
-  HONE_TRY(const Tensor value, context->output(name));
+  const Tensor& there = outputs[*index].on_device;
+  HONE_TRY(const Tensor value, there.defined() ? hone::Result<Tensor>(there) : context->output(name));
   if (!value.defined() || value.type() == hone::DType::sequence)
     return unsupported("output '{}' is a sequence or an empty optional, which the API cannot hand out", name);
   const Dims dims = value.dims();

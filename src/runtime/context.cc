@@ -49,6 +49,13 @@ int missing_input(const Tactic& tactic, const Step& step, std::span<const Tensor
   return -1;
 }
 
+// Kernels read and write so many bytes at once.
+Status check_device_memory(const Tensor& memory) {
+  constexpr uintptr_t kAlign = 16;
+  if (reinterpret_cast<uintptr_t>(memory.raw()) % kAlign == 0) return {};
+  return invalid("memory on the GPU is not aligned to {} bytes", kAlign);
+}
+
 // Tactics rely on inputs that the op takes and on outputs that it gives: a file may say otherwise.
 Status check_problem(const EngineData& data, const Step& step, const Problem& problem) {
   Tensors values;
@@ -161,8 +168,9 @@ Status ExecutionContext::bind_input(std::string_view name, Tensor value) {
     if (!accepts(inputs[i].type.shape, value.dims()))
       return invalid("input '{}' is {}, not of shape {}", name, to_text(inputs[i].type), to_string(value.dims()));
     device_inputs_.erase(inputs[i].slot);
-    if (engine_->device_weights() && cuda::on_device(value.raw())) {
+    if (lies_on_device(value.raw())) {
       if (!all_on_gpu()) return unsupported("input '{}' lies on the GPU, and some steps run on the CPU", name);
+      HONE_CHECK(check_device_memory(value).within(fmt::format("input '{}'", name)));
       device_inputs_[inputs[i].slot] = std::move(value);
       bound_[i] = true;
       return {};
@@ -188,6 +196,7 @@ Status ExecutionContext::bind_device_output(std::string_view name, const Tensor&
     if (memory.type() != b.type.dtype || !accepts(b.type.shape, memory.dims()))
       return invalid("output '{}' is {}, not {}", name, to_text(b.type),
                      to_text(TensorType{memory.type(), Shape::of(memory.dims())}));
+    HONE_CHECK(check_device_memory(memory).within(fmt::format("output '{}'", name)));
     device_outputs_[b.slot] = memory;
     return {};
   }

@@ -45,6 +45,8 @@ class ExecutionContext {
   // Reads `value` in place on the next run. The dtype and shape must be those of the binding. It may lie on the GPU of
   // an engine whose steps all run there.
   Status bind_input(std::string_view name, Tensor value);
+  // Whether memory of the caller lies on the GPU of an engine that has one.
+  bool lies_on_device(const void* memory) const { return engine_->device_weights() && cuda::on_device(memory); }
   // Leaves an output in `memory` on the engine's GPU, and does not copy it to the host. An undefined tensor ends that.
   Status bind_device_output(std::string_view name, const Tensor& memory);
   // Valid until the next run; it lies in the context's memory.
