@@ -5,60 +5,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 
 #include "backends/gpu_fusion.h"
 #include "ops/fused.h"
 #include "passes/pipeline.h"
+#include "small_network.h"
 
 namespace hone {
 namespace {
 
 const Machine kHopper{.cuda_arch = "sm_90"};
-
-Tensor random_tensor(Dims dims, unsigned seed, float scale = 1) {
-  Tensor t(DType::f32, std::move(dims));
-  std::mt19937 random(seed);
-  for (int64_t i = 0; i < t.count(); ++i)
-    t.mutable_data<float>()[i] = scale * (static_cast<float>(random() % 2001) / 1000.0f - 1.0f);
-  return t;
-}
-
-ValueId add(Graph& g, const char* op, const Attrs& attrs, std::vector<ValueId> inputs) {
-  auto made = make_op(op, attrs);
-  EXPECT_TRUE(made.ok()) << op;
-  const auto node = g.add_node(*made, std::move(inputs), 1, {op});
-  EXPECT_TRUE(node.ok()) << op << ": " << node.status().message();
-  return g.node(*node).outputs[0];
-}
-
-// An image in channels-first order, two convolutions with a residual sum, pooling, a classifier and its softmax.
-Graph small_network(float weight_scale = 0.3f) {
-  Graph g;
-  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{2, 3, 12, 12})});
-  const auto conv = [&](ValueId from, int64_t cin, int64_t cout, int64_t size, unsigned seed) {
-    return add(g, "Conv",
-               {{"strides", std::vector<int64_t>{1, 1}},
-                {"dilations", std::vector<int64_t>{1, 1}},
-                {"pads", std::vector<int64_t>(4, size / 2)},
-                {"channels_last", true}},
-               {from, g.add_constant(random_tensor({cout, cin, size, size}, seed, weight_scale), "w"),
-                g.add_constant(random_tensor({cout}, seed + 1), "b")});
-  };
-  const ValueId image = add(g, "Transpose", {{"perm", std::vector<int64_t>{0, 2, 3, 1}}}, {x});
-  const ValueId stem = conv(image, 3, 16, 3, 1);
-  const ValueId relu = add(g, "Pointwise", {{"program", std::string("in0:f32; relu:f32(0)")}}, {stem});
-  const ValueId second = conv(relu, 16, 16, 3, 3);
-  const ValueId sum =
-      add(g, "Pointwise", {{"program", std::string("in0:f32; in1:f32; add:f32(0,1); silu:f32(2)")}}, {second, relu});
-  const ValueId mean = add(g, "Reduce", {{"kind", std::string("mean")}},
-                           {sum, g.add_constant(Tensor::vector(std::vector<int64_t>{1, 2}), "axes")});
-  const ValueId flat =
-      add(g, "Reshape", {}, {mean, g.add_constant(Tensor::vector(std::vector<int64_t>{2, 16}), "shape")});
-  const ValueId logits = add(g, "MatMul", {}, {flat, g.add_constant(random_tensor({16, 8}, 5), "classifier")});
-  g.add_output(add(g, "Softmax", {{"axis", int64_t{-1}}}, {logits}), "y");
-  return g;
-}
 
 size_t count_of(const Graph& g, std::string_view op, DType type) {
   const auto order = g.order();
@@ -69,7 +25,7 @@ size_t count_of(const Graph& g, std::string_view op, DType type) {
 
 void expect_same(const Graph& now, const Graph& before, double tolerance) {
   ASSERT_TRUE(verify(now).ok()) << verify(now).message();
-  const Tensors inputs{random_tensor({2, 3, 12, 12}, 9)};
+  const Tensors inputs{testing::random_tensor({2, 3, 12, 12}, 9)};
   const auto got = interpret(now, inputs), want = interpret(before, inputs);
   ASSERT_TRUE(got.ok()) << got.status().message();
   ASSERT_TRUE(want.ok()) << want.status().message();
@@ -78,7 +34,7 @@ void expect_same(const Graph& now, const Graph& before, double tolerance) {
 }
 
 TEST(Precision, WhatLiesBetweenConvolutionsIsReducedAndTheEdgesAreNot) {
-  const Graph before = small_network();
+  const Graph before = testing::small_network();
   for (const auto& [type, unit] : {std::pair{DType::f16, 11}, std::pair{DType::bf16, 8}}) {
     Graph now = before;
     reduce_precision(now, type, kHopper);
@@ -93,7 +49,7 @@ TEST(Precision, WhatLiesBetweenConvolutionsIsReducedAndTheEdgesAreNot) {
 }
 
 TEST(Precision, WeightsThatFp16CannotHoldStay) {
-  const Graph before = small_network(1e6f);
+  const Graph before = testing::small_network(1e6f);
   Graph now = before;
   reduce_precision(now, DType::f16, kHopper);
   EXPECT_EQ(count_of(now, "Conv", DType::f32), 2u);
@@ -105,7 +61,7 @@ TEST(Precision, WeightsThatFp16CannotHoldStay) {
 
 TEST(Precision, FusionForAGpuComputesTheSame) {
   for (const DType type : {DType::none, DType::f16}) {
-    Graph before = small_network();
+    Graph before = testing::small_network();
     if (type != DType::none) reduce_precision(before, type, kHopper);
     Graph now = before;
     ASSERT_TRUE(fuse(now).ok());

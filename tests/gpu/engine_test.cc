@@ -1,11 +1,16 @@
 // Engines on the GPU that is here: what steps show, and what the GPU reaches. Skipped without one.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
+#include "backends/gpu_fusion.h"
 #include "backends/lower.h"
 #include "backends/peaks.h"
+#include "backends/precision.h"
+#include "passes/pipeline.h"
 #include "runtime/context.h"
+#include "small_network.h"
 
 namespace hone {
 namespace {
@@ -20,6 +25,87 @@ class GpuEngine : public ::testing::Test {
   }
   Machine machine_;
 };
+
+// From the image in the host's memory, and from memory of the GPU to memory of the GPU, as steps and as a graph of
+// them.
+TEST_F(GpuEngine, ANetworkIsRightInEveryPrecision) {
+  const Graph network = testing::small_network();
+  const Tensor x = testing::random_tensor({2, 3, 12, 12}, 9);
+  const auto want = interpret(network, {&x, 1});
+  ASSERT_TRUE(want.ok());
+  struct Case {
+    DType half;
+    bool tf32;
+    double unit;  // of rounding; ten of those, of probabilities of about 1/8 and logits of about 1
+  };
+  for (const Case& c : {Case{DType::none, false, 1e-6}, Case{DType::none, true, 0x1p-11},
+                        Case{DType::f16, false, 0x1p-11}, Case{DType::bf16, false, 0x1p-8}}) {
+    Machine machine = machine_;
+    machine.tf32 = c.tf32;
+    Graph graph = network;
+    if (c.half != DType::none) reduce_precision(graph, c.half, machine);
+    ASSERT_TRUE(fuse(graph).ok());
+    fuse_for_gpu(graph, machine);
+    Selector selector({.machine = machine});
+    auto data = lower(graph, selector, machine);
+    ASSERT_TRUE(data.ok()) << data.status().message();
+    data->program.target = "cuda";
+    const auto engine = LoadedEngine::make(std::move(*data));
+    ASSERT_TRUE(engine.ok()) << engine.status().message();
+    const auto expect_right = [&](const Tensor& y) {
+      for (int64_t i = 0; i < y.count(); ++i) EXPECT_NEAR(y.at(i), (*want)[0].at(i), 10 * c.unit) << name(c.half);
+    };
+    ExecutionContext context(*engine);
+    ASSERT_TRUE(context.bind_input("x", x).ok());
+    for (int run = 0; run < 3; ++run) {
+      ASSERT_TRUE(context.run().ok());
+      expect_right(*context.output("y"));
+    }
+
+    const Tensor shape = *context.output("y");
+    auto stream = cuda::Stream::create();
+    auto in = cuda::allocate(static_cast<int64_t>(x.bytes())),
+         out = cuda::allocate(static_cast<int64_t>(shape.bytes()));
+    ASSERT_TRUE(stream.ok() && in.ok() && out.ok());
+    ASSERT_TRUE((*stream)->copy_to_device(in->get(), x.raw(), x.bytes()).ok());
+    ASSERT_TRUE((*stream)->synchronize().ok());
+    ASSERT_TRUE(context.bind_input("x", Tensor(x.type(), x.dims(), in->get(), *in)).ok());
+    ASSERT_TRUE(context.bind_device_output("y", Tensor(shape.type(), shape.dims(), out->get(), *out)).ok());
+    for (int run = 0; run < 2; ++run) ASSERT_TRUE(context.run().ok());
+    Tensor y(shape.type(), shape.dims());
+    ASSERT_TRUE((*stream)->copy_to_host(y.mutable_raw(), out->get(), y.bytes()).ok());
+    ASSERT_TRUE((*stream)->synchronize().ok());
+    expect_right(y);
+  }
+}
+
+// An index outside of a table is an error of that run, and the next one is right again.
+TEST_F(GpuEngine, AnIndexOutsideOfATableIsReported) {
+  const auto graph = graph_from_text(R"hone(graph {
+    input %1 "i" : i64[3]
+    input %2 "table" : f32[5,2]
+    %3 "y" = Gather(%2, %1)
+    output %3 "y"
+  })hone");
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  Selector selector({.machine = machine_, .tune = false});
+  auto data = lower(*graph, selector, machine_);
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  data->program.target = "cuda";
+  const auto engine = LoadedEngine::make(std::move(*data));
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  ExecutionContext context(*engine);
+  const Tensor table = testing::random_tensor({5, 2}, 1);
+  ASSERT_TRUE(context.bind_input("table", table).ok());
+  for (const std::vector<int64_t>& indices : {std::vector<int64_t>{0, -1, 4}, {0, 5, 1}, {-6, 0, 0}, {3, 2, 1}}) {
+    const bool inside = std::all_of(indices.begin(), indices.end(), [](int64_t i) { return i >= -5 && i < 5; });
+    ASSERT_TRUE(context.bind_input("i", Tensor::vector(indices)).ok());
+    const Status status = context.run();
+    EXPECT_EQ(status.ok(), inside) << status.message();
+    if (inside) EXPECT_EQ(context.output("y")->at(0), table.at(indices[0] * 2));
+    else EXPECT_NE(status.message().find("index"), std::string::npos) << status.message();
+  }
+}
 
 // A step on the GPU, one that only the CPU can do, and one on the GPU again.
 TEST_F(GpuEngine, ObserversSeeWhatEitherSideComputed) {
