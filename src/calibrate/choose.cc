@@ -35,8 +35,8 @@ Thresholds candidates_of(const Histogram& magnitudes) {
   Thresholds all;
   for (const Candidate& c : kCandidates) all.push_back({c.name, c.threshold(magnitudes, c.parameters)});
   std::ranges::stable_sort(all, std::greater(), &Threshold::value);
-  const auto repeated = std::ranges::unique(all, std::equal_to(), &Threshold::value);
-  all.erase(repeated.begin(), repeated.end());
+  const auto same = [](const Threshold& a, const Threshold& b) { return a.value == b.value; };
+  all.erase(std::unique(all.begin(), all.end(), same), all.end());
   return all;
 }
 
