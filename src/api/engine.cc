@@ -21,7 +21,8 @@ v0::Status to_public(const Status& status) {
 
 Result<std::shared_ptr<const v0::Engine::Impl>> instantiate(EngineData data) {
   HONE_TRY(auto loaded, LoadedEngine::make(std::move(data)));
-  return std::shared_ptr<const v0::Engine::Impl>(std::make_shared<v0::Engine::Impl>(v0::Engine::Impl{std::move(loaded)}));
+  return std::shared_ptr<const v0::Engine::Impl>(
+      std::make_shared<v0::Engine::Impl>(v0::Engine::Impl{std::move(loaded)}));
 }
 
 namespace {
