@@ -63,7 +63,8 @@ KernelArgs GpuSandbox::call(const Arguments& a, cpu::ThreadPool& pool) {
           .workspace = workspace_.mutable_data<std::byte>(),
           .pool = pool,
           .packed = a.packed,
-          .stream = stream_.get()};
+          .stream = stream_.get(),
+          .fault = fault_.mutable_data<int32_t>()};
 }
 
 Result<Tensors> GpuSandbox::run(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool) {

@@ -110,7 +110,7 @@ std::string definitions(const Problem& problem) {
   std::string score = fmt::format("  float s = product * {};\n", cuda::float_literal(scale));
   if (op.softcap > 0) score += fmt::format("  s = {0} * tanhf(s / {0});\n", cuda::float_literal(op.softcap));
   if (has(problem, 3)) {
-    score += fmt::format("  const int index = ((batch * {} + head) * QUERIES + query) * KEYS + key;\n", g.heads);
+    score += fmt::format("  const i64 index = (((i64)batch * {} + head) * QUERIES + query) * KEYS + key;\n", g.heads);
     const std::string at =
         "mask[" + cuda::broadcast_index(dims_of(problem.inputs[3]), {g.batch, g.heads, g.queries, g.keys}, "index") +
         "]";
