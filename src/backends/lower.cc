@@ -4,6 +4,7 @@
 
 #include "backends/control.h"
 #include "backends/parts.h"
+#include "backends/problem.h"
 #include "ops/movement.h"
 #include "ops/shape.h"
 #include "plan/memory.h"
@@ -106,17 +107,6 @@ class Lowering {
     if (slot < 0) return;
     int& last = last_[static_cast<size_t>(root(slot))];
     last = std::max(last, step);
-  }
-
-  static Problem problem_of(const Graph& graph, NodeId id) {
-    const Node& node = graph.node(id);
-    Problem problem{.op = node.op};
-    for (ValueId v : node.inputs) {
-      problem.inputs.push_back(graph.type(v));
-      problem.constants.push_back(graph.value(v).constant);
-    }
-    for (ValueId v : node.outputs) problem.outputs.push_back(graph.type(v));
-    return problem;
   }
 
   Status add_node(Scope& scope, NodeId id) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "backends/gpu_fusion.h"
+#include "backends/problem.h"
 #include "ops/pointwise.h"
 
 namespace hone {
@@ -35,16 +36,6 @@ constexpr Row kRows[] = {{"Conv", Kind::heavy},      {"MatMul", Kind::heavy},   
 const Row* find_row(std::string_view op) {
   const auto found = std::find_if(std::begin(kRows), std::end(kRows), [&](const Row& row) { return row.op == op; });
   return found == std::end(kRows) ? nullptr : found;
-}
-
-Problem problem_of(const Graph& graph, const Node& node) {
-  Problem problem{.op = node.op};
-  for (ValueId v : node.inputs) {
-    problem.inputs.push_back(graph.type(v));
-    problem.constants.push_back(graph.value(v).constant);
-  }
-  for (ValueId v : node.outputs) problem.outputs.push_back(graph.type(v));
-  return problem;
 }
 
 bool fits(const Tensor& t, DType type) {
@@ -120,7 +111,7 @@ class Reducer {
       if (reduce.back() && constant && !fits(graph_.value(v).constant, type_)) return false;
     }
     if (pointwise != nullptr) op = Pointwise{with_casts(pointwise->program, reduce, type_)};
-    Problem problem = problem_of(graph_, node);
+    Problem problem = problem_of(graph_, id);
     problem.op = op;
     for (size_t i = 0; i < reduce.size(); ++i)
       if (reduce[i]) problem.inputs[i].dtype = type_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 
@@ -40,6 +41,11 @@ inline bool drops_all_but_first(size_t input, std::span<const Tensor>) { return 
 inline bool drops_second(size_t input, std::span<const Tensor>) { return input == 1; }
 
 inline bool has(const Problem& problem, size_t i) { return i < problem.inputs.size() && problem.inputs[i].defined(); }
+
+inline size_t count_present(const Types& types) {
+  return static_cast<size_t>(
+      std::count_if(types.begin(), types.end(), [](const TensorType& t) { return t.defined(); }));
+}
 
 // Why a kernel for fixed shapes and f32 input cannot do the problem, or empty.
 inline std::string refuse_unless_fixed_f32(const Problem& problem) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "backends/peaks.h"
+#include "backends/problem.h"
 #include "compile/compile.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
@@ -167,18 +168,6 @@ TEST_P(Lowering, ConvolutionsCompile) {
   }
 }
 
-// The problem of a graph's only node.
-Problem problem_of(const Graph& g) {
-  const Node& node = g.node(g.order().front());
-  Problem problem{.op = node.op};
-  for (ValueId v : node.inputs) {
-    problem.inputs.push_back(g.type(v));
-    problem.constants.push_back(g.value(v).constant);
-  }
-  for (ValueId v : node.outputs) problem.outputs.push_back(g.type(v));
-  return problem;
-}
-
 TEST_P(Lowering, EveryTf32VariantCompilesWhereItIsAllowed) {
   const std::pair<const char*, Graph> cases[] = {{"cuda.conv_mma", conv_graph(1, false)},
                                                  {"cuda.matmul_mma", parse(R"hone(graph {
@@ -189,7 +178,7 @@ TEST_P(Lowering, EveryTf32VariantCompilesWhereItIsAllowed) {
     })hone")}};
   for (const auto& [name, graph] : cases) {
     const Tactic& tactic = *find_tactic(name);
-    const Problem problem = problem_of(graph);
+    const Problem problem = problem_of(graph, graph.order().front());
     EXPECT_NE(tactic.supports(problem, {.cuda_arch = GetParam()}), "") << name;
     const Machine machine{.cuda_arch = GetParam(), .tf32 = true};
     ASSERT_EQ(tactic.supports(problem, machine), "") << name;

@@ -20,20 +20,6 @@ using testing::ModelBuilder;
 
 constexpr uintmax_t kMaxModel = 4096;  // small seeds make fast mutants
 
-std::string convolutions() {
-  ModelBuilder m;
-  m.input("x", {1, 2, 4, 4});
-  m.weight("w", {3, 2, 3, 3});
-  m.weight("m", {3, 5});
-  m.node("Conv", {"x", "w"}, {"c"});
-  m.node("Relu", {"c"}, {"r"});
-  m.node("GlobalAveragePool", {"r"}, {"p"});
-  m.node("Flatten", {"p"}, {"f"});
-  m.node("MatMul", {"f", "m"}, {"y"});
-  m.output("y");
-  return m.bytes();
-}
-
 // A branch that captures, within a function.
 std::string control_flow() {
   ModelBuilder m;
@@ -67,7 +53,7 @@ std::vector<std::string> models(const fs::path& folder) {
     if (it->path().extension() == ".onnx" && it->is_regular_file(none) && it->file_size(none) <= kMaxModel)
       paths.push_back(it->path());
   std::sort(paths.begin(), paths.end());
-  std::vector<std::string> all{convolutions(), control_flow()};
+  std::vector<std::string> all{testing::small_net().bytes(), control_flow()};
   for (const fs::path& path : paths)
     if (const auto file = FileMap::open(path.string()); file.ok()) all.emplace_back((*file)->text());
   return all;

@@ -69,4 +69,19 @@ class ModelBuilder {
   }
 };
 
+// conv, relu, pooling and a matrix product.
+inline ModelBuilder small_net() {
+  ModelBuilder m;
+  m.input("x", {1, 2, 4, 4});
+  m.weight("w", {3, 2, 3, 3});
+  m.weight("m", {3, 5});
+  m.node("Conv", {"x", "w"}, {"c"});
+  m.node("Relu", {"c"}, {"r"});
+  m.node("GlobalAveragePool", {"r"}, {"p"});
+  m.node("Flatten", {"p"}, {"f"});
+  m.node("MatMul", {"f", "m"}, {"y"});
+  m.output("y");
+  return m;
+}
+
 }  // namespace hone::testing

@@ -14,6 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::ModelBuilder;
+using testing::small_net;
 
 Result<Graph> import(const std::string& bytes, const OnnxOptions& options = {}, const std::string& folder = ".") {
   return import_onnx_bytes(std::as_bytes(std::span(bytes)), folder, options);
@@ -26,21 +27,6 @@ void expect_error(const ModelBuilder& m, Code code, std::initializer_list<const 
   EXPECT_EQ(graph.status().code(), code) << graph.status().message();
   for (const char* word : words)
     EXPECT_NE(graph.status().message().find(word), std::string::npos) << graph.status().message();
-}
-
-// conv, relu, pooling and a matrix product.
-ModelBuilder small_net() {
-  ModelBuilder m;
-  m.input("x", {1, 2, 4, 4});
-  m.weight("w", {3, 2, 3, 3});
-  m.weight("m", {3, 5});
-  m.node("Conv", {"x", "w"}, {"c"});
-  m.node("Relu", {"c"}, {"r"});
-  m.node("GlobalAveragePool", {"r"}, {"p"});
-  m.node("Flatten", {"p"}, {"f"});
-  m.node("MatMul", {"f", "m"}, {"y"});
-  m.output("y");
-  return m;
 }
 
 TEST(Import, ASmallNet) {

@@ -1,8 +1,6 @@
 // Convolutions of one group as products of the image's patches and the weights.
 #include "tactics/cuda/conv.h"
 
-#include <algorithm>
-
 #include "ops/elements.h"
 #include "tactics/cuda/source.h"
 #include "tactics/cuda/wgmma.h"
@@ -138,8 +136,7 @@ Result<cuda::Source> wgmma_source(const Problem& problem, int variant) {
 }
 
 cuda::Launch wgmma_launch(const Problem& problem, int variant) {
-  const auto inputs = static_cast<size_t>(
-      std::count_if(problem.inputs.begin(), problem.inputs.end(), [](const TensorType& t) { return t.defined(); }));
+  const auto inputs = count_present(problem.inputs);
   return cuda::wgmma_launch(product_of(problem), variant, {.a = 1, .b = inputs});
 }
 

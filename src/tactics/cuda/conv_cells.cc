@@ -132,8 +132,7 @@ cuda::Launch launch(const Problem& problem, int variant) {
   const cuda::ConvGeometry g = cuda::conv_geometry(problem);
   const Cells c = cells_of(g);
   const auto size = static_cast<int64_t>(size_of(g.type)), bytes = g.n * c.h * c.w * c.channels * size;
-  const auto inputs = static_cast<size_t>(
-      std::count_if(problem.inputs.begin(), problem.inputs.end(), [](const TensorType& t) { return t.defined(); }));
+  const auto inputs = count_present(problem.inputs);
   cuda::Launch launch = cuda::wgmma_launch(product_of(problem), variant, {.a = inputs + 1, .b = inputs});
   launch.workspace_bytes = bytes;
   launch.before = {.grid = {static_cast<unsigned>(cuda::blocks(bytes / 16, kThreads))}, .block = {kThreads}};

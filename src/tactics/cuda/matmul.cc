@@ -1,7 +1,5 @@
 #include "ops/matmul.h"
 
-#include <algorithm>
-
 #include "tactics/cuda/epilogue.h"
 #include "tactics/cuda/source.h"
 #include "tactics/cuda/wgmma.h"
@@ -154,8 +152,7 @@ Result<cuda::Source> wgmma_source(const Problem& problem, int variant) {
 }
 
 cuda::Launch wgmma_launch(const Problem& problem, int variant) {
-  const auto inputs = static_cast<size_t>(
-      std::count_if(problem.inputs.begin(), problem.inputs.end(), [](const TensorType& t) { return t.defined(); }));
+  const auto inputs = count_present(problem.inputs);
   return cuda::wgmma_launch(product_of(problem), variant, {.a = 1, .b = packs_b(problem) ? inputs : 2});
 }
 
