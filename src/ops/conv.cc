@@ -12,15 +12,17 @@ namespace {
 
 constexpr int64_t kBlock = 128;  // positions computed at once
 
-// Checks dtypes and ranks; an unranked x takes the rank of the attributes.
-Result<Shape> ranked_input(const InferArgs& args, size_t spatial) {
+// Checks dtypes and ranks; an unranked x takes the rank of the attributes. `sum` is the type of the result.
+Result<Shape> ranked_input(const InferArgs& args, size_t spatial, DType sum) {
   const TensorType& x = args.type(0);
   const TensorType& w = args.type(1);
   if (!x.defined() || !w.defined()) return invalid("a convolution needs an input and a filter");
   if (!is_numeric(x.dtype)) return invalid("{} has no convolution", name(x.dtype));
-  for (size_t i = 1; i < 3; ++i)
-    if (args.has(i) && args.type(i).dtype != x.dtype)
-      return invalid("input {} is {}, expected {}", i, name(args.type(i).dtype), name(x.dtype));
+  if (sum == x.dtype && w.dtype != x.dtype)
+    return invalid("input 1 is {}, expected {}", name(w.dtype), name(x.dtype));
+  if (args.has(2) && args.type(2).dtype != x.dtype)
+    return invalid("input 2 is {}, expected {}", name(args.type(2).dtype), name(x.dtype));
+  if (args.has(2) && sum != x.dtype) return invalid("a convolution of {} has no bias", name(x.dtype));
   for (size_t i = 0; i < 2; ++i)
     if (args.type(i).shape.ranked && args.type(i).shape.dims.size() != spatial + 2)
       return invalid("input {} has rank {}, the attributes are for rank {}", i, args.type(i).shape.rank(), spatial + 2);
@@ -175,7 +177,8 @@ std::vector<int64_t> kernel_dims(const Tensor& w) { return {w.dims().begin() + 2
 
 Result<Types> Conv::infer(const InferArgs& args) const {
   const ActivationLayout layout{strides.size(), channels_last};
-  HONE_TRY(Shape shape, ranked_input(args, layout.spatial));
+  const DType sum = sum_type(args.type(0).dtype, args.type(1).dtype);
+  HONE_TRY(Shape shape, ranked_input(args, layout.spatial, sum));
   if (groups < 1) return invalid("groups is {}", groups);
   const Dim in = shape.dims[layout.channel_axis()], out = filter_dim(args.type(1), 0),
             depth = filter_dim(args.type(1), 1);
@@ -196,14 +199,14 @@ Result<Types> Conv::infer(const InferArgs& args) const {
     }
   }
   shape.dims[layout.channel_axis()] = out;
-  return Types{{args.type(0).dtype, shape}};
+  return Types{{sum, shape}};
 }
 
 Result<Tensors> Conv::evaluate(const EvalArgs& args) const {
   HONE_TRY(const Dims dims, output_dims(*this, args));
   HONE_TRY(auto w, windows(kernel_dims(args[1]), strides, dilations, pads));
   const Geometry geometry(std::move(w), args[0].dims(), dims, groups, channels_last);
-  const DType type = args[0].type();
+  const DType type = sum_type(args[0].type(), args[1].type());
   return with_number(type, [&](auto zero) {
     return Tensors{tensor_from(type, dims, convolve<decltype(zero)>(geometry, args[0], args[1], args[2]))};
   });
@@ -211,7 +214,7 @@ Result<Tensors> Conv::evaluate(const EvalArgs& args) const {
 
 Result<Types> ConvTranspose::infer(const InferArgs& args) const {
   const ActivationLayout layout{strides.size(), channels_last};
-  HONE_TRY(Shape shape, ranked_input(args, layout.spatial));
+  HONE_TRY(Shape shape, ranked_input(args, layout.spatial, args.type(0).dtype));
   if (groups < 1) return invalid("groups is {}", groups);
   if (output_padding.size() != layout.spatial)
     return invalid("output_padding has {} entries for {} spatial dims", output_padding.size(), layout.spatial);

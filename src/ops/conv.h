@@ -6,6 +6,7 @@ namespace hone {
 
 // conv(x, w, bias?): w is [out, in/groups, kernel...] always; x and the result are [N, C, spatial...], or
 // [N, spatial..., C] when channels_last. The bias is [out]. Any number of spatial dims.
+// 8-bit integers, of one sign or of both, give i32 sums, and take no bias.
 struct Conv {
   static constexpr std::string_view kName = "Conv";
   std::vector<int64_t> strides, dilations;  // one a spatial dim

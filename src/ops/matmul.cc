@@ -80,10 +80,12 @@ std::vector<T> product(const MatMul& op, const EvalArgs& args, const Sizes& s) {
 Result<Types> MatMul::infer(const InferArgs& args) const {
   const TensorType &a = args.type(0), &b = args.type(1), &bias = args.type(2);
   if (!is_numeric(a.dtype)) return invalid("{} has no matmul", name(a.dtype));
-  if (b.dtype != a.dtype) return invalid("operands are {} and {}", name(a.dtype), name(b.dtype));
+  const DType sum = sum_type(a.dtype, b.dtype);
+  if (sum == a.dtype && b.dtype != a.dtype) return invalid("operands are {} and {}", name(a.dtype), name(b.dtype));
   if (bias.defined() && bias.dtype != a.dtype)
     return invalid("the bias is {}, the operands are {}", name(bias.dtype), name(a.dtype));
-  if (!a.shape.ranked || !b.shape.ranked) return Types{{a.dtype, Shape::unranked()}};
+  if (bias.defined() && sum != a.dtype) return invalid("a product of {} has no bias", name(a.dtype));
+  if (!a.shape.ranked || !b.shape.ranked) return Types{{sum, Shape::unranked()}};
   HONE_TRY(const Operand left, operand(a.shape, trans_a, true));
   HONE_TRY(const Operand right, operand(b.shape, trans_b, false));
   if (left.columns.known() && right.rows.known() && left.columns != right.rows)
@@ -97,7 +99,7 @@ Result<Types> MatMul::infer(const InferArgs& args) const {
     if (dims.size() != 1 || (dims[0].known() && right.columns.known() && dims[0] != right.columns))
       return invalid("the bias is {} for {} columns", to_text(bias), right.columns.value);
   }
-  return Types{{a.dtype, shape}};
+  return Types{{sum, shape}};
 }
 
 Result<Tensors> MatMul::evaluate(const EvalArgs& args) const {

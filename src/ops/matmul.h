@@ -6,6 +6,7 @@ namespace hone {
 
 // matmul(a, b, bias?) over the last two dims (numpy rules: rank-1 operands, broadcast batch dims), each operand
 // transposed first when asked (rank >= 2). The bias is [N], added to every row.
+// 8-bit integers, of one sign or of both, give i32 sums, and take no bias.
 struct MatMul {
   static constexpr std::string_view kName = "MatMul";
   bool trans_a = false, trans_b = false;
