@@ -89,6 +89,20 @@ class Reducer {
  private:
   bool is_f32(ValueId v) const { return v != ValueId::none && graph_.type(v).dtype == DType::f32; }
 
+  // Whether a node makes floats of what was computed in int8. The network's results keep all digits.
+  bool ends_integers(const Node& node) const {
+    if (node.op.as<Pointwise>() == nullptr || !is_f32(node.outputs[0]) || graph_.is_output(node.outputs[0]))
+      return false;
+    return std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) {
+      const NodeId producer = graph_.value(v).producer;
+      const auto is = [&](std::string_view op) {
+        return producer != NodeId::none && graph_.node(producer).op.name() == op;
+      };
+      const DType type = graph_.type(v).dtype;
+      return type == DType::i8 || (type == DType::i32 && (is("Conv") || is("MatMul")));
+    });
+  }
+
   bool convert(NodeId id) {
     const Node node = graph_.node(id);
     const Row* row = find_row(node.op.name());
@@ -98,6 +112,8 @@ class Reducer {
       any |= is_f32(node.inputs[i]);
       data |= reduced_.contains(node.inputs[i]);
     }
+    any |= ends_integers(node);
+    data |= ends_integers(node);
     if (!any || (row->kind != Kind::heavy && !data)) return false;
     if (row->kind == Kind::movement && !reduced_.contains(node.inputs[0])) return false;
     const auto* pointwise = node.op.as<Pointwise>();

@@ -20,6 +20,10 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   const bool gpu = !machine.cuda_arch.empty();
   HONE_CHECK(canonicalize(graph, passes));
   HONE_CHECK(assign_layout(graph, passes));
+  if (!options.thresholds.empty()) {
+    quantize(graph, options.thresholds, machine);
+    HONE_CHECK(merge_elementwise(graph, passes));
+  }
   if (gpu && options.half != DType::none) reduce_precision(graph, options.half, machine);
   HONE_CHECK(fuse(graph, passes));
   if (gpu) fuse_for_gpu(graph, machine);

@@ -5,23 +5,25 @@
 #include <string>
 
 #include "backends/lower.h"
+#include "backends/quantize.h"
 #include "engine/engine_file.h"
 
 namespace hone {
 
 struct CompileOptions {
-  std::string target = "auto";             // cpu, cuda, cuda:N, reference; auto: a GPU that can be used, else the CPU
-  std::string cuda_arch;                   // to build for a GPU that is not here ("sm_90"); empty: the target's own
-  std::map<std::string, Dims> shapes;      // of inputs, by name
-  int threads = 0;                         // 0: as many as usable
-  int max_tier = 2;                        // highest instruction tier: 0 scalar, 1 AVX2, 2 AVX-512
+  std::string target = "auto";         // cpu, cuda, cuda:N, reference; auto: a GPU that can be used, else the CPU
+  std::string cuda_arch;               // to build for a GPU that is not here ("sm_90"); empty: the target's own
+  std::map<std::string, Dims> shapes;  // of inputs, by name
+  int threads = 0;                     // 0: as many as usable
+  int max_tier = 2;                    // highest instruction tier: 0 scalar, 1 AVX2, 2 AVX-512
   bool winograd = true;
-  bool tf32 = false;                       // beside fp32; the CPU has none
-  DType half = DType::none;                // f16 or bf16: what a GPU may compute in that type it does
-  int64_t max_workspace = INT64_MAX;       // of a step, in bytes
+  bool tf32 = false;                  // beside fp32; the CPU has none
+  DType half = DType::none;           // f16 or bf16: what a GPU may compute in that type it does
+  Thresholds thresholds;              // int8 is allowed where there are any; see backends/quantize.h
+  int64_t max_workspace = INT64_MAX;  // of a step, in bytes
   bool tune = true;
   double time_budget_s = 60;
-  std::string timing_cache;                // file; empty: none
+  std::string timing_cache;  // file; empty: none
   bool verify_passes = false;
   Progress progress;
   std::function<bool()> cancelled;  // asked before each timing as well; true cancels the build

@@ -20,11 +20,15 @@ const std::vector<Stage>& canonical_stages() {
   return stages;
 }
 
-const std::vector<Stage>& fusion_stages() {
+const std::vector<Stage>& elementwise_stages() {
   static const std::vector<Stage> stages = {
       {.passes = {k_merge_pointwise, k_simplify_pointwise, k_merge_duplicates, k_remove_identities}, .repeat = true},
-      {.passes = {k_fuse_epilogues}},
   };
+  return stages;
+}
+
+const std::vector<Stage>& fusion_stages() {
+  static const std::vector<Stage> stages = {elementwise_stages()[0], {.passes = {k_fuse_epilogues}}};
   return stages;
 }
 
@@ -67,6 +71,7 @@ std::span<const Pass> all_passes() {
 }
 
 Status canonicalize(Graph& graph, const PassOptions& options) { return run(graph, canonical_stages(), options); }
+Status merge_elementwise(Graph& graph, const PassOptions& options) { return run(graph, elementwise_stages(), options); }
 Status fuse(Graph& graph, const PassOptions& options) { return run(graph, fusion_stages(), options); }
 Status assign_layout(Graph& graph, const PassOptions& options) { return run(graph, layout_stages(), options); }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <climits>
 
 #include "backends/peaks.h"
 #include "backends/problem.h"
@@ -155,6 +156,18 @@ class Lowering : public ::testing::TestWithParam<const char*> {
     EXPECT_TRUE(std::any_of(steps.begin(), steps.end(), [&](const Step& s) { return s.tactic == tactic; }))
         << tactic << ", not " << steps.back().tactic;
   }
+
+  // The first `most` variants compile.
+  void expect_variants(std::string_view name, const Problem& problem, int most) {
+    const Machine machine{.cuda_arch = GetParam()};
+    const Tactic& tactic = *find_tactic(name);
+    ASSERT_EQ(tactic.supports(problem, machine), "") << name;
+    for (int v = 0; v < std::min(most, tactic.variants(problem, machine)); ++v) {
+      const auto prepared = tactic.prepare(problem, v, machine);
+      ASSERT_TRUE(prepared.ok()) << name << " " << v << ": " << prepared.status().message();
+      EXPECT_TRUE(tactic.make(problem, prepared->packed, v, machine).ok());
+    }
+  }
 };
 
 TEST_P(Lowering, EveryKernelCompiles) {
@@ -194,39 +207,59 @@ TEST_P(Lowering, EveryTf32VariantCompilesWhereItIsAllowed) {
   }
 }
 
-// A convolution as a problem: [n, size, size, cin] of f16 with square filters.
-Problem half_conv(int64_t n, int64_t size, int64_t cin, int64_t cout, int64_t filter, int64_t stride) {
+// A convolution as a problem: [n, size, size, cin] with square filters.
+Problem conv_problem(DType type, int64_t n, int64_t size, int64_t cin, int64_t cout, int64_t filter, int64_t stride,
+                     int64_t groups = 1) {
   const int64_t pad = filter / 2, out = (size + 2 * pad - filter) / stride + 1;
   const auto op = make_op("Conv", {{"strides", std::vector<int64_t>{stride, stride}},
                                    {"dilations", std::vector<int64_t>{1, 1}},
                                    {"pads", std::vector<int64_t>{pad, pad, pad, pad}},
+                                   {"groups", groups},
                                    {"channels_last", true}});
   EXPECT_TRUE(op.ok());
-  const Tensor weights(DType::f16, {cout, cin, filter, filter});
+  const Tensor weights(type, {cout, cin / groups, filter, filter});
   return {.op = *op,
-          .inputs = {{DType::f16, Shape::of(Dims{n, size, size, cin})}, {DType::f16, Shape::of(weights.dims())}},
-          .outputs = {{DType::f16, Shape::of(Dims{n, out, out, cout})}},
+          .inputs = {{type, Shape::of(Dims{n, size, size, cin})}, {type, Shape::of(weights.dims())}},
+          .outputs = {{type == DType::i8 ? DType::i32 : type, Shape::of(Dims{n, out, out, cout})}},
           .constants = {Tensor(), weights}};
 }
 
 TEST_P(Lowering, EveryTileOfHoppersTensorCoresCompiles) {
   const Machine machine{.cuda_arch = GetParam()};
-  const std::pair<const char*, Problem> cases[] = {{"cuda.conv_wgmma", half_conv(64, 56, 192, 768, 3, 1)},
-                                                   {"cuda.conv_wgmma", half_conv(1, 7, 512, 512, 3, 1)},
-                                                   {"cuda.conv_cells_wgmma", half_conv(1, 224, 3, 64, 7, 2)}};
-  for (const auto& [name, problem] : cases) {
-    const Tactic& tactic = *find_tactic(name);
-    if (machine.cuda_arch != "sm_90") {
-      EXPECT_NE(tactic.supports(problem, machine), "") << name;
-      continue;
-    }
-    ASSERT_EQ(tactic.supports(problem, machine), "") << name;
-    for (int v = 0; v < tactic.variants(problem, machine); ++v) {
-      const auto prepared = tactic.prepare(problem, v, machine);
-      ASSERT_TRUE(prepared.ok()) << name << " " << v << ": " << prepared.status().message();
-      EXPECT_TRUE(tactic.make(problem, prepared->packed, v, machine).ok());
+  for (const DType type : {DType::f16, DType::i8}) {
+    const std::pair<const char*, Problem> cases[] = {
+        {"cuda.conv_wgmma", conv_problem(type, 64, 56, 192, 768, 3, 1)},
+        {"cuda.conv_wgmma", conv_problem(type, 1, 7, 512, 512, 3, 1)},
+        {"cuda.conv_cells_wgmma", conv_problem(type, 1, 224, 3, 64, 7, 2)}};
+    for (const auto& [name, problem] : cases) {
+      if (machine.cuda_arch == "sm_90") expect_variants(name, problem, INT_MAX);
+      else EXPECT_NE(find_tactic(name)->supports(problem, machine), "") << name;
     }
   }
+}
+
+TEST_P(Lowering, IntegersHaveAKernelOfEachKind) {
+  const Problem cases[] = {conv_problem(DType::i8, 1, 9, 32, 24, 3, 1), conv_problem(DType::i8, 1, 9, 5, 24, 3, 2),
+                           conv_problem(DType::i8, 1, 9, 32, 32, 3, 1, 32)};
+  for (const Problem& problem : cases) {
+    for (const Tactic& tactic : tactic_table())
+      if (tactic.backend == Backend::cuda && tactic.supports(problem, {.cuda_arch = GetParam()}).empty())
+        expect_variants(tactic.name, problem, 1);
+  }
+  expect_tactic(parse(R"hone(graph {
+      input %1 "a" : i8[17,64]
+      input %2 "b" : i8[9,64]
+      input %3 "scale" : f32[9]
+      input %4 "residual" : i8[17,9]
+      %5 = MatMul(%1, %2) {trans_b=true}
+      %6 = Pointwise(%5, %3, %4) {program=")hone"
+                      "in0:i32; cast:f32(0); in1:f32; mul:f32(1,2); in2:i8; cast:f32(4); constant:f32(0.1); "
+                      "mul:f32(5,6); add:f32(3,7); constant:f32(9); mul:f32(8,9); round:f32(10); constant:f32(-128); "
+                      "constant:f32(127); clip:f32(11,12,13); cast:i8(14)"
+                      R"hone("}
+      output %6 "y"
+    })hone"),
+                "cuda.matmul_mma");
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, Lowering, ::testing::ValuesIn(kArchitectures));

@@ -7,6 +7,7 @@
 
 #include "backends/gpu_timing.h"
 #include "ir/graph.h"
+#include "passes/fuse/body.h"
 
 namespace hone {
 namespace {
@@ -39,6 +40,31 @@ Tensor converted(const Tensor& t, DType type) {
 // Half of the distance between neighbouring numbers, relative to them.
 double rounding(DType type) { return std::ldexp(1.0, type == DType::f16 ? -11 : type == DType::bf16 ? -8 : -24); }
 
+// A variant of a tactic whose code is being compiled.
+struct Candidate {
+  const Tactic& tactic;
+  int variant;
+  std::future<Result<Prepared>> prepared;
+
+  Result<Tensors> run(const Problem& problem, const Machine& machine, GpuSandbox& box, cpu::ThreadPool& pool) {
+    HONE_TRY(const Prepared ready, prepared.get());
+    HONE_TRY(const auto kernel, tactic.make(problem, ready.packed, variant, machine));
+    return box.run(*kernel, ready, pool);
+  }
+};
+
+// Of every GPU tactic that takes the problem.
+std::vector<Candidate> candidates_of(const Problem& problem, const Machine& machine) {
+  std::vector<Candidate> candidates;
+  for (const Tactic& tactic : tactic_table()) {
+    if (tactic.backend != Backend::cuda || !tactic.supports(problem, machine).empty()) continue;
+    for (int v = 0; v < tactic.variants(problem, machine); ++v)
+      candidates.push_back({tactic, v, std::async(std::launch::async, tactic.prepare, problem, v, machine)});
+  }
+  EXPECT_FALSE(candidates.empty()) << problem.op.name();
+  return candidates;
+}
+
 // Runs each GPU tactic that takes the problem. Rounding both factors to TF32's 11 significant bits moves a product by
 // at most 2^-10 of its size; that of f16 and bf16 values is exact. Sums of `depth` terms are in fp32, and the result is
 // rounded to `type`.
@@ -62,27 +88,11 @@ void expect_right(const Op& op, const Tensors& values, size_t weights, int64_t d
   cpu::ThreadPool pool(1);
   auto box = GpuSandbox::create(problem, 0, inputs);
   ASSERT_TRUE(box.ok()) << box.status().message();
-  struct Candidate {
-    const Tactic& tactic;
-    int variant;
-    std::future<Result<Prepared>> prepared;
-  };
-  std::vector<Candidate> candidates;
-  for (const Tactic& tactic : tactic_table()) {
-    if (tactic.backend != Backend::cuda || !tactic.supports(problem, machine).empty()) continue;
-    for (int v = 0; v < tactic.variants(problem, machine); ++v)
-      candidates.push_back({tactic, v, std::async(std::launch::async, tactic.prepare, problem, v, machine)});
-  }
-  EXPECT_FALSE(candidates.empty());
-  for (auto& [tactic, v, future] : candidates) {
-    const bool tf32 = type == DType::f32 && tactic.name.ends_with("mma");
+  for (Candidate& c : candidates_of(problem, machine)) {
+    const bool tf32 = type == DType::f32 && c.tactic.name.ends_with("mma");
     const double unit = tf32 ? std::ldexp(1.0, -10) : std::ldexp(static_cast<double>(depth), -24);
-    const auto prepared = future.get();
-    ASSERT_TRUE(prepared.ok()) << prepared.status().message();
-    const auto kernel = tactic.make(problem, prepared->packed, v, machine);
-    ASSERT_TRUE(kernel.ok()) << kernel.status().message();
-    const auto got = (*box)->run(**kernel, *prepared, pool);
-    ASSERT_TRUE(got.ok()) << tactic.name << " variant " << v << ": " << got.status().message();
+    const auto got = c.run(problem, machine, **box, pool);
+    ASSERT_TRUE(got.ok()) << c.tactic.name << " variant " << c.variant << ": " << got.status().message();
     int64_t wrong = 0;
     double worst = 0;
     for (int64_t i = 0; i < (*got)[0].count(); ++i) {
@@ -91,9 +101,80 @@ void expect_right(const Op& op, const Tensors& values, size_t weights, int64_t d
       wrong += !(error <= allowed);
       worst = std::max(worst, error / allowed);
     }
-    EXPECT_EQ(wrong, 0) << tactic.name << " variant " << v << " of " << problem.op.name() << " "
+    EXPECT_EQ(wrong, 0) << c.tactic.name << " variant " << c.variant << " of " << problem.op.name() << " "
                         << to_text(problem.inputs[0]) << " " << to_text(problem.inputs[1]) << ": " << worst
                         << " times the error allowed";
+  }
+}
+
+// What a quantised layer adds to its sums: scales and biases of channels, a residual in int8, and a new scale.
+constexpr const char* kRequantize =
+    "in0:i32; cast:f32(0); in1:f32; mul:f32(1,2); in2:f32; add:f32(3,4); in3:i8; cast:f32(6); constant:f32(0.037); "
+    "mul:f32(7,8); add:f32(5,9); relu:f32(10); constant:f32(11.3); mul:f32(11,12); round:f32(13); constant:f32(-128); "
+    "constant:f32(127); clip:f32(14,15,16); cast:i8(17)";
+
+Tensor random_bytes(Dims dims, unsigned seed) {
+  Tensor t(DType::i8, std::move(dims));
+  std::mt19937 random(seed);
+  for (int64_t i = 0; i < t.count(); ++i) t.mutable_data<int8_t>()[i] = static_cast<int8_t>(random() % 256 - 128);
+  return t;
+}
+
+// Each GPU tactic gives the integers of the reference, plain and requantised, for an op on int8.
+void expect_exact(const Op& op, const Tensor& x, const Tensor& weights) {
+  const auto device = cuda::device(0);
+  ASSERT_TRUE(device.ok());
+  const Machine machine{.cuda_arch = device->arch(), .cuda_device = 0};
+  cpu::ThreadPool pool(1);
+  const auto plain = op.evaluate({Tensors{x, weights}, 1});
+  ASSERT_TRUE(plain.ok()) << plain.status().message();
+  const Dims dims = (*plain)[0].dims();
+  double largest = 1;
+  for (int64_t i = 0; i < (*plain)[0].count(); ++i) largest = std::max(largest, std::fabs((*plain)[0].at(i)));
+  Tensor scale = random_tensor({dims.back()}, 21);
+  for (int64_t i = 0; i < scale.count(); ++i) scale.mutable_data<float>()[i] *= static_cast<float>(20 / largest);
+  for (const bool requantized : {false, true}) {
+    Graph g;
+    std::vector<ValueId> inputs;
+    for (const Tensor& t : {x, weights}) inputs.push_back(g.add_input({}, {t.type(), Shape::of(t.dims())}));
+    const auto first = g.add_node(op, inputs);
+    ASSERT_TRUE(first.ok());
+    NodeId last = *first;
+    Tensors values{x, weights};
+    std::vector<ValueId> formals;
+    Op whole = op;
+    if (requantized) {
+      formals.push_back(g.node(last).outputs[0]);
+      for (const Tensor& t : {scale, random_tensor({dims.back()}, 22), random_bytes(dims, 23)}) {
+        formals.push_back(g.add_input({}, {t.type(), Shape::of(t.dims())}));
+        values.push_back(t);
+      }
+      const auto program = make_op("Pointwise", {{"program", std::string(kRequantize)}});
+      ASSERT_TRUE(program.ok()) << program.status().message();
+      const auto second = g.add_node(*program, formals);
+      ASSERT_TRUE(second.ok());
+      std::vector<ValueId> all;
+      whole = fused_op(g, last, *second, all);
+      last = *second;
+    }
+    Problem problem{.op = whole, .outputs = {g.type(g.node(last).outputs[0])}};
+    for (size_t i = 0; i < values.size(); ++i) {
+      problem.inputs.push_back({values[i].type(), Shape::of(values[i].dims())});
+      problem.constants.push_back(i > 0 && i < 4 ? values[i] : Tensor());
+    }
+    const auto want = whole.evaluate({values, 1});
+    ASSERT_TRUE(want.ok()) << want.status().message();
+    auto box = GpuSandbox::create(problem, 0, values);
+    ASSERT_TRUE(box.ok()) << box.status().message();
+    for (Candidate& c : candidates_of(problem, machine)) {
+      const auto got = c.run(problem, machine, **box, pool);
+      ASSERT_TRUE(got.ok()) << c.tactic.name << " variant " << c.variant << ": " << got.status().message();
+      int64_t wrong = 0;
+      for (int64_t i = 0; i < (*want)[0].count(); ++i) wrong += (*got)[0].at(i) != (*want)[0].at(i);
+      EXPECT_EQ(wrong, 0) << c.tactic.name << " variant " << c.variant << " of " << op.name() << " "
+                          << to_text(problem.inputs[0]) << " " << to_text(problem.inputs[1])
+                          << (requantized ? " requantised" : "");
+    }
   }
 }
 
@@ -138,6 +219,25 @@ void expect_close(const Op& op, const Tensors& values, size_t constants, DType t
   EXPECT_GT(checked, 0) << op.name();
 }
 
+constexpr ConvCase kConvolutions[] = {{1, 56, 56, 32, 32, 3, 3, 1, 1, 1, 1},   {2, 7, 9, 4, 20, 3, 3, 1, 1, 1, 1},
+                                      {1, 14, 14, 64, 72, 1, 1, 1, 1, 0, 1},   {1, 15, 13, 12, 40, 5, 5, 2, 1, 2, 1},
+                                      {3, 9, 9, 36, 33, 3, 3, 1, 2, 2, 1},     {1, 17, 17, 3, 24, 7, 7, 2, 1, 3, 1},
+                                      {2, 11, 11, 24, 24, 3, 3, 2, 1, 1, 24},  {1, 8, 8, 12, 18, 3, 3, 1, 1, 1, 3},
+                                      {1, 7, 7, 160, 64, 3, 3, 1, 1, 1, 1},    {1, 1, 1, 96, 8, 1, 1, 1, 1, 0, 1},
+                                      {1, 28, 28, 32, 64, 2, 2, 2, 1, 0, 1},   {2, 28, 28, 128, 512, 1, 1, 1, 1, 0, 1},
+                                      {4, 14, 14, 256, 256, 3, 3, 1, 1, 1, 1}, {1, 28, 28, 512, 1024, 1, 1, 2, 1, 0, 1},
+                                      {8, 28, 28, 128, 128, 3, 3, 2, 1, 1, 1}, {1, 40, 20, 72, 40, 3, 3, 1, 3, 3, 1},
+                                      {1, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16},    {16, 28, 28, 16, 256, 3, 3, 1, 1, 1, 1},
+                                      {2, 32, 32, 3, 64, 16, 16, 16, 1, 0, 1}};
+
+Result<Op> op_of(const ConvCase& c) {
+  return make_op("Conv", {{"strides", std::vector<int64_t>{c.stride, c.stride}},
+                          {"dilations", std::vector<int64_t>{c.dilation, c.dilation}},
+                          {"pads", std::vector<int64_t>{c.pad, c.pad, c.pad, c.pad}},
+                          {"groups", c.groups},
+                          {"channels_last", true}});
+}
+
 class Gpu : public ::testing::TestWithParam<DType> {
  protected:
   void SetUp() override {
@@ -146,22 +246,8 @@ class Gpu : public ::testing::TestWithParam<DType> {
 };
 
 TEST_P(Gpu, ConvolutionsAreRight) {
-  const ConvCase cases[] = {{1, 56, 56, 32, 32, 3, 3, 1, 1, 1, 1},   {2, 7, 9, 4, 20, 3, 3, 1, 1, 1, 1},
-                            {1, 14, 14, 64, 72, 1, 1, 1, 1, 0, 1},   {1, 15, 13, 12, 40, 5, 5, 2, 1, 2, 1},
-                            {3, 9, 9, 36, 33, 3, 3, 1, 2, 2, 1},     {1, 17, 17, 3, 24, 7, 7, 2, 1, 3, 1},
-                            {2, 11, 11, 24, 24, 3, 3, 2, 1, 1, 24},  {1, 8, 8, 12, 18, 3, 3, 1, 1, 1, 3},
-                            {1, 7, 7, 160, 64, 3, 3, 1, 1, 1, 1},    {1, 1, 1, 96, 8, 1, 1, 1, 1, 0, 1},
-                            {1, 28, 28, 32, 64, 2, 2, 2, 1, 0, 1},   {2, 28, 28, 128, 512, 1, 1, 1, 1, 0, 1},
-                            {4, 14, 14, 256, 256, 3, 3, 1, 1, 1, 1}, {1, 28, 28, 512, 1024, 1, 1, 2, 1, 0, 1},
-                            {8, 28, 28, 128, 128, 3, 3, 2, 1, 1, 1}, {1, 40, 20, 72, 40, 3, 3, 1, 3, 3, 1},
-                            {1, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16},    {16, 28, 28, 16, 256, 3, 3, 1, 1, 1, 1},
-                            {2, 32, 32, 3, 64, 16, 16, 16, 1, 0, 1}};
-  for (const ConvCase& c : cases) {
-    const auto op = make_op("Conv", {{"strides", std::vector<int64_t>{c.stride, c.stride}},
-                                     {"dilations", std::vector<int64_t>{c.dilation, c.dilation}},
-                                     {"pads", std::vector<int64_t>{c.pad, c.pad, c.pad, c.pad}},
-                                     {"groups", c.groups},
-                                     {"channels_last", true}});
+  for (const ConvCase& c : kConvolutions) {
+    const auto op = op_of(c);
     ASSERT_TRUE(op.ok());
     expect_right(*op,
                  {random_tensor({c.n, c.h, c.w, c.cin}, 1), random_tensor({c.cout, c.cin / c.groups, c.kh, c.kw}, 2),
@@ -187,6 +273,21 @@ TEST_P(Gpu, MatrixProductsAreRight) {
     ASSERT_TRUE(op.ok());
     expect_right(*op, {random_tensor(c.a, 4), random_tensor(c.b, 5)}, c.weights, c.a.back(), GetParam());
   }
+}
+
+TEST(GpuIntegers, AreThoseOfTheReference) {
+  if (const auto devices = cuda::devices(); !devices.ok()) GTEST_SKIP() << devices.status().message();
+  for (const ConvCase& c : kConvolutions) {
+    const auto op = op_of(c);
+    ASSERT_TRUE(op.ok());
+    expect_exact(*op, random_bytes({c.n, c.h, c.w, c.cin}, 1), random_bytes({c.cout, c.cin / c.groups, c.kh, c.kw}, 2));
+  }
+  const std::pair<Dims, Dims> products[] = {{{1, 512}, {512, 100}},     {{130, 300}, {300, 257}},
+                                            {{1024, 768}, {768, 3072}}, {{2, 64, 768}, {768, 768}},
+                                            {{1, 2048}, {2048, 1000}},  {{12000, 80}, {80, 768}}};
+  const auto op = make_op("MatMul", {});
+  ASSERT_TRUE(op.ok());
+  for (const auto& [a, b] : products) expect_exact(*op, random_bytes(a, 4), random_bytes(b, 5));
 }
 
 // Ops whose kernels compute in f32: what is lost is the rounding of the result, and of the probabilities in attention.

@@ -1,13 +1,14 @@
-// C = A * B on tensor cores with sums in fp32. The operands' type A is f16, bf16, or float, whose values are rounded to
-// TF32 (10 bits of mantissa). A block computes a tile of TILE_M x TILE_N. Its GROUPS of WARPS_M x WARPS_N warps take
-// every GROUPS-th slice of TILE_K words of 4 bytes, with STAGES slices of each on their way through shared memory at
-// once; their sums are added in order, so that a result has the same bits on every run.
+// C = A * B on tensor cores. The operands' type A is f16, bf16, or float, whose values are rounded to TF32 (10 bits of
+// mantissa), with sums (Sum, an operand IN_SUM of asm) in float, or signed char with sums in int. A block computes a
+// tile of TILE_M x TILE_N. Its GROUPS of WARPS_M x WARPS_N warps take every GROUPS-th slice of TILE_K words of 4 bytes,
+// with STAGES slices of each on their way through shared memory at once; their sums are added in order, so that a
+// result has the same bits on every run.
 //
 // Around it the source defines M, N, K, PARAMETERS, ARGUMENTS, MMA (the instruction), and for batch item `z`:
 //   `y`, the output, among the parameters, struct Row, `Row row_of(i64 z, int m)`, `const A* a_at(parameters, Row, int
 //   k)`: 16 bytes of neighbouring values of A from k on, aligned, or null for zeros; `const A* b_at(parameters, i64 z,
 //   int n, int k)`: the same of column n of B, already rounded to TF32 when B_ROUNDED; `void store(parameters, i64 z,
-//   int m, int n, const float (&)[RUN])`: RUN neighbouring columns, which divide N and TILE_N.
+//   int m, int n, const Sum (&)[RUN])`: RUN neighbouring columns, which divide N and TILE_N.
 // Where A has no 16 bytes in a row, GATHERED is 1, and `float element_a(parameters, Row, int k)` takes the place of
 // a_at.
 #define WORD ((int)(4 / sizeof(A)))  // elements
@@ -38,9 +39,9 @@ __device__ inline unsigned operand(unsigned word) {
   return nearest;
 }
 
-__device__ inline void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+__device__ inline void multiply(Sum (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
   asm volatile(MMA " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : IN_SUM(c[0]), IN_SUM(c[1]), IN_SUM(c[2]), IN_SUM(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
@@ -88,7 +89,7 @@ extern "C" __global__ void __launch_bounds__(THREADS* GROUPS) kernel(PARAMETERS)
     asm volatile("cp.async.commit_group;");
   }
 
-  float acc[FRAGMENTS_M][FRAGMENTS_N][4] = {};
+  Sum acc[FRAGMENTS_M][FRAGMENTS_N][4] = {};
   const int warp_m = warp / WARPS_N * (TILE_M / WARPS_M), warp_n = warp % WARPS_N * (TILE_N / WARPS_N);
   const int group = lane / 4, member = lane % 4;
   for (int step = 0; step < steps; ++step) {
@@ -120,7 +121,7 @@ extern "C" __global__ void __launch_bounds__(THREADS* GROUPS) kernel(PARAMETERS)
   // Through shared memory, so that neighbouring threads store neighbouring results.
   asm volatile("cp.async.wait_all;");
   __syncthreads();
-  float* const staged = (float*)shared + group_k * (TILE_M * OUT_PITCH);
+  Sum* const staged = (Sum*)shared + group_k * (TILE_M * OUT_PITCH);
 #pragma unroll
   for (int i = 0; i < FRAGMENTS_M; ++i)
 #pragma unroll
@@ -133,12 +134,12 @@ extern "C" __global__ void __launch_bounds__(THREADS* GROUPS) kernel(PARAMETERS)
 #pragma unroll 4
   for (int i = threadIdx.x; i < TILE_M * TILE_N / RUN; i += THREADS * GROUPS) {
     const int row = i / (TILE_N / RUN), column = i % (TILE_N / RUN) * RUN;
-    float sums[RUN] = {};
+    Sum sums[RUN] = {};
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g)
 #pragma unroll
       for (int j = 0; j < RUN; ++j)
-        sums[j] += ((const float*)shared)[g * (TILE_M * OUT_PITCH) + row * OUT_PITCH + column + j];
+        sums[j] += ((const Sum*)shared)[g * (TILE_M * OUT_PITCH) + row * OUT_PITCH + column + j];
     if (m0 + row < M && n0 + column < N) store(ARGUMENTS, z, m0 + row, n0 + column, sums);
   }
 }

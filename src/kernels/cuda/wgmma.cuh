@@ -1,15 +1,15 @@
-// C = A * B on the tensor cores of compute capability 9.0, with sums in fp32. The operands' type A is f16, bf16, or
-// float read as TF32. Boxes of both come by the tensor memory accelerator, in STAGES of 128 bytes of k, which one warp
-// asks for; GROUPS of 4 warps multiply 64 rows each. Either all groups share a tile of 64 * GROUPS x TILE_N, or, with
-// ALTERNATE, each takes tiles of 64 x TILE_N of its own, so that one stores its results while another multiplies. A
-// block takes every gridDim.x-th tile. The CLUSTER blocks of a cluster have neighbouring rows of tiles, and each brings
-// a part of B for all of them. With SPLIT > 1 a cluster of SPLIT blocks takes one tile instead, each a part of k, and
-// the sums are added in order of the parts.
+// C = A * B on the tensor cores of compute capability 9.0. The operands' type A is f16, bf16, or float read as TF32,
+// with sums (Sum) in float, or signed char with sums in int. Boxes of both come by the tensor memory accelerator, in
+// STAGES of 128 bytes of k, which one warp asks for; GROUPS of 4 warps multiply 64 rows each. Either all groups share a
+// tile of 64 * GROUPS x TILE_N, or, with ALTERNATE, each takes tiles of 64 x TILE_N of its own, so that one stores its
+// results while another multiplies. A block takes every gridDim.x-th tile. The CLUSTER blocks of a cluster have
+// neighbouring rows of tiles, and each brings a part of B for all of them. With SPLIT > 1 a cluster of SPLIT blocks
+// takes one tile instead, each a part of k, and the sums are added in order of the parts.
 //
 // Around it the source defines M, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each), PARAMETERS, ARGUMENTS,
 // `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int k)`, B_BATCHED,
-// B_CONSTANT, ROWS_FIRST (the order of tiles), `multiply(float (&)[TILE_N / 2], u64 a, u64 b)` and
-// `void store(parameters, i64 z, int m, int n, Operands, const float (&)[RUN])`: RUN neighbouring columns, which divide
+// B_CONSTANT, ROWS_FIRST (the order of tiles), `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b)` and
+// `void store(parameters, i64 z, int m, int n, Operands, const Sum (&)[RUN])`: RUN neighbouring columns, which divide
 // N, with what `Operands operands_at(parameters, i64 index)` has loaded.
 #define GROUPS_A_TILE (ALTERNATE ? 1 : GROUPS)
 #define TILE_M (64 * GROUPS_A_TILE)
@@ -67,14 +67,17 @@ __device__ inline void cluster_barrier() {
 __device__ inline void await_turn(int turn) { asm volatile("bar.sync %0, 256;" ::"r"(2 + turn) : "memory"); }
 __device__ inline void pass_turn(int turn) { asm volatile("bar.arrive %0, 256;" ::"r"(2 + turn) : "memory"); }
 
-__device__ inline float4 read_from(unsigned address, int rank) {
-  float4 v;
+__device__ inline Run<Sum, 4> read_from(unsigned address, int rank) {
+  union {
+    unsigned words[4];
+    Run<Sum, 4> sums;
+  } v;
   asm volatile(
-      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %4, %5;\nld.shared::cluster.v4.f32 {%0, %1, %2, %3}, "
+      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %4, %5;\nld.shared::cluster.v4.b32 {%0, %1, %2, %3}, "
       "[there];\n}"
-      : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+      : "=r"(v.words[0]), "=r"(v.words[1]), "=r"(v.words[2]), "=r"(v.words[3])
       : "r"(address), "r"(rank));
-  return v;
+  return v.sums;
 }
 
 struct Tile {
@@ -96,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
   const unsigned a_tiles = to_shared(shared), b_tiles = a_tiles + STAGES * BYTES_A;
   const unsigned full = b_tiles + STAGES * BYTES_B, empty = full + 8 * STAGES;
   // The parts of a split tile take the place of the operands.
-  float* const staging = (float*)(SPLIT > 1 ? shared : shared + STAGES * (BYTES_A + BYTES_B) + 16 * STAGES);
+  Sum* const staging = (Sum*)(SPLIT > 1 ? shared : shared + STAGES * (BYTES_A + BYTES_B) + 16 * STAGES);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (threadIdx.x == 0) {
     for (int s = 0; s < STAGES; ++s) {
@@ -174,7 +177,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       };
       Operands operands[RUNS_A_LANE];
       if (SPLIT == 1) fetch(operands, 0);
-      float sums[TILE_N / 2];
+      Sum sums[TILE_N / 2];
 #pragma unroll
       for (int j = 0; j < TILE_N / 2; ++j) sums[j] = 0;
       if (ALTERNATE) await_turn(turn);
@@ -196,15 +199,15 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       if (ALTERNATE) pass_turn(1 - turn);
       if (SPLIT > 1) asm volatile("bar.sync 1, %0;" ::"n"(CONSUMERS) : "memory");
 
-      float* const staged = staging + (SPLIT > 1 ? row0 : warp * 16) * STAGED_PITCH;
+      Sum* const staged = staging + (SPLIT > 1 ? row0 : warp * 16) * STAGED_PITCH;
 #pragma unroll
       for (int c0 = 0; c0 < TILE_N; c0 += STAGED) {
 #pragma unroll
         for (int j = 0; j < STAGED / 8; ++j)
 #pragma unroll
           for (int half = 0; half < 2; ++half)
-            *(float2*)(staged + (lane / 4 + half * 8) * STAGED_PITCH + j * 8 + lane % 4 * 2) =
-                make_float2(sums[(c0 / 8 + j) * 4 + half * 2], sums[(c0 / 8 + j) * 4 + half * 2 + 1]);
+            *(Run<Sum, 2>*)(staged + (lane / 4 + half * 8) * STAGED_PITCH + j * 8 + lane % 4 * 2) = {
+                {sums[(c0 / 8 + j) * 4 + half * 2], sums[(c0 / 8 + j) * 4 + half * 2 + 1]}};
         if (SPLIT > 1) break;
         __syncwarp();
         Operands next[RUNS_A_LANE];
@@ -212,10 +215,10 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
         const int n = tile.n0 + c0 + column;
 #pragma unroll
         for (int r = 0; r < RUNS_A_LANE; ++r) {
-          const float* const from = staged + (row + r * (32 / RUNS_A_ROW)) * STAGED_PITCH + column;
-          float run[RUN];
+          const Sum* const from = staged + (row + r * (32 / RUNS_A_ROW)) * STAGED_PITCH + column;
+          __align__(16) Sum run[RUN];
 #pragma unroll
-          for (int j = 0; j < RUN; j += 4) *(float4*)(run + j) = *(const float4*)(from + j);
+          for (int j = 0; j < RUN; j += 4) *(Run<Sum, 4>*)(run + j) = load_run<4>(from + j);
           if (m_of(r) < M && n < N) store(ARGUMENTS, tile.z, m_of(r), n, operands[r], run);
           operands[r] = next[r];
         }
@@ -230,13 +233,14 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     for (int e = part * CONSUMERS + threadIdx.x; e < TILE_M * TILE_N / RUN; e += SPLIT * CONSUMERS) {
       const int row = e / (TILE_N / RUN), column = e % (TILE_N / RUN) * RUN, m = tile.m0 + row, n = tile.n0 + column;
       if (m >= M || n >= N) continue;
-      __align__(16) float sums[RUN] = {};
+      Sum sums[RUN] = {};
 #pragma unroll
       for (int from = 0; from < SPLIT; ++from)
 #pragma unroll
         for (int j = 0; j < RUN; j += 4) {
-          const float4 v = read_from(to_shared(staging + row * STAGED_PITCH + column + j), from);
-          sums[j] += v.x, sums[j + 1] += v.y, sums[j + 2] += v.z, sums[j + 3] += v.w;
+          const auto four = read_from(to_shared(staging + row * STAGED_PITCH + column + j), from);
+#pragma unroll
+          for (int e = 0; e < 4; ++e) sums[j + e] += four.v[e];
         }
       store(ARGUMENTS, tile.z, m, n, sums);
     }

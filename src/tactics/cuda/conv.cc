@@ -35,8 +35,8 @@ Result<cuda::Source> dense_source(const Problem& problem) {
   const auto anchor = cuda::conv_anchor(problem);
   const cuda::ConvGeometry g = cuda::conv_geometry(problem);
   const std::string functions = g.defines() + element_a(anchor, g) + R"cuda(
-__device__ inline float load_a(PARAMETERS, Row row, int k) { return element_a(ARGUMENTS, row, k); }
-__device__ inline float load_b(PARAMETERS, i64, int k, int n) { return w[(i64)k * N + n]; }
+__device__ inline Sum load_a(PARAMETERS, Row row, int k) { return element_a(ARGUMENTS, row, k); }
+__device__ inline Sum load_b(PARAMETERS, i64, int k, int n) { return w[(i64)k * N + n]; }
 )cuda" + anchor.store;
   const Tensor& weights = problem.constants[1];
   return cuda::with_weights({cuda::gemm_source(g.gemm(), cuda::conv_parameters(problem, anchor), functions)},

@@ -58,7 +58,7 @@ std::string conv_refusal(const Problem& problem, bool grouped) {
   if (!anchor) return kAnotherOp;
   const Conv& conv = *anchor->op.as<Conv>();
   if (!problem.is_static()) return "shapes are not fixed";
-  if (!is_real_element(anchor->data.dtype)) return fmt::format("{} elements", name(anchor->data.dtype));
+  if (sum_type(anchor->data.dtype) == nullptr) return fmt::format("{} elements", name(anchor->data.dtype));
   if (problem.inputs[1].dtype != anchor->data.dtype) return "weights of another type";
   if (!conv.channels_last) return "activations are not channels-last";
   if (const int64_t rank = anchor->data.shape.rank(); rank != 3 && rank != 4) return "neither 1-D nor 2-D";

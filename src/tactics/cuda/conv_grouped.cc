@@ -17,6 +17,7 @@ Result<cuda::Source> grouped_source(const Problem& problem) {
   const cuda::Gemm gemm = g.gemm();
   const std::string parameters = cuda::conv_parameters(problem, anchor);
   cuda::Source source{g.defines() + fmt::format(R"cuda(
+typedef {} Sum;
 #define CIN_GROUP {}
 #define COUT_GROUP {}
 #define M {}
@@ -31,7 +32,7 @@ extern "C" __global__ void kernel(PARAMETERS) {{
   if (index >= (i64)M * N) return;
   const int c = index % N, m = index / N, q = m % OW, p = m / OW % OH;
   const auto* image = x + (i64)(m / (OW * OH)) * (H * W * CIN) + c / COUT_GROUP * CIN_GROUP;
-  float sums[RUN] = {{}};
+  Sum sums[RUN] = {{}};
 #pragma unroll
   for (int r = 0; r < KH; ++r)
 #pragma unroll
@@ -42,14 +43,15 @@ extern "C" __global__ void kernel(PARAMETERS) {{
         const auto pixel = load_run<RUN>(image + (i64)(h * W + w_) * CIN + i);
         const auto weights = load_run<RUN>(w + ((i64)(r * KW + s) * CIN_GROUP + i) * COUT + c);
 #pragma unroll
-        for (int j = 0; j < RUN; ++j) sums[j] += (float)pixel.v[j] * (float)weights.v[j];
+        for (int j = 0; j < RUN; ++j) sums[j] += (Sum)pixel.v[j] * (Sum)weights.v[j];
       }}
     }}
   store(ARGUMENTS, 0, m, c, sums);
 }}
 )cuda",
-                                                g.cin / g.groups, g.cout / g.groups, gemm.m, gemm.n, grouped_run(g),
-                                                parameters, cuda::arguments_of(parameters), anchor.store)};
+                                                cuda::sum_type(g.type), g.cin / g.groups, g.cout / g.groups, gemm.m,
+                                                gemm.n, grouped_run(g), parameters, cuda::arguments_of(parameters),
+                                                anchor.store)};
   const Tensor& weights = problem.constants[1];
   return cuda::with_weights(std::move(source), cuda::permuted(weights, cuda::outputs_last(weights)));
 }

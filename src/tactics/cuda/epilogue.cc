@@ -50,7 +50,7 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
 
   const Dims out = dims_of(problem.outputs[0]);
   RunOperands operands;
-  std::string terms = "const float result = acc;\n";
+  std::string terms = "const Sum result = acc;\n";
   if (view.inputs > 2 && has(problem, 2)) {
     view.parameters += fmt::format(", const {}* __restrict__ bias", element_type(problem.inputs[2].dtype));
     operands.loads += "  const auto bias_run = load_run<RUN>(bias + n);\n";
@@ -89,21 +89,21 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
     }
     for (size_t i = view.inputs; i < problem.inputs.size(); ++i)
       view.parameters += fmt::format(", const {}* __restrict__ e{}", element_type(problem.inputs[i].dtype), i);
-    terms = terms.substr(0, terms.find("const float result")) + statements(program, expressions) +
+    terms = terms.substr(0, terms.find("const Sum result")) + statements(program, expressions) +
             fmt::format("  const auto result = v{};\n", program.code.size() - 1);
   }
   view.store = operands.define("PARAMETERS") + fmt::format(R"cuda(
-__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const float (&sums)[RUN]) {{
+__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const Sum (&sums)[RUN]) {{
   const i64 index = (z * M + m) * N + n;
 {0}  {2} results[RUN];
 #pragma unroll
   for (int j = 0; j < RUN; ++j) {{
-    float acc = sums[j];
+    Sum acc = sums[j];
     {1}    results[j] = result;
   }}
   store_run(y + index, results);
 }}
-__device__ inline void store(PARAMETERS, i64 z, int m, int n, const float (&sums)[RUN]) {{
+__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Sum (&sums)[RUN]) {{
   store(ARGUMENTS, z, m, n, operands_at(ARGUMENTS, (z * M + m) * N + n), sums);
 }}
 )cuda",

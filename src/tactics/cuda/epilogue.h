@@ -16,7 +16,7 @@ struct AnchorView {
   Dims strides;
   std::string value;
   std::string parameters;  // of the kernel: the bias, which is the anchor's input 2, and the epilogue's operands
-  // Defines `void store(PARAMETERS, i64 z, int m, int n, const float (&sums)[RUN])` for the parameter `y`, which is
+  // Defines `void store(PARAMETERS, i64 z, int m, int n, const Sum (&sums)[RUN])` for the parameter `y`, which is
   // [batch][M][N], and RUN neighbouring columns. `Operands operands_at(PARAMETERS, i64 index)` loads what it reads for
   // the element `index` of y on; store may be given that before `sums`.
   std::string store;

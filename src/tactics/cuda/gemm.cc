@@ -44,8 +44,10 @@ Stream::Dim3 grid_of(const Gemm& gemm, int tile_m, int tile_n) {
 
 std::string size_defines(const Gemm& gemm, const std::string& parameters) {
   return fmt::format(
-      "#define M {}\n#define N {}\n#define K {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n#define RUN {}\n", gemm.m,
-      gemm.n, gemm.k, parameters, arguments_of(parameters), gemm.n % 4 == 0 ? 4 : 1);
+      "typedef {} Sum;\n#define M {}\n#define N {}\n#define K {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n#define "
+      "RUN "
+      "{}\n",
+      sum_type(gemm.type), gemm.m, gemm.n, gemm.k, parameters, arguments_of(parameters), gemm.n % 4 == 0 ? 4 : 1);
 }
 
 const Tile& tile_of(const Gemm& gemm) {
@@ -99,13 +101,15 @@ std::string mma_source(const Gemm& gemm, int variant, Operands operands, const s
   const MmaTile& tile = kMmaTiles[variant];
   const char* instruction = gemm.type == DType::f32   ? "k8.row.col.f32.tf32.tf32.f32"
                             : gemm.type == DType::f16 ? "k16.row.col.f32.f16.f16.f32"
+                            : gemm.type == DType::i8  ? "k32.row.col.s32.s8.s8.s32"
                                                       : "k16.row.col.f32.bf16.bf16.f32";
   return fmt::format(
              "{}#define TILE_M {}\n#define TILE_N {}\n#define WARPS_M {}\n#define WARPS_N {}\n#define STAGES "
              "{}\n#define GROUPS {}\n#define B_ROUNDED {}\n#define GATHERED {}\n"
-             "typedef {} A;\n#define MMA \"mma.sync.aligned.m16n8{}\"\n",
+             "typedef {} A;\n#define MMA \"mma.sync.aligned.m16n8{}\"\n#define IN_SUM \"{}\"\n",
              size_defines(gemm, parameters), tile.m, tile.n, tile.warps_m, tile.warps_n, tile.stages, tile.groups,
-             operands.b_rounded, operands.gathered ? 1 : 0, element_type(gemm.type), instruction) +
+             operands.b_rounded, operands.gathered ? 1 : 0, element_type(gemm.type), instruction,
+             gemm.type == DType::i8 ? "+r" : "+f") +
          functions + kernels::mma_cuh;
 }
 

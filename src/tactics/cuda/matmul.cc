@@ -34,8 +34,10 @@ Layout layout_of(const Problem& problem, const MatMul& op) {
 std::string supports(const Problem& problem) {
   const auto anchor = cuda::view_anchor(problem, MatMul::kName);
   if (!anchor) return kAnotherOp;
-  if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
-  if (problem.inputs[1].dtype != problem.inputs[0].dtype) return "operands of two types";
+  if (!problem.is_static()) return "shapes are not fixed";
+  const DType type = problem.inputs[0].dtype;
+  if (cuda::sum_type(type) == nullptr) return fmt::format("{} elements", name(type));
+  if (problem.inputs[1].dtype != type) return "operands of two types";
   if (anchor->prologue) return "its input is computed in place";
   if (problem.inputs[0].shape.rank() < 2 || problem.inputs[1].shape.rank() < 2) return "an operand is a vector";
   if (std::string reason = cuda::refuse_epilogue(problem); !reason.empty()) return reason;
@@ -81,8 +83,8 @@ Result<cuda::Source> source(const Problem& problem) {
       fmt::format(R"cuda(
 struct Row {{ i64 at; }};
 __device__ inline Row row_of(i64 z, int m) {{ return m < M ? Row{{({}) * ((i64)M * K) + {}}} : Row{{-1}}; }}
-__device__ inline float load_a(PARAMETERS, Row row, int k) {{ return row.at < 0 ? 0.0f : (float)a[row.at + {}]; }}
-__device__ inline float load_b(PARAMETERS, i64 z, int k, int n) {{ return b[({}) * ((i64)N * K) + {}]; }}
+__device__ inline Sum load_a(PARAMETERS, Row row, int k) {{ return row.at < 0 ? Sum(0) : (Sum)a[row.at + {}]; }}
+__device__ inline Sum load_b(PARAMETERS, i64 z, int k, int n) {{ return b[({}) * ((i64)N * K) + {}]; }}
 )cuda",
                   cuda::broadcast_index(l.batch_a, l.batch, "z"), op.trans_a ? "m" : "(i64)m * K",
                   op.trans_a ? "(i64)k * M" : "k", cuda::broadcast_index(l.batch_b, l.batch, "z"),

@@ -1,5 +1,6 @@
 #include "tactics/cuda/source.h"
 
+#include <algorithm>
 #include <bit>
 #include <map>
 
@@ -47,6 +48,20 @@ __device__ inline void store_run(float* to, const float (&v)[count]) {
   } else {
 #pragma unroll
     for (int j = 0; j < count; ++j) to[j] = v[j];
+  }
+}
+template <class V, int count>
+__device__ inline void store_run(signed char* to, const V (&v)[count]) {
+  if constexpr (count % 4 == 0) {
+    __align__(16) unsigned words[count / 4];
+#pragma unroll
+    for (int j = 0; j < count; j += 4)
+      words[j / 4] = __byte_perm(__byte_perm((int)v[j], (int)v[j + 1], 0x0040),
+                                 __byte_perm((int)v[j + 2], (int)v[j + 3], 0x0040), 0x5410);
+    *(Run<unsigned, count / 4>*)to = *(const Run<unsigned, count / 4>*)words;
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; ++j) to[j] = (signed char)v[j];
   }
 }
 __device__ inline unsigned pair_of(f16*, float low, float high) {
@@ -130,6 +145,11 @@ __device__ inline i64 to_integer(float a) {
   return a <= -9223372036854775808.0f ? -0x7fffffffffffffffLL - 1 : (i64)a;
 }
 __device__ inline i64 to_integer(i64 a) { return a; }
+__device__ inline i64 nearest_i8(float a) {
+  int v;
+  asm("cvt.rni.sat.s8.f32 %0, %1;" : "=r"(v) : "f"(a));
+  return v;
+}
 )cuda";
 
 namespace {
@@ -252,6 +272,28 @@ std::string literal(const PointwiseInstr& instr) {
   return float_literal(instr.value);
 }
 
+// The value that instruction i rounds and clips to all that i8 can hold, or -1 when it does something else.
+int32_t quantised_value(const PointwiseProgram& program, size_t i) {
+  const auto operand = [&](const PointwiseInstr& instr, size_t k) -> const PointwiseInstr& {
+    return program.code[static_cast<size_t>(instr.operand[k])];
+  };
+  const auto constant = [&](const PointwiseInstr& instr, double value) {
+    return instr.fn == Fn::constant && instr.value == value;
+  };
+  const PointwiseInstr& cast = program.code[i];
+  if (cast.fn != Fn::cast || cast.type != DType::i8) return -1;
+  const PointwiseInstr& clip = operand(cast, 0);
+  if (clip.fn != Fn::clip || !constant(operand(clip, 1), -128) || !constant(operand(clip, 2), 127)) return -1;
+  const PointwiseInstr& round = operand(clip, 0);
+  return round.fn == Fn::round && is_real(round.type) ? round.operand[0] : -1;
+}
+
+// Integers that come out must be the same on every machine: a product is rounded before it is added to.
+bool quantises(const PointwiseProgram& program) {
+  return std::any_of(program.code.begin(), program.code.end(),
+                     [](const PointwiseInstr& instr) { return instr.type == DType::i8; });
+}
+
 // The operand whose kind decides which function is meant.
 size_t deciding_operand(Fn fn) { return fn == Fn::where ? 1 : 0; }
 
@@ -268,6 +310,8 @@ const char* element_type(DType type) {
 }
 
 bool is_real_element(DType type) { return type == DType::f32 || type == DType::f16 || type == DType::bf16; }
+
+const char* sum_type(DType type) { return is_real_element(type) ? "float" : type == DType::i8 ? "int" : nullptr; }
 
 std::string refuse_unless_fixed_real(const Problem& problem) {
   if (!problem.is_static()) return "shapes are not fixed";
@@ -346,11 +390,15 @@ std::string refuse_program(const PointwiseProgram& program) {
 
 std::string statements(const PointwiseProgram& program, const std::vector<std::string>& inputs) {
   std::string text;
+  const bool exact = quantises(program);
   for (size_t i = 0; i < program.code.size(); ++i) {
     const PointwiseInstr& instr = program.code[i];
     const bool real = is_real(instr.type);
     std::string value;
-    if (instr.fn == Fn::input) value = inputs[static_cast<size_t>(instr.input)];
+    if (const int32_t from = quantised_value(program, i); from >= 0) value = fmt::format("nearest_i8(v{})", from);
+    else if (exact && real && instr.fn == Fn::mul)
+      value = fmt::format("__fmul_rn(v{}, v{})", instr.operand[0], instr.operand[1]);
+    else if (instr.fn == Fn::input) value = inputs[static_cast<size_t>(instr.input)];
     else if (instr.fn == Fn::constant) value = literal(instr);
     else {
       std::string operands[3];

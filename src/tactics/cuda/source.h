@@ -18,6 +18,8 @@ std::string float_literal(double value);
 const char* element_type(DType type);
 // Whether it is a type that kernels compute with in float.
 bool is_real_element(DType type);
+// The type that products of such elements are summed in, or null when there are no kernels for them.
+const char* sum_type(DType type);
 // Why a kernel for fixed shapes and such an input cannot do the problem, or empty.
 std::string refuse_unless_fixed_real(const Problem& problem);
 // How many neighbouring elements a thread takes at once (16 bytes) of rows of `extent`; 1 when they do not divide it.

@@ -83,16 +83,19 @@ std::string multiply(DType type, int n) {
   std::string registers, operands;
   for (int i = 0; i < n / 2; ++i) {
     registers += fmt::format("{}%{}", i > 0 ? ", " : "", i);
-    operands += fmt::format("{}\"+f\"(c[{}])", i > 0 ? ", " : "", i);
+    operands += fmt::format("{}\"{}\"(c[{}])", i > 0 ? ", " : "", type == DType::i8 ? "+r" : "+f", i);
   }
   const char* kind = type == DType::f32   ? "k8.f32.tf32.tf32"
                      : type == DType::f16 ? "k16.f32.f16.f16"
+                     : type == DType::i8  ? "k32.s32.s8.s8"
                                           : "k16.f32.bf16.bf16";
+  // Whether to add to the sums; signs, of floats; and of 16-bit ones the order of their dims.
+  const char* flags = type == DType::i8 ? "1" : type == DType::f32 ? "1, 1, 1" : "1, 1, 1, 0, 0";
   return fmt::format(
-      "__device__ inline void multiply(float (&c)[{0}], u64 a, u64 b) {{\n"
-      "  asm volatile(\"wgmma.mma_async.sync.aligned.m64n{1}{2} {{{3}}}, %{0}, %{4}, 1, 1, 1{5};\" : {6} : \"l\"(a), "
+      "__device__ inline void multiply(Sum (&c)[{0}], u64 a, u64 b) {{\n"
+      "  asm volatile(\"wgmma.mma_async.sync.aligned.m64n{1}{2} {{{3}}}, %{0}, %{4}, {5};\" : {6} : \"l\"(a), "
       "\"l\"(b));\n}}\n",
-      n / 2, n, kind, registers, n / 2 + 1, type == DType::f32 ? "" : ", 0, 0", operands);
+      n / 2, n, kind, registers, n / 2 + 1, flags, operands);
 }
 
 constexpr const char* kLoadRows = R"cuda(
@@ -182,10 +185,10 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
       "ARGUMENTS {}\n#define RUN {}\n"
       "#define TILE_N {}\n#define GROUPS {}\n#define STAGES {}\n#define SPLIT {}\n#define CLUSTER {}\n#define "
       "ALTERNATE {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
-      "typedef {} A;\nstruct __align__(64) TensorMap {{ u64 words[16]; }};\n",
+      "typedef {} A;\ntypedef {} Sum;\nstruct __align__(64) TensorMap {{ u64 words[16]; }};\n",
       p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters), run, tile.n,
       tile.groups, tile.stages, tile.split, tile.cluster, tile.alternate, p.b_batched, p.b_constant, rows_first,
-      element_type(p.gemm.type));
+      element_type(p.gemm.type), sum_type(p.gemm.type));
   text +=
       multiply(p.gemm.type, tile.n) + (p.patches ? load_patches(*p.patches) : kLoadRows) + store + kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};

@@ -1,0 +1,261 @@
+#include "backends/quantize.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "backends/problem.h"
+#include "ops/conv.h"
+#include "ops/matmul.h"
+#include "ops/movement.h"
+#include "ops/pointwise.h"
+#include "ops/pool.h"
+
+namespace hone {
+namespace {
+
+constexpr double kLargest = 127;
+
+struct Weights {
+  Tensor values;               // i8
+  std::vector<double> scales;  // of each output channel
+};
+
+// The output channel of element i of the weights.
+struct Channels {
+  int64_t count = 1, inner = 1;
+
+  int64_t of(int64_t i) const { return i / inner % count; }
+};
+
+Channels channels_of(const Op& op, const Dims& weights) {
+  const auto* product = op.as<MatMul>();
+  if (product != nullptr && !product->trans_b) return {weights[1], 1};
+  return {weights[0], element_count(weights) / weights[0]};
+}
+
+Weights quantized(const Tensor& weights, const Channels& channels) {
+  Weights result{Tensor(DType::i8, weights.dims()), {}};
+  std::vector<double>& scales = result.scales;
+  scales.assign(static_cast<size_t>(channels.count), 0);
+  const float* from = weights.data<float>();
+  for (int64_t i = 0; i < weights.count(); ++i) {
+    double& scale = scales[static_cast<size_t>(channels.of(i))];
+    scale = std::max(scale, std::fabs(static_cast<double>(from[i])) / kLargest);
+  }
+  for (double& scale : scales) scale = scale > 0 ? scale : 1;
+  auto* to = result.values.mutable_data<int8_t>();
+  for (int64_t i = 0; i < weights.count(); ++i)
+    to[i] = static_cast<int8_t>(std::nearbyint(from[i] / scales[static_cast<size_t>(channels.of(i))]));
+  return result;
+}
+
+bool is_finite(const Tensor& t) {
+  const float* data = t.data<float>();
+  return std::all_of(data, data + t.count(), [](float v) { return std::isfinite(v); });
+}
+
+// x -> clip(round(x * factor), -128, 127) as i8.
+PointwiseProgram quantizing(float factor) {
+  return {{{.fn = Fn::input, .input = 0},
+           {.fn = Fn::constant, .value = factor},
+           {.fn = Fn::mul, .operand = {0, 1, -1}},
+           {.fn = Fn::round, .operand = {2, -1, -1}},
+           {.fn = Fn::constant, .value = -128},
+           {.fn = Fn::constant, .value = 127},
+           {.fn = Fn::clip, .operand = {3, 4, 5}},
+           {.fn = Fn::cast, .type = DType::i8, .operand = {6, -1, -1}}}};
+}
+
+PointwiseProgram dequantizing(float scale) {
+  return {{{.fn = Fn::input, .type = DType::i8, .input = 0},
+           {.fn = Fn::cast, .operand = {0, -1, -1}},
+           {.fn = Fn::constant, .value = scale},
+           {.fn = Fn::mul, .operand = {1, 2, -1}}}};
+}
+
+// sums -> sums * scale, and + bias; scale and bias are inputs.
+PointwiseProgram rescaling(bool bias) {
+  PointwiseProgram program{{{.fn = Fn::input, .type = DType::i32, .input = 0},
+                            {.fn = Fn::cast, .operand = {0, -1, -1}},
+                            {.fn = Fn::input, .input = 1},
+                            {.fn = Fn::mul, .operand = {1, 2, -1}}}};
+  if (!bias) return program;
+  program.code.push_back({.fn = Fn::input, .input = 2});
+  program.code.push_back({.fn = Fn::add, .operand = {3, 4, -1}});
+  return program;
+}
+
+bool has_kernel(const Problem& problem, const Machine& machine) {
+  const Backend backend = machine.cuda_arch.empty() ? Backend::cpu : Backend::cuda;
+  const auto table = tactic_table();
+  return std::any_of(table.begin(), table.end() - 1, [&](const Tactic& t) {  // the last one is the reference
+    return t.backend == backend && t.supports(problem, machine).empty();
+  });
+}
+
+// Ops whose results hold values of their input 0, or of all inputs, and no others.
+bool keeps_values(const Op& op) {
+  if (const auto* pool = op.as<Pool>()) return pool->kind == "max";
+  return op.as<Concat>() != nullptr || op.as<Transpose>() != nullptr || op.view();
+}
+
+size_t data_inputs(const Node& node) { return node.op.as<Concat>() != nullptr ? node.inputs.size() : 1; }
+
+class Quantizer {
+ public:
+  Quantizer(Graph& graph, const Thresholds& thresholds, const Machine& machine) : graph_(graph), machine_(machine) {
+    share_thresholds(thresholds);
+  }
+
+  std::vector<Unquantized> run() {
+    std::vector<Unquantized> left;
+    for (NodeId id : graph_.order()) {
+      const Node& node = graph_.node(id);
+      if (node.op.as<Conv>() == nullptr && node.op.as<MatMul>() == nullptr) continue;
+      if (std::string reason = refuse(id); !reason.empty()) left.push_back({graph_.label(id), std::move(reason)});
+      else anchors_.push_back(id);
+    }
+    for (NodeId id : anchors_) convert(id);
+    const auto quantized = quantized_;
+    for (const auto& [from, to] : quantized) redirect_readers(from);
+    graph_.remove_dead();
+    return left;
+  }
+
+ private:
+  // Tensors of the same values share the largest of their thresholds.
+  void share_thresholds(const Thresholds& thresholds) {
+    const auto join = [&](ValueId a, ValueId b) { leader_[leader(a)] = leader(b); };
+    for (NodeId id : graph_.order()) {
+      const Node& node = graph_.node(id);
+      for (size_t i = 0; keeps_values(node.op) && i < data_inputs(node); ++i) join(node.inputs[i], node.outputs[0]);
+    }
+    const auto take = [&](ValueId v) {
+      const auto found = thresholds.find(graph_.value(v).name);
+      if (found == thresholds.end()) return;
+      double& shared = thresholds_[leader(v)];
+      shared = std::max(shared, found->second);
+    };
+    for (ValueId v : graph_.inputs()) take(v);
+    for (NodeId id : graph_.order())
+      for (ValueId v : graph_.node(id).outputs) take(v);
+  }
+
+  ValueId leader(ValueId v) const {
+    for (auto next = leader_.find(v); next != leader_.end() && next->second != v; next = leader_.find(v))
+      v = next->second;
+    return v;
+  }
+
+  // 0 when it is not known.
+  double threshold(ValueId v) const {
+    const auto found = thresholds_.find(leader(v));
+    return found == thresholds_.end() ? 0 : found->second;
+  }
+
+  std::string refuse(NodeId id) const {
+    const ValueId data = graph_.node(id).inputs[0];
+    const Problem before = problem_of(graph_, id);
+    if (!before.is_constant(1)) return "its weights are not constant";
+    if (before.inputs[0].dtype != DType::f32 || before.inputs[1].dtype != DType::f32) return "it is not in fp32";
+    if (before.inputs[1].shape.rank() < 2) return "its weights are a vector";
+    if (!is_finite(before.constants[1])) return "its weights are not finite";
+    if (!(threshold(data) > 0)) return fmt::format("no range for '{}'", graph_.value(data).name);
+    const Problem after = integer_problem(before);
+    if (after.outputs.empty() || !has_kernel(after, machine_)) return "no int8 kernel can do it";
+    return {};
+  }
+
+  // Without outputs when there is no such op.
+  static Problem integer_problem(const Problem& before) {
+    Problem after{.op = before.op};
+    for (size_t i = 0; i < 2; ++i) after.inputs.push_back({DType::i8, before.inputs[i].shape});
+    after.constants = {Tensor(), Tensor(DType::i8, before.constants[1].dims())};
+    const auto types = after.op.infer({after.inputs, after.constants, 1});
+    if (types.ok() && (*types)[0].dtype == DType::i32) after.outputs = *types;
+    return after;
+  }
+
+  void convert(NodeId id) {
+    const Node node = graph_.node(id);
+    const Weights weights = hone::quantized(graph_.value(node.inputs[1]).constant,
+                                            channels_of(node.op, graph_.value(node.inputs[1]).constant.dims()));
+    const double step = threshold(node.inputs[0]) / kLargest;
+    Tensor scales(DType::f32, {static_cast<int64_t>(weights.scales.size())});
+    for (size_t c = 0; c < weights.scales.size(); ++c)
+      scales.mutable_data<float>()[c] = static_cast<float>(step * weights.scales[c]);
+    const std::string name = graph_.value(node.inputs[1]).name;
+    const TensorType type = graph_.type(node.outputs[0]);
+    const ValueId product = emit(node.op, {quantized(node.inputs[0]), graph_.add_constant(weights.values, name)},
+                                 {DType::i32, type.shape}, node.sources);
+    std::vector<ValueId> inputs{product, graph_.add_constant(scales, name + " scale")};
+    const bool bias = node.inputs.size() > 2 && node.inputs[2] != ValueId::none;
+    if (bias) inputs.push_back(node.inputs[2]);
+    const ValueId result = emit(Pointwise{rescaling(bias)}, inputs, type, {});
+    graph_.set_name(result, graph_.value(node.outputs[0]).name);
+    // What is known of the old value holds for the new one.
+    leader_[result] = leader(node.outputs[0]);
+    if (const auto made = quantized_.find(node.outputs[0]); made != quantized_.end()) quantized_[result] = made->second;
+    graph_.replace_uses(node.outputs[0], result);
+  }
+
+  // The tensor in int8.
+  ValueId quantized(ValueId v) {
+    if (const auto made = quantized_.find(v); made != quantized_.end()) return made->second;
+    const TensorType type{DType::i8, graph_.type(v).shape};
+    const NodeId producer = graph_.value(v).producer;
+    ValueId result = producer == NodeId::none ? ValueId::none : moved(producer, type);
+    if (result == ValueId::none)
+      result = emit(Pointwise{quantizing(static_cast<float>(kLargest / threshold(v)))}, {v}, type, {});
+    return quantized_[v] = result;
+  }
+
+  // The node on int8, or nothing where it does not only move values.
+  ValueId moved(NodeId id, const TensorType& type) {
+    const Node node = graph_.node(id);
+    if (!keeps_values(node.op) || node.outputs.size() != 1) return ValueId::none;
+    Problem problem = problem_of(graph_, id);
+    for (size_t i = 0; i < data_inputs(node); ++i) {
+      if (graph_.value(node.inputs[i]).is_constant()) return ValueId::none;
+      problem.inputs[i].dtype = DType::i8;
+    }
+    problem.outputs[0] = type;
+    if (!node.op.view() && !has_kernel(problem, machine_)) return ValueId::none;
+    std::vector<ValueId> inputs = node.inputs;
+    for (size_t i = 0; i < data_inputs(node); ++i) inputs[i] = quantized(inputs[i]);
+    return emit(node.op, inputs, type, node.sources);
+  }
+
+  // Elementwise work on a quantised tensor reads its int8 values.
+  void redirect_readers(ValueId v) {
+    const ValueId values = quantized_.at(v);
+    const auto scale = static_cast<float>(threshold(v) / kLargest);
+    for (NodeId user : std::vector(graph_.value(v).users)) {
+      const auto inputs = graph_.node(user).inputs;
+      if (graph_.node(user).op.as<Pointwise>() == nullptr || graph_.node(user).outputs[0] == values) continue;
+      for (size_t i = 0; i < inputs.size(); ++i)
+        if (inputs[i] == v)
+          graph_.set_input(user, i, emit(Pointwise{dequantizing(scale)}, {values}, graph_.type(v), {}));
+    }
+  }
+
+  ValueId emit(Op op, const std::vector<ValueId>& inputs, TensorType type, std::vector<std::string> sources) {
+    const NodeId id = graph_.add_node_typed(std::move(op), inputs, {std::move(type)}, std::move(sources));
+    return graph_.node(id).outputs[0];
+  }
+
+  Graph& graph_;
+  const Machine& machine_;
+  std::vector<NodeId> anchors_;
+  std::map<ValueId, ValueId> leader_;     // towards the value whose threshold a tensor shares
+  std::map<ValueId, double> thresholds_;  // of leaders
+  std::map<ValueId, ValueId> quantized_;
+};
+
+}  // namespace
+
+std::vector<Unquantized> quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine) {
+  return Quantizer(graph, thresholds, machine).run();
+}
+
+}  // namespace hone
