@@ -9,6 +9,7 @@
 #include "ops/movement.h"
 #include "ops/pointwise.h"
 #include "ops/pool.h"
+#include "passes/layout/layout.h"
 
 namespace hone {
 namespace {
@@ -85,11 +86,14 @@ PointwiseProgram rescaling(bool bias) {
   return program;
 }
 
+// Not counted are those of the last tier: integers with them are no faster than floats with the others.
+constexpr int kSlowestTier = 2;
+
 bool has_kernel(const Problem& problem, const Machine& machine) {
   const Backend backend = machine.cuda_arch.empty() ? Backend::cpu : Backend::cuda;
   const auto table = tactic_table();
   return std::any_of(table.begin(), table.end() - 1, [&](const Tactic& t) {  // the last one is the reference
-    return t.backend == backend && t.supports(problem, machine).empty();
+    return t.backend == backend && t.tier < kSlowestTier && t.supports(problem, machine).empty();
   });
 }
 
@@ -131,7 +135,7 @@ class Quantizer {
       for (size_t i = 0; keeps_values(node.op) && i < data_inputs(node); ++i) join(node.inputs[i], node.outputs[0]);
     }
     const auto take = [&](ValueId v) {
-      const auto found = thresholds.find(graph_.value(v).name);
+      const auto found = thresholds.find(framework_name(v));
       if (found == thresholds.end()) return;
       double& shared = thresholds_[leader(v)];
       shared = std::max(shared, found->second);
@@ -139,6 +143,12 @@ class Quantizer {
     for (ValueId v : graph_.inputs()) take(v);
     for (NodeId id : graph_.order())
       for (ValueId v : graph_.node(id).outputs) take(v);
+  }
+
+  std::string framework_name(ValueId v) const {
+    std::string name = graph_.value(v).name;
+    if (name.ends_with(layout::kChannelsLast)) name.resize(name.size() - layout::kChannelsLast.size());
+    return name;
   }
 
   ValueId leader(ValueId v) const {
@@ -160,9 +170,9 @@ class Quantizer {
     if (before.inputs[0].dtype != DType::f32 || before.inputs[1].dtype != DType::f32) return "it is not in fp32";
     if (before.inputs[1].shape.rank() < 2) return "its weights are a vector";
     if (!is_finite(before.constants[1])) return "its weights are not finite";
-    if (!(threshold(data) > 0)) return fmt::format("no range for '{}'", graph_.value(data).name);
+    if (!(threshold(data) > 0)) return fmt::format("no range for '{}'", framework_name(data));
     const Problem after = integer_problem(before);
-    if (after.outputs.empty() || !has_kernel(after, machine_)) return "no int8 kernel can do it";
+    if (after.outputs.empty() || !has_kernel(after, machine_)) return "no fast int8 kernel can do it";
     return {};
   }
 

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
-#include <cstring>
 #include <future>
-#include <random>
 #include <semaphore>
 
 #include "backends/gpu_timing.h"
-
+#include "backends/random_tensor.h"
 #include "base/cpu_info.h"
 #include "ir/graph.h"
 #include "tune/timer.h"
@@ -53,20 +51,6 @@ struct Sandbox {
     workspace = {static_cast<std::byte*>(std::aligned_alloc(4096, rounded)), std::free};
   }
 };
-
-// Zeros for integers: they may be indices.
-Tensor random_tensor(const TensorType& type) {
-  constexpr int64_t kPeriod = 4093;  // a prime: rows do not repeat
-  Tensor t(type.dtype, *type.shape.concrete());
-  if (type.dtype != DType::f32 && type.dtype != DType::f16 && type.dtype != DType::bf16) return t;
-  Tensor values(type.dtype, {kPeriod});
-  std::minstd_rand random(1);
-  for (int64_t i = 0; i < kPeriod; ++i) values.set(i, static_cast<double>(random() % 2001) / 1000 - 1);
-  const size_t bytes = t.bytes();
-  for (size_t at = 0; at < bytes; at += values.bytes())
-    std::memcpy(t.mutable_data<std::byte>() + at, values.raw(), std::min(values.bytes(), bytes - at));
-  return t;
-}
 
 Sandbox make_sandbox(const Problem& problem) {
   Sandbox box;

@@ -1,9 +1,11 @@
 #include "compile/compile.h"
 
+#include <algorithm>
 #include <chrono>
 #include <regex>
 
 #include "backends/gpu_fusion.h"
+#include "backends/network_timing.h"
 #include "backends/peaks.h"
 #include "backends/precision.h"
 #include "base/cpu_info.h"
@@ -15,19 +17,51 @@
 namespace hone {
 namespace {
 
-Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine) {
+Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine, std::vector<std::string>& notes) {
   const PassOptions passes{.verify = options.verify_passes};
   const bool gpu = !machine.cuda_arch.empty();
   HONE_CHECK(canonicalize(graph, passes));
   HONE_CHECK(assign_layout(graph, passes));
   if (!options.thresholds.empty()) {
-    quantize(graph, options.thresholds, machine);
+    for (const Unquantized& layer : quantize(graph, options.thresholds, machine))
+      notes.push_back(fmt::format("{} stays in floats: {}", layer.node, layer.reason));
     HONE_CHECK(merge_elementwise(graph, passes));
   }
   if (gpu && options.half != DType::none) reduce_precision(graph, options.half, machine);
   HONE_CHECK(fuse(graph, passes));
   if (gpu) fuse_for_gpu(graph, machine);
   return options.verify_passes ? verify(graph) : Status();
+}
+
+Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
+  std::vector<std::string> notes;
+  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, notes));
+  HONE_TRY(EngineData engine, lower(graph, selector, machine, options.progress));
+  engine.program.target = options.target;
+  engine.program.build.notes = std::move(notes);
+  return engine;
+}
+
+// With int8 allowed, the faster of two engines: with it and without.
+Result<EngineData> compile_faster(const Graph& graph, const CompileOptions& options, const Machine& machine,
+                                  Selector& selector) {
+  auto integers = compile_for(graph, options, machine, selector);
+  const bool open = std::any_of(graph.inputs().begin(), graph.inputs().end(),
+                                [&](ValueId v) { return !graph.type(v).shape.concrete(); });
+  const bool timed = options.tune && !open && (machine.cuda_arch.empty() || machine.cuda_device >= 0);
+  if (options.thresholds.empty() || selector.reference_only() || !timed || !integers.ok()) return integers;
+  CompileOptions without = options;
+  without.thresholds.clear();
+  HONE_TRY(EngineData floats, compile_for(graph, without, machine, selector));
+  HONE_TRY(const double integers_us, time_network_us(*integers));
+  HONE_TRY(const double floats_us, time_network_us(floats));
+  const bool faster = integers_us < floats_us;
+  std::vector<std::string>& notes = integers->program.build.notes;
+  notes.insert(notes.begin(), fmt::format("int8 is {}: the network takes {:.3f} ms with it and {:.3f} ms without",
+                                          faster ? "used" : "not used", integers_us / 1e3, floats_us / 1e3));
+  if (faster) return integers;
+  floats.program.build.notes = {notes.front()};
+  return floats;
 }
 
 // What `auto` stands for on this machine.
@@ -73,12 +107,12 @@ void add_peaks(Program& program, const Machine& machine, TacticCache& cache) {
 
 }  // namespace
 
-Result<EngineData> compile_graph(Graph graph, const CompileOptions& options,
+Result<EngineData> compile_graph(Graph graph, const CompileOptions& given,
                                  std::chrono::steady_clock::time_point start) {
-  const std::string target = resolve_target(options);
-  const bool reference = target == "reference";
-  HONE_TRY(const Machine machine, machine_of(target, options));
-  if (!reference) HONE_CHECK(optimise(graph, options, machine));
+  CompileOptions options = given;
+  options.target = resolve_target(given);
+  const bool reference = options.target == "reference";
+  HONE_TRY(const Machine machine, machine_of(options.target, options));
 
   TacticCache cache;
   if (!options.timing_cache.empty() && !reference) {
@@ -91,12 +125,11 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& options,
                      .max_workspace = options.max_workspace,
                      .cache = &cache,
                      .cancelled = options.cancelled});
-  auto engine = lower(graph, selector, machine, options.progress);
+  auto engine = compile_faster(graph, options, machine, selector);
   if (engine.ok() && options.tune && !reference) add_peaks(engine->program, machine, cache);
   // What was learnt is kept even when the build was stopped.
   if (cache.changed() && !options.timing_cache.empty()) HONE_CHECK(cache.save(options.timing_cache));
   HONE_CHECK(engine);
-  engine->program.target = target;
   engine->program.build.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return engine;
 }

@@ -38,6 +38,7 @@ std::string_view precision_of(const Step& step) {
     return std::any_of(step.input_types.begin(), step.input_types.end(),
                        [&](const TensorType& t) { return t.dtype == type; });
   };
+  if (is(DType::i8)) return "int8";
   if (is(DType::f16)) return "fp16";
   if (is(DType::bf16)) return "bf16";
   return step.tactic.ends_with("mma") ? "tf32" : "fp32";
@@ -98,7 +99,8 @@ std::string inspect_json(const Program& program) {
                      {"build",
                       {{"seconds", program.build.seconds},
                        {"tactics_timed", program.build.tactics_timed},
-                       {"cache_hits", program.build.cache_hits}}}};
+                       {"cache_hits", program.build.cache_hits},
+                       {"notes", program.build.notes}}}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 

@@ -23,10 +23,12 @@ Json attr_json(const Attr& attr) {
     for (double v : *reals) list.push_back(fmt::format("{}", v));
     return Json{{"reals", list}};
   }
-  return std::visit([](const auto& v) -> Json {
-    if constexpr (std::is_same_v<std::decay_t<decltype(v)>, GraphPtr>) return nullptr;
-    else return v;
-  }, attr);
+  return std::visit(
+      [](const auto& v) -> Json {
+        if constexpr (std::is_same_v<std::decay_t<decltype(v)>, GraphPtr>) return nullptr;
+        else return v;
+      },
+      attr);
 }
 
 Attr attr_from(const Json& json) {
@@ -302,29 +304,29 @@ std::string to_json(const Program& p) {
   Json slots = Json::array(), steps = Json::array();
   for (const Slot& s : p.slots) slots.push_back(slot_json(s));
   for (const Step& s : p.steps) steps.push_back(step_json(s));
-  const Json json{
-      {"name", p.name},
-      {"target", p.target},
-      {"device", p.device},
-      {"threads", p.threads},
-      {"max_tier", p.max_tier},
-      {"cuda_arch", p.cuda_arch},
-      {"inputs", bindings_json(p.inputs)},
-      {"outputs", bindings_json(p.outputs)},
-      {"slots", slots},
-      {"steps", steps},
-      {"memory",
-       {{"arena_bytes", p.memory.arena_bytes},
-        {"lower_bound_bytes", p.memory.lower_bound_bytes},
-        {"without_reuse_bytes", p.memory.without_reuse_bytes},
-        {"weights_bytes", p.memory.weights_bytes},
-        {"workspace_bytes", p.memory.workspace_bytes}}},
-      {"build",
-       {{"seconds", p.build.seconds},
-        {"tactics_timed", p.build.tactics_timed},
-        {"cache_hits", p.build.cache_hits},
-        {"cpu_peaks", peaks_json(p.build.cpu)},
-        {"gpu_peaks", peaks_json(p.build.gpu)}}}};
+  const Json json{{"name", p.name},
+                  {"target", p.target},
+                  {"device", p.device},
+                  {"threads", p.threads},
+                  {"max_tier", p.max_tier},
+                  {"cuda_arch", p.cuda_arch},
+                  {"inputs", bindings_json(p.inputs)},
+                  {"outputs", bindings_json(p.outputs)},
+                  {"slots", slots},
+                  {"steps", steps},
+                  {"memory",
+                   {{"arena_bytes", p.memory.arena_bytes},
+                    {"lower_bound_bytes", p.memory.lower_bound_bytes},
+                    {"without_reuse_bytes", p.memory.without_reuse_bytes},
+                    {"weights_bytes", p.memory.weights_bytes},
+                    {"workspace_bytes", p.memory.workspace_bytes}}},
+                  {"build",
+                   {{"seconds", p.build.seconds},
+                    {"tactics_timed", p.build.tactics_timed},
+                    {"cache_hits", p.build.cache_hits},
+                    {"notes", p.build.notes},
+                    {"cpu_peaks", peaks_json(p.build.cpu)},
+                    {"gpu_peaks", peaks_json(p.build.gpu)}}}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -350,8 +352,12 @@ Result<Program> program_from_json(std::string_view text) {
     p.memory = {memory.at("arena_bytes"), memory.at("lower_bound_bytes"), memory.at("without_reuse_bytes"),
                 memory.at("weights_bytes"), memory.at("workspace_bytes")};
     const Json& build = json.at("build");
-    p.build = {build.at("seconds"), build.at("tactics_timed"), build.at("cache_hits"),
-               peaks_from(build.at("cpu_peaks")), peaks_from(build.at("gpu_peaks"))};
+    p.build = {build.at("seconds"),
+               build.at("tactics_timed"),
+               build.at("cache_hits"),
+               peaks_from(build.at("cpu_peaks")),
+               peaks_from(build.at("gpu_peaks")),
+               build.at("notes")};
     HONE_CHECK(check(p));
     return p;
   } catch (const std::exception& e) {

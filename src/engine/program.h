@@ -62,6 +62,7 @@ struct BuildSummary {
   double seconds = 0;
   int64_t tactics_timed = 0, cache_hits = 0;
   Peaks cpu, gpu;  // of the machine; not known when nothing was timed
+  std::vector<std::string> notes;  // what was decided about precisions, a line each
 };
 
 // Everything an engine runs, as data.

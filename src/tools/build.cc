@@ -23,6 +23,8 @@ struct Build {
           "{}: {} steps, {:.1f} MB weights, {:.1f} MB arena, built in {:.2f} s ({} tactics timed, {} from the cache)\n",
           path, p.steps.size(), p.memory.weights_bytes / 1e6, p.memory.arena_bytes / 1e6, p.build.seconds,
           p.build.tactics_timed, p.build.cache_hits);
+    for (const std::string& note : p.build.notes)
+      if (output.shows_table()) fmt::print("  {}\n", note);
     return {};
   }
 };

@@ -13,6 +13,7 @@
 #include "base/cpu_info.h"
 #include "base/file_map.h"
 #include "compile/import_model.h"
+#include "tools/calibration.h"
 #include "tools/interrupt.h"
 
 namespace hone::tools {
@@ -78,6 +79,11 @@ Status check_writable(const std::string& path) {
   return {};
 }
 
+const std::vector<std::string>& precision_names() {
+  static const std::vector<std::string> names{"fp32", "tf32", "fp16", "bf16", "int8"};
+  return names;
+}
+
 void ModelOptions::add_to(CLI::App& app) {
   app.add_option("MODEL", model, "An .onnx file or an engine")->required();
   add_options_to(app);
@@ -94,10 +100,20 @@ void ModelOptions::add_options_to(CLI::App& app) {
       ->check(CLI::IsMember({"auto", "avx512", "avx2", "scalar"}))
       ->capture_default_str();
   app.add_option("--precision", precisions,
-                 "Precisions allowed, e.g. tf32,fp16; a CPU computes in fp32 whatever is allowed")
+                 "Precisions allowed beside fp32, e.g. tf32,fp16 or fp16,int8; a CPU has fp32 and int8")
       ->delimiter(',')
-      ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16"}))
+      ->check(CLI::IsMember(precision_names()))
       ->capture_default_str();
+  app.add_option("--calibrate", calibration_data,
+                 "Of int8: typical inputs to find ranges on, as for hone calibrate --data");
+  app.add_option("--calibration-cache", calibration_cache,
+                 "Of int8: file of ranges; read where it exists, else written by --calibrate");
+  std::vector<std::string> calibrators{std::string(calibrate::kAuto)};
+  for (const calibrate::Calibrator& c : calibrate::calibrators()) calibrators.emplace_back(c.name);
+  app.add_option("--calibrator", calibrator, "Of int8: how ranges are chosen")
+      ->check(CLI::IsMember(calibrators))
+      ->capture_default_str();
+  app.add_option("--preprocess", preprocess, "Of images to calibrate with: " + calibrate::preprocess_help());
   app.add_option("--time-budget", time_budget, "Limit for timing tactics, e.g. 30s")->capture_default_str();
   app.add_option("--max-workspace", max_workspace,
                  "Refuse tactics that need more scratch memory for a step, e.g. 512M");
@@ -107,14 +123,15 @@ void ModelOptions::add_options_to(CLI::App& app) {
   app.add_flag("--deterministic", deterministic, "The same bits on every run (always so on the CPU)");
 }
 
+bool ModelOptions::allows(std::string_view precision) const {
+  return std::find(precisions.begin(), precisions.end(), precision) != precisions.end();
+}
+
 Result<CompileOptions> ModelOptions::compile_options() const {
   CompileOptions options{
       .target = target, .cuda_arch = cuda_arch, .threads = threads, .winograd = !no_winograd, .tune = !no_tune};
-  const auto allowed = [&](std::string_view name) {
-    return std::find(precisions.begin(), precisions.end(), name) != precisions.end();
-  };
-  options.tf32 = allowed("tf32");
-  options.half = allowed("fp16") ? DType::f16 : allowed("bf16") ? DType::bf16 : DType::none;
+  options.tf32 = allows("tf32");
+  options.half = allows("fp16") ? DType::f16 : allows("bf16") ? DType::bf16 : DType::none;
   options.max_tier = isa == "scalar" ? 0 : isa == "avx2" ? 1 : 2;
   HONE_TRY(options.time_budget_s, parse_seconds(time_budget));
   options.timing_cache = timing_cache.empty() ? own_cache() : timing_cache == "none" ? "" : timing_cache;
@@ -160,6 +177,9 @@ Result<EngineData> build_model(const ModelOptions& model, const std::map<std::st
   options.progress = progress_line(output);
   options.cancelled = interrupted;
   options.shapes.insert(inputs.begin(), inputs.end());
+  if (model.allows("int8")) {
+    HONE_TRY(options.thresholds, thresholds_of(model, options.shapes, output));
+  }
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(Graph graph, import_filled(model.model, options.shapes, batch));
   auto engine = compile_graph(std::move(graph), options, start);

@@ -10,6 +10,9 @@ namespace hone::tools {
 
 using Json = nlohmann::json;
 
+// Of --precision.
+const std::vector<std::string>& precision_names();
+
 // The options that every command on a MODEL shares.
 struct ModelOptions {
   std::string model;
@@ -17,18 +20,21 @@ struct ModelOptions {
   std::string cuda_arch;            // empty: the target's own
   std::vector<std::string> shapes;  // NAME:1x3x224x224
   int threads = 0;
-  std::string isa = "auto";         // auto, avx512, avx2, scalar
+  std::string isa = "auto";  // auto, avx512, avx2, scalar
   bool no_winograd = false;
   bool no_tune = false;
   std::string time_budget = "60s";
-  std::string max_workspace;        // empty: no limit
+  std::string max_workspace;  // empty: no limit
   std::vector<std::string> shape_ranges;
-  std::string timing_cache;         // empty: the user's own; "none": none
+  std::string timing_cache;  // empty: the user's own; "none": none
   bool deterministic = false;
   std::vector<std::string> precisions = {"fp32"};
+  std::string calibration_data, calibration_cache, preprocess, calibrator = "mse";  // for int8
 
-  void add_to(CLI::App& app);          // MODEL and the options
+  void add_to(CLI::App& app);  // MODEL and the options
   void add_options_to(CLI::App& app);
+  bool allows(std::string_view precision) const;
+  // All but the ranges for int8, which build_model finds.
   Result<CompileOptions> compile_options() const;
 };
 

@@ -21,7 +21,7 @@ struct SideOptions {
     app.add_option("--target-" + side, target, about("Target"));
     app.add_option("--precision-" + side, precisions, about("Precisions"))
         ->delimiter(',')
-        ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16"}));
+        ->check(CLI::IsMember(precision_names()));
     app.add_option("--isa-" + side, isa, about("Highest instruction set"))
         ->check(CLI::IsMember({"auto", "avx512", "avx2", "scalar"}));
     app.add_option("--threads-" + side, threads, about("CPU threads"))->check(CLI::Range(0, 1024));

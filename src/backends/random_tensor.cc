@@ -1,0 +1,26 @@
+#include "backends/random_tensor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+
+namespace hone {
+
+Tensor random_tensor(const TensorType& type) {
+  constexpr int64_t kPeriod = 4093;  // a prime: rows do not repeat
+  Tensor t(type.dtype, *type.shape.concrete());
+  const bool bytes_at_random = type.dtype == DType::i8 || type.dtype == DType::u8;
+  if (type.dtype != DType::f32 && type.dtype != DType::f16 && type.dtype != DType::bf16 && !bytes_at_random) return t;
+  Tensor values(type.dtype, {kPeriod});
+  std::minstd_rand random(1);
+  for (int64_t i = 0; i < kPeriod; ++i) {
+    if (bytes_at_random) values.set_int(i, static_cast<int64_t>(random() % 255) - (type.dtype == DType::i8 ? 127 : 0));
+    else values.set(i, static_cast<double>(random() % 2001) / 1000 - 1);
+  }
+  const size_t bytes = t.bytes();
+  for (size_t at = 0; at < bytes; at += values.bytes())
+    std::memcpy(t.mutable_data<std::byte>() + at, values.raw(), std::min(values.bytes(), bytes - at));
+  return t;
+}
+
+}  // namespace hone

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "calibrate/calibrate.h"
+#include "tools/common.h"
+
+namespace hone::tools {
+
+// The ranges for int8: of the cache, when its file exists, else of --calibrate's data, and written to the cache then.
+// `shapes`: of the model's inputs.
+Result<Thresholds> thresholds_of(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
+                                 const Output& output);
+
+}  // namespace hone::tools
