@@ -4,6 +4,8 @@
 # and the rooms that it reaches through ROOMS. CPU kernels name their instruction set in the file name.
 set(HONE_AVX2_FLAGS -mavx2 -mfma -mf16c)
 set(HONE_AVX512_FLAGS -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c)
+set(HONE_VNNI_FLAGS ${HONE_AVX512_FLAGS} -mavx512vnni)
+set(HONE_AMX_FLAGS ${HONE_AVX512_FLAGS} -mamx-tile -mamx-int8)
 
 function(hone_flags target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-missing-field-initializers -Wno-psabi
@@ -52,10 +54,16 @@ function(hone_room name)
   hone_flags(hone_${name})
 
   foreach(file ${sources})
-    if(file MATCHES "_avx512\\.cc$")
-      set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${HONE_AVX512_FLAGS}")
-    elseif(file MATCHES "_avx2\\.cc$")
-      set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${HONE_AVX2_FLAGS}")
+    set(flags)
+    foreach(set AVX2 AVX512 VNNI AMX)
+      string(TOLOWER ${set} suffix)
+      if(file MATCHES "_${suffix}\\.cc$")
+        set(flags ${HONE_${set}_FLAGS})
+      endif()
+    endforeach()
+    if(file MATCHES "/int8/")  # whose results are the same integers everywhere
+      list(APPEND flags -ffp-contract=off)
     endif()
+    set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${flags}")
   endforeach()
 endfunction()

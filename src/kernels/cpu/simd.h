@@ -19,6 +19,8 @@
 #endif
 
 #define HONE_INLINE inline __attribute__((always_inline))
+// For loops over registers: left rolled, they would keep the accumulators in memory.
+#define HONE_UNROLL _Pragma("GCC unroll 32")
 
 namespace hone::cpu::HONE_TIER_NS {
 

@@ -1,0 +1,65 @@
+// Convolutions and matrix products of i8 by i8 on NHWC activations. The sums are exact i32; they are the result, or are
+// scaled, joined with a bias and a residual, activated and quantised again, every step rounded to f32 in that order.
+// A matrix product is a 1x1 convolution of one line of pixels. Weights are packed once, for one instruction set.
+// Nothing here allocates; workspaces and packed weights are 64-byte aligned.
+#pragma once
+
+#include "kernels/cpu/conv/conv.h"
+
+namespace hone::cpu {
+
+// What products of 8 bits are computed with, worst first.
+enum class Int8Set { scalar, avx2, avx512, vnni, amx };
+
+const char* int8_set_name(Int8Set set);
+// Whether this CPU, and for AMX the system, lets it run.
+bool has_int8_set(Int8Set set);
+// The best of those that belong to `tier` or a lower one.
+Int8Set best_int8_set(Tier tier);
+
+// y = act(f32(sum) * scale + bias + residual), or act(..) + residual; then, when quantised, clip(round(y * step)) in i8.
+struct Int8Epilogue {
+  const float* scale = nullptr;  // one a channel; null: the result is the i32 sums
+  Epilogue real;                 // bias, activation and an f32 residual
+  const int8_t* residual = nullptr;
+  float residual_scale = 1.f;  // of an i8 residual
+  bool quantized = false;
+  float step = 1.f;
+  bool divides = false;  // y / step instead of y * step
+  float low = -128.f, high = 127.f;
+};
+
+struct Int8Context {
+  Int8Set set = Int8Set::scalar;
+  int threads = 1;    // size of the pool that the run will get
+  int split = 0;      // what threads share out: 1 rows, 2 output channels; 0: chosen by the shape
+  int row_block = 0;  // output pixels a block; 0: what fits into L2
+};
+
+// Where a weight lies: weights[out * stride_out + in * stride_in + tap * stride_tap].
+struct Int8Weights {
+  const int8_t* data = nullptr;
+  int64_t stride_out = 0, stride_in = 0, stride_tap = 0;
+};
+
+struct Int8Args {
+  const int8_t* in = nullptr;
+  const void* packed = nullptr;
+  void* out = nullptr;  // i32, f32 or i8, as the epilogue says; may be the residual
+  Int8Epilogue epilogue;
+  void* workspace = nullptr;
+  ThreadPool* pool = nullptr;
+};
+
+size_t int8_packed_bytes(const ConvProblem& p, Int8Set set);
+void int8_pack(const ConvProblem& p, Int8Set set, const Int8Weights& weights, void* packed);
+size_t int8_workspace_bytes(const ConvProblem& p, const Int8Context& context);
+void int8_conv(const ConvProblem& p, const Int8Context& context, const Int8Args& args);
+
+// One channel a group, as many out as in.
+size_t int8_depthwise_packed_bytes(const ConvProblem& p);
+void int8_depthwise_pack(const ConvProblem& p, const Int8Weights& weights, void* packed);
+size_t int8_depthwise_workspace_bytes(const ConvProblem& p, int threads);
+void int8_depthwise(const ConvProblem& p, Tier tier, const Int8Args& args);
+
+}  // namespace hone::cpu

@@ -1,0 +1,78 @@
+#include "kernels/cpu/int8/kernel.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace hone::cpu {
+
+namespace scalar {
+extern const Int8Kernel kInt8Pairs;
+extern const Int8FinishFn kInt8Finish;
+extern const Int8DepthwiseFn kInt8DepthwisePixel;
+}
+namespace avx2 {
+extern const Int8Kernel kInt8Pairs;
+extern const Int8FinishFn kInt8Finish;
+extern const Int8DepthwiseFn kInt8DepthwisePixel;
+}
+namespace avx512 {
+extern const Int8Kernel kInt8Pairs, kInt8Quads, kInt8Tiles;
+extern const Int8FinishFn kInt8Finish;
+extern const Int8DepthwiseFn kInt8DepthwisePixel;
+}
+
+namespace {
+
+struct Row {
+  const char* name;
+  const Int8Kernel* kernel;
+  const char* feature;  // that it needs beside its tier, or null
+};
+
+// In the order of Int8Set.
+constexpr Row kSets[] = {{"scalar", &scalar::kInt8Pairs, nullptr},
+                         {"AVX2", &avx2::kInt8Pairs, nullptr},
+                         {"AVX-512", &avx512::kInt8Pairs, nullptr},
+                         {"AVX-512 VNNI", &avx512::kInt8Quads, "avx512_vnni"},
+                         {"AMX", &avx512::kInt8Tiles, "amx_int8"}};
+
+// Linux saves tiles only for processes that have asked; it refuses where signal stacks are too small for them.
+bool amx_permitted() {
+  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool permitted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  return permitted;
+}
+
+const Row& row(Int8Set set) { return kSets[static_cast<size_t>(set)]; }
+
+}  // namespace
+
+const char* int8_set_name(Int8Set set) { return row(set).name; }
+
+bool has_int8_set(Int8Set set) {
+  if (tier_of(set) > best_tier()) return false;
+  if (row(set).feature != nullptr && !cpu_info().has(row(set).feature)) return false;
+  return set != Int8Set::amx || amx_permitted();
+}
+
+Int8Set best_int8_set(Tier tier) {
+  for (int i = static_cast<int>(Int8Set::amx); i > 0; --i) {
+    const auto set = static_cast<Int8Set>(i);
+    if (tier_of(set) <= tier && has_int8_set(set)) return set;
+  }
+  return Int8Set::scalar;
+}
+
+const Int8Kernel& int8_kernel(Int8Set set) { return *row(set).kernel; }
+
+Int8FinishFn int8_finish(Tier tier) {
+  return tier == Tier::avx512 ? avx512::kInt8Finish : tier == Tier::avx2 ? avx2::kInt8Finish : scalar::kInt8Finish;
+}
+
+Int8DepthwiseFn int8_depthwise_kernel(Tier tier) {
+  return tier == Tier::avx512 ? avx512::kInt8DepthwisePixel
+         : tier == Tier::avx2 ? avx2::kInt8DepthwisePixel
+                              : scalar::kInt8DepthwisePixel;
+}
+
+}  // namespace hone::cpu

@@ -1,0 +1,68 @@
+// The inner kernels of one instruction set, and the arithmetic after the sums.
+#pragma once
+
+#include "kernels/cpu/int8/int8.h"
+
+namespace hone::cpu {
+
+// sums[i][j] = start[j] + sum over k of a[i][k] * b[k][j], for `rows` rows and one panel of columns.
+struct Int8Tile {
+  const std::byte* a = nullptr;  // as the set's `gather` writes values
+  int64_t a_ld = 0;              // bytes from row to row
+  int rows = 0;
+  int64_t steps = 0;  // k_unit values of k each
+  const int32_t* start = nullptr;
+  const int8_t* b = nullptr;  // [step][column][k_unit]
+  int columns = 0;            // whose sums are needed; the others may be left out
+  int32_t* sums = nullptr;    // panel-wide rows
+};
+
+struct Int8Kernel {
+  int rows;      // most rows of a tile
+  int panel;     // columns of a panel
+  int k_unit;    // values of k taken at once
+  int k_step;    // what the depth is padded to, a multiple of k_unit
+  int a_bytes;   // of a value as gathered
+  int32_t zero;  // what a value of 0 is gathered as: its excess is taken off by `start`
+  void (*gather)(const int8_t* from, int64_t count, std::byte* to);
+  void (*run)(const Int8Tile& tile);
+  // Around the tiles of a thread's task; null: nothing to do.
+  void (*begin)();
+  void (*end)();
+};
+
+const Int8Kernel& int8_kernel(Int8Set set);
+
+// Rows of finished sums to results.
+struct Int8Finish {
+  const int32_t* sums = nullptr;
+  int64_t sums_ld = 0;
+  int64_t rows = 0, columns = 0;
+  int64_t channel = 0;  // of the first column
+  int64_t at = 0;       // index of the first element in the result and the residual
+  int64_t ld = 0;       // from row to row of them
+  void* out = nullptr;
+  const Int8Epilogue* epilogue = nullptr;
+};
+
+using Int8FinishFn = void (*)(const Int8Finish& job);
+Int8FinishFn int8_finish(Tier tier);
+
+constexpr Tier tier_of(Int8Set set) {
+  return set == Int8Set::scalar ? Tier::scalar : set == Int8Set::avx2 ? Tier::avx2 : Tier::avx512;
+}
+
+// Sums over the taps of one pixel for channels [0, channels); x[tap] points to its channels.
+struct Int8DepthwisePixel {
+  const int8_t* const* x = nullptr;
+  int64_t taps = 0;
+  const int8_t* weights = nullptr;  // [tap][weights_ld]
+  int64_t weights_ld = 0;
+  int64_t channels = 0;
+  int32_t* sums = nullptr;
+};
+
+using Int8DepthwiseFn = void (*)(const Int8DepthwisePixel& pixel);
+Int8DepthwiseFn int8_depthwise_kernel(Tier tier);
+
+}  // namespace hone::cpu

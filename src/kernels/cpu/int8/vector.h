@@ -1,0 +1,68 @@
+// 8-bit values in the vectors of simd.h; compiled once per tier.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/cpu/simd.h"
+
+namespace hone::cpu::HONE_TIER_NS {
+
+HONE_INLINE VI load_i32(const int32_t* p) {
+  VI v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+HONE_INLINE void store_i32(int32_t* p, VI v) { std::memcpy(p, &v, sizeof v); }
+
+// kLanes values, each in 32 bits.
+HONE_INLINE VI widen(const int8_t* p) {
+#if defined(__AVX512F__)
+  return (VI)_mm512_maskz_cvtepi8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__AVX2__)
+  return (VI)_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#else
+  VI v;
+  for (int i = 0; i < kLanes; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+
+// kLanes pairs of values, each pair as two halves of 16 bits.
+HONE_INLINE VI widen_pairs(const int8_t* p) {
+#if defined(__AVX512F__)
+  return (VI)_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__AVX2__)
+  return (VI)_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#else
+  VI v;
+  for (int i = 0; i < kLanes; ++i) v[i] = (p[2 * i] & 0xffff) | p[2 * i + 1] * (1 << 16);
+  return v;
+#endif
+}
+
+// Each lane's two products of 16-bit halves, added.
+HONE_INLINE VI multiply_pairs(VI a, VI b) {
+#if defined(__AVX512F__)
+  return (VI)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return (VI)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#else
+  return ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
+
+HONE_INLINE V to_float(VI v) { return __builtin_convertvector(v, V); }
+
+// Lanes that hold values of 8 bits to bytes.
+HONE_INLINE void store_i8(int8_t* p, VI v) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(0xffff, (__m512i)v));
+#elif defined(__AVX2__)
+  const __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(halves, halves));
+#else
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(v[i]);
+#endif
+}
+
+}  // namespace hone::cpu::HONE_TIER_NS

@@ -1,0 +1,122 @@
+#include "kernels/cpu/int8/int8.h"
+
+#include "kernel_testing.h"
+
+namespace hone::cpu {
+namespace {
+
+// Small sums, and the largest that there are.
+std::vector<int8_t> bytes(int64_t n, unsigned seed, bool extreme) {
+  std::mt19937 gen(seed);
+  std::uniform_int_distribution<int> dist(-128, 127);
+  std::vector<int8_t> v(static_cast<size_t>(n));
+  for (auto& x : v) x = static_cast<int8_t>(extreme ? (dist(gen) > 120 ? 127 : -128) : dist(gen));
+  return v;
+}
+
+std::vector<int32_t> reference(const ConvProblem& p, const std::vector<int8_t>& x, const std::vector<int8_t>& w) {
+  const int64_t cin = p.cin / p.groups, cout = p.cout / p.groups;
+  std::vector<int32_t> y;
+  for_each_index({p.n, p.out_h(), p.out_w(), p.cout}, [&](const std::vector<int64_t>& at) {
+    int32_t sum = 0;
+    for_each_index({p.kh, p.kw, cin}, [&](const std::vector<int64_t>& k) {
+      const int64_t iy = at[1] * p.stride_h - p.pad_top + k[0] * p.dilation_h;
+      const int64_t ix = at[2] * p.stride_w - p.pad_left + k[1] * p.dilation_w;
+      if (iy < 0 || iy >= p.h || ix < 0 || ix >= p.w) return;
+      const int64_t from = ((at[0] * p.h + iy) * p.w + ix) * p.cin + at[3] / cout * cin + k[2];
+      sum += x[static_cast<size_t>(from)] *
+             w[static_cast<size_t>(((at[3] * cin + k[2]) * p.kh + k[0]) * p.kw + k[1])];
+    });
+    y.push_back(sum);
+  });
+  return y;
+}
+
+std::vector<Int8Set> sets() {
+  std::vector<Int8Set> all;
+  for (int i = 0; i <= static_cast<int>(Int8Set::amx); ++i)
+    if (has_int8_set(static_cast<Int8Set>(i))) all.push_back(static_cast<Int8Set>(i));
+  return all;
+}
+
+struct Data {
+  std::vector<int8_t> x, w;
+  std::vector<int32_t> sums;
+  Int8Weights weights;
+
+  Data(const ConvProblem& p, bool extreme)
+      : x(bytes(p.n * p.h * p.w * p.cin, 1, extreme)),
+        w(bytes(p.cout * p.cin / p.groups * p.kh * p.kw, 2, extreme)),
+        sums(reference(p, x, w)),
+        weights{w.data(), p.cin / p.groups * p.kh * p.kw, p.kh * p.kw, 1} {}
+};
+
+// Calls run(workspace, pool, threads) and compares the sums.
+void check_sums(const ConvProblem& p, const Int8Context& context) {
+  for (bool extreme : {false, true}) {
+    const Data data(p, extreme);
+    SCOPED_TRACE(std::string(int8_set_name(context.set)) + (extreme ? ", extreme" : "") + ", threads " +
+                 std::to_string(context.threads) + ", split " + std::to_string(context.split) + ", depth " +
+                 std::to_string(p.cin * p.kh * p.kw));
+    Workspace packed(int8_packed_bytes(p, context.set)), workspace(int8_workspace_bytes(p, context));
+    int8_pack(p, context.set, data.weights, packed.get());
+    std::vector<int32_t> y(data.sums.size(), 7);
+    ThreadPool pool(context.threads);
+    int8_conv(p, context, {.in = data.x.data(), .packed = packed.get(), .out = y.data(), .epilogue = {},
+                           .workspace = workspace.get(), .pool = &pool});
+    ASSERT_EQ(y, data.sums);
+  }
+}
+
+void check(const ConvProblem& p) {
+  for (Int8Set set : sets()) {
+    check_sums(p, {.set = set});
+    for (int split : {1, 2}) check_sums(p, {.set = set, .threads = 2, .split = split, .row_block = 5});
+  }
+}
+
+TEST(Int8, EveryDepth) {
+  for (int64_t k = 1; k <= 70; ++k) check({.w = 14, .cin = k, .cout = 19});
+}
+
+TEST(Int8, EveryWidth) {
+  for (int64_t n = 1; n <= 70; n += 3) check({.w = 27, .cin = 33, .cout = n});
+}
+
+TEST(Int8, Convolutions) {
+  check({.n = 2, .h = 9, .w = 7, .cin = 18, .cout = 21, .kh = 3, .kw = 3, .stride_h = 2, .stride_w = 2, .pad_top = 1,
+         .pad_left = 1, .pad_bottom = 1, .pad_right = 1});
+  check({.h = 15, .w = 17, .cin = 3, .cout = 20, .kh = 7, .kw = 7, .stride_h = 2, .stride_w = 2, .pad_top = 3,
+         .pad_left = 3, .pad_bottom = 3, .pad_right = 3});
+  check({.h = 12, .w = 11, .cin = 5, .cout = 6, .kh = 3, .kw = 2, .dilation_h = 2, .dilation_w = 3, .pad_top = 2,
+         .pad_left = 4, .pad_right = 1});
+  check({.h = 2, .w = 2, .cin = 5, .cout = 6, .kh = 5, .kw = 5, .pad_top = 6, .pad_left = 7, .pad_bottom = 5,
+         .pad_right = 3});
+  check({.h = 6, .w = 5, .cin = 12, .cout = 8, .kh = 3, .kw = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1,
+         .pad_right = 1, .groups = 4});
+  check({.h = 8, .w = 8, .cin = 64, .cout = 64, .kh = 3, .kw = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1,
+         .pad_right = 1});
+}
+
+TEST(Int8, Depthwise) {
+  for (int64_t channels : {1, 7, 16, 37, 67, 130}) {
+    const ConvProblem p{.n = 2, .h = 8, .w = 7, .cin = channels, .cout = channels, .kh = 3, .kw = 3, .stride_h = 2,
+                        .dilation_w = 2, .pad_top = 1, .pad_left = 2, .pad_bottom = 1, .pad_right = 2,
+                        .groups = channels};
+    const Data data(p, true);
+    for (Tier tier : tiers()) {
+      for (int threads : {1, 2}) {
+        Workspace packed(int8_depthwise_packed_bytes(p)), workspace(int8_depthwise_workspace_bytes(p, threads));
+        int8_depthwise_pack(p, data.weights, packed.get());
+        std::vector<int32_t> y(data.sums.size(), 7);
+        ThreadPool pool(threads);
+        int8_depthwise(p, tier, {.in = data.x.data(), .packed = packed.get(), .out = y.data(), .epilogue = {},
+                                 .workspace = workspace.get(), .pool = &pool});
+        ASSERT_EQ(y, data.sums) << tier_name(tier) << ", " << channels << " channels";
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hone::cpu
