@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "backends/problem.h"
 #include "ops/conv.h"
@@ -120,6 +121,7 @@ class Quantizer {
       else anchors_.push_back(id);
     }
     for (NodeId id : anchors_) convert(id);
+    for (NodeId id : graph_.order()) quantize_all_but_one_sum(id);
     const auto quantized = quantized_;
     for (const auto& [from, to] : quantized) redirect_readers(from);
     graph_.remove_dead();
@@ -205,6 +207,7 @@ class Quantizer {
     graph_.set_name(result, graph_.value(node.outputs[0]).name);
     // What is known of the old value holds for the new one.
     leader_[result] = leader(node.outputs[0]);
+    results_.insert(result);
     if (const auto made = quantized_.find(node.outputs[0]); made != quantized_.end()) quantized_[result] = made->second;
     graph_.replace_uses(node.outputs[0], result);
   }
@@ -236,6 +239,17 @@ class Quantizer {
     return emit(node.op, inputs, type, node.sources);
   }
 
+  // Elementwise work that joins several products is done behind the last of them. The others must not leave their sums
+  // in i32 for it, nor in floats.
+  void quantize_all_but_one_sum(NodeId id) {
+    if (graph_.node(id).op.as<Pointwise>() == nullptr) return;
+    std::vector<ValueId> sums;
+    for (ValueId v : graph_.node(id).inputs)
+      if (results_.contains(v) && threshold(v) > 0) sums.push_back(v);
+    std::sort(sums.begin(), sums.end());
+    for (size_t i = 0; i + 1 < sums.size(); ++i) quantized(sums[i]);
+  }
+
   // Elementwise work on a quantised tensor reads its int8 values.
   void redirect_readers(ValueId v) {
     const ValueId values = quantized_.at(v);
@@ -260,6 +274,7 @@ class Quantizer {
   std::map<ValueId, ValueId> leader_;     // towards the value whose threshold a tensor shares
   std::map<ValueId, double> thresholds_;  // of leaders
   std::map<ValueId, ValueId> quantized_;
+  std::set<ValueId> results_;  // of converted anchors, in f32
 };
 
 }  // namespace

@@ -44,8 +44,9 @@ Result<Nvrtc> load() {
   if (nvrtc.symbol == nullptr)                                                     \
     return Status(Code::device, library->name() + " has no " #symbol ": install a newer NVRTC");
   X(nvrtcVersion)
-  X(nvrtcGetErrorString) X(nvrtcCreateProgram) X(nvrtcCompileProgram) X(nvrtcDestroyProgram) X(nvrtcGetProgramLogSize)
-      X(nvrtcGetProgramLog) X(nvrtcGetCUBINSize) X(nvrtcGetCUBIN)
+  X(nvrtcGetErrorString)
+  X(nvrtcCreateProgram) X(nvrtcCompileProgram) X(nvrtcDestroyProgram) X(nvrtcGetProgramLogSize) X(nvrtcGetProgramLog)
+      X(nvrtcGetCUBINSize) X(nvrtcGetCUBIN)
 #undef X
           return nvrtc;
 }

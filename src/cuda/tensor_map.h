@@ -8,7 +8,7 @@ namespace hone::cuda {
 
 // How the tensor memory accelerator (compute capability 9.0 on) reads boxes of a tensor into shared memory. Dims are
 // innermost first, as in the CUDA Driver API's reference of cuTensorMapEncodeTiled and cuTensorMapEncodeIm2col. Outside
-// of the tensor zeros are read, and rows of 128 bytes are stored with the 128-byte swizzle.
+// of the tensor zeros are read, and rows of 64 or 128 bytes are stored with the swizzle of that size.
 struct TensorMapSpec {
   DType type = DType::f32;  // f32 is read as TF32
   std::vector<uint64_t> dims;

@@ -13,11 +13,11 @@
 // N, with what `Operands operands_at(parameters, i64 index)` has loaded.
 #define GROUPS_A_TILE (ALTERNATE ? 1 : GROUPS)
 #define TILE_M (64 * GROUPS_A_TILE)
-#define TILE_K (128 / (int)sizeof(A))
+#define TILE_K (ROW_BYTES / (int)sizeof(A))
 #define CHUNKS ((TAP_K + TILE_K - 1) / TILE_K)
 #define STEPS (TAPS * CHUNKS)
-#define BYTES_A (TILE_M * 128)
-#define BYTES_B (TILE_N * 128)
+#define BYTES_A (TILE_M * ROW_BYTES)
+#define BYTES_B (TILE_N * ROW_BYTES)
 #define TILES_M ((M + TILE_M * CLUSTER - 1) / (TILE_M * CLUSTER) * CLUSTER)
 #define TILES_N ((N + TILE_N - 1) / TILE_N)
 #define CONSUMERS (128 * GROUPS)
@@ -54,9 +54,9 @@ __device__ inline void barrier_wait(unsigned barrier, unsigned phase) {
       : "memory");
 }
 
-// The 128-byte swizzle: rows of 128 bytes, groups of 8 rows 1024 bytes apart.
+// The swizzle of rows of 64 or 128 bytes, in groups of 8.
 __device__ inline u64 operand(unsigned address) {
-  return (u64)((address & 0x3ffff) >> 4) | (u64)1 << 16 | (u64)(1024 >> 4) << 32 | (u64)1 << 62;
+  return (u64)((address & 0x3ffff) >> 4) | (u64)1 << 16 | (u64)(8 * ROW_BYTES >> 4) << 32 | (u64)(ROW_BYTES == 128 ? 1 : 2) << 62;
 }
 
 __device__ inline void cluster_barrier() {
@@ -184,10 +184,10 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       for (int step = 0; step < steps; ++step, ++i) {
         const int stage = i % STAGES;
         barrier_wait(full + 8 * stage, i / STAGES & 1);
-        const u64 a = operand(a_tiles + stage * BYTES_A + group * (64 * 128)), b = operand(b_tiles + stage * BYTES_B);
+        const u64 a = operand(a_tiles + stage * BYTES_A + group * (64 * ROW_BYTES)), b = operand(b_tiles + stage * BYTES_B);
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-        for (int k = 0; k < 4; ++k) multiply(sums, a + k * 2, b + k * 2);
+        for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2);
         asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
         if (step > 0) {
           asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");

@@ -1,6 +1,6 @@
 // Convolutions of few channels, as an image's first one has, on the tensor cores of compute capability 9.0. The image
 // is first cut into cells of stride x stride pixels, whose channels make up whole 16 bytes; a row of the product's k is
-// then 128 bytes of neighbouring cells, and one of the filter's rows takes one such row, or few.
+// then 64 or 128 bytes of neighbouring cells, and one of the filter's rows takes one such row, or few.
 #include <algorithm>
 #include <cstring>
 
@@ -11,7 +11,6 @@
 namespace hone {
 namespace {
 
-constexpr int64_t kRowBytes = 128;
 constexpr int64_t kThreads = 256;
 
 struct Cells {
@@ -27,9 +26,10 @@ struct Cells {
 Cells cells_of(const cuda::ConvGeometry& g) {
   const auto size = static_cast<int64_t>(size_of(g.type)), whole = 16 / size;
   Cells c{.stride = g.stride_h, .channels = cuda::blocks(g.cin * g.stride_h * g.stride_w, whole) * whole};
-  c.together = std::max<int64_t>(1, kRowBytes / size / c.channels);
+  const int64_t across = cuda::blocks(g.kw, c.stride), needed = across * c.channels * size;
+  c.together = std::max<int64_t>(1, (needed <= 64 ? 64 : 128) / size / c.channels);
   c.taps_h = cuda::blocks(g.kh, c.stride);
-  c.taps_w = cuda::blocks(cuda::blocks(g.kw, c.stride), c.together);
+  c.taps_w = cuda::blocks(across, c.together);
   c.h = g.oh + c.taps_h - 1;
   c.w = g.ow + c.taps_w * c.together - 1;
   return c;

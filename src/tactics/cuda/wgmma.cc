@@ -36,7 +36,6 @@ constexpr Tile kTiles[] = {{32, 1, 4},
                            {64, 2, 4, 2},
                            {128, 2, 4, 2}};
 constexpr int64_t kMultiprocessors = 132;  // of the largest GPU: it shapes guesses, not results
-constexpr int kRowBytes = 128;             // of k in a stage
 
 int64_t tiles(const Gemm& gemm, const Tile& t) {
   return blocks(gemm.m, t.rows() * t.cluster) * t.cluster * blocks(gemm.n, t.n) * gemm.batch;
@@ -44,8 +43,12 @@ int64_t tiles(const Gemm& gemm, const Tile& t) {
 
 int64_t tap_k(const WarpgroupProduct& p) { return p.patches ? p.patches->channels : p.gemm.k; }
 int64_t taps(const WarpgroupProduct& p) { return p.gemm.k / tap_k(p); }
-int64_t elements_a_row(const Gemm& gemm) { return kRowBytes / static_cast<int64_t>(size_of(gemm.type)); }
-int64_t steps(const WarpgroupProduct& p) { return taps(p) * blocks(tap_k(p), elements_a_row(p.gemm)); }
+// Bytes of k in a stage.
+int row_bytes(const WarpgroupProduct& p) {
+  return tap_k(p) * static_cast<int64_t>(size_of(p.gemm.type)) <= 64 ? 64 : 128;
+}
+int64_t elements_a_row(const WarpgroupProduct& p) { return row_bytes(p) / static_cast<int64_t>(size_of(p.gemm.type)); }
+int64_t steps(const WarpgroupProduct& p) { return taps(p) * blocks(tap_k(p), elements_a_row(p)); }
 
 bool may_win(const WarpgroupProduct& p, const Tile& t) {
   const int64_t count = tiles(p.gemm, t), columns = blocks(p.gemm.n, t.n) * t.n;
@@ -72,8 +75,8 @@ std::vector<Tile> candidates(const WarpgroupProduct& p) {
   return all;
 }
 
-int shared_bytes(const Tile& t) {
-  const int ring = t.stages * (t.rows() + t.n) * kRowBytes, barriers = 16 * t.stages;
+int shared_bytes(const Tile& t, int row_bytes) {
+  const int ring = t.stages * (t.rows() + t.n) * row_bytes, barriers = 16 * t.stages;
   const int staged = t.n % 64 == 0 ? 64 : 32, staging = t.split > 1 ? 0 : 64 * t.groups * (staged + 4) * 4;
   return 1024 + ring + barriers + staging;
 }
@@ -126,16 +129,18 @@ __device__ inline void load_a(const TensorMap& map, unsigned barrier, unsigned t
 
 std::vector<uint64_t> unsigned_of(std::initializer_list<int64_t> values) { return {values.begin(), values.end()}; }
 
-TensorMapSpec rows_map(DType type, int64_t k, int64_t rows, int64_t batch, int64_t box_rows) {
-  const auto size = static_cast<int64_t>(size_of(type));
-  return {.type = type,
+TensorMapSpec rows_map(const WarpgroupProduct& p, int64_t rows, int64_t batch, int64_t box_rows) {
+  const auto size = static_cast<int64_t>(size_of(p.gemm.type)), k = p.gemm.k;
+  return {.type = p.gemm.type,
           .dims = unsigned_of({k, rows, batch}),
           .strides = unsigned_of({k * size, k * rows * size}),
-          .box = {static_cast<uint32_t>(kRowBytes / size), static_cast<uint32_t>(box_rows), 1},
+          .box = {static_cast<uint32_t>(elements_a_row(p)), static_cast<uint32_t>(box_rows), 1},
           .element_strides = {1, 1, 1}};
 }
 
-TensorMapSpec patches_map(DType type, const Patches& p, int64_t pixels) {
+TensorMapSpec patches_map(const WarpgroupProduct& product, int64_t pixels) {
+  const DType type = product.gemm.type;
+  const Patches& p = *product.patches;
   const auto size = static_cast<int64_t>(size_of(type));
   // The far corner is where the last output pixel's box begins.
   const auto upper = [](int64_t out, int64_t stride, int64_t pad, int64_t in) {
@@ -146,7 +151,7 @@ TensorMapSpec patches_map(DType type, const Patches& p, int64_t pixels) {
           .strides = unsigned_of({(p.pixel_pitch > 0 ? p.pixel_pitch : p.channels) * size,
                                   (p.row_pitch > 0 ? p.row_pitch : p.w * p.channels) * size,
                                   (p.image_pitch > 0 ? p.image_pitch : p.h * p.w * p.channels) * size}),
-          .box = {static_cast<uint32_t>(kRowBytes / size), static_cast<uint32_t>(pixels)},
+          .box = {static_cast<uint32_t>(elements_a_row(product)), static_cast<uint32_t>(pixels)},
           .element_strides = {1, static_cast<uint32_t>(p.stride_w), static_cast<uint32_t>(p.stride_h), 1},
           .lower = {static_cast<int>(-p.pad_left), static_cast<int>(-p.pad_top)},
           .upper = {upper(p.ow, p.stride_w, p.pad_left, p.w), upper(p.oh, p.stride_h, p.pad_top, p.h)}};
@@ -165,7 +170,7 @@ std::string refuse_wgmma(const WarpgroupProduct& p, const Machine& machine) {
     const Patches& a = *p.patches;
     if (a.stride_h > 8 || a.stride_w > 8) return "a stride over 8";
     if ((a.kh - 1) * a.dilation_h > 255 || (a.kw - 1) * a.dilation_w > 255) return "a filter wider than 255";
-    const TensorMapSpec map = patches_map(p.gemm.type, a, 64);
+    const TensorMapSpec map = patches_map(p, 64);
     for (const auto& corner : {map.lower, map.upper})
       for (int at : corner)
         if (at < -128 || at > 127) return "padding over 127";
@@ -183,12 +188,13 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
   std::string text = fmt::format(
       "#define M {}\n#define N {}\n#define BATCH {}\n#define TAPS {}\n#define TAP_K {}\n#define PARAMETERS {}\n#define "
       "ARGUMENTS {}\n#define RUN {}\n"
-      "#define TILE_N {}\n#define GROUPS {}\n#define STAGES {}\n#define SPLIT {}\n#define CLUSTER {}\n#define "
+      "#define TILE_N {}\n#define GROUPS {}\n#define STAGES {}\n#define ROW_BYTES {}\n#define SPLIT {}\n#define "
+      "CLUSTER {}\n#define "
       "ALTERNATE {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
       "typedef {} A;\ntypedef {} Sum;\nstruct __align__(64) TensorMap {{ u64 words[16]; }};\n",
       p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters), run, tile.n,
-      tile.groups, tile.stages, tile.split, tile.cluster, tile.alternate, p.b_batched, p.b_constant, rows_first,
-      element_type(p.gemm.type), sum_type(p.gemm.type));
+      tile.groups, tile.stages, row_bytes(p), tile.split, tile.cluster, tile.alternate, p.b_batched, p.b_constant,
+      rows_first, element_type(p.gemm.type), sum_type(p.gemm.type));
   text +=
       multiply(p.gemm.type, tile.n) + (p.patches ? load_patches(*p.patches) : kLoadRows) + store + kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};
@@ -197,15 +203,13 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
 Launch wgmma_launch(const WarpgroupProduct& p, int variant, const OperandPlaces& places) {
   const Tile tile = candidates(p)[static_cast<size_t>(variant)];
   const Gemm& gemm = p.gemm;
-  return {
-      .grid = {static_cast<unsigned>(tiles(gemm, tile) * tile.split)},
-      .block = {static_cast<unsigned>(128 * tile.groups + 32)},
-      .shared_bytes = static_cast<unsigned>(shared_bytes(tile)),
-      .cluster = static_cast<unsigned>(tile.split * tile.cluster),
-      .persistent = tile.split == 1,
-      .maps = {{places.a, p.patches ? patches_map(gemm.type, *p.patches, tile.rows())
-                                    : rows_map(gemm.type, gemm.k, gemm.m, gemm.batch, tile.rows())},
-               {places.b, rows_map(gemm.type, gemm.k, gemm.n, p.b_batched ? gemm.batch : 1, tile.n / tile.cluster)}}};
+  return {.grid = {static_cast<unsigned>(tiles(gemm, tile) * tile.split)},
+          .block = {static_cast<unsigned>(128 * tile.groups + 32)},
+          .shared_bytes = static_cast<unsigned>(shared_bytes(tile, row_bytes(p))),
+          .cluster = static_cast<unsigned>(tile.split * tile.cluster),
+          .persistent = tile.split == 1,
+          .maps = {{places.a, p.patches ? patches_map(p, tile.rows()) : rows_map(p, gemm.m, gemm.batch, tile.rows())},
+                   {places.b, rows_map(p, gemm.n, p.b_batched ? gemm.batch : 1, tile.n / tile.cluster)}}};
 }
 
 }  // namespace hone::cuda
