@@ -13,6 +13,19 @@ bool is_activation(Fn fn) {
   }
 }
 
+// Puts an activation whose parameters are constants into `form`.
+bool take_activation(const PointwiseProgram& program, const PointwiseInstr& instr, EpilogueForm& form) {
+  if (!is_activation(instr.fn)) return false;
+  double* const parameters[] = {&form.a, &form.b};
+  for (int i = 1; i < arity(instr.fn); ++i) {
+    const PointwiseInstr& parameter = program.code[static_cast<size_t>(instr.operand[i])];
+    if (parameter.fn != Fn::constant) return false;
+    *parameters[i - 1] = parameter.value;
+  }
+  form.activation = instr.fn;
+  return true;
+}
+
 class Matcher {
  public:
   Matcher(const PointwiseProgram& program, int anchor) : program_(program), anchor_(anchor) {}
@@ -31,7 +44,7 @@ class Matcher {
       }
       return std::nullopt;
     }
-    if (!take_activation(last)) return std::nullopt;
+    if (!take_activation(program_, last, form_)) return std::nullopt;
     const PointwiseInstr& x = at(last, 0);
     if (is_anchor(x)) return form_;
     if (x.fn != Fn::add) return std::nullopt;
@@ -50,23 +63,128 @@ class Matcher {
   }
   bool is_anchor(const PointwiseInstr& instr) const { return instr.fn == Fn::input && instr.input == anchor_; }
   bool activation_of_anchor(const PointwiseInstr& instr) {
-    return is_activation(instr.fn) && is_anchor(at(instr, 0)) && take_activation(instr);
-  }
-
-  bool take_activation(const PointwiseInstr& instr) {
-    if (!is_activation(instr.fn)) return false;
-    double* const parameters[] = {&form_.a, &form_.b};
-    for (int i = 1; i < arity(instr.fn); ++i) {
-      if (at(instr, i).fn != Fn::constant) return false;
-      *parameters[i - 1] = at(instr, i).value;
-    }
-    form_.activation = instr.fn;
-    return true;
+    return is_activation(instr.fn) && is_anchor(at(instr, 0)) && take_activation(program_, instr, form_);
   }
 
   const PointwiseProgram& program_;
   int anchor_;
   EpilogueForm form_;
+};
+
+// Goes from the result back to the sums, along the one operand of each instruction that depends on them.
+class RequantizeMatcher {
+ public:
+  RequantizeMatcher(const PointwiseProgram& program, int anchor, std::span<const Spread> spreads)
+      : program_(program), spreads_(spreads) {
+    for (const PointwiseInstr& instr : program.code) {
+      bool depends = instr.fn == Fn::input && instr.input == anchor;
+      for (int i = 0; i < arity(instr.fn); ++i) depends = depends || depends_[static_cast<size_t>(instr.operand[i])];
+      depends_.push_back(depends);
+    }
+  }
+
+  std::optional<RequantizeForm> match() {
+    const PointwiseInstr* v = &program_.code.back();
+    if (v->type == DType::i8) v = take_quantization(*v);
+    if (v == nullptr) return std::nullopt;
+    std::vector<const PointwiseInstr*> before, after;  // what is added, the last first
+    while (v->fn != Fn::mul) {
+      if (v->type != DType::f32) return std::nullopt;
+      if (form_.rest.activation == Fn::input && take_activation(program_, *v, form_.rest)) {
+        after.swap(before);
+        v = &at(*v, 0);
+      } else if (v->fn == Fn::add && side_of_sums(*v) >= 0) {
+        before.push_back(&at(*v, 1 - side_of_sums(*v)));
+        v = &at(*v, side_of_sums(*v));
+      } else {
+        return std::nullopt;
+      }
+    }
+    if (!take_scale(*v) || !take_addends(before, after)) return std::nullopt;
+    return form_;
+  }
+
+ private:
+  const PointwiseInstr& at(const PointwiseInstr& user, int operand) const {
+    return program_.code[static_cast<size_t>(user.operand[operand])];
+  }
+  Spread spread(const PointwiseInstr& input) const { return spreads_[static_cast<size_t>(input.input)]; }
+
+  // The operand that depends on the sums while the other does not, or -1.
+  int side_of_sums(const PointwiseInstr& instr) const {
+    const bool first = depends_[static_cast<size_t>(instr.operand[0])],
+               second = depends_[static_cast<size_t>(instr.operand[1])];
+    return first == second ? -1 : first ? 0 : 1;
+  }
+
+  static bool is_cast(const PointwiseInstr& instr) { return instr.fn == Fn::cast || instr.fn == Fn::cast_saturate; }
+
+  // i8(clip(round(v * step), low, high)): v.
+  const PointwiseInstr* take_quantization(const PointwiseInstr& last) {
+    const auto is = [](const PointwiseInstr& instr, Fn fn) { return instr.fn == fn && instr.type == DType::f32; };
+    if (!is_cast(last) || !is(at(last, 0), Fn::clip)) return nullptr;
+    const PointwiseInstr &clip = at(last, 0), &low = at(clip, 1), &high = at(clip, 2), &round = at(clip, 0);
+    if (low.fn != Fn::constant || high.fn != Fn::constant || !is(round, Fn::round)) return nullptr;
+    const auto whole = [](double x) { return x >= -128 && x <= 127 && x == static_cast<int>(x); };
+    if (!whole(low.value) || !whole(high.value) || low.value > high.value) return nullptr;
+    const PointwiseInstr& scaled = at(round, 0);
+    if (!is(scaled, Fn::mul) && !is(scaled, Fn::div)) return nullptr;
+    const int side = side_of_sums(scaled);
+    if (side < 0 || at(scaled, 1 - side).fn != Fn::constant || (scaled.fn == Fn::div && side != 0)) return nullptr;
+    form_.quantized = true;
+    form_.step = at(scaled, 1 - side).value;
+    form_.divides = scaled.fn == Fn::div;
+    form_.low = low.value;
+    form_.high = high.value;
+    return &at(scaled, side);
+  }
+
+  std::optional<EpilogueOperand> by_channel(const PointwiseInstr& instr) const {
+    if (instr.type != DType::f32) return std::nullopt;
+    if (instr.fn == Fn::constant) return EpilogueOperand{.value = instr.value};
+    if (instr.fn == Fn::input && spread(instr).by_channel) return EpilogueOperand{.input = instr.input};
+    return std::nullopt;
+  }
+
+  bool take_scale(const PointwiseInstr& product) {
+    const int side = side_of_sums(product);
+    if (side < 0 || product.type != DType::f32) return false;
+    const PointwiseInstr& sums = at(product, side);
+    if (!is_cast(sums) || at(sums, 0).fn != Fn::input || at(sums, 0).type != DType::i32) return false;
+    const auto scale = by_channel(at(product, 1 - side));
+    if (scale) form_.scale = *scale;
+    return scale.has_value();
+  }
+
+  bool take_residual(const PointwiseInstr& instr) {
+    if (instr.type != DType::f32) return false;
+    const PointwiseInstr* input = &instr;
+    if (instr.fn == Fn::mul) {
+      const int side = at(instr, 0).fn == Fn::constant ? 1 : 0;
+      const PointwiseInstr &cast = at(instr, side), &scale = at(instr, 1 - side);
+      if (!is_cast(cast) || cast.type != DType::f32 || scale.fn != Fn::constant) return false;
+      input = &at(cast, 0);
+      if (input->type != DType::i8) return false;
+      form_.residual_scale = scale.value;
+    }
+    if (input->fn != Fn::input || !spread(*input).by_element) return false;
+    form_.rest.residual = input->input;
+    return true;
+  }
+
+  bool take_addends(std::span<const PointwiseInstr* const> before, std::span<const PointwiseInstr* const> after) {
+    if (before.size() + after.size() > 2 || after.size() > 1) return false;
+    if (!before.empty()) form_.bias = by_channel(*before.back());
+    if (form_.bias) before = before.first(before.size() - 1);
+    form_.rest.residual_after_activation = !after.empty();
+    if (before.size() + after.size() > 1) return false;
+    return before.empty() && after.empty() ? true : take_residual(*(after.empty() ? before : after)[0]);
+  }
+
+  const PointwiseProgram& program_;
+  std::span<const Spread> spreads_;
+  std::vector<bool> depends_;
+  RequantizeForm form_;
 };
 
 }  // namespace
@@ -75,6 +193,21 @@ std::optional<EpilogueForm> as_epilogue(const PointwiseProgram& program, int anc
   for (const PointwiseInstr& instr : program.code)
     if (instr.type != DType::f32) return std::nullopt;
   return Matcher(program, anchor).match();
+}
+
+Spread spread_of(const Shape& input, const Shape& result) {
+  if (!input.ranked || !result.known() || input.rank() > result.rank()) return {};
+  Spread spread{.by_channel = true, .by_element = input == result};
+  for (size_t i = 0; i < input.dims.size(); ++i) {
+    const bool last = i + 1 == input.dims.size();
+    spread.by_channel &= input.dims[i] == Dim(1) || (last && input.dims[i] == result.dims.back());
+  }
+  return spread;
+}
+
+std::optional<RequantizeForm> as_requantize(const PointwiseProgram& program, int anchor,
+                                            std::span<const Spread> spreads) {
+  return RequantizeMatcher(program, anchor, spreads).match();
 }
 
 Result<Types> Fused::infer(const InferArgs& args) const {

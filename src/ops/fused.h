@@ -28,4 +28,34 @@ struct EpilogueForm {
 // is none.
 std::optional<EpilogueForm> as_epilogue(const PointwiseProgram& program, int anchor);
 
+// How an input of an epilogue's program lies over the result. Where the result is one row, both may be so.
+struct Spread {
+  bool by_channel = false;  // one value, or one for each index of the last axis
+  bool by_element = false;  // the result's shape
+};
+Spread spread_of(const Shape& input, const Shape& result);
+
+// What an epilogue takes from one of its program's inputs, or from a constant.
+struct EpilogueOperand {
+  int input = -1;
+  double value = 0;  // where it is no input
+};
+
+// The epilogues of i32 sums: v = act(f32(sum) * scale + bias + residual), or act(..) + residual; then v itself, or
+// i8(clip(round(v * step), low, high)).
+struct RequantizeForm {
+  EpilogueOperand scale;               // by channel, as the bias
+  std::optional<EpilogueOperand> bias;
+  EpilogueForm rest;                     // the activation and the residual, which is by element
+  std::optional<double> residual_scale;  // of an i8 residual; an f32 residual has none
+  bool quantized = false;
+  double step = 1;
+  bool divides = false;  // v / step instead of v * step
+  double low = -128, high = 127;
+};
+
+// `program` as an epilogue of the sums that are its input `anchor`; nothing when it is none. `spreads` are its inputs'.
+std::optional<RequantizeForm> as_requantize(const PointwiseProgram& program, int anchor,
+                                            std::span<const Spread> spreads);
+
 }  // namespace hone

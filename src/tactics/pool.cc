@@ -34,7 +34,8 @@ std::string supports(const Problem& problem, const Machine&) {
   const auto* op = problem.op.as<Pool>();
   if (op == nullptr) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != DType::f32) return "elements are not f32";
+  const DType type = problem.inputs[0].dtype;
+  if (type != DType::f32 && !(type == DType::i8 && op->kind == "max")) return "elements are not f32";
   if (problem.outputs.size() > 1 && problem.outputs[1].defined()) return "indices of maxima";
   if (op->kind == "lp" && op->p != 1 && op->p != 2) return "a norm other than L1 and L2";
   if (op->kernel.size() > 3) return "more than three spatial dims";
@@ -66,6 +67,12 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
   const auto tier = tier_of(machine);
   const auto p = geometry(*op, dims_of(problem.inputs[0]), dims_of(problem.outputs[0]));
   if (element_count(dims_of(problem.outputs[0])) == 0) return kernel([](const KernelArgs&) { return Status(); });
+  if (problem.inputs[0].dtype == DType::i8) {
+    return kernel([p](const KernelArgs& args) {
+      cpu::max_pool(p, args.inputs[0]->data<int8_t>(), args.outputs[0]->mutable_data<int8_t>(), args.pool);
+      return Status();
+    });
+  }
   if (!op->channels_last && is_global(p)) {
     const Dims image{p.batch, p.in[0] * p.in[1] * p.in[2]}, axes{1};
     HONE_TRY(auto plan, cpu::ReducePlan::make(reduction(p.kind), image, axes, tier));

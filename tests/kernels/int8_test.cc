@@ -24,8 +24,7 @@ std::vector<int32_t> reference(const ConvProblem& p, const std::vector<int8_t>& 
       const int64_t ix = at[2] * p.stride_w - p.pad_left + k[1] * p.dilation_w;
       if (iy < 0 || iy >= p.h || ix < 0 || ix >= p.w) return;
       const int64_t from = ((at[0] * p.h + iy) * p.w + ix) * p.cin + at[3] / cout * cin + k[2];
-      sum += x[static_cast<size_t>(from)] *
-             w[static_cast<size_t>(((at[3] * cin + k[2]) * p.kh + k[0]) * p.kw + k[1])];
+      sum += x[static_cast<size_t>(from)] * w[static_cast<size_t>(((at[3] * cin + k[2]) * p.kh + k[0]) * p.kw + k[1])];
     });
     y.push_back(sum);
   });
@@ -62,8 +61,13 @@ void check_sums(const ConvProblem& p, const Int8Context& context) {
     int8_pack(p, context.set, data.weights, packed.get());
     std::vector<int32_t> y(data.sums.size(), 7);
     ThreadPool pool(context.threads);
-    int8_conv(p, context, {.in = data.x.data(), .packed = packed.get(), .out = y.data(), .epilogue = {},
-                           .workspace = workspace.get(), .pool = &pool});
+    int8_conv(p, context,
+              {.in = data.x.data(),
+               .packed = packed.get(),
+               .out = y.data(),
+               .epilogue = {},
+               .workspace = workspace.get(),
+               .pool = &pool});
     ASSERT_EQ(y, data.sums);
   }
 }
@@ -84,24 +88,90 @@ TEST(Int8, EveryWidth) {
 }
 
 TEST(Int8, Convolutions) {
-  check({.n = 2, .h = 9, .w = 7, .cin = 18, .cout = 21, .kh = 3, .kw = 3, .stride_h = 2, .stride_w = 2, .pad_top = 1,
-         .pad_left = 1, .pad_bottom = 1, .pad_right = 1});
-  check({.h = 15, .w = 17, .cin = 3, .cout = 20, .kh = 7, .kw = 7, .stride_h = 2, .stride_w = 2, .pad_top = 3,
-         .pad_left = 3, .pad_bottom = 3, .pad_right = 3});
-  check({.h = 12, .w = 11, .cin = 5, .cout = 6, .kh = 3, .kw = 2, .dilation_h = 2, .dilation_w = 3, .pad_top = 2,
-         .pad_left = 4, .pad_right = 1});
-  check({.h = 2, .w = 2, .cin = 5, .cout = 6, .kh = 5, .kw = 5, .pad_top = 6, .pad_left = 7, .pad_bottom = 5,
+  check({.n = 2,
+         .h = 9,
+         .w = 7,
+         .cin = 18,
+         .cout = 21,
+         .kh = 3,
+         .kw = 3,
+         .stride_h = 2,
+         .stride_w = 2,
+         .pad_top = 1,
+         .pad_left = 1,
+         .pad_bottom = 1,
+         .pad_right = 1});
+  check({.h = 15,
+         .w = 17,
+         .cin = 3,
+         .cout = 20,
+         .kh = 7,
+         .kw = 7,
+         .stride_h = 2,
+         .stride_w = 2,
+         .pad_top = 3,
+         .pad_left = 3,
+         .pad_bottom = 3,
          .pad_right = 3});
-  check({.h = 6, .w = 5, .cin = 12, .cout = 8, .kh = 3, .kw = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1,
-         .pad_right = 1, .groups = 4});
-  check({.h = 8, .w = 8, .cin = 64, .cout = 64, .kh = 3, .kw = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1,
+  check({.h = 12,
+         .w = 11,
+         .cin = 5,
+         .cout = 6,
+         .kh = 3,
+         .kw = 2,
+         .dilation_h = 2,
+         .dilation_w = 3,
+         .pad_top = 2,
+         .pad_left = 4,
+         .pad_right = 1});
+  check({.h = 2,
+         .w = 2,
+         .cin = 5,
+         .cout = 6,
+         .kh = 5,
+         .kw = 5,
+         .pad_top = 6,
+         .pad_left = 7,
+         .pad_bottom = 5,
+         .pad_right = 3});
+  check({.h = 6,
+         .w = 5,
+         .cin = 12,
+         .cout = 8,
+         .kh = 3,
+         .kw = 3,
+         .pad_top = 1,
+         .pad_left = 1,
+         .pad_bottom = 1,
+         .pad_right = 1,
+         .groups = 4});
+  check({.h = 8,
+         .w = 8,
+         .cin = 64,
+         .cout = 64,
+         .kh = 3,
+         .kw = 3,
+         .pad_top = 1,
+         .pad_left = 1,
+         .pad_bottom = 1,
          .pad_right = 1});
 }
 
 TEST(Int8, Depthwise) {
   for (int64_t channels : {1, 7, 16, 37, 67, 130}) {
-    const ConvProblem p{.n = 2, .h = 8, .w = 7, .cin = channels, .cout = channels, .kh = 3, .kw = 3, .stride_h = 2,
-                        .dilation_w = 2, .pad_top = 1, .pad_left = 2, .pad_bottom = 1, .pad_right = 2,
+    const ConvProblem p{.n = 2,
+                        .h = 8,
+                        .w = 7,
+                        .cin = channels,
+                        .cout = channels,
+                        .kh = 3,
+                        .kw = 3,
+                        .stride_h = 2,
+                        .dilation_w = 2,
+                        .pad_top = 1,
+                        .pad_left = 2,
+                        .pad_bottom = 1,
+                        .pad_right = 2,
                         .groups = channels};
     const Data data(p, true);
     for (Tier tier : tiers()) {
@@ -110,8 +180,13 @@ TEST(Int8, Depthwise) {
         int8_depthwise_pack(p, data.weights, packed.get());
         std::vector<int32_t> y(data.sums.size(), 7);
         ThreadPool pool(threads);
-        int8_depthwise(p, tier, {.in = data.x.data(), .packed = packed.get(), .out = y.data(), .epilogue = {},
-                                 .workspace = workspace.get(), .pool = &pool});
+        int8_depthwise(p, tier,
+                       {.in = data.x.data(),
+                        .packed = packed.get(),
+                        .out = y.data(),
+                        .epilogue = {},
+                        .workspace = workspace.get(),
+                        .pool = &pool});
         ASSERT_EQ(y, data.sums) << tier_name(tier) << ", " << channels << " channels";
       }
     }

@@ -95,5 +95,29 @@ TEST(Pool, MaximumKeepsNan) {
   }
 }
 
+TEST(Pool, MaximaOfBytes) {
+  for (int64_t channels : {1, 16, 45}) {
+    PoolProblem p{.batch = 2, .channels = channels};
+    p.in[1] = 9, p.in[2] = 8;
+    p.out[1] = 5, p.out[2] = 4;
+    p.kernel[1] = p.kernel[2] = 3;
+    p.stride[1] = p.stride[2] = 2;
+    p.pads_begin[1] = p.pads_begin[2] = 1;
+    const auto numbers = random_floats(p.batch * 9 * 8 * channels, 1, -128.f, 127.f);
+    std::vector<int8_t> x, y(static_cast<size_t>(p.batch * 5 * 4 * channels));
+    std::vector<float> whole;
+    for (float v : numbers) {
+      x.push_back(static_cast<int8_t>(v));
+      whole.push_back(x.back());
+    }
+    ThreadPool workers(2);
+    max_pool(p, x.data(), y.data(), workers);
+    size_t i = 0;
+    for_each_index({p.batch, 1, 5, 4, channels}, [&](const std::vector<int64_t>& at) {
+      ASSERT_EQ(y[i++], reference(p, whole, channels, {at[1], at[2], at[3]}, at[0], at[4]));
+    });
+  }
+}
+
 }  // namespace
 }  // namespace hone::cpu

@@ -12,10 +12,10 @@ namespace {
 
 struct Plan {
   const Int8Kernel& kernel;
-  int64_t pixels = 0, cin = 0, cout = 0;     // channels of one group
-  int64_t depth = 0;                         // of a sum, padded
-  int64_t panels = 0, panel_bytes = 0;       // of one group; a panel is its starting sums, then its columns
-  int64_t a_ld = 0;                          // bytes from row to row of gathered values
+  int64_t pixels = 0, cin = 0, cout = 0;  // channels of one group
+  int64_t depth = 0;                      // of a sum, padded
+  int64_t panels = 0, panel_bytes = 0;    // of one group; a panel is its starting sums, then its columns
+  int64_t a_ld = 0;                       // bytes from row to row of gathered values
   int64_t row_block = 0, row_blocks = 0, column_blocks = 1;
 };
 
@@ -42,9 +42,8 @@ Plan plan_of(const ConvProblem& p, const Int8Context& context) {
   Plan plan = packed_plan(p, context.set);
   plan.pixels = p.n * p.out_h() * p.out_w();
   const int64_t rows = plan.kernel.rows;
-  const int64_t most = context.row_block > 0
-                           ? context.row_block
-                           : std::clamp(cpu_info().l2 / 2 / plan.a_ld / rows * rows, rows, 16 * rows);
+  const int64_t most = context.row_block > 0 ? context.row_block
+                                             : std::clamp(cpu_info().l2 / 2 / plan.a_ld / rows * rows, rows, 16 * rows);
   const bool columns = context.split > 0 ? context.split == 2 : prefers_columns(plan, context.threads);
   int64_t blocks = ceil_div(plan.pixels, most);
   if (columns) plan.column_blocks = std::min<int64_t>(plan.panels, context.threads);
@@ -119,8 +118,12 @@ void multiply(const ConvProblem& p, const Plan& plan, const Int8Args& args, Int8
     tile.start = reinterpret_cast<const int32_t*>(start);
     tile.b = reinterpret_cast<const int8_t*>(tile.start + kernel.panel);
     tile.columns = static_cast<int>(std::min<int64_t>(kernel.panel, plan.cout - column));
-    Int8Finish done{.sums = sums, .sums_ld = kernel.panel, .columns = tile.columns, .ld = p.out_pitch(),
-                    .out = args.out, .epilogue = &args.epilogue};
+    Int8Finish done{.sums = sums,
+                    .sums_ld = kernel.panel,
+                    .columns = tile.columns,
+                    .ld = p.out_pitch(),
+                    .out = args.out,
+                    .epilogue = &args.epilogue};
     done.channel = group * plan.cout + column;
     for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
       const int64_t from = count * t / tiles;
@@ -147,8 +150,8 @@ void int8_pack(const ConvProblem& p, Int8Set set, const Int8Weights& weights, vo
   std::memset(packed, 0, int8_packed_bytes(p, set));
   for (int64_t out = 0; out < p.cout; ++out) {
     const int64_t column = out % plan.cout;
-    auto* panel = static_cast<std::byte*>(packed) +
-                  (out / plan.cout * plan.panels + column / kernel.panel) * plan.panel_bytes;
+    auto* panel =
+        static_cast<std::byte*>(packed) + (out / plan.cout * plan.panels + column / kernel.panel) * plan.panel_bytes;
     auto* start = reinterpret_cast<int32_t*>(panel);
     auto* b = reinterpret_cast<int8_t*>(start + kernel.panel);
     const int64_t lane = column % kernel.panel;

@@ -55,8 +55,12 @@ void int8_depthwise(const ConvProblem& p, Tier tier, const Int8Args& args) {
     auto** taps = reinterpret_cast<const int8_t**>(memory);
     auto* sums = reinterpret_cast<int32_t*>(memory + pointer_bytes(p));
     const int8_t* image = args.in + line / oh * p.h * p.w * p.in_pitch();
-    const Int8DepthwisePixel pixel{.x = taps, .taps = p.kh * p.kw, .weights = static_cast<const int8_t*>(args.packed),
-                                   .weights_ld = p.cin, .channels = p.cin, .sums = sums};
+    const Int8DepthwisePixel pixel{.x = taps,
+                                   .taps = p.kh * p.kw,
+                                   .weights = static_cast<const int8_t*>(args.packed),
+                                   .weights_ld = p.cin,
+                                   .channels = p.cin,
+                                   .sums = sums};
     Int8Finish done{.sums = sums, .rows = 1, .columns = p.cin, .out = args.out, .epilogue = &args.epilogue};
     for (int64_t x = 0; x < ow; ++x) {
       point_taps(p, image, reinterpret_cast<const int8_t*>(zeros), line % oh * p.stride_h - p.pad_top,

@@ -9,17 +9,17 @@ namespace scalar {
 extern const Int8Kernel kInt8Pairs;
 extern const Int8FinishFn kInt8Finish;
 extern const Int8DepthwiseFn kInt8DepthwisePixel;
-}
+}  // namespace scalar
 namespace avx2 {
 extern const Int8Kernel kInt8Pairs;
 extern const Int8FinishFn kInt8Finish;
 extern const Int8DepthwiseFn kInt8DepthwisePixel;
-}
+}  // namespace avx2
 namespace avx512 {
 extern const Int8Kernel kInt8Pairs, kInt8Quads, kInt8Tiles;
 extern const Int8FinishFn kInt8Finish;
 extern const Int8DepthwiseFn kInt8DepthwisePixel;
-}
+}  // namespace avx512
 
 namespace {
 

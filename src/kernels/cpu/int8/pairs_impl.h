@@ -53,22 +53,31 @@ void pair_tile(const Int8Tile& t) {
     }
   }
   HONE_UNROLL
-  for (int i = 0; i < ROWS; ++i)
+  for (int i = 0; i < ROWS; ++i) {
     HONE_UNROLL
     for (int j = 0; j < COLS; ++j) store_i32(t.sums + i * kPairPanel + j * kLanes, sums[i][j]);
+  }
 }
 
 template <int COLS>
 void pair_rows(const Int8Tile& t) {
   using Fn = void (*)(const Int8Tile&);
   static constexpr Fn kTable[] = {
-      pair_tile<1, COLS>,  pair_tile<2, COLS>,
+    pair_tile<1, COLS>,
+    pair_tile<2, COLS>,
 #if defined(__AVX2__)
-      pair_tile<3, COLS>,  pair_tile<4, COLS>,  pair_tile<5, COLS>,  pair_tile<6, COLS>,
+    pair_tile<3, COLS>,
+    pair_tile<4, COLS>,
+    pair_tile<5, COLS>,
+    pair_tile<6, COLS>,
 #endif
 #if defined(__AVX512F__)
-      pair_tile<7, COLS>,  pair_tile<8, COLS>,  pair_tile<9, COLS>,  pair_tile<10, COLS>, pair_tile<11, COLS>,
-      pair_tile<12, COLS>,
+    pair_tile<7, COLS>,
+    pair_tile<8, COLS>,
+    pair_tile<9, COLS>,
+    pair_tile<10, COLS>,
+    pair_tile<11, COLS>,
+    pair_tile<12, COLS>,
 #endif
   };
   static_assert(sizeof kTable / sizeof kTable[0] == kPairRows);
@@ -78,7 +87,15 @@ void pair_rows(const Int8Tile& t) {
 static void run_pairs(const Int8Tile& t) { t.columns <= kLanes ? pair_rows<1>(t) : pair_rows<2>(t); }
 
 extern const Int8Kernel kInt8Pairs;
-const Int8Kernel kInt8Pairs{.rows = kPairRows, .panel = kPairPanel, .k_unit = 2, .k_step = 2, .a_bytes = 2, .zero = 0,
-                            .gather = gather_pairs, .run = run_pairs, .begin = nullptr, .end = nullptr};
+const Int8Kernel kInt8Pairs{.rows = kPairRows,
+                            .panel = kPairPanel,
+                            .k_unit = 2,
+                            .k_step = 2,
+                            .a_bytes = 2,
+                            .zero = 0,
+                            .gather = gather_pairs,
+                            .run = run_pairs,
+                            .begin = nullptr,
+                            .end = nullptr};
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -41,9 +41,10 @@ void quad_tile(const Int8Tile& t) {
     }
   }
   HONE_UNROLL
-  for (int i = 0; i < ROWS; ++i)
+  for (int i = 0; i < ROWS; ++i) {
     HONE_UNROLL
     for (int j = 0; j < COLS; ++j) _mm512_storeu_si512(t.sums + i * kQuadPanel + j * kLanes, sums[i][j]);
+  }
 }
 
 template <int COLS>
@@ -61,7 +62,15 @@ void run_quads(const Int8Tile& t) { t.columns <= kLanes ? quad_rows<1>(t) : quad
 }  // namespace
 
 extern const Int8Kernel kInt8Quads;
-const Int8Kernel kInt8Quads{.rows = kQuadRows, .panel = kQuadPanel, .k_unit = 4, .k_step = 4, .a_bytes = 1,
-                            .zero = 128, .gather = gather_quads, .run = run_quads, .begin = nullptr, .end = nullptr};
+const Int8Kernel kInt8Quads{.rows = kQuadRows,
+                            .panel = kQuadPanel,
+                            .k_unit = 4,
+                            .k_step = 4,
+                            .a_bytes = 1,
+                            .zero = 128,
+                            .gather = gather_quads,
+                            .run = run_quads,
+                            .begin = nullptr,
+                            .end = nullptr};
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -70,7 +70,15 @@ void run_tiles(const Int8Tile& t) {
 }  // namespace
 
 extern const Int8Kernel kInt8Tiles;
-const Int8Kernel kInt8Tiles{.rows = kTileRows, .panel = kTilePanel, .k_unit = 4, .k_step = kTileDepth, .a_bytes = 1,
-                            .zero = 0, .gather = gather_bytes, .run = run_tiles, .begin = configure, .end = release};
+const Int8Kernel kInt8Tiles{.rows = kTileRows,
+                            .panel = kTilePanel,
+                            .k_unit = 4,
+                            .k_step = kTileDepth,
+                            .a_bytes = 1,
+                            .zero = 0,
+                            .gather = gather_bytes,
+                            .run = run_tiles,
+                            .begin = configure,
+                            .end = release};
 
 }  // namespace hone::cpu::HONE_TIER_NS

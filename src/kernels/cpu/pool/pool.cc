@@ -1,6 +1,8 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/pool/pool.h"
 
+#include <cstring>
+
 #include "kernels/cpu/copy/strides.h"
 #include "kernels/cpu/pool/pool_pixel.h"
 
@@ -43,11 +45,12 @@ Window window(const PoolProblem& p, int d, int64_t o) {
   return {start + skip * step, count, inside(p.in[d] + p.pads_end[d])};
 }
 
+template <class T>
 struct Runner {
   const PoolProblem& p;
-  const float* x;
-  float* y;
-  PoolPixelFn run;
+  const T* x;
+  T* y;
+  void (*run)(const PoolPixelOf<T>&);
   int64_t in_ldc, out_ldc;
 
   // Output row (n, d, h), channels [c0, c1).
@@ -55,7 +58,7 @@ struct Runner {
     const int64_t oh = index % p.out[1], od = index / p.out[1] % p.out[0], n = index / p.out[1] / p.out[0];
     const Window wd = window(p, 0, od), wh = window(p, 1, oh);
     const int64_t image = p.in[0] * p.in[1] * p.in[2];
-    PoolPixel pixel{.channels = c1 - c0};
+    PoolPixelOf<T> pixel{.channels = c1 - c0};
     pixel.step[2] = p.dilation[2] * in_ldc;
     pixel.step[1] = p.dilation[1] * p.in[2] * in_ldc;
     pixel.step[0] = p.dilation[0] * p.in[1] * p.in[2] * in_ldc;
@@ -78,6 +81,52 @@ struct Runner {
   }
 };
 
+template <class T>
+void run_pool(const PoolProblem& p, void (*pixel)(const PoolPixelOf<T>&), const T* x, T* y, ThreadPool& threads) {
+  const Runner<T> runner{p, x, y, pixel, p.in_ldc > 0 ? p.in_ldc : p.channels, p.out_ldc > 0 ? p.out_ldc : p.channels};
+  const int64_t rows = p.batch * p.out[0] * p.out[1];
+  const int64_t work = rows * p.out[2] * p.channels * p.kernel[0] * p.kernel[1] * p.kernel[2];
+  const int64_t tasks = task_count(work, kGrain, threads.size());
+  if (rows >= tasks) {
+    threads.parallel(std::min(tasks, rows), [&](int64_t t, int) {
+      const Part part = part_of(rows, t, std::min(tasks, rows));
+      for (int64_t r = part.begin; r < part.end; ++r) runner.row(r, 0, p.channels);
+    });
+    return;
+  }
+  // Few rows: channels are shared out, in whole cache lines.
+  constexpr int64_t kLine = 16;
+  const int64_t lines = (p.channels + kLine - 1) / kLine, parts = std::min(lines, tasks);
+  threads.parallel(rows * parts, [&](int64_t t, int) {
+    const Part part = part_of(lines, t % parts, parts);
+    runner.row(t / parts, part.begin * kLine, std::min(part.end * kLine, p.channels));
+  });
+}
+
+typedef int8_t Bytes __attribute__((vector_size(16)));
+
+// Channels [c, c + sizeof(B)) of a pixel; B is a vector of bytes, or one.
+template <class B>
+void max_channels(const PoolPixelOf<int8_t>& p, int64_t c) {
+  B top = static_cast<int8_t>(INT8_MIN) + B{};
+  for (int64_t d = 0; d < p.count[0]; ++d) {
+    for (int64_t h = 0; h < p.count[1]; ++h) {
+      for (int64_t w = 0; w < p.count[2]; ++w) {
+        B x;
+        std::memcpy(&x, p.x + d * p.step[0] + h * p.step[1] + w * p.step[2] + c, sizeof x);
+        top = x > top ? x : top;
+      }
+    }
+  }
+  std::memcpy(p.y + c, &top, sizeof top);
+}
+
+void max_pixel(const PoolPixelOf<int8_t>& p) {
+  int64_t c = 0;
+  for (; c + 16 <= p.channels; c += 16) max_channels<Bytes>(p, c);
+  for (; c < p.channels; ++c) max_channels<int8_t>(p, c);
+}
+
 }  // namespace
 
 const char* pool_supports(const PoolProblem& p) {
@@ -99,25 +148,11 @@ PoolProblem global_pool(PoolKind kind, int64_t batch, int64_t pixels, int64_t ch
 }
 
 void pool(const PoolProblem& p, Tier tier, const float* x, float* y, ThreadPool& threads) {
-  const Runner runner{p, x, y, pixel_fn(tier, p.kind), p.in_ldc > 0 ? p.in_ldc : p.channels,
-                      p.out_ldc > 0 ? p.out_ldc : p.channels};
-  const int64_t rows = p.batch * p.out[0] * p.out[1];
-  const int64_t work = rows * p.out[2] * p.channels * p.kernel[0] * p.kernel[1] * p.kernel[2];
-  const int64_t tasks = task_count(work, kGrain, threads.size());
-  if (rows >= tasks) {
-    threads.parallel(std::min(tasks, rows), [&](int64_t t, int) {
-      const Part part = part_of(rows, t, std::min(tasks, rows));
-      for (int64_t r = part.begin; r < part.end; ++r) runner.row(r, 0, p.channels);
-    });
-    return;
-  }
-  // Few rows: channels are shared out, in whole cache lines.
-  constexpr int64_t kLine = 16;
-  const int64_t lines = (p.channels + kLine - 1) / kLine, parts = std::min(lines, tasks);
-  threads.parallel(rows * parts, [&](int64_t t, int) {
-    const Part part = part_of(lines, t % parts, parts);
-    runner.row(t / parts, part.begin * kLine, std::min(part.end * kLine, p.channels));
-  });
+  run_pool(p, pixel_fn(tier, p.kind), x, y, threads);
+}
+
+void max_pool(const PoolProblem& p, const int8_t* x, int8_t* y, ThreadPool& threads) {
+  run_pool(p, max_pixel, x, y, threads);
 }
 
 }  // namespace hone::cpu

@@ -6,14 +6,16 @@
 namespace hone::cpu {
 
 // One output pixel: the part of its window that lies inside the image.
-struct PoolPixel {
-  const float* x;    // the window's first element inside
+template <class T>
+struct PoolPixelOf {
+  const T* x;        // the window's first element inside
   int64_t count[3];  // elements inside, per dim
-  int64_t step[3];   // floats from one to the next
-  float* y;
+  int64_t step[3];   // elements from one to the next
+  T* y;
   int64_t channels;
   float scale;  // 1 / divisor of an average
 };
+using PoolPixel = PoolPixelOf<float>;
 using PoolPixelFn = void (*)(const PoolPixel&);
 
 constexpr int64_t kPoolRun = 32;  // elements summed in one go

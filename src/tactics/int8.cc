@@ -1,0 +1,245 @@
+#include "kernels/cpu/int8/int8.h"
+
+#include "ops/matmul.h"
+#include "tactics/anchor.h"
+#include "tactics/conv_problem.h"
+
+namespace hone {
+namespace {
+
+// A problem seen as products of 8 bits with an optional epilogue, whose operands are problem inputs.
+struct Sums {
+  Op op;
+  std::optional<RequantizeForm> form;  // none: the i32 sums are the result
+};
+
+std::optional<Sums> view_sums(const Problem& problem) {
+  const auto* fused = problem.op.as<Fused>();
+  if (fused == nullptr) return Sums{.op = problem.op, .form = {}};
+  const Graph& body = *fused->body;
+  const auto order = body.order();
+  if (order.size() != 2) return std::nullopt;
+  const Node &first = body.node(order[0]), &second = body.node(order[1]);
+  const auto* pointwise = second.op.as<Pointwise>();
+  if (pointwise == nullptr || first.inputs.size() != 2 || body.inputs().size() < 2) return std::nullopt;
+  if (first.inputs[0] != body.inputs()[0] || first.inputs[1] != body.inputs()[1]) return std::nullopt;
+  std::vector<Spread> spreads;
+  std::vector<int> from;  // problem input of each program input
+  int anchor = -1;
+  for (ValueId v : second.inputs) {
+    const auto at = std::find(body.inputs().begin(), body.inputs().end(), v);
+    if (v == first.outputs[0]) anchor = static_cast<int>(from.size());
+    from.push_back(static_cast<int>(at - body.inputs().begin()));
+    spreads.push_back(spread_of(body.type(v).shape, body.type(second.outputs[0]).shape));
+  }
+  auto form = as_requantize(pointwise->program, anchor, spreads);
+  if (!form) return std::nullopt;
+  const auto to_problem = [&](int& input) {
+    if (input >= 0) input = from[static_cast<size_t>(input)];
+  };
+  to_problem(form->scale.input);
+  if (form->bias) to_problem(form->bias->input);
+  to_problem(form->rest.residual);
+  return Sums{first.op, form};
+}
+
+// A product of matrices is a 1x1 convolution of one line of pixels.
+cpu::ConvProblem geometry_of(const Problem& problem, const Op& op) {
+  if (const auto* conv = op.as<Conv>()) return conv_problem(problem, *conv);
+  const Dims a = dims_of(problem.inputs[0]), b = dims_of(problem.inputs[1]);
+  return {
+      .w = element_count(a) / a.back(), .cin = a.back(), .cout = op.as<MatMul>()->trans_b ? b[b.size() - 2] : b.back()};
+}
+
+cpu::Int8Weights weights_of(const Problem& problem, const Op& op, const cpu::ConvProblem& p) {
+  const auto* data = problem.constants[1].data<int8_t>();
+  if (const auto* matmul = op.as<MatMul>())
+    return matmul->trans_b ? cpu::Int8Weights{data, p.cin, 1, 0} : cpu::Int8Weights{data, 1, p.cout, 0};
+  const int64_t taps = p.kh * p.kw;
+  return {data, p.cin / p.groups * taps, taps, 1};
+}
+
+bool is_depthwise(const cpu::ConvProblem& p) { return p.groups == p.cin && p.cin == p.cout && p.groups > 1; }
+
+std::string refuse_operands(const Problem& problem) {
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.inputs[0].dtype != DType::i8 || problem.inputs[1].dtype != DType::i8) return "not i8";
+  if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
+  if (element_count(dims_of(problem.outputs[0])) == 0 || element_count(dims_of(problem.inputs[0])) == 0) return "empty";
+  return {};
+}
+
+template <bool kDepthwise>
+std::string supports_conv(const Problem& problem, const Machine&) {
+  const auto sums = view_sums(problem);
+  const auto* conv = sums ? sums->op.as<Conv>() : nullptr;
+  if (conv == nullptr) return kAnotherOp;
+  if (std::string reason = refuse_operands(problem); !reason.empty()) return reason;
+  if (!conv->channels_last) return "activations are not channels-last";
+  const int64_t rank = problem.inputs[0].shape.rank();
+  if (rank != 3 && rank != 4) return "neither 1-D nor 2-D";
+  return kDepthwise && !is_depthwise(conv_problem(problem, *conv)) ? "not one channel a group" : "";
+}
+
+std::string supports_gemm(const Problem& problem, const Machine&) {
+  const auto sums = view_sums(problem);
+  const auto* matmul = sums ? sums->op.as<MatMul>() : nullptr;
+  if (matmul == nullptr) return kAnotherOp;
+  if (std::string reason = refuse_operands(problem); !reason.empty()) return reason;
+  const Dims a = dims_of(problem.inputs[0]), b = dims_of(problem.inputs[1]);
+  if (a.size() < 2 || b.size() < 2) return "an operand is a vector";
+  if (matmul->trans_a) return "the left operand is transposed";
+  return element_count(b) != b[b.size() - 2] * b.back() ? "one right operand a batch item" : "";
+}
+
+std::vector<cpu::Int8Context> tunings(const Machine& machine) {
+  std::vector<cpu::Int8Context> list{{.threads = machine.threads}};
+  for (int split = 1; split <= (machine.threads > 1 ? 2 : 1); ++split)
+    for (int rows : {24, 96}) list.push_back({.threads = machine.threads, .split = split, .row_block = rows});
+  return list;
+}
+
+int variants(const Problem&, const Machine& machine) { return static_cast<int>(tunings(machine).size()); }
+
+Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
+  const auto sums = view_sums(problem);
+  const cpu::ConvProblem p = geometry_of(problem, sums->op);
+  const cpu::Int8Set set = cpu::best_int8_set(tier_of(machine));
+  Tensor packed(DType::u8, {static_cast<int64_t>(cpu::int8_packed_bytes(p, set))});
+  cpu::int8_pack(p, set, weights_of(problem, sums->op, p), packed.mutable_raw());
+  return Prepared{{packed, Tensor::scalar(static_cast<int64_t>(set))}, {false, true}};
+}
+
+// The set that weights are packed for, once it is sure that this CPU has it and that they are of its size.
+Result<cpu::Int8Set> check_packed_set(const cpu::ConvProblem& p, std::span<const Tensor> packed) {
+  if (packed.size() != 2) return invalid("packed weights are missing");
+  const int64_t set = packed[1].int_at(0);
+  if (set < 0 || set > static_cast<int64_t>(cpu::Int8Set::amx)) return invalid("packed weights of no known set");
+  const auto known = static_cast<cpu::Int8Set>(set);
+  if (!cpu::has_int8_set(known))
+    return Status(Code::device,
+                  fmt::format("the engine's weights are packed for {}, which this CPU lacks: build the engine again",
+                              cpu::int8_set_name(known)));
+  if (packed[0].count() < static_cast<int64_t>(cpu::int8_packed_bytes(p, known)))
+    return invalid("packed weights are too small");
+  return known;
+}
+
+// What a channel has of its own: the scales, then the biases, behind each other in the workspace where the problem's
+// input is one value for all, or none.
+class Channels {
+ public:
+  explicit Channels(int64_t count) : count_(count) {}
+  int64_t bytes() const { return 2 * stride(); }
+
+  const float* scale(const EpilogueOperand& operand, const KernelArgs& args) const { return values(operand, args, 0); }
+  const float* bias(const EpilogueOperand& operand, const KernelArgs& args) const { return values(operand, args, 1); }
+
+ private:
+  int64_t stride() const { return (count_ * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64; }
+
+  const float* values(const EpilogueOperand& operand, const KernelArgs& args, int64_t place) const {
+    float one = static_cast<float>(operand.value);
+    if (operand.input >= 0) {
+      const Tensor& given = *args.inputs[static_cast<size_t>(operand.input)];
+      if (given.count() == count_) return given.data<float>();
+      one = given.data<float>()[0];
+    }
+    auto* copies = reinterpret_cast<float*>(args.workspace + place * stride());
+    std::fill_n(copies, count_, one);
+    return copies;
+  }
+
+  int64_t count_;
+};
+
+cpu::Int8Epilogue epilogue_of(const RequantizeForm& form, const Channels& channels, const KernelArgs& args) {
+  cpu::Int8Epilogue e;
+  e.scale = channels.scale(form.scale, args);
+  if (form.bias) e.real.bias = channels.bias(*form.bias, args);
+  if (form.rest.residual >= 0) {
+    const Tensor& residual = *args.inputs[static_cast<size_t>(form.rest.residual)];
+    if (form.residual_scale) e.residual = residual.data<int8_t>();
+    else e.real.residual = residual.data<float>();
+  }
+  e.residual_scale = static_cast<float>(form.residual_scale.value_or(1));
+  e.real.act = activation_of(form.rest.activation);
+  e.real.a = static_cast<float>(form.rest.a);
+  e.real.b = static_cast<float>(form.rest.b);
+  e.real.residual_after_activation = form.rest.residual_after_activation;
+  e.quantized = form.quantized;
+  e.step = static_cast<float>(form.step);
+  e.divides = form.divides;
+  e.low = static_cast<float>(form.low);
+  e.high = static_cast<float>(form.high);
+  return e;
+}
+
+// A kernel that calls run(arguments) with what a run of the engine gives.
+template <class Run>
+Result<std::unique_ptr<const Kernel>> make_kernel(const Sums& sums, int64_t channel_count, const Tensor& weights,
+                                                  size_t workspace, Run run) {
+  const Channels channels(channel_count);
+  return kernel(
+      [form = sums.form, channels, weights, run](const KernelArgs& args) -> Status {
+        cpu::Int8Args call{.in = args.inputs[0]->data<int8_t>(),
+                           .packed = weights.raw(),
+                           .out = args.outputs[0]->mutable_raw(),
+                           .epilogue = {},
+                           .pool = &args.pool};
+        if (form) call.epilogue = epilogue_of(*form, channels, args);
+        call.workspace = args.workspace + channels.bytes();
+        run(call);
+        return {};
+      },
+      channels.bytes() + static_cast<int64_t>(workspace));
+}
+
+Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int variant,
+                                           const Machine& machine) {
+  const auto sums = view_sums(problem);
+  const cpu::ConvProblem p = geometry_of(problem, sums->op);
+  const auto list = tunings(machine);
+  cpu::Int8Context context = list[static_cast<size_t>(variant) % list.size()];
+  HONE_TRY(context.set, check_packed_set(p, packed));
+  return make_kernel(*sums, p.cout, packed[0], cpu::int8_workspace_bytes(p, context),
+                     [p, context](const cpu::Int8Args& args) { cpu::int8_conv(p, context, args); });
+}
+
+Result<Prepared> prepare_depthwise(const Problem& problem, int, const Machine&) {
+  const auto sums = view_sums(problem);
+  const cpu::ConvProblem p = geometry_of(problem, sums->op);
+  Tensor packed(DType::u8, {static_cast<int64_t>(cpu::int8_depthwise_packed_bytes(p))});
+  cpu::int8_depthwise_pack(p, weights_of(problem, sums->op, p), packed.mutable_raw());
+  return Prepared{{packed}, {false, true}};
+}
+
+Result<std::unique_ptr<const Kernel>> make_depthwise(const Problem& problem, std::span<const Tensor> packed, int,
+                                                     const Machine& machine) {
+  const auto sums = view_sums(problem);
+  const cpu::ConvProblem p = geometry_of(problem, sums->op);
+  if (packed.size() != 1 || packed[0].count() < static_cast<int64_t>(cpu::int8_depthwise_packed_bytes(p)))
+    return invalid("packed weights are missing or too small");
+  return make_kernel(*sums, p.cout, packed[0], cpu::int8_depthwise_workspace_bytes(p, machine.threads),
+                     [p, tier = tier_of(machine)](const cpu::Int8Args& args) { cpu::int8_depthwise(p, tier, args); });
+}
+
+// A residual of the result's type may be overwritten by it: each element is read before it is written.
+int in_place(const Problem& problem) {
+  const auto sums = view_sums(problem);
+  const int residual = sums && sums->form ? sums->form->rest.residual : -1;
+  return residual >= 0 && problem.inputs[static_cast<size_t>(residual)] == problem.outputs[0] ? residual : -1;
+}
+
+}  // namespace
+
+std::span<const Tactic> int8_tactics() {
+  static constexpr Tactic kRows[] = {
+      {"cpu.conv_int8_depthwise", supports_conv<true>, one_variant, prepare_depthwise, make_depthwise, in_place,
+       drops_second},
+      {"cpu.conv_int8", supports_conv<false>, variants, prepare, make, in_place, drops_second},
+      {"cpu.gemm_int8", supports_gemm, variants, prepare, make, in_place, drops_second}};
+  return kRows;
+}
+
+}  // namespace hone

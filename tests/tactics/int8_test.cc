@@ -1,0 +1,273 @@
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "base/cpu_info.h"
+#include "ops/conv.h"
+#include "ops/fused.h"
+#include "ops/matmul.h"
+#include "ops/pointwise.h"
+#include "tactics/tactic.h"
+
+namespace hone {
+namespace {
+
+Tensor random_tensor(DType type, const Dims& dims, unsigned seed, double low, double high) {
+  std::mt19937 gen(seed);
+  std::uniform_real_distribution<double> dist(low, high);
+  Tensor t(type, dims);
+  for (int64_t i = 0; i < t.count(); ++i) t.set(i, is_float(type) ? dist(gen) : std::floor(dist(gen)));
+  return t;
+}
+
+TensorType type_of(const Tensor& t) { return {t.type(), Shape::of(t.dims())}; }
+
+// The program with every f32 step rounded, as kernels do; evaluation alone rounds casts and results.
+PointwiseProgram rounded(const PointwiseProgram& program) {
+  PointwiseProgram out;
+  std::vector<int32_t> now;
+  for (PointwiseInstr instr : program.code) {
+    for (int i = 0; i < arity(instr.fn); ++i) instr.operand[i] = now[static_cast<size_t>(instr.operand[i])];
+    out.code.push_back(instr);
+    if (instr.type == DType::f32 && arity(instr.fn) > 0)
+      out.code.push_back({.fn = Fn::cast, .operand = {static_cast<int32_t>(out.code.size()) - 1, -1, -1}});
+    now.push_back(static_cast<int32_t>(out.code.size()) - 1);
+  }
+  return out;
+}
+
+// `op` and what comes after it as one node.
+Op fused(const Op& op, const PointwiseProgram& program, const Tensors& inputs, const TensorType& result) {
+  auto body = std::make_shared<Graph>();
+  std::vector<ValueId> formals;
+  for (const Tensor& t : inputs) formals.push_back(body->add_input({}, type_of(t)));
+  std::vector<ValueId> operands{body->node(*body->add_node(op, {formals[0], formals[1]})).outputs[0]};
+  operands.insert(operands.end(), formals.begin() + 2, formals.end());
+  const NodeId last = body->add_node_typed(Pointwise{program}, operands, {result});
+  body->add_output(body->node(last).outputs[0], "y");
+  return Fused{std::move(body)};
+}
+
+Problem problem_of(const Op& op, const Tensors& inputs, const TensorType& result) {
+  Problem problem{.op = op, .inputs = {}, .outputs = {result}, .constants = Tensors(inputs.size())};
+  for (const Tensor& t : inputs) problem.inputs.push_back(type_of(t));
+  problem.constants[1] = inputs[1];
+  return problem;
+}
+
+// Runs a tactic as an engine does: prepared, made, its dropped inputs gone.
+Tensor run(const Tactic& tactic, const Problem& problem, Tensors inputs, int variant, const Machine& machine) {
+  auto prepared = tactic.prepare(problem, variant, machine);
+  EXPECT_TRUE(prepared.ok()) << prepared.status().message();
+  Problem loaded = problem;
+  loaded.constants.clear();
+  auto kernel = tactic.make(loaded, prepared->packed, variant, machine);
+  EXPECT_TRUE(kernel.ok()) << kernel.status().message();
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (i < prepared->drops.size() && prepared->drops[i]) inputs[i] = Tensor();
+  Tensor out(problem.outputs[0].dtype, *problem.outputs[0].shape.concrete());
+  Tensor workspace(DType::u8, {(*kernel)->workspace_bytes() + 64});
+  auto* at = static_cast<std::byte*>(workspace.mutable_raw());
+  at += -reinterpret_cast<uintptr_t>(at) & 63;
+  std::vector<const Tensor*> from;
+  for (const Tensor& t : inputs) from.push_back(&t);
+  Tensor* to[] = {&out};
+  cpu::ThreadPool pool(machine.threads);
+  EXPECT_TRUE((*kernel)->run({.inputs = from, .outputs = to, .workspace = at, .pool = pool}).ok());
+  return out;
+}
+
+// The results of a tactic on every tier and thread count, in every variant.
+template <class F>
+void on_all(const char* name, const Problem& problem, const Tensors& inputs, F check) {
+  const Tactic* tactic = find_tactic(name);
+  ASSERT_NE(tactic, nullptr);
+  for (int tier = 0; tier <= static_cast<int>(cpu::best_tier()); ++tier) {
+    for (int threads : {1, 2}) {
+      const Machine machine{.threads = threads, .max_tier = tier};
+      ASSERT_EQ(tactic->supports(problem, machine), "");
+      for (int variant = 0; variant < tactic->variants(problem, machine); ++variant) {
+        SCOPED_TRACE(fmt::format("{}, tier {}, {} threads, variant {}", name, tier, threads, variant));
+        ASSERT_NO_FATAL_FAILURE(check(run(*tactic, problem, inputs, variant, machine)));
+      }
+    }
+  }
+}
+
+void expect_equal(const Tensor& got, const Tensor& want) {
+  ASSERT_EQ(got.type(), want.type());
+  for (int64_t i = 0; i < want.count(); ++i) ASSERT_EQ(got.at(i), want.at(i)) << "element " << i;
+}
+
+void check_sums(const char* name, const Op& op, const Dims& x, const Dims& w) {
+  const Tensors inputs{random_tensor(DType::i8, x, 1, -128, 128), random_tensor(DType::i8, w, 2, -128, 128)};
+  const auto want = op.evaluate({inputs, 1});
+  ASSERT_TRUE(want.ok()) << want.status().message();
+  on_all(name, problem_of(op, inputs, type_of((*want)[0])), inputs,
+         [&](const Tensor& got) { expect_equal(got, (*want)[0]); });
+}
+
+const Conv kConv{.strides = {2, 1}, .dilations = {1, 2}, .pads = {1, 0, 1, 2}, .channels_last = true};
+
+TEST(Int8Tactics, PlainSums) {
+  check_sums("cpu.conv_int8", kConv, {2, 9, 8, 19}, {21, 19, 3, 3});
+  check_sums("cpu.conv_int8", Conv{.strides = {2}, .dilations = {1}, .pads = {1, 2}, .channels_last = true}, {2, 9, 7},
+             {5, 7, 3});
+  Conv grouped = kConv;
+  grouped.groups = 3;
+  check_sums("cpu.conv_int8", grouped, {1, 9, 8, 12}, {21, 4, 3, 3});
+  grouped.groups = 19;
+  check_sums("cpu.conv_int8_depthwise", grouped, {2, 9, 8, 19}, {19, 1, 3, 3});
+  check_sums("cpu.gemm_int8", MatMul{}, {2, 5, 37}, {37, 29});
+  check_sums("cpu.gemm_int8", MatMul{.trans_b = true}, {11, 37}, {29, 37});
+  check_sums("cpu.gemm_int8", MatMul{}, {1, 768}, {768, 3072});
+}
+
+enum class From { none, constant, one, channels };
+enum class Residual { none, real, bytes };
+enum class Result8 { none, multiplied, divided };
+
+struct Form {
+  From scale = From::channels, bias = From::none;
+  Residual residual = Residual::none;
+  const char* activation = "";
+  bool after = false;
+  Result8 result = Result8::none;
+};
+
+// The program of a form, and the inputs that it takes behind the first two of `inputs`.
+PointwiseProgram program_of(const Form& form, const Dims& dims, Tensors& inputs) {
+  std::vector<std::string> code{"in0:i32", "cast:f32(0)"};
+  int next = 1;
+  const auto emit = [&](std::string instr) {
+    code.push_back(std::move(instr));
+    return static_cast<int>(code.size()) - 1;
+  };
+  const auto input = [&](DType type, const Dims& shape, double low, double high) {
+    inputs.push_back(random_tensor(type, shape, static_cast<unsigned>(next), low, high));
+    return emit(fmt::format("in{}:{}", next++, name(type)));
+  };
+  const auto channel = [&](From from, double low, double high) {
+    if (from == From::constant) return emit(fmt::format("constant:f32({})", (low + high) / 2));
+    return input(DType::f32, from == From::one ? Dims{} : Dims{dims.back()}, low, high);
+  };
+  int v = 1;
+  const int scale = channel(form.scale, 0x1p-12, 0x3p-12);
+  v = emit(fmt::format("mul:f32({},{})", v, scale));
+  if (form.bias != From::none) {
+    const int bias = channel(form.bias, -4, 6);
+    v = emit(fmt::format("add:f32({},{})", bias, v));
+  }
+  const auto activate = [&] {
+    const std::string activation = form.activation;
+    if (activation.empty()) return;
+    const int a = emit("constant:f32(0.125)"), b = emit("constant:f32(0.75)");
+    if (activation == "leaky_relu") v = emit(fmt::format("leaky_relu:f32({},{})", v, a));
+    else if (activation == "clip" || activation == "hard_sigmoid")
+      v = emit(fmt::format("{}:f32({},{},{})", activation, v, a, b));
+    else v = emit(fmt::format("{}:f32({})", activation, v));
+  };
+  if (form.after) activate();
+  if (form.residual == Residual::real) {
+    v = emit(fmt::format("add:f32({},{})", v, input(DType::f32, dims, -3, 3)));
+  } else if (form.residual == Residual::bytes) {
+    const int r = emit(fmt::format("cast:f32({})", input(DType::i8, dims, -128, 128)));
+    const int unit = emit("constant:f32(0.03125)");
+    const int real = emit(fmt::format("mul:f32({},{})", r, unit));
+    v = emit(fmt::format("add:f32({},{})", v, real));
+  }
+  if (!form.after) activate();
+  if (form.result != Result8::none) {
+    const bool divided = form.result == Result8::divided;
+    const int step = emit(divided ? "constant:f32(0.0546875)" : "constant:f32(17.5)");
+    v = emit(fmt::format("{}:f32({},{})", divided ? "div" : "mul", v, step));
+    v = emit(fmt::format("round:f32({})", v));
+    const int low = emit("constant:f32(-128)"), high = emit("constant:f32(127)");
+    v = emit(fmt::format("clip:f32({},{},{})", v, low, high));
+    emit(fmt::format("cast:i8({})", v));
+  }
+  const auto program = pointwise_from_text(fmt::format("{}", fmt::join(code, "; ")));
+  EXPECT_TRUE(program.ok()) << program.status().message();
+  return program.ok() ? *program : PointwiseProgram();
+}
+
+// `exact`: else within a step of the last place, which is 1 of a result that is quantised.
+void check_form(const char* tactic, const Op& op, const Dims& x, const Dims& w, const Form& form, bool exact) {
+  Tensors inputs{random_tensor(DType::i8, x, 1, -128, 128), random_tensor(DType::i8, w, 2, -128, 128)};
+  const auto sums = op.evaluate({inputs, 1});
+  ASSERT_TRUE(sums.ok());
+  const Dims dims = (*sums)[0].dims();
+  const PointwiseProgram program = program_of(form, dims, inputs);
+  SCOPED_TRACE(to_text(program));
+  const TensorType result{program.result_type(), Shape::of(dims)};
+  Tensors operands{(*sums)[0]};
+  operands.insert(operands.end(), inputs.begin() + 2, inputs.end());
+  const auto want = Pointwise{rounded(program)}.evaluate({operands, 1});
+  ASSERT_TRUE(want.ok()) << want.status().message();
+  on_all(tactic, problem_of(fused(op, program, inputs, result), inputs, result), inputs, [&](const Tensor& got) {
+    if (exact) return expect_equal(got, (*want)[0]);
+    for (int64_t i = 0; i < got.count(); ++i) {
+      const double value = (*want)[0].at(i);
+      ASSERT_NEAR(got.at(i), value, is_float(got.type()) ? 2e-6 * std::max(1.0, std::fabs(value)) : 1.0);
+    }
+  });
+}
+
+TEST(Int8Tactics, EveryExactEpilogue) {
+  for (From scale : {From::constant, From::one, From::channels})
+    for (From bias : {From::none, From::constant, From::one, From::channels})
+      for (Residual residual : {Residual::none, Residual::real, Residual::bytes})
+        for (Result8 result : {Result8::none, Result8::multiplied, Result8::divided})
+          check_form("cpu.gemm_int8", MatMul{}, {7, 33}, {33, 21},
+                     {.scale = scale, .bias = bias, .residual = residual, .activation = "relu", .result = result},
+                     true);
+}
+
+TEST(Int8Tactics, EveryActivation) {
+  for (const char* activation :
+       {"", "relu", "clip", "leaky_relu", "hard_swish", "hard_sigmoid", "sigmoid", "silu", "tanh", "gelu_erf"}) {
+    const bool exact = std::string_view(activation).ends_with("relu") || *activation == '\0' || *activation == 'c';
+    for (bool after : {false, true})
+      for (Result8 result : {Result8::none, Result8::multiplied})
+        check_form("cpu.conv_int8", kConv, {1, 5, 6, 9}, {19, 9, 3, 3},
+                   {.residual = Residual::bytes, .activation = activation, .after = after, .result = result}, exact);
+  }
+}
+
+TEST(Int8Tactics, DepthwiseEpilogues) {
+  Conv depthwise = kConv;
+  depthwise.groups = 37;
+  for (Residual residual : {Residual::none, Residual::real, Residual::bytes})
+    check_form("cpu.conv_int8_depthwise", depthwise, {2, 7, 8, 37}, {37, 1, 3, 3},
+               {.bias = From::channels, .residual = residual, .activation = "relu", .result = Result8::divided}, true);
+}
+
+TEST(Int8Tactics, ResidualIsOverwritten) {
+  Tensors inputs{random_tensor(DType::i8, {4, 8}, 1, -9, 9), random_tensor(DType::i8, {8, 8}, 2, -9, 9)};
+  const PointwiseProgram program =
+      program_of({.residual = Residual::bytes, .result = Result8::multiplied}, {4, 8}, inputs);
+  const TensorType result{DType::i8, Shape::of(Dims{4, 8})};
+  const Problem problem = problem_of(fused(MatMul{}, program, inputs, result), inputs, result);
+  EXPECT_EQ(find_tactic("cpu.gemm_int8")->in_place(problem), 3);
+}
+
+// Work between f32 and i8 that no product takes in.
+TEST(Int8Tactics, PointwiseQuantizes) {
+  const Tensor x = random_tensor(DType::f32, {3, 41}, 1, -9, 9), q = random_tensor(DType::i8, {3, 41}, 2, -128, 128);
+  for (const auto& [text, input] :
+       {std::pair<const char*, const Tensor&>("in0:f32; constant:f32(0.0546875); div:f32(0,1); round:f32(2); "
+                                              "constant:f32(-128); constant:f32(127); clip:f32(3,4,5); cast:i8(6)",
+                                              x),
+        std::pair<const char*, const Tensor&>("in0:i8; constant:f32(0.0546875); cast:f32(0); mul:f32(2,1)", q)}) {
+    const auto program = pointwise_from_text(text);
+    ASSERT_TRUE(program.ok());
+    const Tensors inputs{input};
+    const auto want = Pointwise{rounded(*program)}.evaluate({inputs, 1});
+    ASSERT_TRUE(want.ok());
+    Problem problem{.op = Pointwise{*program}, .inputs = {type_of(input)}, .outputs = {type_of((*want)[0])}};
+    on_all("pointwise", problem, inputs, [&](const Tensor& got) { expect_equal(got, (*want)[0]); });
+  }
+}
+
+}  // namespace
+}  // namespace hone
