@@ -8,7 +8,7 @@
 #include "ops/movement.h"
 #include "ops/shape.h"
 #include "ops/view.h"
-#include "tactics/common.h"
+#include "tactics/windows.h"
 
 namespace hone {
 namespace {
@@ -37,11 +37,6 @@ Result<Prepared> drop_parameters(const Problem& problem, int, const Machine&) {
   return prepared;
 }
 
-const Tensor& constant(const Problem& problem, size_t i) {
-  static const Tensor kNone;
-  return i < problem.constants.size() ? problem.constants[i] : kNone;
-}
-
 int64_t element_bytes(const Problem& problem) { return static_cast<int64_t>(size_of(problem.inputs[0].dtype)); }
 
 Result<int64_t> axis_of(const Problem& problem, int64_t axis) {
@@ -63,26 +58,9 @@ MadeKernel nothing_to_do() {
 // Slice. Packed: the starts of all dims, then their steps.
 
 Result<Prepared> prepare_slice(const Problem& problem, int variant, const Machine& machine) {
-  const Dims x = dims_of(problem.inputs[0]), y = dims_of(problem.outputs[0]);
-  const auto starts = constant(problem, 1).to_ints();
-  std::vector<int64_t> axes(starts.size()), steps(starts.size(), 1), packed(2 * x.size(), 1);
-  for (size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<int64_t>(i);
-  if (has(problem, 3)) axes = constant(problem, 3).to_ints();
-  if (has(problem, 4)) steps = constant(problem, 4).to_ints();
-  if (axes.size() != starts.size() || steps.size() != starts.size())
-    return invalid("{} starts, {} axes, {} steps", starts.size(), axes.size(), steps.size());
-  std::fill_n(packed.begin(), x.size(), 0);
-  for (size_t i = 0; i < axes.size(); ++i) {
-    HONE_TRY(const int64_t axis, axis_of(problem, axes[i]));
-    const auto d = static_cast<size_t>(axis);
-    // A start beyond the end counts only when it goes backwards, and the count of elements is in the output's shape.
-    if (y[d] == 0) continue;
-    const int64_t start = starts[i] < 0 ? std::max<int64_t>(starts[i], -x[d]) + x[d] : starts[i];
-    packed[d] = std::clamp<int64_t>(start, 0, x[d] - 1);
-    packed[d + x.size()] = y[d] == 1 ? 1 : steps[i];
-  }
+  HONE_TRY(const auto window, slice_window(problem));
   HONE_TRY(Prepared prepared, drop_parameters(problem, variant, machine));
-  prepared.packed.push_back(Tensor::vector(packed));
+  prepared.packed.push_back(Tensor::vector(window));
   return prepared;
 }
 
@@ -148,23 +126,6 @@ MadeKernel make_split(const Problem& problem, std::span<const Tensor>, int, cons
 }
 
 // Pad. Packed: the amounts before and after every dim. The value, when there is one, may come at run time.
-
-// An empty vector when the pads do not fit the problem.
-std::vector<int64_t> all_pads(const Problem& problem) {
-  const int64_t rank = problem.inputs[0].shape.rank();
-  const auto given = constant(problem, 1).to_ints();
-  std::vector<int64_t> axes, all(2 * static_cast<size_t>(rank), 0);
-  for (int64_t d = 0; d < rank; ++d) axes.push_back(d);
-  if (has(problem, 3)) axes = constant(problem, 3).to_ints();
-  if (given.size() != 2 * axes.size()) return {};
-  for (size_t i = 0; i < axes.size(); ++i) {
-    const auto axis = normalize_axis(axes[i], rank);
-    if (!axis.ok()) return {};
-    all[static_cast<size_t>(*axis)] = given[i];
-    all[static_cast<size_t>(*axis + rank)] = given[i + axes.size()];
-  }
-  return all;
-}
 
 cpu::PadMode pad_mode(const std::string& mode) {
   return mode == "reflect" ? cpu::PadMode::reflect

@@ -106,6 +106,65 @@ const Row kRows[] = {
       %3 = Gather(%1, %2) {axis=1}
       output %3 "y"
     })hone"},
+    {"cuda.slice", R"hone(graph {
+      input %1 "x" : f16[7,16]
+      const %2 : i64[2] = [1, 8]
+      const %3 : i64[2] = [6, 16]
+      %4 = Slice(%1, %2, %3)
+      output %4 "y"
+    })hone"},
+    {"cuda.slice", R"hone(graph {
+      input %1 "x" : i64[3,7]
+      const %2 : i64[1] = [-1]
+      const %3 : i64[1] = [0]
+      const %4 : i64[1] = [1]
+      const %5 : i64[1] = [-2]
+      %6 = Slice(%1, %2, %3, %4, %5)
+      output %6 "y"
+    })hone"},
+    {"cuda.tile", R"hone(graph {
+      input %1 "x" : i8[3,5]
+      const %2 : i64[2] = [2, 16]
+      %3 = Tile(%1, %2)
+      output %3 "y"
+    })hone"},
+    {"cuda.pad", R"hone(graph {
+      input %1 "x" : f32[2,5,8]
+      const %2 : i64[6] = [0, 1, 0, 0, 2, 0]
+      input %3 "v" : f32[1]
+      %4 = Pad(%1, %2, %3)
+      output %4 "y"
+    })hone"},
+    {"cuda.pad", R"hone(graph {
+      input %1 "x" : bool[5,7]
+      const %2 : i64[4] = [2, 3, -1, 1]
+      %3 = Pad(%1, %2) {mode="edge"}
+      output %3 "y"
+    })hone"},
+    {"cuda.pad", R"hone(graph {
+      input %1 "x" : bool[5,7]
+      const %2 : i64[4] = [2, 3, -1, 1]
+      %3 = Pad(%1, %2) {mode="wrap"}
+      output %3 "y"
+    })hone"},
+    {"cuda.pad", R"hone(graph {
+      input %1 "x" : bool[5,7]
+      const %2 : i64[4] = [2, 3, -1, 1]
+      %3 = Pad(%1, %2) {mode="reflect"}
+      output %3 "y"
+    })hone"},
+    {"cuda.resize", R"hone(graph {
+      input %1 "x" : f16[1,5,7,16]
+      const %2 : f32[4] = [1, 2, 2, 1]
+      %3 = Resize(%1, _, %2) {coordinates="asymmetric"}
+      output %3 "y"
+    })hone"},
+    {"cuda.resize", R"hone(graph {
+      input %1 "x" : f32[1,3,5,7]
+      const %2 : i64[4] = [1, 3, 8, 9]
+      %3 = Resize(%1, _, _, %2) {mode="cubic"}
+      output %3 "y"
+    })hone"},
 };
 
 Graph parse(const std::string& text) {

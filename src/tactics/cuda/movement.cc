@@ -3,30 +3,14 @@
 
 #include "ops/elements.h"
 #include "ops/gather.h"
-#include "tactics/cuda/kernel.h"
-#include "tactics/cuda/source.h"
+#include "tactics/cuda/movable.h"
 
 namespace hone {
 namespace {
 
+using cuda::launch_output, cuda::moved_type, cuda::refuse_unless_movable;
+
 constexpr size_t kMostParts = 64;
-
-template <class T>
-std::string refuse_unless_movable(const Problem& problem) {
-  if (problem.op.as<T>() == nullptr) return kAnotherOp;
-  if (!problem.is_static()) return "shapes are not fixed";
-  if (cuda::unsigned_type(size_of(problem.inputs[0].dtype)) == nullptr)
-    return fmt::format("{} elements", name(problem.inputs[0].dtype));
-  for (const TensorType& t : problem.outputs)
-    if (element_count(dims_of(t)) == 0) return "empty";
-  return {};
-}
-
-const char* moved_type(const Problem& problem) { return cuda::unsigned_type(size_of(problem.inputs[0].dtype)); }
-
-cuda::Launch launch_output(const Problem& problem) {
-  return cuda::elementwise(element_count(dims_of(problem.outputs[0])));
-}
 
 // y[i] = x[index of i]; `drops` counts the inputs behind x.
 cuda::Source map_source(const Problem& problem, const std::string& index) {

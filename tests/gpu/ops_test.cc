@@ -1,0 +1,189 @@
+// The GPU's kernels other than products against the reference, on the GPU that is here. Skipped without one.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "backends/gpu_timing.h"
+#include "ir/graph.h"
+
+namespace hone {
+namespace {
+
+struct Input {
+  Tensor value;
+  bool constant = false;
+  bool reduced = false;  // to the type that is tested
+};
+
+using Ints = std::vector<int64_t>;
+
+Input real(Dims dims, double scale = 1) {
+  Tensor t(DType::f32, std::move(dims));
+  std::mt19937 random(static_cast<unsigned>(t.count()));
+  for (int64_t i = 0; i < t.count(); ++i) t.set(i, (static_cast<double>(random() % 20001) / 10000 - 1) * scale);
+  return {t, false, true};
+}
+
+// Whole numbers in [low, high).
+Input whole(DType type, Dims dims, int64_t low, int64_t high) {
+  Tensor t(type, std::move(dims));
+  std::mt19937 random(static_cast<unsigned>(t.count()));
+  for (int64_t i = 0; i < t.count(); ++i) t.set_int(i, low + static_cast<int64_t>(random()) % (high - low));
+  return {t};
+}
+
+Input ints(const Ints& values) { return {Tensor::vector(values), true}; }
+
+Input scales(const std::vector<double>& values) {
+  Tensor t(DType::f32, {static_cast<int64_t>(values.size())});
+  for (size_t i = 0; i < values.size(); ++i) t.set(static_cast<int64_t>(i), values[i]);
+  return {t, true};
+}
+
+Input absent() { return {}; }
+
+Tensor converted(const Tensor& t, DType type) {
+  Tensor result(type, t.dims());
+  for (int64_t i = 0; i < t.count(); ++i) result.set(i, t.at(i));
+  return result;
+}
+
+// Half of the distance between neighbouring numbers, relative to them.
+double rounding(DType type) {
+  return type == DType::f16 ? 0x1p-11 : type == DType::bf16 ? 0x1p-8 : type == DType::f32 ? 0x1p-24 : 0;
+}
+
+struct Case {
+  const char* op;
+  Attrs attrs;
+  std::vector<Input> inputs;
+  size_t outputs = 1;
+  double error = 0;  // allowed: in units of the type's rounding of 1
+};
+
+void expect_right(const Case& c, DType type) {
+  const auto op = make_op(c.op, c.attrs);
+  ASSERT_TRUE(op.ok()) << op.status().message();
+  Problem problem{.op = *op};
+  Tensors inputs, exact;
+  for (const Input& input : c.inputs) {
+    inputs.push_back(input.reduced ? converted(input.value, type) : input.value);
+    exact.push_back(input.reduced ? converted(inputs.back(), DType::f32) : input.value);
+    const Tensor& t = inputs.back();
+    problem.inputs.push_back(t.defined() ? TensorType{t.type(), Shape::of(t.dims())} : TensorType{});
+    problem.constants.push_back(input.constant ? t : Tensor());
+  }
+  const auto expected = op->evaluate({exact, c.outputs});
+  ASSERT_TRUE(expected.ok()) << c.op << ": " << expected.status().message();
+  const auto types = op->infer({problem.inputs, problem.constants, c.outputs});
+  ASSERT_TRUE(types.ok()) << c.op << ": " << types.status().message();
+  for (size_t k = 0; k < c.outputs; ++k)
+    problem.outputs.push_back({(*types)[k].dtype, Shape::of((*expected)[k].dims())});
+  const auto device = cuda::device(0);
+  ASSERT_TRUE(device.ok());
+  const Machine machine{.cuda_arch = device->arch(), .cuda_device = 0};
+  cpu::ThreadPool pool(1);
+  auto box = GpuSandbox::create(problem, 0, inputs);
+  ASSERT_TRUE(box.ok()) << box.status().message();
+  int checked = 0;
+  for (const Tactic& tactic : tactic_table()) {
+    if (tactic.backend != Backend::cuda || !tactic.supports(problem, machine).empty()) continue;
+    const auto prepared = tactic.prepare(problem, 0, machine);
+    ASSERT_TRUE(prepared.ok()) << prepared.status().message();
+    const auto kernel = tactic.make(problem, prepared->packed, 0, machine);
+    ASSERT_TRUE(kernel.ok()) << kernel.status().message();
+    const auto got = (*box)->run(**kernel, *prepared, pool);
+    ASSERT_TRUE(got.ok()) << tactic.name << ": " << got.status().message();
+    for (size_t k = 0; k < c.outputs; ++k) {
+      const Tensor &mine = (*got)[k], &right = (*expected)[k];
+      const double unit = rounding(mine.type());
+      int64_t wrong = -1;
+      for (int64_t i = 0; i < mine.count() && wrong < 0; ++i) {
+        const double want = right.at(i), size = std::isfinite(want) ? std::fabs(want) : 0;
+        const double allowed = unit == 0 ? 0 : 1.001 * unit * (size + c.error) + 1e-5 * size + 2e-6;
+        const double off = std::fabs(mine.at(i) - want);
+        if (!(off <= allowed) && !(mine.at(i) == want) && !(std::isnan(want) && std::isnan(mine.at(i)))) wrong = i;
+      }
+      EXPECT_LT(wrong, 0) << tactic.name << " of " << to_text(problem.inputs[0]) << ", output " << k << ": "
+                          << mine.at(wrong) << ", not " << right.at(wrong);
+    }
+    ++checked;
+  }
+  EXPECT_GT(checked, 0) << c.op << " of " << to_text(problem.inputs[0]);
+}
+
+class GpuOps : public ::testing::TestWithParam<DType> {
+ protected:
+  void SetUp() override {
+    if (const auto devices = cuda::devices(); !devices.ok()) GTEST_SKIP() << devices.status().message();
+  }
+
+  static void expect_all_right(const std::vector<Case>& cases) {
+    for (const Case& c : cases) expect_right(c, GetParam());
+  }
+};
+
+TEST_P(GpuOps, SlicesAreRight) {
+  expect_all_right({
+      {"Slice", {}, {real({3, 7, 16}), ints({1, 0}), ints({7, 8}), ints({1, 2})}},
+      {"Slice", {}, {real({3, 7, 24}), ints({8, -1}), ints({16, -9}), ints({2, 1}), ints({1, -2})}},
+      {"Slice", {}, {real({5, 16}), ints({3, 14}), ints({100, -100}), ints({0, 1}), ints({1, -3})}},
+      {"Slice", {}, {real({5, 16}), ints({3}), ints({11}), ints({1})}},
+      {"Slice", {}, {whole(DType::i8, {4, 33}, -128, 128), ints({1}), ints({17}), ints({1})}},
+      {"Slice", {}, {whole(DType::i64, {4, 6}, -9, 9), ints({0, 1}), ints({4, 6}), ints({0, 1}), ints({3, 2})}},
+      {"Split", {{"axis", int64_t{1}}}, {whole(DType::boolean, {2, 7, 3}, 0, 2), ints({3, 4})}, 2},
+      {"Split", {{"axis", int64_t{-1}}}, {whole(DType::i64, {4, 6}, -9, 9)}, 3},
+      {"Concat", {{"axis", int64_t{1}}}, {whole(DType::i8, {2, 3}, -9, 9), whole(DType::i8, {2, 5}, -9, 9)}},
+      {"Concat", {{"axis", int64_t{0}}}, {whole(DType::i64, {2, 3}, -9, 9), whole(DType::i64, {1, 3}, -9, 9)}},
+      {"Expand", {}, {whole(DType::i64, {3, 1}, -9, 9), ints({2, 3, 5})}},
+      {"Tile", {}, {real({2, 3, 8}), ints({2, 1, 3})}},
+      {"Tile", {}, {real({3, 5}), ints({2, 8})}},
+      {"Tile", {}, {whole(DType::boolean, {3, 1}, 0, 2), ints({1, 16})}},
+  });
+}
+
+TEST_P(GpuOps, PadsAreRight) {
+  for (const char* mode : {"constant", "reflect", "edge", "wrap"}) {
+    const Attrs attrs{{"mode", std::string(mode)}};
+    expect_all_right({
+        {"Pad", attrs, {real({2, 5, 16}), ints({0, 2, 0, 1, 3, 0})}},
+        {"Pad", attrs, {real({2, 5, 12}), ints({1, 3}), absent(), ints({2})}},
+        {"Pad", attrs, {real({4, 6, 7}), ints({-1, 2, 0, 3, -2, 1})}},
+        {"Pad", attrs, {real({9, 2, 3}), ints({20, 17}), absent(), ints({0})}},
+        {"Pad", attrs, {whole(DType::i64, {3, 4}, -9, 9), ints({0, 1, 2, 3}), {Tensor::vector(Ints{7})}}},
+        {"Pad", attrs, {whole(DType::u8, {3, 13}, 0, 255), ints({0, 1, 2, 2})}},
+        {"Pad", attrs, {real({2, 3, 4}), ints({0, 1, 1, 0, 1, 3}), real({})}},
+    });
+  }
+}
+
+TEST_P(GpuOps, ResizesAreRight) {
+  const auto named = [](const char* mode, const char* coordinates) {
+    return Attrs{{"mode", std::string(mode)}, {"coordinates", std::string(coordinates)}};
+  };
+  for (const char* mode : {"nearest", "linear", "cubic"}) {
+    for (const char* coordinates : {"half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"}) {
+      expect_all_right(
+          {{"Resize", named(mode, coordinates), {real({2, 5, 7, 8}), absent(), absent(), ints({2, 9, 4, 8})}},
+           {"Resize", named(mode, coordinates), {real({1, 3, 5, 6}), absent(), scales({1, 1, 2, 1.5})}}});
+    }
+    Attrs attrs = named(mode, "half_pixel");
+    attrs["axes"] = Ints{2, 1};
+    attrs["exclude_outside"] = true;
+    attrs["antialias"] = std::string(mode) != "nearest";
+    expect_all_right({{"Resize", attrs, {real({2, 11, 9, 4}), absent(), absent(), ints({4, 5})}},
+                      {"Resize", attrs, {real({2, 3, 4, 3}), absent(), scales({2.5, 3})}}});
+  }
+  expect_all_right(
+      {{"Resize",
+        named("nearest", "asymmetric"),
+        {whole(DType::u8, {1, 4, 5, 16}, 0, 255), absent(), scales({1, 2, 2, 1})}},
+       {"Resize", named("linear", "half_pixel"), {real({3, 4, 5, 6, 2}), absent(), scales({1, 2, 2, 2, 1})}}});
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, GpuOps, ::testing::Values(DType::f32, DType::f16, DType::bf16),
+                         [](const auto& info) { return std::string(name(info.param)); });
+
+}  // namespace
+}  // namespace hone
