@@ -56,7 +56,8 @@ __device__ inline void barrier_wait(unsigned barrier, unsigned phase) {
 
 // The swizzle of rows of 64 or 128 bytes, in groups of 8.
 __device__ inline u64 operand(unsigned address) {
-  return (u64)((address & 0x3ffff) >> 4) | (u64)1 << 16 | (u64)(8 * ROW_BYTES >> 4) << 32 | (u64)(ROW_BYTES == 128 ? 1 : 2) << 62;
+  return (u64)((address & 0x3ffff) >> 4) | (u64)1 << 16 | (u64)(8 * ROW_BYTES >> 4) << 32 |
+         (u64)(ROW_BYTES == 128 ? 1 : 2) << 62;
 }
 
 __device__ inline void cluster_barrier() {
@@ -184,7 +185,8 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       for (int step = 0; step < steps; ++step, ++i) {
         const int stage = i % STAGES;
         barrier_wait(full + 8 * stage, i / STAGES & 1);
-        const u64 a = operand(a_tiles + stage * BYTES_A + group * (64 * ROW_BYTES)), b = operand(b_tiles + stage * BYTES_B);
+        const u64 a = operand(a_tiles + stage * BYTES_A + group * (64 * ROW_BYTES));
+        const u64 b = operand(b_tiles + stage * BYTES_B);
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
         for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2);

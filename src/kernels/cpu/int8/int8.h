@@ -17,7 +17,7 @@ bool has_int8_set(Int8Set set);
 // The best of those that belong to `tier` or a lower one.
 Int8Set best_int8_set(Tier tier);
 
-// y = act(f32(sum) * scale + bias + residual), or act(..) + residual; when quantised, then clip(round(y * step)) in i8.
+// y = act(f32(sum) * scale + bias + residual), or act(..) + residual; when quantised, clip(round(y * step)) in i8.
 struct Int8Epilogue {
   const float* scale = nullptr;  // one a channel; null: the result is the i32 sums
   Epilogue real;                 // bias, activation and an f32 residual
