@@ -78,7 +78,8 @@ std::string supports_conv(const Problem& problem, const Machine&) {
   if (!conv->channels_last) return "activations are not channels-last";
   const int64_t rank = problem.inputs[0].shape.rank();
   if (rank != 3 && rank != 4) return "neither 1-D nor 2-D";
-  return kDepthwise && !is_depthwise(conv_problem(problem, *conv)) ? "not one channel a group" : "";
+  if (kDepthwise == is_depthwise(conv_problem(problem, *conv))) return {};
+  return kDepthwise ? "not one channel a group" : "one channel a group";
 }
 
 std::string supports_gemm(const Problem& problem, const Machine&) {
