@@ -82,4 +82,16 @@ HONE_INLINE void store_i8(int8_t* p, VI v) {
 #endif
 }
 
+// Two vectors behind each other.
+HONE_INLINE void store_i8(int8_t* p, VI first, VI second) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  const __m256i both = _mm256_packs_epi32((__m256i)first, (__m256i)second);  // a quarter of each in turn
+  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_shuffle_epi32(bytes, _MM_SHUFFLE(3, 1, 2, 0)));
+#else
+  store_i8(p, first);
+  store_i8(p + kLanes, second);
+#endif
+}
+
 }  // namespace hone::cpu::HONE_TIER_NS
