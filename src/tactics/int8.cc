@@ -78,7 +78,8 @@ std::string supports_conv(const Problem& problem, const Machine&) {
   if (!conv->channels_last) return "activations are not channels-last";
   const int64_t rank = problem.inputs[0].shape.rank();
   if (rank != 3 && rank != 4) return "neither 1-D nor 2-D";
-  return kDepthwise && !is_depthwise(conv_problem(problem, *conv)) ? "not one channel a group" : "";
+  if (kDepthwise == is_depthwise(conv_problem(problem, *conv))) return {};
+  return kDepthwise ? "not one channel a group" : "one channel a group";
 }
 
 std::string supports_gemm(const Problem& problem, const Machine&) {
@@ -92,19 +93,29 @@ std::string supports_gemm(const Problem& problem, const Machine&) {
   return element_count(b) != b[b.size() - 2] * b.back() ? "one right operand a batch item" : "";
 }
 
+// Tiles of AMX may lose to VNNI where there are few rows.
 std::vector<cpu::Int8Context> tunings(const Machine& machine) {
-  std::vector<cpu::Int8Context> list{{.threads = machine.threads}};
+  const cpu::Int8Set best = cpu::best_int8_set(tier_of(machine));
+  std::vector<cpu::Int8Context> list{{.set = best, .threads = machine.threads}};
   for (int split = 1; split <= (machine.threads > 1 ? 2 : 1); ++split)
-    for (int rows : {24, 96}) list.push_back({.threads = machine.threads, .split = split, .row_block = rows});
+    for (int rows : {24, 96})
+      list.push_back({.set = best, .threads = machine.threads, .split = split, .row_block = rows});
+  if (best == cpu::Int8Set::amx && cpu::has_int8_set(cpu::Int8Set::vnni))
+    list.push_back({.set = cpu::Int8Set::vnni, .threads = machine.threads});
   return list;
+}
+
+cpu::Int8Context tuning(const Machine& machine, int variant) {
+  const auto list = tunings(machine);
+  return list[static_cast<size_t>(variant) % list.size()];
 }
 
 int variants(const Problem&, const Machine& machine) { return static_cast<int>(tunings(machine).size()); }
 
-Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
+Result<Prepared> prepare(const Problem& problem, int variant, const Machine& machine) {
   const auto sums = view_sums(problem);
   const cpu::ConvProblem p = geometry_of(problem, sums->op);
-  const cpu::Int8Set set = cpu::best_int8_set(tier_of(machine));
+  const cpu::Int8Set set = tuning(machine, variant).set;
   Tensor packed(DType::u8, {static_cast<int64_t>(cpu::int8_packed_bytes(p, set))});
   cpu::int8_pack(p, set, weights_of(problem, sums->op, p), packed.mutable_raw());
   return Prepared{{packed, Tensor::scalar(static_cast<int64_t>(set))}, {false, true}};
@@ -199,8 +210,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
                                            const Machine& machine) {
   const auto sums = view_sums(problem);
   const cpu::ConvProblem p = geometry_of(problem, sums->op);
-  const auto list = tunings(machine);
-  cpu::Int8Context context = list[static_cast<size_t>(variant) % list.size()];
+  cpu::Int8Context context = tuning(machine, variant);
   HONE_TRY(context.set, check_packed_set(p, packed));
   return make_kernel(*sums, p.cout, packed[0], cpu::int8_workspace_bytes(p, context),
                      [p, context](const cpu::Int8Args& args) { cpu::int8_conv(p, context, args); });

@@ -157,6 +157,21 @@ TEST(Int8, Convolutions) {
          .pad_right = 1});
 }
 
+TEST(Int8, Groups) {
+  for (int64_t groups : {2, 6, 8, 15})
+    for (int64_t each : {1, 2, 5, 19})
+      check({.h = 4,
+             .w = 5,
+             .cin = groups * 3,
+             .cout = groups * each,
+             .kh = 3,
+             .kw = 3,
+             .stride_h = 2,
+             .pad_top = 1,
+             .pad_left = 1,
+             .groups = groups});
+}
+
 TEST(Int8, Depthwise) {
   for (int64_t channels : {1, 7, 16, 37, 67, 130}) {
     const ConvProblem p{.n = 2,

@@ -12,17 +12,27 @@ namespace {
 
 struct Plan {
   const Int8Kernel& kernel;
-  int64_t pixels = 0, cin = 0, cout = 0;  // channels of one group
+  int64_t pixels = 0;
+  int64_t groups = 1, cin = 0, cout = 0;  // after merging; channels of one group
   int64_t depth = 0;                      // of a sum, padded
   int64_t panels = 0, panel_bytes = 0;    // of one group; a panel is its starting sums, then its columns
   int64_t a_ld = 0;                       // bytes from row to row of gathered values
   int64_t row_block = 0, row_blocks = 0, column_blocks = 1;
 };
 
+// Groups narrower than a vector are merged into one block-diagonal group: the zeros multiplied cost what the empty
+// lanes would have, and the loops get longer.
+int64_t merged_groups(const ConvProblem& p, const Int8Kernel& kernel) {
+  int64_t merge = 1;
+  while (merge * 2 * (p.cout / p.groups) <= kernel.panel / 2 && p.groups % (merge * 2) == 0) merge *= 2;
+  return merge;
+}
+
 Plan packed_plan(const ConvProblem& p, Int8Set set) {
   Plan plan{.kernel = int8_kernel(set)};
-  plan.cin = p.cin / p.groups;
-  plan.cout = p.cout / p.groups;
+  plan.groups = p.groups / merged_groups(p, plan.kernel);
+  plan.cin = p.cin / plan.groups;
+  plan.cout = p.cout / plan.groups;
   plan.depth = round_up(p.kh * p.kw * plan.cin, plan.kernel.k_step);
   plan.panels = ceil_div(plan.cout, plan.kernel.panel);
   const auto align = static_cast<int64_t>(kAlign);
@@ -141,23 +151,24 @@ void multiply(const ConvProblem& p, const Plan& plan, const Int8Args& args, Int8
 
 size_t int8_packed_bytes(const ConvProblem& p, Int8Set set) {
   const Plan plan = packed_plan(p, set);
-  return static_cast<size_t>(p.groups * plan.panels * plan.panel_bytes);
+  return static_cast<size_t>(plan.groups * plan.panels * plan.panel_bytes);
 }
 
 void int8_pack(const ConvProblem& p, Int8Set set, const Int8Weights& weights, void* packed) {
   const Plan plan = packed_plan(p, set);
   const Int8Kernel& kernel = plan.kernel;
+  const int64_t cin = p.cin / p.groups, cout = p.cout / p.groups;
   std::memset(packed, 0, int8_packed_bytes(p, set));
   for (int64_t out = 0; out < p.cout; ++out) {
-    const int64_t column = out % plan.cout;
+    const int64_t column = out % plan.cout, first = out / cout * cin % plan.cin;
     auto* panel =
         static_cast<std::byte*>(packed) + (out / plan.cout * plan.panels + column / kernel.panel) * plan.panel_bytes;
     auto* start = reinterpret_cast<int32_t*>(panel);
     auto* b = reinterpret_cast<int8_t*>(start + kernel.panel);
     const int64_t lane = column % kernel.panel;
     for (int64_t tap = 0; tap < p.kh * p.kw; ++tap) {
-      for (int64_t c = 0; c < plan.cin; ++c) {
-        const int64_t k = tap * plan.cin + c;
+      for (int64_t c = 0; c < cin; ++c) {
+        const int64_t k = tap * plan.cin + first + c;
         const int8_t w = weights.data[out * weights.stride_out + c * weights.stride_in + tap * weights.stride_tap];
         b[(k / kernel.k_unit * kernel.panel + lane) * kernel.k_unit + k % kernel.k_unit] = w;
         start[lane] -= kernel.zero * w;
@@ -173,9 +184,9 @@ size_t int8_workspace_bytes(const ConvProblem& p, const Int8Context& context) {
 void int8_conv(const ConvProblem& p, const Int8Context& context, const Int8Args& args) {
   const Plan plan = plan_of(p, context);
   const Int8FinishFn finish = int8_finish(tier_of(context.set));
-  args.pool->parallel(plan.column_blocks * p.groups * plan.row_blocks, [&](int64_t task, int worker) {
-    const int64_t row = task % plan.row_blocks * plan.row_block, group = task / plan.row_blocks % p.groups;
-    const int64_t block = task / plan.row_blocks / p.groups;
+  args.pool->parallel(plan.column_blocks * plan.groups * plan.row_blocks, [&](int64_t task, int worker) {
+    const int64_t row = task % plan.row_blocks * plan.row_block, group = task / plan.row_blocks % plan.groups;
+    const int64_t block = task / plan.row_blocks / plan.groups;
     const int64_t count = std::min(plan.row_block, plan.pixels - row);
     std::byte* a = static_cast<std::byte*>(args.workspace) + worker * worker_bytes(plan);
     gather_rows(p, plan, args.in + group * plan.cin, row, count, a);

@@ -9,9 +9,11 @@ namespace {
 
 constexpr auto kLine = static_cast<int64_t>(kAlign);
 
+int64_t pairs_of(const ConvProblem& p) { return ceil_div(p.kh * p.kw, 2); }
+
 // Of one worker: pointers to the taps of a pixel, then its sums, in whole vectors.
 int64_t pointer_bytes(const ConvProblem& p) {
-  return round_up(p.kh * p.kw * static_cast<int64_t>(sizeof(const int8_t*)), kLine);
+  return round_up(2 * pairs_of(p) * static_cast<int64_t>(sizeof(const int8_t*)), kLine);
 }
 int64_t worker_bytes(const ConvProblem& p) {
   return pointer_bytes(p) + round_up(p.cin * static_cast<int64_t>(sizeof(int32_t)), kLine);
@@ -31,12 +33,16 @@ void point_taps(const ConvProblem& p, const int8_t* image, const int8_t* zeros, 
 
 }  // namespace
 
-size_t int8_depthwise_packed_bytes(const ConvProblem& p) { return static_cast<size_t>(p.kh * p.kw * p.cin); }
+size_t int8_depthwise_packed_bytes(const ConvProblem& p) {
+  return static_cast<size_t>(2 * pairs_of(p) * p.cin) * sizeof(int16_t);
+}
 
 void int8_depthwise_pack(const ConvProblem& p, const Int8Weights& weights, void* packed) {
-  auto* to = static_cast<int8_t*>(packed);
-  for (int64_t tap = 0; tap < p.kh * p.kw; ++tap)
-    for (int64_t c = 0; c < p.cin; ++c) *to++ = weights.data[c * weights.stride_out + tap * weights.stride_tap];
+  auto* to = static_cast<int16_t*>(packed);
+  for (int64_t pair = 0; pair < pairs_of(p); ++pair)
+    for (int64_t c = 0; c < p.cin; ++c)
+      for (int64_t tap = 2 * pair; tap < 2 * pair + 2; ++tap)
+        *to++ = tap < p.kh * p.kw ? weights.data[c * weights.stride_out + tap * weights.stride_tap] : 0;
 }
 
 size_t int8_depthwise_workspace_bytes(const ConvProblem& p, int threads) {
@@ -56,12 +62,12 @@ void int8_depthwise(const ConvProblem& p, Tier tier, const Int8Args& args) {
     auto* sums = reinterpret_cast<int32_t*>(memory + pointer_bytes(p));
     const int8_t* image = args.in + line / oh * p.h * p.w * p.in_pitch();
     const Int8DepthwisePixel pixel{.x = taps,
-                                   .taps = p.kh * p.kw,
-                                   .weights = static_cast<const int8_t*>(args.packed),
-                                   .weights_ld = p.cin,
+                                   .pairs = pairs_of(p),
+                                   .weights = static_cast<const int16_t*>(args.packed),
                                    .channels = p.cin,
                                    .sums = sums};
     Int8Finish done{.sums = sums, .rows = 1, .columns = p.cin, .out = args.out, .epilogue = &args.epilogue};
+    taps[2 * pairs_of(p) - 1] = args.in;  // where the last tap is alone: its partner's weights are zero
     for (int64_t x = 0; x < ow; ++x) {
       point_taps(p, image, reinterpret_cast<const int8_t*>(zeros), line % oh * p.stride_h - p.pad_top,
                  x * p.stride_w - p.pad_left, taps);

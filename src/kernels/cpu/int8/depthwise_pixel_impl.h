@@ -9,12 +9,14 @@ namespace hone::cpu::HONE_TIER_NS {
 template <int VECTORS>
 HONE_INLINE void sum_taps(const Int8DepthwisePixel& p, int64_t c) {
   VI sums[VECTORS] = {};
-  for (int64_t t = 0; t < p.taps; ++t) {
+  const int16_t* weights = p.weights + 2 * c;
+  for (int64_t t = 0; t < p.pairs; ++t, weights += 2 * p.channels) {
+    const int8_t *a = p.x[2 * t] + c, *b = p.x[2 * t + 1] + c;
     HONE_UNROLL
     for (int j = 0; j < VECTORS; ++j) {
-      // The upper half of a lane is multiplied by zero, so that the pair is one product.
-      const VI weight = widen(p.weights + t * p.weights_ld + c + j * kLanes) & set1i(0xffff);
-      sums[j] += multiply_pairs(widen(p.x[t] + c + j * kLanes), weight);
+      VI w;
+      std::memcpy(&w, weights + 2 * j * kLanes, sizeof w);
+      sums[j] += multiply_pairs(widen_two(a + j * kLanes, b + j * kLanes), w);
     }
   }
   HONE_UNROLL
@@ -27,7 +29,7 @@ static void depthwise_pixel(const Int8DepthwisePixel& p) {
   for (; c + kLanes <= p.channels; c += kLanes) sum_taps<1>(p, c);
   for (; c < p.channels; ++c) {
     int32_t sum = 0;
-    for (int64_t t = 0; t < p.taps; ++t) sum += p.x[t][c] * p.weights[t * p.weights_ld + c];
+    for (int64_t t = 0; t < 2 * p.pairs; ++t) sum += p.x[t][c] * p.weights[2 * (t / 2 * p.channels + c) + t % 2];
     p.sums[c] = sum;
   }
 }

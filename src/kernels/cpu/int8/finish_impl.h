@@ -31,28 +31,54 @@ HONE_INLINE V add_residual_to(V v, const Int8Epilogue& e, int64_t at, int n) {
   return v;
 }
 
-// Nearest even, then clipped; NaN gives 0. The bounds are whole, so that clipping first is the same.
+// Nearest even, then clipped; NaN, which only a residual brings, gives 0. The bounds are whole, so that clipping first
+// is the same.
+template <Int8Residual kResidual>
 HONE_INLINE VI quantize(V v, const Int8Epilogue& e) {
   v = e.divides ? v / set1(e.step) : v * set1(e.step);
-  v = as_float(as_int(v) & (v == v));
+  if constexpr (kResidual == Int8Residual::real) v = as_float(as_int(v) & (v == v));
   return to_int(min(max(v, set1(e.low)), set1(e.high)));
+}
+
+// VECTORS vectors of a row; only one that is alone may be partial, of n lanes. `c` is its column, `at` its index in the
+// result.
+template <Int8Residual kResidual, bool kQuantized, int VECTORS>
+HONE_INLINE void finish_vectors(const Int8Finish& job, const int32_t* sums, int64_t c, int64_t at, int n) {
+  const Int8Epilogue& e = *job.epilogue;
+  const bool after = e.real.residual_after_activation;
+  V v[1][VECTORS];
+  HONE_UNROLL
+  for (int j = 0; j < VECTORS; ++j) {
+    const int64_t channel = job.channel + c + j * kLanes;
+    v[0][j] = to_float(load_i32(sums + c + j * kLanes)) * load_part(e.scale + channel, n);
+    if (e.real.bias != nullptr) v[0][j] += load_part(e.real.bias + channel, n);
+    if (!after) v[0][j] = add_residual_to<kResidual>(v[0][j], e, at + j * kLanes, n);
+  }
+  activate(e.real, v);
+  HONE_UNROLL
+  for (int j = 0; j < VECTORS; ++j)
+    if (after) v[0][j] = add_residual_to<kResidual>(v[0][j], e, at + j * kLanes, n);
+  if constexpr (!kQuantized) {
+    HONE_UNROLL
+    for (int j = 0; j < VECTORS; ++j) store_part(static_cast<float*>(job.out) + at + j * kLanes, v[0][j], n);
+  } else if constexpr (VECTORS == 2) {
+    store_i8(static_cast<int8_t*>(job.out) + at, quantize<kResidual>(v[0][0], e), quantize<kResidual>(v[0][1], e));
+  } else {
+    store_i8_part(static_cast<int8_t*>(job.out) + at, quantize<kResidual>(v[0][0], e), n);
+  }
 }
 
 template <Int8Residual kResidual, bool kQuantized>
 void finish_rows(const Int8Finish& job) {
-  const Int8Epilogue& e = *job.epilogue;
-  const bool after = e.real.residual_after_activation;
   for (int64_t r = 0; r < job.rows; ++r) {
-    for (int64_t c = 0; c < job.columns; c += kLanes) {
+    const int32_t* sums = job.sums + r * job.sums_ld;
+    const int64_t at = job.at + r * job.ld;
+    int64_t c = 0;
+    for (; c + 2 * kLanes <= job.columns; c += 2 * kLanes)
+      finish_vectors<kResidual, kQuantized, 2>(job, sums, c, at + c, kLanes);
+    for (; c < job.columns; c += kLanes) {
       const int n = job.columns - c < kLanes ? static_cast<int>(job.columns - c) : kLanes;
-      const int64_t at = job.at + r * job.ld + c;
-      V v[1][1] = {{to_float(load_i32(job.sums + r * job.sums_ld + c)) * load_part(e.scale + job.channel + c, n)}};
-      if (e.real.bias != nullptr) v[0][0] += load_part(e.real.bias + job.channel + c, n);
-      if (!after) v[0][0] = add_residual_to<kResidual>(v[0][0], e, at, n);
-      activate(e.real, v);
-      if (after) v[0][0] = add_residual_to<kResidual>(v[0][0], e, at, n);
-      if constexpr (kQuantized) store_i8_part(static_cast<int8_t*>(job.out) + at, quantize(v[0][0], e), n);
-      else store_part(static_cast<float*>(job.out) + at, v[0][0], n);
+      finish_vectors<kResidual, kQuantized, 1>(job, sums, c, at + c, n);
     }
   }
 }

@@ -52,12 +52,11 @@ constexpr Tier tier_of(Int8Set set) {
   return set == Int8Set::scalar ? Tier::scalar : set == Int8Set::avx2 ? Tier::avx2 : Tier::avx512;
 }
 
-// Sums over the taps of one pixel for channels [0, channels); x[tap] points to its channels.
+// Sums over the taps of one pixel for channels [0, channels); x[tap] points to its channels. Taps come in pairs.
 struct Int8DepthwisePixel {
   const int8_t* const* x = nullptr;
-  int64_t taps = 0;
-  const int8_t* weights = nullptr;  // [tap][weights_ld]
-  int64_t weights_ld = 0;
+  int64_t pairs = 0;
+  const int16_t* weights = nullptr;  // [pair][channel][2]
   int64_t channels = 0;
   int32_t* sums = nullptr;
 };

@@ -40,6 +40,23 @@ HONE_INLINE VI widen_pairs(const int8_t* p) {
 #endif
 }
 
+// The same of the values at `a` and `b`, one of each in a pair.
+HONE_INLINE VI widen_two(const int8_t* a, const int8_t* b) {
+#if defined(__AVX512F__)
+  const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a)),
+                y = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b));
+  return (VI)_mm512_cvtepi8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(x, y), _mm_unpacklo_epi8(x, y)));
+#elif defined(__AVX2__)
+  const __m128i x = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(a)),
+                y = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(b));
+  return (VI)_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(x, y));
+#else
+  VI v;
+  for (int i = 0; i < kLanes; ++i) v[i] = (a[i] & 0xffff) | b[i] * (1 << 16);
+  return v;
+#endif
+}
+
 // Each lane's two products of 16-bit halves, added.
 HONE_INLINE VI multiply_pairs(VI a, VI b) {
 #if defined(__AVX512F__)
@@ -62,6 +79,18 @@ HONE_INLINE void store_i8(int8_t* p, VI v) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(halves, halves));
 #else
   for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(v[i]);
+#endif
+}
+
+// Two vectors behind each other.
+HONE_INLINE void store_i8(int8_t* p, VI first, VI second) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  const __m256i both = _mm256_packs_epi32((__m256i)first, (__m256i)second);  // a quarter of each in turn
+  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_shuffle_epi32(bytes, _MM_SHUFFLE(3, 1, 2, 0)));
+#else
+  store_i8(p, first);
+  store_i8(p + kLanes, second);
 #endif
 }
 
