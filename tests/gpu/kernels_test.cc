@@ -40,8 +40,8 @@ Tensor converted(const Tensor& t, DType type) {
 double rounding(DType type) { return std::ldexp(1.0, type == DType::f16 ? -11 : type == DType::bf16 ? -8 : -24); }
 
 // Runs each GPU tactic that takes the problem. Rounding both factors to TF32's 11 significant bits moves a product by
-// at most 2^-10 of its size; that of f16 and bf16 values is exact. Sums of `depth` terms are in fp32, and the result is
-// rounded to `type`.
+// at most 2^-10 of its size, and cutting them off, as a library does, by twice that; that of f16 and bf16 values is
+// exact. Sums of `depth` terms are in fp32, and the result is rounded to `type`.
 void expect_right(const Op& op, const Tensors& values, size_t weights, int64_t depth, DType type) {
   Problem problem{.op = op};
   Tensors inputs, exact, sizes;
@@ -75,8 +75,10 @@ void expect_right(const Op& op, const Tensors& values, size_t weights, int64_t d
   }
   EXPECT_FALSE(candidates.empty());
   for (auto& [tactic, v, future] : candidates) {
-    const bool tf32 = type == DType::f32 && tactic.name.ends_with("mma");
-    const double unit = tf32 ? std::ldexp(1.0, -10) : std::ldexp(static_cast<double>(depth), -24);
+    const bool rounded = type == DType::f32 && tactic.name.ends_with("mma"), cut = tactic.name.ends_with("tf32");
+    const double unit = cut       ? std::ldexp(1.0, -9)
+                        : rounded ? std::ldexp(1.0, -10)
+                                  : std::ldexp(static_cast<double>(depth), -24);
     const auto prepared = future.get();
     ASSERT_TRUE(prepared.ok()) << prepared.status().message();
     const auto kernel = tactic.make(problem, prepared->packed, v, machine);
