@@ -239,7 +239,7 @@ Result<Selector::Candidate> Selector::candidate_of(const Tactic& tactic, const P
   }
   if (candidate.variants.empty())
     candidate.reason = least == INT64_MAX
-                           ? "it knows no way for these sizes"
+                           ? tactic.prepare(problem, 0, options_.machine).status().message()
                            : fmt::format("needs {} bytes of workspace, {} are allowed", least, options_.max_workspace);
   return candidate;
 }

@@ -4,6 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "backends/problem.h"
+#include "backends/select.h"
 #include "compile/compile.h"
 #include "cuda/nvrtc.h"
 #include "engine/inspect.h"
@@ -176,6 +180,22 @@ TEST_F(CublasLt, AnEngineForAnotherVersionIsRefusedWhenItIsLoaded) {
   const Status status = LoadedEngine::make(std::move(*data)).status();
   EXPECT_EQ(status.code(), Code::device);
   EXPECT_NE(status.message().find("the engine uses cuBLASLt 11.2.3, here is "), std::string::npos) << status.message();
+}
+
+// Where the library is there but its GPU cannot be asked, Hone's own kernel is taken.
+TEST_F(CublasLt, AGpuThatCannotBeAskedCostsNothingButItsTactics) {
+  if (!cuda::nvrtc_version().ok()) GTEST_SKIP() << "NVRTC is missing";
+  if (cuda::devices().ok()) GTEST_SKIP() << "there is a GPU";
+  auto graph = graph_from_text(testing::kLibraryProduct);
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  Selector selector({.machine = kHopper, .tune = false});
+  const auto choice = selector.choose(problem_of(*graph, graph->order()[0]));
+  ASSERT_TRUE(choice.ok()) << choice.status().message();
+  EXPECT_EQ(choice->tactic->name, "cuda.matmul");
+  const auto refused = std::find_if(choice->refused.begin(), choice->refused.end(),
+                                    [](const auto& r) { return r.first == "cuda.matmul_cublaslt"; });
+  ASSERT_NE(refused, choice->refused.end());
+  EXPECT_NE(refused->second.find("driver"), std::string::npos) << refused->second;
 }
 
 // Element (row, column) of entry z of a matrix as the library reads it, after its own transposition.

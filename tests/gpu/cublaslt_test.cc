@@ -98,17 +98,30 @@ Tensor converted(const Tensor& t, DType type) {
   return result;
 }
 
-TEST_P(GpuLibrary, EveryAlgorithmIsRightWithEveryEpilogue) {
-  const DType type = GetParam();
+std::vector<Epilogue> epilogues_of(DType type) {
   std::vector<Epilogue> epilogues;
   for (const bool bias : {false, true})
     for (const bool residual : {false, true})
       for (const char* activation : {"", "relu", "gelu_tanh"})
         if (activation != std::string("gelu_tanh") || type != DType::f32)
           epilogues.push_back({bias, residual, activation});
+  return epilogues;
+}
+
+TEST(LibraryEpilogues, AreTakenWithoutAskingAGpu) {
+  if (const auto version = cuda::cublaslt_version(); !version.ok()) GTEST_SKIP() << version.status().message();
+  const Machine machine{.cuda_arch = "sm_90", .cuda_device = 0};
+  for (const DType type : {DType::f32, DType::f16, DType::bf16})
+    for (const Epilogue& e : epilogues_of(type))
+      EXPECT_EQ(find_tactic("cuda.matmul_cublaslt")->supports(problem_of(type, e), machine), "")
+          << name(type) << " " << e.bias << e.residual << e.activation;
+}
+
+TEST_P(GpuLibrary, EveryAlgorithmIsRightWithEveryEpilogue) {
+  const DType type = GetParam();
   cpu::ThreadPool pool(1);
   int checked = 0;
-  for (const Epilogue& e : epilogues) {
+  for (const Epilogue& e : epilogues_of(type)) {
     const Problem problem = problem_of(type, e), in_f32 = problem_of(DType::f32, e);
     Tensors inputs, exact;
     for (size_t i = 0; i < problem.inputs.size(); ++i) {

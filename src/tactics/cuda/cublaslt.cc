@@ -1,6 +1,8 @@
 // Matrix products, and convolutions that are such, by NVIDIA's library. The engine holds the algorithm that was chosen.
 #include "cuda/cublaslt.h"
 
+#include <algorithm>
+
 #include "tactics/cuda/conv.h"
 #include "tactics/cuda/matmul.h"
 #include "tactics/cuda/source.h"
@@ -164,16 +166,20 @@ class LibraryKernel final : public Kernel {
   int ordinal_;
 };
 
+// The best guess alone where TF32, which is faster, is allowed.
 template <const Kind& kind, bool tf32>
 int variants(const Problem& problem, const Machine& machine) {
-  const auto algorithms = cuda::cublaslt_algorithms(call_of<kind, tf32>(problem).product, machine.cuda_device);
-  return algorithms.ok() ? static_cast<int>(algorithms->size()) : 0;
+  const Product product = call_of<kind, tf32>(problem).product;
+  const auto algorithms = cuda::cublaslt_algorithms(product, machine.cuda_device);
+  const auto count = algorithms.ok() ? static_cast<int>(algorithms->size()) : 0;
+  return machine.tf32 && !tf32 && product.type == DType::f32 ? std::min(count, 1) : count;
 }
 
 // Constants are rounded to TF32 here: the GPU would cut them off.
 template <const Kind& kind, bool tf32>
 Result<Prepared> prepare(const Problem& problem, int variant, const Machine& machine) {
   HONE_TRY(const auto algorithms, cuda::cublaslt_algorithms(call_of<kind, tf32>(problem).product, machine.cuda_device));
+  if (algorithms.empty()) return unsupported("cuBLASLt knows no algorithm for it");
   if (variant < 0 || static_cast<size_t>(variant) >= algorithms.size())
     return invalid("variant {} of {}", variant, algorithms.size());
   const cuda::LibraryAlgorithm& algorithm = algorithms[static_cast<size_t>(variant)];

@@ -83,6 +83,7 @@ std::optional<SimpleEpilogue> simple_epilogue(const Problem& problem) {
   const auto& inputs = body.graph->inputs();
   const Dims out = dims_of(problem.outputs[0]);
   for (const int32_t term : *terms) {
+    if (static_cast<size_t>(term) >= body.after->inputs.size()) return std::nullopt;
     const ValueId v = body.after->inputs[static_cast<size_t>(term)];
     if (v == body.anchor->outputs[0]) {
       product = true;
