@@ -20,8 +20,8 @@ LONG = {"scripts/make_models.py"}
 
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(?:work|home|root|Users|mnt|scratch)/")
 TERMINAL = re.compile(r"std::(?:cout|cerr|clog|puts|printf)\b|\bstd::fprintf\b|\bfmt::print\b|\bgetenv\(")
-# The one variable that is read outside the tools: where NVRTC is, when the loader cannot find it.
-ASKS = {"src/cuda/nvrtc.cc"}
+# What is read outside the tools: where NVIDIA's libraries are, when the loader cannot find them.
+ASKS = {"src/cuda/cublaslt.cc", "src/cuda/nvrtc.cc"}
 
 
 def files(root):

@@ -132,6 +132,8 @@ class Lowering {
     step.variant = choice.variant;
     step.time_us = choice.time_us;
     step.refused = std::move(choice.refused);
+    step.library = std::move(choice.prepared.library);
+    step.algorithm = std::move(choice.prepared.algorithm);
     const int index = static_cast<int>(program().steps.size());
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const bool dropped = i < choice.prepared.drops.size() && choice.prepared.drops[i];

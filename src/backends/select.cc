@@ -9,6 +9,7 @@
 #include "backends/gpu_timing.h"
 #include "backends/random_tensor.h"
 #include "base/cpu_info.h"
+#include "cuda/cublaslt.h"
 #include "ir/graph.h"
 #include "tune/timer.h"
 
@@ -25,6 +26,13 @@ std::string device_name(const Machine& machine) {
   }
   return fmt::format("hone {} cpu '{}' tier {} threads {}", kVersion, cpu::cpu_info().model,
                      std::min(machine.max_tier, static_cast<int>(cpu::best_tier())), machine.threads);
+}
+
+// Variants of tactics that call a library are its own: another version has others.
+std::string library_name(const Machine& machine) {
+  if (machine.cuda_device < 0) return {};
+  const auto version = cuda::cublaslt_version();
+  return version.ok() ? " " + version->text() : "";
 }
 
 std::string attr_text(const Attr& attr) {
@@ -97,6 +105,7 @@ std::string describe(const Problem& problem) {
 Selector::Selector(SelectOptions options)
     : options_(std::move(options)),
       device_(options_.reference_only ? "reference" : device_name(options_.machine)),
+      library_(library_name(options_.machine)),
       pool_(options_.machine.threads),
       start_(std::chrono::steady_clock::now()) {}
 
@@ -186,6 +195,7 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
     if (out_of_time() && &entry != &field.front()) continue;
     HONE_TRY(auto kernel, entry.tactic->make(problem, prepared->packed, entry.variant, options_.machine));
     const auto us = box->time_us(*kernel, *prepared, pool_);
+    if (us.status().code() == Code::unsupported) continue;  // a library may refuse what it has proposed
     if (!us.ok()) return us.status().within(entry.tactic->name);
     entry.us = *us;
     ++timed_;
@@ -212,7 +222,9 @@ Result<Selector::Candidate> Selector::candidate_of(const Tactic& tactic, const P
     candidate.variants.push_back(v);
   }
   if (candidate.variants.empty())
-    candidate.reason = fmt::format("needs {} bytes of workspace, {} are allowed", least, options_.max_workspace);
+    candidate.reason = least == INT64_MAX
+                           ? tactic.prepare(problem, 0, options_.machine).status().message()
+                           : fmt::format("needs {} bytes of workspace, {} are allowed", least, options_.max_workspace);
   return candidate;
 }
 
@@ -232,7 +244,8 @@ Result<std::vector<Selector::Candidate>> Selector::candidates(
   if (all.front().tactic->backend == Backend::cuda)
     std::erase_if(all, [](const Candidate& c) { return c.tactic->backend != Backend::cuda; });
   int tier = INT_MAX;
-  for (const Candidate& c : all) tier = std::min(tier, c.tactic->tier);
+  for (const Candidate& c : all)
+    if (c.tactic->tier != kBesideAll) tier = std::min(tier, c.tactic->tier);
   for (const Candidate& c : all)
     if (c.tactic->tier > tier) refused.emplace_back(c.tactic->name, "a faster kind of kernel can do it");
   std::erase_if(all, [&](const Candidate& c) { return c.tactic->tier > tier; });
@@ -251,7 +264,8 @@ bool Selector::times(const Problem& problem, std::span<const Candidate> candidat
 
 std::string Selector::key_of(const Problem& problem) const {
   const bool limited = options_.max_workspace < INT64_MAX;
-  return cache_key(device_ + (limited ? fmt::format(" workspace {}", options_.max_workspace) : ""), describe(problem));
+  return cache_key(device_ + library_ + (limited ? fmt::format(" workspace {}", options_.max_workspace) : ""),
+                   describe(problem));
 }
 
 std::optional<CachedChoice> Selector::cached(const std::string& key, std::span<const Candidate> candidates) const {

@@ -75,7 +75,7 @@ class Selector {
   Result<Candidate> candidate_of(const Tactic& tactic, const Problem& problem) const;
 
   SelectOptions options_;
-  std::string device_;
+  std::string device_, library_;
   cpu::ThreadPool pool_;
   std::chrono::steady_clock::time_point start_;
   std::map<std::string, Winner> seen_;

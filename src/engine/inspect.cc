@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engine/floor.h"
 
@@ -41,7 +42,14 @@ std::string_view precision_of(const Step& step) {
   if (is(DType::i8)) return "int8";
   if (is(DType::f16)) return "fp16";
   if (is(DType::bf16)) return "bf16";
-  return step.tactic.ends_with("mma") ? "tf32" : "fp32";
+  return step.tactic.ends_with("mma") || step.tactic.ends_with("tf32") ? "tf32" : "fp32";
+}
+
+std::vector<std::string> libraries_of(const Program& program) {
+  std::set<std::string> names;
+  for (const Step& step : program.steps)
+    if (!step.library.empty()) names.insert(step.library);
+  return {names.begin(), names.end()};
 }
 
 std::string layer_name(const Step& step) { return step.sources.empty() ? step.label : step.sources.front(); }
@@ -57,6 +65,8 @@ Json layer_json(const Program& program, const Step& step) {
           {"precision", precision_of(step)},
           {"tactic", step.tactic},
           {"variant", step.variant},
+          {"library", step.library.empty() ? Json() : Json(step.library)},
+          {"algorithm", step.algorithm.empty() ? Json() : Json(step.algorithm)},
           {"fused", step.sources},
           {"inputs", names_json(program, step.inputs)},
           {"outputs", names_json(program, step.outputs)},
@@ -87,6 +97,7 @@ std::string inspect_json(const Program& program) {
                      {"outputs", bindings_json(program.outputs)},
                      {"target", program.target},
                      {"device", program.device},
+                     {"needs", libraries_of(program)},
                      {"layers", layers},
                      {"aliases", aliases_json(program)},
                      {"memory",

@@ -7,6 +7,9 @@ namespace hone {
 // In what a step computes: a tactic that is not fp32 has its precision at the end of its name.
 std::string_view precision_of(const Step& step);
 
+// The libraries that the steps call, with the versions that they need, each once.
+std::vector<std::string> libraries_of(const Program& program);
+
 // The first of the framework's nodes that a step computes.
 std::string layer_name(const Step& step);
 

@@ -114,7 +114,9 @@ Json step_json(const Step& step) {
           {"label", step.label},
           {"time_us", step.time_us},
           {"refused", refused},
-          {"bodies", bodies_json(step.bodies)}};
+          {"bodies", bodies_json(step.bodies)},
+          {"library", step.library},
+          {"algorithm", step.algorithm}};
 }
 
 Step step_from(const Json& json) {
@@ -134,6 +136,8 @@ Step step_from(const Json& json) {
   step.time_us = json.at("time_us");
   for (const Json& r : json.at("refused")) step.refused.emplace_back(r.at("tactic"), r.at("reason"));
   step.bodies = bodies_from(json.at("bodies"));
+  step.library = json.value("library", "");
+  step.algorithm = json.value("algorithm", "");
   return step;
 }
 

@@ -39,6 +39,7 @@ struct Step {
   double time_us = 0;                    // as tuned; 0 when it was not timed
   std::vector<std::pair<std::string, std::string>> refused;  // tactic, reason
   std::vector<Body> bodies;                                  // of a control step, one behind the other
+  std::string library, algorithm;  // that the kernel calls, with its version, and what it is asked to do
 
   // How many steps the bodies have.
   int inner_steps() const {

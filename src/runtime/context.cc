@@ -78,6 +78,7 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
   const Machine machine{.threads = program.threads,
                         .max_tier = program.max_tier,
                         .cuda_arch = program.cuda_arch,
+                        .cuda_device = cuda::ordinal_of(program.target).value_or(-1),
                         .tf32 = true};  // it was allowed, or no step has it
   for (size_t i = 0; i < program.steps.size(); ++i) {
     const Step& step = program.steps[i];

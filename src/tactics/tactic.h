@@ -60,6 +60,8 @@ class Kernel {
 struct Prepared {
   Tensors packed;           // constants in the kernel's own format, stored in the engine
   std::vector<bool> drops;  // inputs that the kernel no longer reads, by index
+  // Of a kernel that calls a library: the one that the engine needs, with its version, and what it is asked to do.
+  std::string library = {}, algorithm = {};
 };
 
 // One way to compute a family of problems. Tactics of a family are an ordered list that ends in the reference.
@@ -82,6 +84,9 @@ struct Tactic {
   // Tactics of a higher tier are not timed where one of a lower tier can do the same: they never win against it.
   int tier = 0;
 };
+
+// The tier of a tactic that is timed beside those of any tier.
+inline constexpr int kBesideAll = -1;
 
 std::span<const Tactic> tactic_table();
 const Tactic* find_tactic(std::string_view name);

@@ -1,4 +1,5 @@
 #include "base/cpu_info.h"
+#include "cuda/cublaslt.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
 #include "tools/common.h"
@@ -8,9 +9,9 @@ namespace {
 
 struct Gpus {
   std::vector<cuda::Device> devices;
-  std::string missing;  // why there are none, or empty
-  std::string nvrtc;    // its version, or why it cannot be had
-  bool has_nvrtc = false;
+  std::string missing;          // why there are none, or empty
+  std::string nvrtc, cublaslt;  // their versions, or why they cannot be had
+  bool has_nvrtc = false, has_cublaslt = false;
 };
 
 Gpus find_gpus() {
@@ -21,6 +22,11 @@ Gpus find_gpus() {
   const auto nvrtc = cuda::nvrtc_version();
   gpus.has_nvrtc = nvrtc.ok();
   gpus.nvrtc = nvrtc.ok() ? *nvrtc : nvrtc.status().message();
+  const auto cublaslt = cuda::cublaslt_version();
+  gpus.has_cublaslt = cublaslt.ok();
+  gpus.cublaslt = cublaslt.ok()
+                      ? cublaslt->number()
+                      : cublaslt.status().message() + " (without it, matrix products use Hone's kernels alone)";
   return gpus;
 }
 
@@ -54,6 +60,7 @@ Status doctor(const Output& output) {
                   {"tactic_cache", default_cache_path()},
                   {"gpus", cards},
                   {"nvrtc", gpus.has_nvrtc ? Json(gpus.nvrtc) : Json()},
+                  {"cublaslt", gpus.has_cublaslt ? Json(gpus.cublaslt) : Json()},
                   {"targets", targets}};
   HONE_CHECK(output.write(json));
   if (!output.shows_table()) return {};
@@ -67,6 +74,7 @@ Status doctor(const Output& output) {
                d.memory_bytes >> 20);
   if (!gpus.missing.empty()) fmt::print("gpu            none: {}\n", gpus.missing);
   fmt::print("NVRTC          {}\n", gpus.nvrtc);
+  fmt::print("cuBLASLt       {}\n", gpus.cublaslt);
   fmt::print("targets        {}\n", fmt::join(targets, ", "));
   if (cpu::best_tier() == cpu::Tier::avx2)
     fmt::print("note           no AVX-512: kernels run at half the vector width\n");

@@ -12,6 +12,7 @@ namespace {
 void print_table(const Program& p, bool verbose) {
   for (const Binding& b : p.inputs) fmt::print("input   {} : {}\n", b.name, to_text(b.type));
   for (const Binding& b : p.outputs) fmt::print("output  {} : {}\n", b.name, to_text(b.type));
+  for (const std::string& library : libraries_of(p)) fmt::print("needs   {}\n", library);
   fmt::print("target  {} ({})\n\n{:>4}  {:<28} {:<14} {:>10} {:>10}  {}\n", p.target, p.device, "#", "tactic", "op",
              "us", "floor", "source nodes");
   for (size_t i = 0; i < p.steps.size(); ++i) {
@@ -19,6 +20,7 @@ void print_table(const Program& p, bool verbose) {
     const auto floor = floor_us(p, s);
     fmt::print("{:>4}  {:<28} {:<14} {:>10.1f} {:>10}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op,
                s.time_us, floor ? fmt::format("{:.1f}", *floor) : "-", fmt::join(s.sources, " + "));
+    if (verbose && !s.library.empty()) fmt::print("      by {}: {}\n", s.library, s.algorithm);
     for (const auto& [tactic, reason] : s.refused)
       if (verbose) fmt::print("      not {}: {}\n", tactic, reason);
   }

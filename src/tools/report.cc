@@ -86,6 +86,7 @@ void add_layer(std::string& page, const Program& program, size_t index, double l
   }
   add(page, "</td><td>{}</td><td>{}</td><td><code>{}/{}</code>", escaped(step.op), precision_of(step),
       escaped(step.tactic), step.variant);
+  if (!step.library.empty()) add(page, "<br>{}: {}", escaped(step.library), escaped(step.algorithm));
   if (!step.refused.empty()) {
     add(page, "<details><summary>{} refused</summary>", step.refused.size());
     for (const auto& [tactic, reason] : step.refused)

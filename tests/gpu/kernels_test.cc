@@ -66,8 +66,8 @@ std::vector<Candidate> candidates_of(const Problem& problem, const Machine& mach
 }
 
 // Runs each GPU tactic that takes the problem. Rounding both factors to TF32's 11 significant bits moves a product by
-// at most 2^-10 of its size; that of f16 and bf16 values is exact. Sums of `depth` terms are in fp32, and the result is
-// rounded to `type`.
+// at most 2^-10 of its size, and cutting them off, as a library does, by twice that; that of f16 and bf16 values is
+// exact. Sums of `depth` terms are in fp32, and the result is rounded to `type`.
 void expect_right(const Op& op, const Tensors& values, size_t weights, int64_t depth, DType type) {
   Problem problem{.op = op};
   Tensors inputs, exact, sizes;
@@ -89,8 +89,10 @@ void expect_right(const Op& op, const Tensors& values, size_t weights, int64_t d
   auto box = GpuSandbox::create(problem, 0, inputs);
   ASSERT_TRUE(box.ok()) << box.status().message();
   for (Candidate& c : candidates_of(problem, machine)) {
-    const bool tf32 = type == DType::f32 && c.tactic.name.ends_with("mma");
-    const double unit = tf32 ? std::ldexp(1.0, -10) : std::ldexp(static_cast<double>(depth), -24);
+    const bool rounded = type == DType::f32 && c.tactic.name.ends_with("mma"), cut = c.tactic.name.ends_with("tf32");
+    const double unit = cut       ? std::ldexp(1.0, -9)
+                        : rounded ? std::ldexp(1.0, -10)
+                                  : std::ldexp(static_cast<double>(depth), -24);
     const auto got = c.run(problem, machine, **box, pool);
     ASSERT_TRUE(got.ok()) << c.tactic.name << " variant " << c.variant << ": " << got.status().message();
     int64_t wrong = 0;

@@ -43,7 +43,70 @@ Body body_of(const Fused& fused) {
   return body;
 }
 
+// The program inputs that `at` is the sum of, in f32, each of them once; nothing when it is more than a sum, or one of
+// more than `most`.
+std::optional<std::vector<int32_t>> terms_of(const std::vector<PointwiseInstr>& code, int32_t at, size_t most) {
+  std::vector<int32_t> terms, open{at};
+  while (!open.empty()) {
+    const PointwiseInstr* instr = &code[static_cast<size_t>(open.back())];
+    open.pop_back();
+    if (instr->type != DType::f32) return std::nullopt;
+    if (instr->fn == Fn::add) {
+      open.insert(open.end(), {instr->operand[0], instr->operand[1]});
+      if (terms.size() + open.size() > most) return std::nullopt;
+      continue;
+    }
+    if (instr->fn == Fn::cast) instr = &code[static_cast<size_t>(instr->operand[0])];
+    if (instr->fn != Fn::input || !is_real_element(instr->type) || std::count(terms.begin(), terms.end(), instr->input))
+      return std::nullopt;
+    terms.push_back(instr->input);
+  }
+  return terms;
+}
+
+bool is_row(const Dims& dims, int64_t columns) {
+  return !dims.empty() && element_count(dims) == columns && dims.back() == columns;
+}
+
 }  // namespace
+
+std::optional<SimpleEpilogue> simple_epilogue(const Problem& problem) {
+  const auto* fused = problem.op.as<Fused>();
+  const Body body = fused != nullptr ? body_of(*fused) : Body{};
+  const size_t own = fused != nullptr ? body.anchor->inputs.size() : problem.inputs.size();
+  SimpleEpilogue epilogue{.bias = own > 2 && has(problem, 2) ? 2 : -1};
+  if (body.after == nullptr) return epilogue;
+  const auto& code = program_of(*body.after).code;
+  auto at = static_cast<int32_t>(code.size()) - 1;
+  const auto instr = [&] { return code[static_cast<size_t>(at)]; };
+  if (instr().type == problem.outputs[0].dtype && instr().fn == Fn::cast) at = instr().operand[0];
+  if (instr().type == DType::f32 && (instr().fn == Fn::relu || instr().fn == Fn::gelu_tanh)) {
+    epilogue.activation = instr().fn;
+    at = instr().operand[0];
+  }
+  const auto terms = terms_of(code, at, 3);
+  if (!terms) return std::nullopt;
+  bool product = false;
+  const auto& inputs = body.graph->inputs();
+  const Dims out = dims_of(problem.outputs[0]);
+  for (const int32_t term : *terms) {
+    if (static_cast<size_t>(term) >= body.after->inputs.size()) return std::nullopt;
+    const ValueId v = body.after->inputs[static_cast<size_t>(term)];
+    if (v == body.anchor->outputs[0]) {
+      product = true;
+      continue;
+    }
+    const auto input = static_cast<size_t>(std::find(inputs.begin(), inputs.end(), v) - inputs.begin());
+    if (input < own || !has(problem, input)) return std::nullopt;
+    const Dims dims = dims_of(problem.inputs[input]);
+    // What is both is a bias where there is none.
+    int& place = is_row(dims, out.back()) && epilogue.bias < 0 ? epilogue.bias : epilogue.residual;
+    if (place >= 0 || (&place == &epilogue.residual && dims != out)) return std::nullopt;
+    place = static_cast<int>(input);
+  }
+  if (!product) return std::nullopt;
+  return epilogue;
+}
 
 std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view op) {
   const auto* fused = problem.op.as<Fused>();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/pointwise.h"
 #include "tactics/tactic.h"
 
 namespace hone::cuda {
@@ -24,6 +25,16 @@ struct AnchorView {
 
 // The problem's anchor when it is a T, alone or fused with one pointwise node; else nothing.
 std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view op);
+
+// activation(product + bias + residual), in f32: all that libraries of products know. Fn::input is no activation; the
+// others are inputs of the problem, or -1. The bias is [N], and the residual of the output's shape.
+struct SimpleEpilogue {
+  Fn activation = Fn::input;
+  int bias = -1, residual = -1;
+};
+
+// Nothing when the epilogue is another one, for a problem of view_anchor.
+std::optional<SimpleEpilogue> simple_epilogue(const Problem& problem);
 
 // Why the epilogue cannot be computed, or empty.
 std::string refuse_epilogue(const Problem& problem);

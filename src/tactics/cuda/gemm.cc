@@ -140,11 +140,16 @@ Tensor permuted(const Tensor& weights, const std::vector<int64_t>& perm) {
   return copy_strided(weights, dims, strides);
 }
 
+Tensor rounded_to_tf32(const Tensor& weights) {
+  Tensor rounded(weights.type(), weights.dims());
+  const float* from = weights.data<float>();
+  std::transform(from, from + weights.count(), rounded.mutable_data<float>(), round_to_tf32);
+  return rounded;
+}
+
 Tensor permuted_for_tensor_cores(const Tensor& weights, const std::vector<int64_t>& perm) {
-  Tensor packed = permuted(weights, perm);
-  if (packed.type() == DType::f32)
-    for (float& v : std::span(packed.mutable_data<float>(), static_cast<size_t>(packed.count()))) v = round_to_tf32(v);
-  return packed;
+  const Tensor packed = permuted(weights, perm);
+  return packed.type() == DType::f32 ? rounded_to_tf32(packed) : packed;
 }
 
 std::string arguments_of(const std::string& parameters) {

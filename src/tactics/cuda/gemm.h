@@ -34,6 +34,7 @@ Launch mma_launch(const Gemm& gemm, int variant);
 std::string refuse_tf32(DType type, const Machine& machine);
 // `value` as the nearest TF32 number, away from zero on a tie.
 float round_to_tf32(float value);
+Tensor rounded_to_tf32(const Tensor& weights);
 // `weights` with its dims in the order of `perm`.
 Tensor permuted(const Tensor& weights, const std::vector<int64_t>& perm);
 // The same for tensor cores: f32 is rounded to TF32.

@@ -1,21 +1,16 @@
-#include "ops/matmul.h"
+#include "tactics/cuda/matmul.h"
 
-#include "tactics/cuda/epilogue.h"
 #include "tactics/cuda/source.h"
 #include "tactics/cuda/wgmma.h"
 
 namespace hone {
+namespace cuda {
 namespace {
 
-struct Layout {
-  cuda::Gemm gemm;
-  Dims batch, batch_a, batch_b;
-};
-
-Layout layout_of(const Problem& problem, const MatMul& op) {
+MatmulLayout layout_of(const Problem& problem, const MatMul& op) {
   const Dims a = dims_of(problem.inputs[0]), b = dims_of(problem.inputs[1]), y = dims_of(problem.outputs[0]);
   const size_t ra = a.size(), rb = b.size();
-  Layout l;
+  MatmulLayout l;
   l.gemm.m = a[ra - (op.trans_a ? 1 : 2)];
   l.gemm.k = a[ra - (op.trans_a ? 2 : 1)];
   l.gemm.n = b[rb - (op.trans_b ? 2 : 1)];
@@ -31,31 +26,35 @@ Layout layout_of(const Problem& problem, const MatMul& op) {
   return l;
 }
 
-std::string supports(const Problem& problem) {
-  const auto anchor = cuda::view_anchor(problem, MatMul::kName);
+}  // namespace
+
+std::string matmul_refusal(const Problem& problem) {
+  const auto anchor = view_anchor(problem, MatMul::kName);
   if (!anchor) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
   const DType type = problem.inputs[0].dtype;
-  if (cuda::sum_type(type) == nullptr) return fmt::format("{} elements", name(type));
+  if (sum_type(type) == nullptr) return fmt::format("{} elements", name(type));
   if (problem.inputs[1].dtype != type) return "operands of two types";
   if (anchor->prologue) return "its input is computed in place";
   if (problem.inputs[0].shape.rank() < 2 || problem.inputs[1].shape.rank() < 2) return "an operand is a vector";
-  if (std::string reason = cuda::refuse_epilogue(problem); !reason.empty()) return reason;
-  return cuda::refuse_gemm(layout_of(problem, *anchor->op.as<MatMul>()).gemm);
+  if (std::string reason = refuse_epilogue(problem); !reason.empty()) return reason;
+  return refuse_gemm(layout_of(problem, *anchor->op.as<MatMul>()).gemm);
 }
 
-struct View {
-  cuda::AnchorView anchor;
-  MatMul op;
-  Layout layout;
-};
-
-View view_of(const Problem& problem) {
-  View view{*cuda::view_anchor(problem, MatMul::kName), {}, {}};
+MatmulView matmul_view(const Problem& problem) {
+  MatmulView view{*view_anchor(problem, MatMul::kName), {}, {}};
   view.op = *view.anchor.op.as<MatMul>();
   view.layout = layout_of(problem, view.op);
   return view;
 }
+
+}  // namespace cuda
+
+namespace {
+
+using View = cuda::MatmulView;
+using Layout = cuda::MatmulLayout;
+using cuda::matmul_view;
 
 // B as [N][K]: packed from a constant, or as it lies when it is transposed.
 bool packs_b(const Problem& problem) {
@@ -78,7 +77,7 @@ cuda::Source finish(const Problem& problem, const View& view, cuda::Source sourc
 }
 
 Result<cuda::Source> source(const Problem& problem) {
-  const auto [anchor, op, l] = view_of(problem);
+  const auto [anchor, op, l] = matmul_view(problem);
   const std::string functions =
       fmt::format(R"cuda(
 struct Row {{ i64 at; }};
@@ -93,12 +92,12 @@ __device__ inline Sum load_b(PARAMETERS, i64 z, int k, int n) {{ return b[({}) *
   return cuda::Source{cuda::gemm_source(l.gemm, parameters_of(problem, anchor, false), functions)};
 }
 
-cuda::Launch launch(const Problem& problem) { return cuda::gemm_launch(view_of(problem).layout.gemm); }
+cuda::Launch launch(const Problem& problem) { return cuda::gemm_launch(matmul_view(problem).layout.gemm); }
 
 std::string supports_tensor_cores(const Problem& problem, const Machine& machine) {
-  if (std::string reason = supports(problem); !reason.empty()) return reason;
+  if (std::string reason = cuda::matmul_refusal(problem); !reason.empty()) return reason;
   if (std::string reason = cuda::refuse_tf32(problem.inputs[0].dtype, machine); !reason.empty()) return reason;
-  const MatMul op = view_of(problem).op;
+  const MatMul op = matmul_view(problem).op;
   if (op.trans_a) return "the left operand is transposed";
   if (!op.trans_b && !packs_b(problem)) return "the right operand is neither constant nor transposed";
   return {};
@@ -106,11 +105,11 @@ std::string supports_tensor_cores(const Problem& problem, const Machine& machine
 
 std::string supports_mma(const Problem& problem, const Machine& machine) {
   if (std::string reason = supports_tensor_cores(problem, machine); !reason.empty()) return reason;
-  return cuda::refuse_mma(view_of(problem).layout.gemm);
+  return cuda::refuse_mma(matmul_view(problem).layout.gemm);
 }
 
 Result<cuda::Source> mma_source(const Problem& problem, int variant) {
-  const View view = view_of(problem);
+  const View view = matmul_view(problem);
   const Layout& l = view.layout;
   const std::string functions =
       fmt::format(R"cuda(
@@ -128,17 +127,17 @@ __device__ inline const A* b_at(PARAMETERS, i64 z, int n, int k) {{ return b + (
 }
 
 cuda::Launch mma_launch(const Problem& problem, int variant) {
-  return cuda::mma_launch(view_of(problem).layout.gemm, variant);
+  return cuda::mma_launch(matmul_view(problem).layout.gemm, variant);
 }
 
 cuda::WarpgroupProduct product_of(const Problem& problem) {
-  const Layout l = view_of(problem).layout;
+  const Layout l = matmul_view(problem).layout;
   return {.gemm = l.gemm, .b_constant = packs_b(problem), .b_batched = element_count(l.batch_b) > 1};
 }
 
 std::string supports_wgmma(const Problem& problem, const Machine& machine) {
   if (std::string reason = supports_tensor_cores(problem, machine); !reason.empty()) return reason;
-  const Layout l = view_of(problem).layout;
+  const Layout l = matmul_view(problem).layout;
   if (element_count(l.batch_a) != l.gemm.batch) return "the left operand is broadcast";
   if (const int64_t b = element_count(l.batch_b); b != 1 && b != l.gemm.batch) return "the right operand is broadcast";
   return cuda::refuse_wgmma(product_of(problem), machine);
@@ -147,7 +146,7 @@ std::string supports_wgmma(const Problem& problem, const Machine& machine) {
 int wgmma_variants(const Problem& problem, const Machine&) { return cuda::wgmma_variants(product_of(problem)); }
 
 Result<cuda::Source> wgmma_source(const Problem& problem, int variant) {
-  const View view = view_of(problem);
+  const View view = matmul_view(problem);
   return finish(problem, view,
                 cuda::wgmma_source(product_of(problem), variant, parameters_of(problem, view.anchor, packs_b(problem)),
                                    view.anchor.store));
@@ -164,7 +163,7 @@ std::span<const Tactic> cuda_matmul_tactics() {
   static constexpr Tactic kRows[] = {
       cuda::row<supports_wgmma, wgmma_source, wgmma_launch, wgmma_variants>("cuda.matmul_wgmma"),
       cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.matmul_mma", 1),
-      cuda::row<supports, source, launch>("cuda.matmul", 2)};
+      cuda::row<cuda::matmul_refusal, source, launch>("cuda.matmul", 2)};
   return kRows;
 }
 

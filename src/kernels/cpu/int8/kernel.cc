@@ -36,10 +36,15 @@ constexpr Row kSets[] = {{"scalar", &scalar::kInt8Pairs, nullptr},
                          {"AVX-512 VNNI", &avx512::kInt8Quads, "avx512_vnni"},
                          {"AMX", &avx512::kInt8Tiles, "amx_int8"}};
 
-// Linux saves tiles only for processes that have asked; it refuses where signal stacks are too small for them.
+// Linux saves tiles only for processes that have asked; it refuses where signal stacks are too small for them. Some
+// sandboxes grant what they do not do, so that it is asked what was granted, too.
 bool amx_permitted() {
-  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  static const bool permitted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  constexpr long kGranted = 0x1022, kRequest = 0x1023, kTileData = 18;  // ARCH_GET_XCOMP_PERM, ARCH_REQ_XCOMP_PERM
+  static const bool permitted = [] {
+    uint64_t granted = 0;
+    return syscall(SYS_arch_prctl, kRequest, kTileData) == 0 && syscall(SYS_arch_prctl, kGranted, &granted) == 0 &&
+           (granted >> kTileData & 1) != 0;
+  }();
   return permitted;
 }
 

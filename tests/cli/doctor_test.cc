@@ -1,0 +1,18 @@
+// `hone doctor`, on a machine that lacks something.
+#include "cli/cli.h"
+
+namespace hone {
+namespace {
+
+TEST_F(Cli, DoctorSaysWhichLibrariesAreMissingAndWhatIsLost) {
+  setenv("HONE_CUBLASLT", path("none.so").c_str(), 1);
+  const Outcome text = hone({"doctor"});
+  const nlohmann::json missing = json(hone({"doctor", "--json", "-"}));
+  unsetenv("HONE_CUBLASLT");
+  EXPECT_EQ(text.status, 0) << text.err;
+  expect_words(text.out, {"cuBLASLt", "none.so", "HONE_CUBLASLT", "without it"});
+  EXPECT_TRUE(missing.at("cublaslt").is_null()) << missing;
+}
+
+}  // namespace
+}  // namespace hone
