@@ -8,6 +8,7 @@
 #include "backends/network_timing.h"
 #include "backends/peaks.h"
 #include "backends/precision.h"
+#include "backends/requantize.h"
 #include "base/cpu_info.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
@@ -26,6 +27,7 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
     for (const Unquantized& layer : quantize(graph, options.thresholds, machine))
       notes.push_back(fmt::format("{} stays in floats: {}", layer.node, layer.reason));
     HONE_CHECK(merge_elementwise(graph, passes));
+    fold_steps(graph);
   }
   if (gpu && options.half != DType::none) reduce_precision(graph, options.half, machine);
   HONE_CHECK(fuse(graph, passes));

@@ -7,8 +7,15 @@ namespace {
 
 bool is_activation(Fn fn) {
   switch (fn) {
-    case Fn::relu: case Fn::clip: case Fn::leaky_relu: case Fn::hard_swish: case Fn::hard_sigmoid:
-    case Fn::sigmoid: case Fn::silu: case Fn::tanh: case Fn::gelu_erf: return true;
+    case Fn::relu:
+    case Fn::clip:
+    case Fn::leaky_relu:
+    case Fn::hard_swish:
+    case Fn::hard_sigmoid:
+    case Fn::sigmoid:
+    case Fn::silu:
+    case Fn::tanh:
+    case Fn::gelu_erf: return true;
     default: return false;
   }
 }
@@ -127,15 +134,18 @@ class RequantizeMatcher {
     if (low.fn != Fn::constant || high.fn != Fn::constant || !is(round, Fn::round)) return nullptr;
     const auto whole = [](double x) { return x >= -128 && x <= 127 && x == static_cast<int>(x); };
     if (!whole(low.value) || !whole(high.value) || low.value > high.value) return nullptr;
-    const PointwiseInstr& scaled = at(round, 0);
-    if (!is(scaled, Fn::mul) && !is(scaled, Fn::div)) return nullptr;
-    const int side = side_of_sums(scaled);
-    if (side < 0 || at(scaled, 1 - side).fn != Fn::constant || (scaled.fn == Fn::div && side != 0)) return nullptr;
     form_.quantized = true;
-    form_.step = at(scaled, 1 - side).value;
-    form_.divides = scaled.fn == Fn::div;
     form_.low = low.value;
     form_.high = high.value;
+    const PointwiseInstr& scaled = at(round, 0);
+    if (!is(scaled, Fn::mul) && !is(scaled, Fn::div)) return &scaled;
+    const int side = side_of_sums(scaled);
+    if (side < 0 || (scaled.fn == Fn::div && side != 0)) return nullptr;
+    // What multiplies the sums themselves is their scale.
+    if (scaled.fn == Fn::mul && is_cast(at(scaled, side))) return &scaled;
+    if (at(scaled, 1 - side).fn != Fn::constant) return nullptr;
+    form_.step = at(scaled, 1 - side).value;
+    form_.divides = scaled.fn == Fn::div;
     return &at(scaled, side);
   }
 

@@ -96,7 +96,7 @@ __device__ inline Tile tile_of(int t, int rank) {
 extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     kernel(const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map, PARAMETERS) {
   extern __shared__ unsigned char unaligned[];
-  unsigned char* const shared = (unsigned char*)(((u64)unaligned + 1023) & ~(u64)1023);
+  unsigned char* const shared = unaligned + (-to_shared(unaligned) & 1023);
   const unsigned a_tiles = to_shared(shared), b_tiles = a_tiles + STAGES * BYTES_A;
   const unsigned full = b_tiles + STAGES * BYTES_B, empty = full + 8 * STAGES;
   // The parts of a split tile take the place of the operands.

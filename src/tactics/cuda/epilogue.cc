@@ -154,7 +154,8 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
       if (at < view.inputs || at >= problem.inputs.size()) return std::nullopt;
       const TensorType& type = problem.inputs[at];
       RunOperands again;
-      expressions.push_back((known[at] ? again : operands).add(fmt::format("e{}", at), type.dtype, dims_of(type), out));
+      expressions.push_back(
+          (known[at] ? again : operands).add(fmt::format("e{}", at), type.dtype, dims_of(type), out, "n"));
       known[at] = true;
     }
     for (size_t i = view.inputs; i < problem.inputs.size(); ++i)
@@ -162,6 +163,10 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
     terms = terms.substr(0, terms.find("const Sum result")) + statements(program, expressions) +
             fmt::format("  const auto result = v{};\n", program.code.size() - 1);
   }
+  const DType result = problem.outputs[0].dtype;
+  const char* results = is_real_element(result)                        ? "float"
+                        : size_of(result) <= 4 && result != DType::u32 ? "int"
+                                                                       : "i64";
   view.store = operands.define("PARAMETERS") + fmt::format(R"cuda(
 __device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const Sum (&sums)[RUN]) {{
   const i64 index = (z * M + m) * N + n;
@@ -177,8 +182,7 @@ __device__ inline void store(PARAMETERS, i64 z, int m, int n, const Sum (&sums)[
   store(ARGUMENTS, z, m, n, operands_at(ARGUMENTS, (z * M + m) * N + n), sums);
 }}
 )cuda",
-                                                           operands.loads, terms,
-                                                           is_real_element(problem.outputs[0].dtype) ? "float" : "i64");
+                                                           operands.loads, terms, results);
   return view;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <map>
 
 namespace hone::cuda {
@@ -147,8 +148,8 @@ __device__ inline i64 to_integer(float a) {
 __device__ inline i64 to_integer(i64 a) { return a; }
 // Conversions have an eighth of the throughput of sums: integers of few bits are found in the mantissa of a float that
 // is large enough for its last bit to stand for 1.
-__device__ inline i64 nearest_i8(float a) {
-  return (signed char)__float_as_int(__fadd_rn(fminf(fmaxf(a, -128.0f), 127.0f), 12582912.0f));
+__device__ inline i64 nearest_i8(float a, float low, float high) {
+  return (signed char)__float_as_int(__fadd_rn(fminf(fmaxf(a, low), high), 12582912.0f));
 }
 template <class T>
 __device__ inline float number_of(T v) { return (float)v; }
@@ -281,20 +282,21 @@ std::string literal(const PointwiseInstr& instr) {
   return float_literal(instr.value);
 }
 
-// The value that instruction i rounds and clips to all that i8 can hold, or -1 when it does something else.
-int32_t quantised_value(const PointwiseProgram& program, size_t i) {
+// The clip by whole bounds in i8's range of a rounded value that instruction i makes an i8, or null.
+const PointwiseInstr* quantising_clip(const PointwiseProgram& program, size_t i) {
   const auto operand = [&](const PointwiseInstr& instr, size_t k) -> const PointwiseInstr& {
     return program.code[static_cast<size_t>(instr.operand[k])];
   };
-  const auto constant = [&](const PointwiseInstr& instr, double value) {
-    return instr.fn == Fn::constant && instr.value == value;
+  const auto bound = [&](const PointwiseInstr& instr) {
+    return instr.fn == Fn::constant && instr.value >= -128 && instr.value <= 127 &&
+           instr.value == std::nearbyint(instr.value);
   };
   const PointwiseInstr& cast = program.code[i];
-  if (cast.fn != Fn::cast || cast.type != DType::i8) return -1;
+  if (cast.fn != Fn::cast || cast.type != DType::i8) return nullptr;
   const PointwiseInstr& clip = operand(cast, 0);
-  if (clip.fn != Fn::clip || !constant(operand(clip, 1), -128) || !constant(operand(clip, 2), 127)) return -1;
+  if (clip.fn != Fn::clip || !bound(operand(clip, 1)) || !bound(operand(clip, 2))) return nullptr;
   const PointwiseInstr& round = operand(clip, 0);
-  return round.fn == Fn::round && is_real(round.type) ? round.operand[0] : -1;
+  return round.fn == Fn::round && is_real(round.type) ? &clip : nullptr;
 }
 
 // The integer input that instruction i converts to a float, or -1 when it does something else.
@@ -374,8 +376,11 @@ std::string broadcast_index(const Dims& dims, const Dims& of, const std::string&
   return strided_index(of, strides, 0, index);
 }
 
-std::string RunOperands::add(const std::string& name, DType type, const Dims& dims, const Dims& of) {
-  const std::string at = broadcast_index(dims, of, "index");
+std::string RunOperands::add(const std::string& name, DType type, const Dims& dims, const Dims& of,
+                             const std::string& column) {
+  const bool by_column =
+      !column.empty() && element_count(dims) == of.back() && !dims.empty() && dims.back() == of.back();
+  const std::string at = by_column ? column : broadcast_index(dims, of, "index");
   if (dims == of) {
     fields += fmt::format("  Run<{}, RUN> {};\n", element_type(type), name);
     fetches += fmt::format("{}load_run<RUN>({} + {})", fetches.empty() ? "" : ", ", name, at);
@@ -412,7 +417,9 @@ std::string statements(const PointwiseProgram& program, const std::vector<std::s
     const PointwiseInstr& instr = program.code[i];
     const bool real = is_real(instr.type);
     std::string value;
-    if (const int32_t from = quantised_value(program, i); from >= 0) value = fmt::format("nearest_i8(v{})", from);
+    if (const PointwiseInstr* clip = quantising_clip(program, i))
+      value = fmt::format("nearest_i8(v{}, v{}, v{})", program.code[static_cast<size_t>(clip->operand[0])].operand[0],
+                          clip->operand[1], clip->operand[2]);
     else if (const int32_t from = converted_input(program, i); from >= 0)
       value = fmt::format("number_of({})", inputs[static_cast<size_t>(from)]);
     else if (exact && real && instr.fn == Fn::mul)

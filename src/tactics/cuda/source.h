@@ -39,8 +39,10 @@ struct RunOperands {
   std::string fetches;  // values of the fields, for its initialiser
   std::string loads;    // statements that load the others
 
-  // The expression for the operand of result `j`, an element of the tensor `name` that broadcasts to `of`.
-  std::string add(const std::string& name, DType type, const Dims& dims, const Dims& of);
+  // The expression for the operand of result `j`, an element of the tensor `name` that broadcasts to `of`. `column`:
+  // the place in the last dim, where there is a variable for it.
+  std::string add(const std::string& name, DType type, const Dims& dims, const Dims& of,
+                  const std::string& column = {});
   // Defines struct Operands, with a way to load them all ahead: `Operands operands_at(parameters, i64 index)`.
   std::string define(const std::string& parameters) const;
 };

@@ -1,0 +1,103 @@
+#include "backends/requantize.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/fused.h"
+#include "ops/pointwise.h"
+#include "passes/rewrite.h"
+
+namespace hone {
+namespace {
+
+using namespace rewrite;
+
+struct Folding {
+  Graph& graph;
+  const Node node;
+  const RequantizeForm& form;
+  std::vector<ValueId> inputs = {};
+  PointwiseProgram program = {};
+
+  int32_t push(PointwiseInstr instr) {
+    program.code.push_back(instr);
+    return static_cast<int32_t>(program.code.size()) - 1;
+  }
+  int32_t read(ValueId v) {
+    inputs.push_back(v);
+    return push({.fn = Fn::input, .type = graph.type(v).dtype, .input = static_cast<int32_t>(inputs.size()) - 1});
+  }
+  int32_t apply(Fn fn, int32_t a, int32_t b = -1, int32_t c = -1) { return push({.fn = fn, .operand = {a, b, c}}); }
+  int32_t constant(double value) { return push({.fn = Fn::constant, .value = static_cast<float>(value)}); }
+  ValueId input(int index) const { return node.inputs[static_cast<size_t>(index)]; }
+
+  bool is_constant(const EpilogueOperand& operand) const {
+    return operand.input < 0 || graph.value(input(operand.input)).is_constant();
+  }
+
+  // The operand times the step.
+  int32_t stepped(const EpilogueOperand& operand) {
+    if (operand.input < 0) return constant(operand.value * form.step);
+    const Value& value = graph.value(input(operand.input));
+    Tensor scaled(DType::f32, value.constant.dims());
+    for (int64_t i = 0; i < scaled.count(); ++i)
+      scaled.mutable_data<float>()[i] = static_cast<float>(value.constant.at(i) * form.step);
+    return read(graph.add_constant(std::move(scaled), value.name));
+  }
+};
+
+// The bounds of the result in which the activation's are, too; nothing when it does more than clip.
+std::optional<std::pair<double, double>> bounds(const RequantizeForm& form) {
+  const auto rounded = [&](double v) -> double { return std::nearbyint(static_cast<float>(v * form.step)); };
+  double low = form.low, high = form.high;
+  switch (form.rest.activation) {
+    case Fn::input: break;
+    case Fn::relu: low = std::max(low, 0.0); break;
+    case Fn::clip:
+      low = std::clamp(rounded(form.rest.a), low, high);
+      high = std::clamp(rounded(form.rest.b), low, high);
+      break;
+    default: return std::nullopt;
+  }
+  return std::pair(low, high);
+}
+
+bool fold_steps_of(Graph& graph, NodeId id) {
+  const auto* pointwise = op_of<Pointwise>(graph, id);
+  if (pointwise == nullptr || graph.type(output(graph, id)).dtype != DType::i8) return false;
+  const Node& node = graph.node(id);
+  const auto sums = std::find_if(node.inputs.begin(), node.inputs.end(),
+                                 [&](ValueId v) { return graph.type(v).dtype == DType::i32; });
+  if (sums == node.inputs.end()) return false;
+  std::vector<Spread> spreads;
+  for (ValueId v : node.inputs) spreads.push_back(spread_of(graph.type(v).shape, graph.type(output(graph, id)).shape));
+  const auto form = as_requantize(pointwise->program, static_cast<int>(sums - node.inputs.begin()), spreads);
+  if (!form || !form->quantized || form->divides || !(form->step > 0) || form->rest.residual_after_activation)
+    return false;
+  if (form->rest.residual >= 0 && !form->residual_scale) return false;
+  const auto clip = bounds(*form);
+  Folding f{graph, node, *form};
+  if (!clip || !f.is_constant(form->scale) || (form->bias && !f.is_constant(*form->bias))) return false;
+  const bool nothing = form->step == 1 && form->rest.activation == Fn::input;
+  if (nothing) return false;
+
+  int32_t v = f.apply(Fn::cast, f.read(*sums));
+  v = f.apply(Fn::mul, v, f.stepped(form->scale));
+  if (form->bias) v = f.apply(Fn::add, v, f.stepped(*form->bias));
+  if (form->rest.residual >= 0) {
+    const int32_t residual = f.apply(Fn::cast, f.read(f.input(form->rest.residual)));
+    v = f.apply(Fn::add, v, f.apply(Fn::mul, residual, f.constant(*form->residual_scale * form->step)));
+  }
+  const int32_t rounded = f.apply(Fn::round, v), low = f.constant(clip->first), high = f.constant(clip->second);
+  f.push({.fn = Fn::cast, .type = DType::i8, .operand = {f.apply(Fn::clip, rounded, low, high), -1, -1}});
+  return replace(graph, output(graph, id), emit(graph, Pointwise{f.program}, f.inputs, {id}));
+}
+
+}  // namespace
+
+void fold_steps(Graph& graph) {
+  for (NodeId id : graph.order())
+    if (graph.alive(id)) fold_steps_of(graph, id);
+}
+
+}  // namespace hone
