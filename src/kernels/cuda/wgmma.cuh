@@ -9,8 +9,8 @@
 // Around it the source defines M, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each), PARAMETERS, ARGUMENTS,
 // `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int k)`, B_BATCHED,
 // B_CONSTANT, ROWS_FIRST (the order of tiles), `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b)` and
-// `void store(parameters, i64 z, int m, int n, Operands, const Sum (&)[RUN])`: RUN neighbouring columns, which divide
-// N, with what `Operands operands_at(parameters, i64 index)` has loaded.
+// `void store(parameters, i64 z, int m, int n, Operands, Columns, const Sum (&)[RUN])`: RUN neighbouring columns, which
+// divide N, with what `Operands operands_at(parameters, i64 index)` and `Columns columns_at(parameters, int n)` loaded.
 #define GROUPS_A_TILE (ALTERNATE ? 1 : GROUPS)
 #define TILE_M (64 * GROUPS_A_TILE)
 #define TILE_K (ROW_BYTES / (int)sizeof(A))
@@ -170,14 +170,16 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       // A lane's runs among the 16 rows of its warp.
       const int row = lane / RUNS_A_ROW, column = lane % RUNS_A_ROW * RUN;
       const auto m_of = [&](int r) { return tile.m0 + row0 + row + r * (32 / RUNS_A_ROW); };
-      const auto fetch = [&](Operands(&operands)[RUNS_A_LANE], int c0) {
+      const auto fetch = [&](Operands(&operands)[RUNS_A_LANE], Columns& columns, int c0) {
         const int n = tile.n0 + c0 + column;
+        if (n < N) columns = columns_at(ARGUMENTS, n);
 #pragma unroll
         for (int r = 0; r < RUNS_A_LANE; ++r)
           if (m_of(r) < M && n < N) operands[r] = operands_at(ARGUMENTS, (tile.z * M + m_of(r)) * N + n);
       };
       Operands operands[RUNS_A_LANE];
-      if (SPLIT == 1) fetch(operands, 0);
+      Columns columns;
+      if (SPLIT == 1) fetch(operands, columns, 0);
       Sum sums[TILE_N / 2];
 #pragma unroll
       for (int j = 0; j < TILE_N / 2; ++j) sums[j] = 0;
@@ -213,7 +215,8 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
         if (SPLIT > 1) break;
         __syncwarp();
         Operands next[RUNS_A_LANE];
-        if (c0 + STAGED < TILE_N) fetch(next, c0 + STAGED);
+        Columns next_columns;
+        if (c0 + STAGED < TILE_N) fetch(next, next_columns, c0 + STAGED);
         const int n = tile.n0 + c0 + column;
 #pragma unroll
         for (int r = 0; r < RUNS_A_LANE; ++r) {
@@ -221,9 +224,10 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
           __align__(16) Sum run[RUN];
 #pragma unroll
           for (int j = 0; j < RUN; j += 4) *(Run<Sum, 4>*)(run + j) = load_run<4>(from + j);
-          if (m_of(r) < M && n < N) store(ARGUMENTS, tile.z, m_of(r), n, operands[r], run);
+          if (m_of(r) < M && n < N) store(ARGUMENTS, tile.z, m_of(r), n, operands[r], columns, run);
           operands[r] = next[r];
         }
+        columns = next_columns;
         __syncwarp();
       }
     }

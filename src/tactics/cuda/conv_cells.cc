@@ -111,7 +111,7 @@ extern "C" __global__ void before(PARAMETERS) {{
   if (i >= (i64){} * CELLS_H * CELLS_W * CHANNELS) return;
   const int first = i % CHANNELS, cell_w = i / CHANNELS % CELLS_W, cell_h = i / CHANNELS / CELLS_W % CELLS_H;
   const int n = i / CHANNELS / CELLS_W / CELLS_H;
-  float run[WHOLE];
+  Sum run[WHOLE];
 #pragma unroll
   for (int e = 0; e < WHOLE; ++e) {{
     const int inside = (first + e) / CIN, c = (first + e) % CIN;

@@ -123,8 +123,7 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
   std::string terms = "const Sum result = acc;\n";
   if (view.inputs > 2 && has(problem, 2)) {
     view.parameters += fmt::format(", const {}* __restrict__ bias", element_type(problem.inputs[2].dtype));
-    operands.loads += "  const auto bias_run = load_run<RUN>(bias + n);\n";
-    terms = "acc += bias_run.v[j];\n    " + terms;
+    terms = "acc += " + operands.add_column("bias", problem.inputs[2].dtype) + ";\n    " + terms;
   }
   if (body.transpose != nullptr || body.before != nullptr) {
     view.prologue = true;
@@ -135,9 +134,13 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
       for (size_t d = 0; d < perm.size(); ++d) view.strides[d] = before[static_cast<size_t>(perm[d])];
     }
     view.value = "  const auto value = raw;\n";
-    if (body.before != nullptr && refuse_program(program_of(*body.before)).empty())
-      view.value = statements(program_of(*body.before), {"raw"}) +
-                   fmt::format("  const auto value = v{};\n", program_of(*body.before).code.size() - 1);
+    if (body.before != nullptr && refuse_program(program_of(*body.before)).empty()) {
+      const auto& program = program_of(*body.before);
+      // The bits above a byte's are not its sign's.
+      view.value = statements(program, {"raw"}) + fmt::format("  const auto value = {}v{};\n",
+                                                              program.result_type() == DType::i8 ? "(signed char)" : "",
+                                                              program.code.size() - 1);
+    }
   }
   if (body.after != nullptr) {
     const auto& inputs = fused->body->inputs();
@@ -155,7 +158,7 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
       const TensorType& type = problem.inputs[at];
       RunOperands again;
       expressions.push_back(
-          (known[at] ? again : operands).add(fmt::format("e{}", at), type.dtype, dims_of(type), out, "n"));
+          (known[at] ? again : operands).add(fmt::format("e{}", at), type.dtype, dims_of(type), out, true));
       known[at] = true;
     }
     for (size_t i = view.inputs; i < problem.inputs.size(); ++i)
@@ -167,8 +170,10 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
   const char* results = is_real_element(result)                        ? "float"
                         : size_of(result) <= 4 && result != DType::u32 ? "int"
                                                                        : "i64";
-  view.store = operands.define("PARAMETERS") + fmt::format(R"cuda(
-__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const Sum (&sums)[RUN]) {{
+  view.store = operands.define("PARAMETERS") + operands.define_columns("PARAMETERS") +
+               fmt::format(R"cuda(
+__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const Columns& columns,
+                             const Sum (&sums)[RUN]) {{
   const i64 index = (z * M + m) * N + n;
 {0}  {2} results[RUN];
 #pragma unroll
@@ -179,10 +184,10 @@ __device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& op
   store_run(y + index, results);
 }}
 __device__ inline void store(PARAMETERS, i64 z, int m, int n, const Sum (&sums)[RUN]) {{
-  store(ARGUMENTS, z, m, n, operands_at(ARGUMENTS, (z * M + m) * N + n), sums);
+  store(ARGUMENTS, z, m, n, operands_at(ARGUMENTS, (z * M + m) * N + n), columns_at(ARGUMENTS, n), sums);
 }}
 )cuda",
-                                                           operands.loads, terms, results);
+                           operands.loads, terms, results);
   return view;
 }
 

@@ -19,7 +19,8 @@ struct AnchorView {
   std::string parameters;  // of the kernel: the bias, which is the anchor's input 2, and the epilogue's operands
   // Defines `void store(PARAMETERS, i64 z, int m, int n, const Sum (&sums)[RUN])` for the parameter `y`, which is
   // [batch][M][N], and RUN neighbouring columns. `Operands operands_at(PARAMETERS, i64 index)` loads what it reads for
-  // the element `index` of y on; store may be given that before `sums`.
+  // the element `index` of y on, `Columns columns_at(PARAMETERS, int n)` what it reads for the columns from n on; store
+  // may be given both before `sums`.
   std::string store;
 };
 

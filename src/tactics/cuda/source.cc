@@ -29,10 +29,26 @@ struct bf16 {
   __device__ operator float() const { return __int_as_float((unsigned)bits << 16); }
 };
 // Neighbouring elements, read at once.
-template <class T, int count>
-struct __align__(count * sizeof(T) < 16 ? count * sizeof(T) : 16) Run {
+template <class T, int count, bool words = false>
+struct __align__(count * sizeof(T) < 16 ? count * sizeof(T) : 16) RunOf {
   T v[count];
 };
+// Bytes stay together in words.
+template <int count>
+struct Bytes {
+  unsigned words[count / 4];
+  __device__ signed char operator[](int j) const { return (signed char)(words[j / 4] >> j % 4 * 8); }
+};
+template <int count>
+struct __align__(count < 16 ? count : 16) RunOf<signed char, count, true> {
+  Bytes<count> v;
+};
+template <class T>
+constexpr bool is_signed_char = false;
+template <>
+constexpr bool is_signed_char<signed char> = true;
+template <class T, int count>
+using Run = RunOf<T, count, is_signed_char<T> && count % 4 == 0>;
 template <int count, class T>
 __device__ inline Run<T, count> load_run(const T* from) { return *(const Run<T, count>*)from; }
 // Values as neighbouring elements, written at once.
@@ -148,12 +164,28 @@ __device__ inline i64 to_integer(float a) {
 __device__ inline i64 to_integer(i64 a) { return a; }
 // Conversions have an eighth of the throughput of sums: integers of few bits are found in the mantissa of a float that
 // is large enough for its last bit to stand for 1.
-__device__ inline i64 nearest_i8(float a, float low, float high) {
-  return (signed char)__float_as_int(__fadd_rn(fminf(fmaxf(a, low), high), 12582912.0f));
+// In the lowest byte: the nearest whole number to a, between whole bounds.
+__device__ inline int nearest_byte(float a, float low, float high) {
+  return __float_as_int(__fadd_rn(fminf(fmaxf(a, low), high), 12582912.0f));
 }
 template <class T>
 __device__ inline float number_of(T v) { return (float)v; }
 __device__ inline float number_of(signed char v) { return __int_as_float(0x4b000080 ^ (unsigned char)v) - 8388736.0f; }
+// Element j of a run of bytes.
+struct Byte {
+  unsigned word;
+  int place;
+  __device__ operator i64() const { return (signed char)(word >> 8 * place); }
+};
+template <int count>
+__device__ inline Byte byte_of(const RunOf<signed char, count, true>& run, int j) { return {run.v.words[j / 4], j % 4}; }
+template <int count>
+__device__ inline Byte byte_of(const RunOf<signed char, count, false>& run, int j) {
+  return {(unsigned char)run.v[j], 0};
+}
+__device__ inline float number_of(Byte b) {
+  return __int_as_float(__byte_perm(b.word ^ 0x80808080, 0x4b000000, 0x7440 | b.place)) - 8388736.0f;
+}
 // A sum under 2^22.
 struct SmallSum {
   int v;
@@ -376,17 +408,34 @@ std::string broadcast_index(const Dims& dims, const Dims& of, const std::string&
   return strided_index(of, strides, 0, index);
 }
 
-std::string RunOperands::add(const std::string& name, DType type, const Dims& dims, const Dims& of,
-                             const std::string& column) {
-  const bool by_column =
-      !column.empty() && element_count(dims) == of.back() && !dims.empty() && dims.back() == of.back();
-  const std::string at = by_column ? column : broadcast_index(dims, of, "index");
+namespace {
+
+void add_run(std::string& fields, std::string& fetches, DType type, const std::string& name, const std::string& at) {
+  fields += fmt::format("  Run<{}, RUN> {};\n", element_type(type), name);
+  fetches += fmt::format("{}load_run<RUN>({} + {})", fetches.empty() ? "" : ", ", name, at);
+}
+
+// Element j of a run that is a member of `in`.
+std::string element_j(const char* in, const std::string& name, DType type) {
+  return type == DType::i8 ? fmt::format("byte_of({}.{}, j)", in, name) : fmt::format("{}.{}.v[j]", in, name);
+}
+
+}  // namespace
+
+std::string RunOperands::add_column(const std::string& name, DType type) {
+  add_run(column_fields, column_fetches, type, name, "n");
+  return element_j("columns", name, type);
+}
+
+std::string RunOperands::add(const std::string& name, DType type, const Dims& dims, const Dims& of, bool has_columns) {
+  const std::string at = broadcast_index(dims, of, "index");
+  const bool last = !dims.empty() && dims.back() == of.back() && of.back() > 1;
   if (dims == of) {
-    fields += fmt::format("  Run<{}, RUN> {};\n", element_type(type), name);
-    fetches += fmt::format("{}load_run<RUN>({} + {})", fetches.empty() ? "" : ", ", name, at);
-    return fmt::format("operands.{}.v[j]", name);
+    add_run(fields, fetches, type, name, at);
+    return element_j("operands", name, type);
   }
-  if (!dims.empty() && dims.back() == of.back() && of.back() > 1) {
+  if (has_columns && last && element_count(dims) == of.back()) return add_column(name, type);
+  if (last) {
     loads += fmt::format("  const auto {0}_run = load_run<RUN>({0} + {1});\n", name, at);
     return name + "_run.v[j]";
   }
@@ -398,6 +447,11 @@ std::string RunOperands::define(const std::string& parameters) const {
   return fmt::format(
       "struct Operands {{\n{}}};\n__device__ inline Operands operands_at({}, i64 index) {{ return {{{}}}; }}\n", fields,
       parameters, fetches);
+}
+
+std::string RunOperands::define_columns(const std::string& parameters) const {
+  return fmt::format("struct Columns {{\n{}}};\n__device__ inline Columns columns_at({}, int n) {{ return {{{}}}; }}\n",
+                     column_fields, parameters, column_fetches);
 }
 
 std::string refuse_program(const PointwiseProgram& program) {
@@ -417,8 +471,9 @@ std::string statements(const PointwiseProgram& program, const std::vector<std::s
     const PointwiseInstr& instr = program.code[i];
     const bool real = is_real(instr.type);
     std::string value;
-    if (const PointwiseInstr* clip = quantising_clip(program, i))
-      value = fmt::format("nearest_i8(v{}, v{}, v{})", program.code[static_cast<size_t>(clip->operand[0])].operand[0],
+    const PointwiseInstr* const clip = i + 1 == program.code.size() ? quantising_clip(program, i) : nullptr;
+    if (clip != nullptr)
+      value = fmt::format("nearest_byte(v{}, v{}, v{})", program.code[static_cast<size_t>(clip->operand[0])].operand[0],
                           clip->operand[1], clip->operand[2]);
     else if (const int32_t from = converted_input(program, i); from >= 0)
       value = fmt::format("number_of({})", inputs[static_cast<size_t>(from)]);

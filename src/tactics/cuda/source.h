@@ -35,21 +35,27 @@ std::string strided_index(const Dims& of, const Dims& strides, int64_t offset, c
 // Operands of RUN neighbouring results, the first of which is the element `index` of the output; a run lies inside the
 // output's last dim.
 struct RunOperands {
-  std::string fields;   // of a struct, for the operands that have an element for each result
-  std::string fetches;  // values of the fields, for its initialiser
-  std::string loads;    // statements that load the others
+  std::string fields;         // of a struct, for the operands that have an element for each result
+  std::string fetches;        // values of the fields, for its initialiser
+  std::string column_fields;  // the same for those that depend on the place in the last dim alone
+  std::string column_fetches;
+  std::string loads;  // statements that load the others
 
-  // The expression for the operand of result `j`, an element of the tensor `name` that broadcasts to `of`. `column`:
-  // the place in the last dim, where there is a variable for it.
-  std::string add(const std::string& name, DType type, const Dims& dims, const Dims& of,
-                  const std::string& column = {});
+  // The expression for the operand of result `j`, an element of the tensor `name` that broadcasts to `of`.
+  // `has_columns`: a struct Columns is at hand.
+  std::string add(const std::string& name, DType type, const Dims& dims, const Dims& of, bool has_columns = false);
+  // The same for a tensor with an element for each place in the last dim.
+  std::string add_column(const std::string& name, DType type);
   // Defines struct Operands, with a way to load them all ahead: `Operands operands_at(parameters, i64 index)`.
   std::string define(const std::string& parameters) const;
+  // Defines struct Columns, with `Columns columns_at(parameters, int n)`.
+  std::string define_columns(const std::string& parameters) const;
 };
 
 // Why the kernels cannot compute `program`, or empty.
 std::string refuse_program(const PointwiseProgram& program);
-// Statements that define v0, v1, ... with the result in the last; input i is the expression inputs[i].
+// Statements that define v0, v1, ... with the result in the last, an i8 in its lowest byte alone; input i is the
+// expression inputs[i].
 std::string statements(const PointwiseProgram& program, const std::vector<std::string>& inputs);
 
 }  // namespace hone::cuda
