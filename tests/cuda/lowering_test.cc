@@ -164,6 +164,63 @@ const Row kRows[] = {
       %3 = Resize(%1, _, _, %2) {mode="cubic"}
       output %3 "y"
     })hone"},
+    {"cuda.conv_transpose", R"hone(graph {
+      input %1 "x" : f32[1,4,5,2]
+      const %2 : f32[2,4,1,2] = [1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8]
+      const %3 : f32[4] = [1, 2, 3, 4]
+      %4 = ConvTranspose(%1, %2, %3) {strides=[1,2], dilations=[1,1], pads=[0,0,0,0], output_padding=[0,1], channels_last=true}
+      %5 = Pointwise(%4) {program="in0:f32; relu:f32(0)"}
+      output %5 "y"
+    })hone"},
+    {"cuda.conv_transpose", R"hone(graph {
+      input %1 "x" : f16[1,2,3,4,5]
+      const %2 : f16[2,1,1,2,2] = [1, 2, 3, 4, 5, 6, 7, 8]
+      %3 = ConvTranspose(%1, %2) {strides=[1,2,2], dilations=[1,1,1], pads=[0,0,0,0,1,0], output_padding=[0,1,0], groups=2}
+      output %3 "y"
+    })hone"},
+    {"cuda.group_norm_columns", R"hone(graph {
+      input %1 "x" : f32[2,3,5,48]
+      input %2 "s" : f32[48]
+      input %3 "b" : f32[48]
+      %4 = GroupNorm(%1, %2, %3) {groups=3, channels_last=true}
+      output %4 "y"
+    })hone"},
+    {"cuda.group_norm_columns", R"hone(graph {
+      input %1 "x" : f32[2,3,5,48]
+      %2 = GroupNorm(%1) {channels_last=true}
+      output %2 "y"
+    })hone"},
+    {"cuda.group_norm", R"hone(graph {
+      input %1 "x" : f16[2,12,3,5,2]
+      %2 = GroupNorm(%1) {groups=3}
+      output %2 "y"
+    })hone"},
+    {"cuda.group_norm", R"hone(graph {
+      input %1 "x" : f32[2,3,5,40]
+      %2 = GroupNorm(%1) {groups=2, channels_last=true}
+      output %2 "y"
+    })hone"},
+    {"cuda.lrn", R"hone(graph {
+      input %1 "x" : f32[2,7,3,5]
+      %2 = Lrn(%1) {size=5}
+      output %2 "y"
+    })hone"},
+    {"cuda.reduce", R"hone(graph {
+      input %1 "x" : f32[2,7,3]
+      %2 = Reduce(%1) {kind="log_sum_exp"}
+      output %2 "y"
+    })hone"},
+    {"cuda.reduce_integers", R"hone(graph {
+      input %1 "x" : i64[2,7,3]
+      const %2 : i64[1] = [1]
+      %3 = Reduce(%1, %2) {kind="mean"}
+      output %3 "y"
+    })hone"},
+    {"cuda.reduce_integers", R"hone(graph {
+      input %1 "x" : bool[2,7,3]
+      %2 = Reduce(%1) {kind="max"}
+      output %2 "y"
+    })hone"},
 };
 
 Graph parse(const std::string& text) {

@@ -182,6 +182,66 @@ TEST_P(GpuOps, ResizesAreRight) {
        {"Resize", named("linear", "half_pixel"), {real({3, 4, 5, 6, 2}), absent(), scales({1, 2, 2, 2, 1})}}});
 }
 
+TEST_P(GpuOps, TransposedConvolutionsAreRight) {
+  struct Shapes {
+    Dims x, w;
+    Ints strides, dilations, pads, output_padding;
+    int64_t groups;
+    bool channels_last, bias;
+  };
+  const Shapes shapes[] = {
+      {{2, 5, 6, 16}, {16, 24, 3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 1, true, true},
+      {{1, 4, 5, 12}, {12, 5, 2, 4}, {2, 1}, {1, 2}, {0, 1, 0, 2}, {0, 0}, 1, true, false},
+      {{2, 5, 6, 12}, {12, 2, 3, 3}, {3, 2}, {2, 1}, {2, 0, 1, 1}, {2, 0}, 3, true, true},
+      {{2, 9, 16}, {16, 8, 4}, {2}, {1}, {1, 1}, {0}, 2, true, true},
+      {{2, 6, 5, 4}, {6, 7, 3, 2}, {2, 3}, {1, 1}, {1, 0, 0, 1}, {1, 0}, 1, false, true},
+      {{1, 4, 3, 4, 2}, {4, 3, 2, 2, 2}, {2, 2, 2}, {1, 1, 1}, {0, 0, 0, 0, 0, 0}, {0, 0, 0}, 2, false, false},
+      {{1, 4, 6}, {4, 3, 3}, {1}, {2}, {1, 0}, {0}, 1, false, true}};
+  for (const Shapes& s : shapes) {
+    Case c{"ConvTranspose",
+           {{"strides", s.strides},
+            {"dilations", s.dilations},
+            {"pads", s.pads},
+            {"output_padding", s.output_padding},
+            {"groups", s.groups},
+            {"channels_last", s.channels_last}},
+           {real(s.x), real(s.w)}};
+    c.inputs[1].constant = true;
+    if (s.bias) c.inputs.push_back(real({s.w[1] * s.groups}));
+    expect_right(c, GetParam());
+  }
+}
+
+TEST_P(GpuOps, NormsOverChannelsAreRight) {
+  const auto attrs = [](int64_t groups, bool last) { return Attrs{{"groups", groups}, {"channels_last", last}}; };
+  expect_all_right({
+      {"GroupNorm", attrs(4, true), {real({2, 5, 7, 32}), real({32}), real({32})}, 1, 4},
+      {"GroupNorm", attrs(0, true), {real({2, 5, 7, 45}), real({45}), real({45})}, 1, 4},
+      {"GroupNorm", attrs(5, true), {real({1, 3, 4, 40}), real({40})}, 1, 4},
+      {"GroupNorm", attrs(2, true), {real({2, 3, 20})}, 1, 4},
+      {"GroupNorm", attrs(3, false), {real({2, 12, 5, 3}), real({12}), real({12})}, 1, 4},
+      {"GroupNorm", attrs(0, false), {real({2, 5, 700}), real({5}), real({5})}, 1, 4},
+      {"GroupNorm", attrs(1, false), {real({3, 8}), real({8}), real({8})}, 1, 4},
+      {"Lrn", {{"size", int64_t{5}}, {"alpha", 0.1}, {"beta", 0.75}, {"bias", 1.0}}, {real({2, 9, 3, 5})}},
+      {"Lrn", {{"size", int64_t{2}}, {"alpha", 0.2}, {"beta", 0.5}, {"bias", 2.0}}, {real({2, 4, 7})}},
+  });
+}
+
+TEST_P(GpuOps, ReductionsAreRight) {
+  for (const char* kind : {"sum", "mean", "max", "min", "prod", "l1", "sum_square", "l2", "log_sum_exp"}) {
+    const Attrs attrs{{"kind", std::string(kind)}};
+    const std::string_view name = kind;
+    const bool integers = name != "l2" && name != "log_sum_exp";
+    expect_all_right({{"Reduce", attrs, {real({3, 4, 5, 6}), ints({0, 2})}, 1, 4},
+                      {"Reduce", attrs, {real({3, 4, 33})}, 1, 4},
+                      {"Reduce", attrs, {real({2, 300, 3}), ints({-2})}, 1, 4}});
+    if (integers)
+      expect_all_right({{"Reduce", attrs, {whole(DType::i64, {3, 4, 5}, -4, 5), ints({0, 2})}},
+                        {"Reduce", attrs, {whole(DType::i32, {700}, -1, 2)}},
+                        {"Reduce", attrs, {whole(DType::boolean, {4, 5}, 0, 2), ints({1})}}});
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, GpuOps, ::testing::Values(DType::f32, DType::f16, DType::bf16),
                          [](const auto& info) { return std::string(name(info.param)); });
 
