@@ -221,6 +221,82 @@ const Row kRows[] = {
       %2 = Reduce(%1) {kind="max"}
       output %2 "y"
     })hone"},
+    {"cuda.arg_reduce", R"hone(graph {
+      input %1 "x" : f16[7,3,50]
+      %2 = ArgReduce(%1) {axis=2, select_last=true}
+      output %2 "y"
+    })hone"},
+    {"cuda.arg_reduce", R"hone(graph {
+      input %1 "x" : i64[7,3,50]
+      %2 = ArgReduce(%1) {axis=1, smallest=true}
+      output %2 "y"
+    })hone"},
+    {"cuda.top_k", R"hone(graph {
+      input %1 "x" : f32[2,9000]
+      const %2 : i64[1] = [100]
+      %3, %4 = TopK(%1, %2) {axis=1}
+      output %3 "y"
+      output %4 "z"
+    })hone"},
+    {"cuda.top_k", R"hone(graph {
+      input %1 "x" : i8[2,9000]
+      const %2 : i64[1] = [100]
+      %3, %4 = TopK(%1, %2) {axis=1}
+      output %3 "y"
+      output %4 "z"
+    })hone"},
+    {"cuda.top_k", R"hone(graph {
+      input %1 "x" : u32[2,9000]
+      const %2 : i64[1] = [100]
+      %3, %4 = TopK(%1, %2) {axis=1}
+      output %3 "y"
+      output %4 "z"
+    })hone"},
+    {"cuda.cumulate", R"hone(graph {
+      input %1 "x" : bf16[3,77]
+      const %2 : i64[1] = [1]
+      %3 = Cumulate(%1, %2) {exclusive=true, reverse=true}
+      output %3 "y"
+    })hone"},
+    {"cuda.cumulate", R"hone(graph {
+      input %1 "x" : i64[77,33]
+      const %2 : i64[1] = [0]
+      %3 = Cumulate(%1, %2) {kind="prod"}
+      output %3 "y"
+    })hone"},
+    {"cuda.gather_elements", R"hone(graph {
+      input %1 "x" : f32[3,7]
+      input %2 "i" : i64[3,4]
+      %3 = GatherElements(%1, %2) {axis=1}
+      output %3 "y"
+    })hone"},
+    {"cuda.gather_nd", R"hone(graph {
+      input %1 "x" : bool[3,7,5]
+      input %2 "i" : i32[3,4,1]
+      %3 = GatherND(%1, %2) {batch_dims=1}
+      output %3 "y"
+    })hone"},
+    {"cuda.scatter", R"hone(graph {
+      input %1 "x" : f32[3,7]
+      input %2 "i" : i64[3,4]
+      input %3 "u" : f32[3,4]
+      %4 = ScatterElements(%1, %2, %3) {axis=1}
+      output %4 "y"
+    })hone"},
+    {"cuda.scatter", R"hone(graph {
+      input %1 "x" : f16[9,7]
+      input %2 "i" : i64[4,1]
+      input %3 "u" : f16[4,7]
+      %4 = ScatterND(%1, %2, %3) {reduction="add"}
+      output %4 "y"
+    })hone"},
+    {"cuda.scatter", R"hone(graph {
+      input %1 "x" : i64[9,7]
+      input %2 "i" : i64[4,1]
+      input %3 "u" : i64[4,7]
+      %4 = ScatterND(%1, %2, %3) {reduction="add"}
+      output %4 "y"
+    })hone"},
 };
 
 Graph parse(const std::string& text) {

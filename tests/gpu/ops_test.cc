@@ -242,6 +242,73 @@ TEST_P(GpuOps, ReductionsAreRight) {
   }
 }
 
+// Values that occur more than once, and NaN.
+Input tied(Dims dims) {
+  Input input = real(std::move(dims));
+  for (int64_t i = 0; i < input.value.count(); ++i)
+    input.value.set(i, i % 7 == 5 ? NAN : std::round(4 * input.value.at(i)) / 4);
+  return input;
+}
+
+TEST_P(GpuOps, OrdersAreRight) {
+  for (const bool flag : {false, true}) {
+    for (const bool last : {false, true})
+      for (const int64_t axis : {0, 1, 2})
+        expect_all_right(
+            {{"ArgReduce", {{"axis", axis}, {"smallest", flag}, {"select_last", last}}, {tied({4, 3, 70})}},
+             {"ArgReduce",
+              {{"axis", axis}, {"smallest", flag}, {"select_last", last}, {"keep_dims", false}},
+              {whole(DType::i64, {3, 5, 7}, -3, 3)}}});
+    const auto k = [](int64_t axis, bool largest) { return Attrs{{"axis", axis}, {"largest", largest}}; };
+    expect_all_right({{"TopK", k(-1, flag), {tied({3, 50}), ints({50})}, 2},
+                      {"TopK", k(1, flag), {tied({2, 33, 5}), ints({4})}, 2},
+                      {"TopK", k(0, flag), {real({9001}), ints({300})}, 2},
+                      {"TopK", k(0, flag), {whole(DType::i32, {4096, 2}, -2147483647, 2147483647), ints({7})}, 2},
+                      {"TopK", k(0, flag), {whole(DType::u8, {100}, 0, 5), ints({64})}, 1}});
+  }
+}
+
+TEST_P(GpuOps, CumulationsAreRight) {
+  for (const bool exclusive : {false, true})
+    for (const bool reverse : {false, true})
+      for (const char* kind : {"sum", "prod"}) {
+        const Attrs attrs{{"kind", std::string(kind)}, {"exclusive", exclusive}, {"reverse", reverse}};
+        expect_all_right({{"Cumulate", attrs, {real({3, 77}), ints({1})}, 1, 16},
+                          {"Cumulate", attrs, {real({3, 7, 40}), ints({-2})}, 1, 8},
+                          {"Cumulate", attrs, {whole(DType::i64, {130, 2}, -3, 4), ints({0})}},
+                          {"Cumulate", attrs, {whole(DType::i32, {2, 9}, -2, 3), ints({1})}}});
+      }
+}
+
+TEST_P(GpuOps, GathersAndScattersAreRight) {
+  const auto along = [](int64_t axis) { return Attrs{{"axis", axis}}; };
+  expect_all_right({
+      {"GatherElements", along(1), {real({3, 7, 5}), whole(DType::i64, {3, 4, 5}, -7, 7)}},
+      {"GatherElements", along(0), {whole(DType::i8, {6, 5}, -9, 9), whole(DType::i32, {9, 3}, -6, 6)}},
+      {"GatherND", {}, {real({3, 4, 5}), whole(DType::i64, {6, 2}, -3, 3)}},
+      {"GatherND", {}, {real({3, 4, 5}), whole(DType::i32, {2, 2, 3}, 0, 3)}},
+      {"GatherND", {{"batch_dims", int64_t{1}}}, {real({3, 4, 5}), whole(DType::i64, {3, 6, 1}, -4, 4)}},
+      {"GatherND", {{"batch_dims", int64_t{2}}}, {real({2, 3, 4, 5}), whole(DType::i64, {2, 3, 1}, 0, 4)}},
+      {"ScatterElements", along(1), {real({3, 7, 5}), whole(DType::i64, {3, 6, 4}, -7, 7), real({3, 6, 4})}},
+      {"ScatterND", {}, {real({5, 4, 6}), whole(DType::i64, {7, 1}, -5, 5), real({7, 4, 6})}},
+      {"ScatterND",
+       {},
+       {whole(DType::i64, {5, 4}, 0, 9), whole(DType::i32, {9, 2}, 0, 4), whole(DType::i64, {9}, 9, 99)}},
+  });
+  for (const char* reduction : {"add", "mul", "max", "min"}) {
+    Attrs elements = along(0);
+    elements["reduction"] = std::string(reduction);
+    const Attrs rows{{"reduction", std::string(reduction)}};
+    expect_all_right({
+        {"ScatterElements", elements, {real({4, 5}), whole(DType::i64, {9, 5}, -4, 4), real({9, 5})}, 1, 16},
+        {"ScatterND", rows, {real({5, 3}), whole(DType::i64, {8, 1}, 0, 5), real({8, 3})}, 1, 16},
+        {"ScatterND",
+         rows,
+         {whole(DType::i32, {5, 3}, -3, 4), whole(DType::i64, {8, 1}, 0, 5), whole(DType::i32, {8, 3}, -3, 4)}},
+    });
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, GpuOps, ::testing::Values(DType::f32, DType::f16, DType::bf16),
                          [](const auto& info) { return std::string(name(info.param)); });
 
