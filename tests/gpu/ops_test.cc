@@ -309,6 +309,86 @@ TEST_P(GpuOps, GathersAndScattersAreRight) {
   }
 }
 
+TEST_P(GpuOps, RecurrentLayersAreRight) {
+  struct Layer {
+    const char *cell, *direction;
+    int64_t time, batch, in, hidden;
+    std::vector<std::string> activations;  // of a direction
+    bool flag, options;  // linear_before_reset or input_forget; lengths, states and peepholes are given
+  };
+  const std::vector<std::string> lstm{"sigmoid", "tanh", "tanh"}, gru{"sigmoid", "tanh"};
+  const Layer layers[] = {{"lstm", "forward", 5, 3, 7, 33, lstm, false, false},
+                          {"lstm", "bidirectional", 4, 5, 40, 16, lstm, false, true},
+                          {"lstm", "reverse", 4, 2, 5, 9, {"hardsigmoid", "softsign", "scaledtanh"}, true, true},
+                          {"gru", "forward", 5, 2, 35, 40, gru, false, false},
+                          {"gru", "bidirectional", 3, 9, 4, 12, gru, true, true},
+                          {"gru", "reverse", 3, 2, 4, 5, {"sigmoid", "elu"}, false, true},
+                          {"rnn", "bidirectional", 4, 6, 3, 70, {"tanh"}, false, true},
+                          {"rnn", "forward", 6, 1, 3, 4, {"leakyrelu"}, false, false}};
+  for (const Layer& l : layers) {
+    const std::string cell = l.cell;
+    const int64_t dirs = std::string(l.direction) == "bidirectional" ? 2 : 1;
+    const int64_t width = (cell == "lstm" ? 4 : cell == "gru" ? 3 : 1) * l.hidden;
+    std::vector<std::string> activations;
+    for (int64_t d = 0; d < dirs; ++d)
+      activations.insert(activations.end(), l.activations.begin(), l.activations.end());
+    const std::vector<double> alpha(activations.size(), 0.3), beta(activations.size(), 0.4);
+    Case c{"Rnn",
+           {{"cell", cell},
+            {"direction", std::string(l.direction)},
+            {"hidden", l.hidden},
+            {"activations", activations},
+            {"alpha", alpha},
+            {"beta", beta},
+            {"clip", l.options ? 2.0 : 0.0},
+            {"linear_before_reset", l.flag},
+            {"input_forget", l.flag && cell == "lstm"}},
+           {real({l.time, l.batch, l.in}), real({dirs, width, l.in}, 0.5), real({dirs, width, l.hidden}, 0.3)},
+           cell == "lstm" ? 3u : 2u,
+           4};
+    if (l.options) {
+      c.inputs.push_back(real({dirs, 2 * width}));
+      c.inputs.push_back(whole(DType::i32, {l.batch}, 0, l.time + 1));
+      c.inputs.push_back(real({dirs, l.batch, l.hidden}));
+      if (cell == "lstm") {
+        c.inputs.push_back(real({dirs, l.batch, l.hidden}));
+        c.inputs.push_back(real({dirs, 3 * l.hidden}));
+      }
+    }
+    for (size_t i = 1; i < std::min<size_t>(c.inputs.size(), 4); ++i) c.inputs[i].constant = true;
+    expect_right(c, GetParam());
+  }
+}
+
+TEST_P(GpuOps, BytesAndIntegersAreRight) {
+  const auto program = [](const char* text) { return Attrs{{"program", std::string(text)}}; };
+  const Attrs pool{{"kind", std::string("max")}, {"kernel", Ints{3, 3}},     {"strides", Ints{2, 2}},
+                   {"dilations", Ints{1, 1}},    {"pads", Ints{1, 1, 1, 1}}, {"channels_last", true}};
+  expect_all_right({
+      {"Pool", pool, {whole(DType::i8, {1, 9, 8, 32}, -128, 128)}},
+      {"Pool", pool, {whole(DType::u8, {2, 5, 6, 3}, 0, 256)}},
+      {"Pointwise",
+       program("in0:i8; in1:i8; add:i8(0,1)"),
+       {whole(DType::i8, {4, 16}, -128, 128), whole(DType::i8, {16}, -9, 9)}},
+      {"Pointwise",
+       program("in0:i8; in1:i8; div:i8(0,1); mod:i8(0,1); sub:i8(2,3)"),
+       {whole(DType::i8, {5, 7}, -128, 128), whole(DType::i8, {7}, -3, 3)}},
+      {"Pointwise",
+       program("in0:i64; in1:i64; fmod:i64(0,1); pow:i64(2,1); abs:i64(3); sign:i64(2); add:i64(4,5)"),
+       {whole(DType::i64, {66}, -50, 50), whole(DType::i64, {66}, -3, 6)}},
+      {"Pointwise",
+       program("in0:u8; in1:u8; shift_left:u8(0,1); shift_right:u8(0,1); bit_not:u8(3); bit_xor:u8(2,4)"),
+       {whole(DType::u8, {48}, 0, 256), whole(DType::u8, {48}, 0, 9)}},
+      {"Pointwise",
+       program("in0:i32; constant:i32(-2); constant:i32(5); clip:i32(0,1,2); relu:i32(3); square:i32(0); mul:i32(4,5)"),
+       {whole(DType::i32, {3, 5}, -9, 9)}},
+      {"Pointwise",
+       program("in0:bool; in1:bool; logical_xor:bool(0,1); logical_not:bool(2)"),
+       {whole(DType::boolean, {32}, 0, 2), whole(DType::boolean, {32}, 0, 2)}},
+      {"Pointwise", program("in0:f32; cast:i8(0)"), {whole(DType::f32, {64}, -128, 128)}},
+  });
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, GpuOps, ::testing::Values(DType::f32, DType::f16, DType::bf16),
                          [](const auto& info) { return std::string(name(info.param)); });
 

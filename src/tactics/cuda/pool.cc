@@ -9,7 +9,11 @@ namespace {
 std::string supports(const Problem& problem) {
   const auto* op = problem.op.as<Pool>();
   if (op == nullptr) return kAnotherOp;
-  if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
+  if (!problem.is_static()) return "shapes are not fixed";
+  // Bytes are exact in f32.
+  const DType type = problem.inputs[0].dtype;
+  const bool bytes = op->kind == "max" && (type == DType::i8 || type == DType::u8);
+  if (!bytes && !cuda::is_real_element(type)) return fmt::format("{} elements", name(type));
   if (problem.outputs.size() > 1 && problem.outputs[1].defined()) return "indices of maxima";
   if (op->kind == "lp" && op->p != 1 && op->p != 2) return "a norm other than L1 and L2";
   return element_count(dims_of(problem.outputs[0])) == 0 ? "empty" : "";
@@ -20,8 +24,9 @@ struct Reduction {
 };
 
 // `count`: the elements that an average divides by.
-Reduction reduction(const Pool& op) {
-  if (op.kind == "max") return {"-INF", "acc = v > acc || isnan(v) ? v : acc;", "acc"};
+Reduction reduction(const Pool& op, DType type) {
+  const char* lowest = type == DType::i8 ? "-128" : type == DType::u8 ? "0" : "-INF";
+  if (op.kind == "max") return {lowest, "acc = v > acc || isnan(v) ? v : acc;", "acc"};
   if (op.kind == "average") return {"0", "acc += v;", "acc / count"};
   if (op.p == 1) return {"0", "acc += fabsf(v);", "acc"};
   return {"0", "acc += v * v;", "sqrtf(acc)"};
@@ -60,7 +65,7 @@ Result<cuda::Source> source(const Problem& problem) {
   // Channels-first: the batch and the channel lie above the image; channels-last: the channel below, the batch above.
   const std::string base = op.channels_last ? fmt::format("i / {} * {} + i % {}", out_run, in_run, x.back())
                                             : fmt::format("i / {} * {}", out_run, in_run);
-  const Reduction r = reduction(op);
+  const Reduction r = reduction(op, problem.inputs[0].dtype);
   return cuda::Source{fmt::format(R"cuda(
 #define RUN {}
 typedef {} T;
