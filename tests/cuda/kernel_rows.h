@@ -390,6 +390,18 @@ inline const Row kRows[] = {
         {program="in0:u8; in1:u8; shift_left:u8(0,1); shift_right:u8(2,1); bit_not:u8(3); square:u8(4); sign:u8(5)"}
       output %3 "y"
     })hone"},
+    {"cuda.concat", R"hone(graph {
+      input %1 "x" : f16[2,8]
+      input %2 "z" : f16[2,16]
+      %3 = Concat(%1, %2) {axis=1}
+      output %3 "y"
+    })hone"},
+    {"cuda.gather_indices", R"hone(graph {
+      input %1 "x" : f16[9,8]
+      input %2 "i" : i64[2,3]
+      %3 = Gather(%1, %2)
+      output %3 "y"
+    })hone"},
 };
 
 }  // namespace hone

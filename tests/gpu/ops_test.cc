@@ -143,6 +143,25 @@ TEST_P(GpuOps, SlicesAreRight) {
   });
 }
 
+TEST_P(GpuOps, MovesOfWholeRunsAreRight) {
+  const auto along = [](int64_t axis) { return Attrs{{"axis", axis}}; };
+  expect_all_right({
+      {"Transpose", {{"perm", Ints{1, 0, 2}}}, {real({3, 5, 16})}},
+      {"Transpose", {{"perm", Ints{2, 0, 1}}}, {real({3, 5, 16})}},
+      {"Transpose", {{"perm", Ints{0, 2, 1, 3}}}, {whole(DType::i64, {2, 3, 4, 2}, -9, 9)}},
+      {"Expand", {}, {real({3, 1, 24}), ints({2, 3, 5, 24})}},
+      {"Expand", {}, {real({5, 1}), ints({5, 16})}},
+      {"Concat", along(-1), {real({2, 3, 8}), real({2, 3, 24}), real({2, 3, 16})}},
+      {"Concat", along(1), {real({2, 3, 8}), real({2, 1, 8})}},
+      {"Split", along(1), {real({2, 5, 8}), ints({2, 3})}, 2},
+      {"Split", along(-1), {real({3, 32}), ints({8, 24})}, 2},
+      {"Gather", along(0), {real({7, 16}), ints({-1, 3, 3, 0})}},
+      {"Gather", along(1), {real({2, 7, 3}), ints({-7, 6, 2})}},
+      {"Gather", along(0), {real({7, 2, 8}), whole(DType::i32, {2, 3}, -7, 7)}},
+      {"Gather", along(-1), {whole(DType::boolean, {3, 7}, 0, 2), whole(DType::i64, {5}, -7, 7)}},
+  });
+}
+
 TEST_P(GpuOps, PadsAreRight) {
   for (const char* mode : {"constant", "reflect", "edge", "wrap"}) {
     const Attrs attrs{{"mode", std::string(mode)}};
