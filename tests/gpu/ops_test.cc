@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <future>
 #include <random>
 
 #include "backends/gpu_timing.h"
@@ -62,66 +63,91 @@ struct Case {
   double error = 0;  // allowed: in units of the type's rounding of 1
 };
 
-void expect_right(const Case& c, DType type) {
-  const auto op = make_op(c.op, c.attrs);
-  ASSERT_TRUE(op.ok()) << op.status().message();
-  Problem problem{.op = *op};
-  Tensors inputs, exact;
+// A case whose kernels are being compiled.
+struct Pending {
+  Problem problem;
+  Tensors inputs, expected;
+  double error = 0;
+  struct Candidate {
+    const Tactic& tactic;
+    std::future<Result<Prepared>> prepared;
+  };
+  std::vector<Candidate> candidates = {};
+};
+
+Result<Pending> start(const Case& c, DType type, const Machine& machine) {
+  HONE_TRY(Op op, make_op(c.op, c.attrs));
+  Pending p{.problem = {.op = std::move(op)}, .error = c.error};
+  Tensors exact;
   for (const Input& input : c.inputs) {
-    inputs.push_back(input.reduced ? converted(input.value, type) : input.value);
-    exact.push_back(input.reduced ? converted(inputs.back(), DType::f32) : input.value);
-    const Tensor& t = inputs.back();
-    problem.inputs.push_back(t.defined() ? TensorType{t.type(), Shape::of(t.dims())} : TensorType{});
-    problem.constants.push_back(input.constant ? t : Tensor());
+    p.inputs.push_back(input.reduced ? converted(input.value, type) : input.value);
+    exact.push_back(input.reduced ? converted(p.inputs.back(), DType::f32) : input.value);
+    const Tensor& t = p.inputs.back();
+    p.problem.inputs.push_back(t.defined() ? TensorType{t.type(), Shape::of(t.dims())} : TensorType{});
+    p.problem.constants.push_back(input.constant ? t : Tensor());
   }
-  const auto expected = op->evaluate({exact, c.outputs});
-  ASSERT_TRUE(expected.ok()) << c.op << ": " << expected.status().message();
-  const auto types = op->infer({problem.inputs, problem.constants, c.outputs});
-  ASSERT_TRUE(types.ok()) << c.op << ": " << types.status().message();
-  for (size_t k = 0; k < c.outputs; ++k)
-    problem.outputs.push_back({(*types)[k].dtype, Shape::of((*expected)[k].dims())});
-  const auto device = cuda::device(0);
-  ASSERT_TRUE(device.ok());
-  const Machine machine{.cuda_arch = device->arch(), .cuda_device = 0};
+  HONE_TRY(p.expected, p.problem.op.evaluate({exact, c.outputs}));
+  HONE_TRY(const Types types, p.problem.op.infer({p.problem.inputs, p.problem.constants, c.outputs}));
+  for (size_t k = 0; k < c.outputs; ++k) p.problem.outputs.push_back({types[k].dtype, Shape::of(p.expected[k].dims())});
+  for (const Tactic& tactic : tactic_table())
+    if (tactic.backend == Backend::cuda && tactic.supports(p.problem, machine).empty())
+      p.candidates.push_back({tactic, std::async(std::launch::async, tactic.prepare, p.problem, 0, machine)});
+  return p;
+}
+
+void expect_same(const Tensor& got, const Tensor& expected, double error, const std::string& what) {
+  const double unit = rounding(got.type());
+  for (int64_t i = 0; i < got.count(); ++i) {
+    const double value = got.at(i), want = expected.at(i), size = std::isfinite(want) ? std::fabs(want) : 0;
+    const double allowed = unit == 0 ? 0 : 1.001 * unit * (size + error) + 1e-5 * size + 2e-6;
+    const bool same = std::fabs(value - want) <= allowed || value == want || (std::isnan(want) && std::isnan(value));
+    ASSERT_TRUE(same) << what << "[" << i << "] is " << value << ", not " << want;
+  }
+}
+
+void finish(Pending& p, const Machine& machine) {
+  const std::string what = fmt::format("{} of {}", p.problem.op.name(), to_text(p.problem.inputs[0]));
+  EXPECT_FALSE(p.candidates.empty()) << what;
   cpu::ThreadPool pool(1);
-  auto box = GpuSandbox::create(problem, 0, inputs);
+  auto box = GpuSandbox::create(p.problem, 0, p.inputs);
   ASSERT_TRUE(box.ok()) << box.status().message();
-  int checked = 0;
-  for (const Tactic& tactic : tactic_table()) {
-    if (tactic.backend != Backend::cuda || !tactic.supports(problem, machine).empty()) continue;
-    const auto prepared = tactic.prepare(problem, 0, machine);
-    ASSERT_TRUE(prepared.ok()) << prepared.status().message();
-    const auto kernel = tactic.make(problem, prepared->packed, 0, machine);
-    ASSERT_TRUE(kernel.ok()) << kernel.status().message();
+  for (auto& [tactic, future] : p.candidates) {
+    const auto prepared = future.get();
+    ASSERT_TRUE(prepared.ok()) << what << ": " << prepared.status().message();
+    const auto kernel = tactic.make(p.problem, prepared->packed, 0, machine);
+    ASSERT_TRUE(kernel.ok()) << what << ": " << kernel.status().message();
     const auto got = (*box)->run(**kernel, *prepared, pool);
-    ASSERT_TRUE(got.ok()) << tactic.name << ": " << got.status().message();
-    for (size_t k = 0; k < c.outputs; ++k) {
-      const Tensor &mine = (*got)[k], &right = (*expected)[k];
-      const double unit = rounding(mine.type());
-      int64_t wrong = -1;
-      for (int64_t i = 0; i < mine.count() && wrong < 0; ++i) {
-        const double want = right.at(i), size = std::isfinite(want) ? std::fabs(want) : 0;
-        const double allowed = unit == 0 ? 0 : 1.001 * unit * (size + c.error) + 1e-5 * size + 2e-6;
-        const double off = std::fabs(mine.at(i) - want);
-        if (!(off <= allowed) && !(mine.at(i) == want) && !(std::isnan(want) && std::isnan(mine.at(i)))) wrong = i;
-      }
-      EXPECT_LT(wrong, 0) << tactic.name << " of " << to_text(problem.inputs[0]) << ", output " << k << ": "
-                          << mine.at(wrong) << ", not " << right.at(wrong);
-    }
-    ++checked;
+    ASSERT_TRUE(got.ok()) << what << ": " << got.status().message();
+    for (size_t k = 0; k < p.problem.outputs.size(); ++k)
+      expect_same((*got)[k], p.expected[k], p.error, fmt::format("{} by {}: output {}", what, tactic.name, k));
   }
-  EXPECT_GT(checked, 0) << c.op << " of " << to_text(problem.inputs[0]);
 }
 
 class GpuOps : public ::testing::TestWithParam<DType> {
  protected:
   void SetUp() override {
-    if (const auto devices = cuda::devices(); !devices.ok()) GTEST_SKIP() << devices.status().message();
+    const auto devices = cuda::devices();
+    if (!devices.ok()) GTEST_SKIP() << devices.status().message();
+    machine_.cuda_arch = (*devices)[0].arch();
+    machine_.cuda_device = 0;
+  }
+  // The kernels of a whole test are compiled at once.
+  void TearDown() override {
+    for (Pending& p : pending_) finish(p, machine_);
   }
 
-  static void expect_all_right(const std::vector<Case>& cases) {
-    for (const Case& c : cases) expect_right(c, GetParam());
+  void expect_right(const Case& c) {
+    auto started = start(c, GetParam(), machine_);
+    ASSERT_TRUE(started.ok()) << c.op << ": " << started.status().message();
+    pending_.push_back(std::move(*started));
   }
+  void expect_all_right(const std::vector<Case>& cases) {
+    for (const Case& c : cases) expect_right(c);
+  }
+
+ private:
+  Machine machine_;
+  std::vector<Pending> pending_;
 };
 
 TEST_P(GpuOps, SlicesAreRight) {
@@ -227,7 +253,7 @@ TEST_P(GpuOps, TransposedConvolutionsAreRight) {
            {real(s.x), real(s.w)}};
     c.inputs[1].constant = true;
     if (s.bias) c.inputs.push_back(real({s.w[1] * s.groups}));
-    expect_right(c, GetParam());
+    expect_right(c);
   }
 }
 
@@ -375,7 +401,7 @@ TEST_P(GpuOps, RecurrentLayersAreRight) {
       }
     }
     for (size_t i = 1; i < std::min<size_t>(c.inputs.size(), 4); ++i) c.inputs[i].constant = true;
-    expect_right(c, GetParam());
+    expect_right(c);
   }
 }
 
