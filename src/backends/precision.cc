@@ -25,13 +25,32 @@ struct Row {
   size_t inputs = SIZE_MAX;  // the first ones are converted
 };
 
-constexpr Row kRows[] = {{"Conv", Kind::heavy},      {"MatMul", Kind::heavy},       {"Attention", Kind::heavy, 3},
-                         {"Pointwise", Kind::light}, {"Pool", Kind::light},         {"Softmax", Kind::light},
-                         {"LayerNorm", Kind::light}, {"Reduce", Kind::light},       {"GroupNorm", Kind::light},
-                         {"Resize", Kind::light},    {"Transpose", Kind::movement}, {"Reshape", Kind::movement},
-                         {"Concat", Kind::movement}, {"Split", Kind::movement},     {"Gather", Kind::movement},
-                         {"Slice", Kind::movement},  {"Squeeze", Kind::movement},   {"Unsqueeze", Kind::movement},
-                         {"Expand", Kind::movement}, {"Pad", Kind::movement}};
+constexpr Row kRows[] = {{"Conv", Kind::heavy},
+                         {"MatMul", Kind::heavy},
+                         {"Attention", Kind::heavy, 3},
+                         {"ConvTranspose", Kind::light},
+                         {"Pointwise", Kind::light},
+                         {"Pool", Kind::light},
+                         {"Softmax", Kind::light},
+                         {"LayerNorm", Kind::light},
+                         {"GroupNorm", Kind::light},
+                         {"Lrn", Kind::light},
+                         {"Reduce", Kind::light},
+                         {"Resize", Kind::light, 1},
+                         {"Rnn", Kind::light},
+                         {"Transpose", Kind::movement},
+                         {"Reshape", Kind::movement},
+                         {"Concat", Kind::movement},
+                         {"Split", Kind::movement},
+                         {"Gather", Kind::movement},
+                         {"GatherElements", Kind::movement},
+                         {"GatherND", Kind::movement},
+                         {"Slice", Kind::movement},
+                         {"Squeeze", Kind::movement},
+                         {"Unsqueeze", Kind::movement},
+                         {"Expand", Kind::movement},
+                         {"Tile", Kind::movement},
+                         {"Pad", Kind::movement}};
 
 const Row* find_row(std::string_view op) {
   const auto found = std::find_if(std::begin(kRows), std::end(kRows), [&](const Row& row) { return row.op == op; });

@@ -59,6 +59,28 @@ TEST(Precision, WeightsThatFp16CannotHoldStay) {
   EXPECT_EQ(count_of(wide, "Conv", DType::bf16), 2u);
 }
 
+// In fp16 the scale is below 4/3, and an image of 12 would have 15 pixels.
+TEST(Precision, ScalesOfAResizeKeepAllDigits) {
+  Graph before;
+  const ValueId x = before.add_input("x", {DType::f32, Shape::of(Dims{2, 3, 12, 12})});
+  const ValueId image = testing::add(before, "Transpose", {{"perm", std::vector<int64_t>{0, 2, 3, 1}}}, {x});
+  const ValueId conv = testing::add(before, "Conv",
+                                    {{"strides", std::vector<int64_t>{1, 1}},
+                                     {"dilations", std::vector<int64_t>{1, 1}},
+                                     {"pads", std::vector<int64_t>(4, 0)},
+                                     {"channels_last", true}},
+                                    {image, before.add_constant(testing::random_tensor({4, 3, 1, 1}, 1), "w")});
+  Tensor scales(DType::f32, {4});
+  for (int64_t i = 0; i < 4; ++i) scales.set(i, i % 3 == 0 ? 1 : 1.3334);
+  before.add_output(testing::add(before, "Resize", {{"mode", std::string("linear")}},
+                                 {conv, ValueId::none, before.add_constant(scales, "scales")}),
+                    "y");
+  Graph now = before;
+  reduce_precision(now, DType::f16, kHopper);
+  EXPECT_EQ(count_of(now, "Resize", DType::f16), 1u);
+  expect_same(now, before, 10 * std::ldexp(1.0, -11));
+}
+
 TEST(Precision, FusionForAGpuComputesTheSame) {
   for (const DType type : {DType::none, DType::f16}) {
     Graph before = testing::small_network();

@@ -1,4 +1,4 @@
-// Ops that move elements of any fixed size: a thread for each element of the result.
+// Ops that move elements of any fixed size.
 #include "ops/movement.h"
 
 #include "ops/elements.h"
@@ -8,37 +8,90 @@
 namespace hone {
 namespace {
 
-using cuda::launch_output, cuda::moved_type, cuda::refuse_unless_movable;
+using cuda::moved_type, cuda::refuse_unless_movable;
 
 constexpr size_t kMostParts = 64;
 
-// y[i] = x[index of i]; `drops` counts the inputs behind x.
-cuda::Source map_source(const Problem& problem, const std::string& index) {
-  cuda::Source source{.text = fmt::format(R"cuda(
+// What a thread moves: 16 bytes where every run of elements that stays together is a multiple of them, else an element.
+struct Unit {
+  const char* type;
+  int64_t elements;
+};
+
+Unit unit_of(const Problem& problem, const std::vector<int64_t>& runs) {
+  const auto wide = static_cast<int64_t>(16 / size_of(problem.inputs[0].dtype));
+  const bool fits = std::all_of(runs.begin(), runs.end(), [&](int64_t run) { return run % wide == 0; });
+  return fits ? Unit{"uint4", wide} : Unit{moved_type(problem), 1};
+}
+
+cuda::Launch launch_units(const TensorType& type, const Unit& unit) {
+  return cuda::elementwise(element_count(dims_of(type)) / unit.elements);
+}
+
+// The dims in units, of which the last dim is a multiple.
+Dims in_units(Dims dims, const Unit& unit) {
+  if (unit.elements > 1) dims.back() /= unit.elements;
+  return dims;
+}
+
+// y[i] = x[index of i]
+cuda::Source map_source(const Problem& problem, const Unit& unit, const std::string& index) {
+  return {.text = fmt::format(R"cuda(
 extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x) {{
   begin();
   const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (i < {1}) y[i] = x[{2}];
 }}
 )cuda",
-                                          moved_type(problem), element_count(dims_of(problem.outputs[0])), index)};
-  for (size_t i = 0; i < problem.inputs.size(); ++i) source.drops.push_back(i > 0);
-  return source;
+                              unit.type, element_count(dims_of(problem.outputs[0])) / unit.elements, index),
+          .drops = cuda::drops_from(problem, 1)};
 }
 
 std::string transpose_supports(const Problem& problem) { return refuse_unless_movable<Transpose>(problem); }
 
+Unit transpose_unit(const Problem& problem) {
+  const auto& perm = problem.op.as<Transpose>()->perm;
+  const bool rows_stay = !perm.empty() && perm.back() == static_cast<int64_t>(perm.size()) - 1;
+  return unit_of(problem, {rows_stay ? dims_of(problem.inputs[0]).back() : 1});
+}
+
 Result<cuda::Source> transpose_source(const Problem& problem) {
-  const Dims strides = strides_of(dims_of(problem.inputs[0]));
+  const Unit unit = transpose_unit(problem);
+  const Dims strides = strides_of(in_units(dims_of(problem.inputs[0]), unit));
   Dims moved;
   for (int64_t p : problem.op.as<Transpose>()->perm) moved.push_back(strides[static_cast<size_t>(p)]);
-  return map_source(problem, cuda::strided_index(dims_of(problem.outputs[0]), moved, 0, "i"));
+  return map_source(problem, unit, cuda::strided_index(in_units(dims_of(problem.outputs[0]), unit), moved, 0, "i"));
+}
+
+cuda::Launch transpose_launch(const Problem& problem) {
+  return launch_units(problem.outputs[0], transpose_unit(problem));
 }
 
 std::string expand_supports(const Problem& problem) { return refuse_unless_movable<Expand>(problem); }
 
+Unit expand_unit(const Problem& problem) {
+  const Dims x = dims_of(problem.inputs[0]), y = dims_of(problem.outputs[0]);
+  return unit_of(problem, {!x.empty() && x.back() == y.back() ? x.back() : 1});
+}
+
 Result<cuda::Source> expand_source(const Problem& problem) {
-  return map_source(problem, cuda::broadcast_index(dims_of(problem.inputs[0]), dims_of(problem.outputs[0]), "i"));
+  const Unit unit = expand_unit(problem);
+  return map_source(problem, unit,
+                    cuda::broadcast_index(in_units(dims_of(problem.inputs[0]), unit),
+                                          in_units(dims_of(problem.outputs[0]), unit), "i"));
+}
+
+cuda::Launch expand_launch(const Problem& problem) { return launch_units(problem.outputs[0], expand_unit(problem)); }
+
+// How many elements of each tensor stay together when they lie along `axis`.
+std::vector<int64_t> runs_of(const Types& types, int64_t axis) {
+  std::vector<int64_t> runs;
+  for (const TensorType& t : types) {
+    const Dims dims = dims_of(t);
+    const auto rank = static_cast<int64_t>(dims.size());
+    runs.push_back(span_count(dims, axis < 0 ? axis + rank : axis, rank));
+  }
+  return runs;
 }
 
 std::string concat_supports(const Problem& problem) {
@@ -47,17 +100,19 @@ std::string concat_supports(const Problem& problem) {
                                             : "";
 }
 
+Unit concat_unit(const Problem& problem) {
+  return unit_of(problem, runs_of(problem.inputs, problem.op.as<Concat>()->axis));
+}
+
 // The run of elements that each part gives for one index of the dims before the axis.
 Result<cuda::Source> concat_source(const Problem& problem) {
-  HONE_TRY(const int64_t axis, normalize_axis(problem.op.as<Concat>()->axis, problem.outputs[0].shape.rank()));
-  const Dims y = dims_of(problem.outputs[0]);
-  const auto rank = static_cast<int64_t>(y.size());
-  const char* type = moved_type(problem);
-  std::string parameters = fmt::format("{}* __restrict__ y", type), choices;
+  const Unit unit = concat_unit(problem);
+  const auto runs = runs_of(problem.inputs, problem.op.as<Concat>()->axis);
+  std::string parameters = fmt::format("{}* __restrict__ y", unit.type), choices;
   int64_t begin = 0;
-  for (size_t i = 0; i < problem.inputs.size(); ++i) {
-    const int64_t run = span_count(dims_of(problem.inputs[i]), axis, rank);
-    parameters += fmt::format(", const {}* x{}", type, i);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const int64_t run = runs[i] / unit.elements;
+    parameters += fmt::format(", const {}* x{}", unit.type, i);
     if (run > 0)
       choices +=
           fmt::format("  if (at < {}) {{ y[i] = x{}[outer * {} + at - {}]; return; }}\n", begin + run, i, run, begin);
@@ -71,8 +126,11 @@ extern "C" __global__ void kernel({}) {{
   const i64 outer = i / {}, at = i % {};
 {}}}
 )cuda",
-                                  parameters, element_count(y), begin, begin, choices)};
+                                  parameters, element_count(dims_of(problem.outputs[0])) / unit.elements, begin, begin,
+                                  choices)};
 }
+
+cuda::Launch concat_launch(const Problem& problem) { return launch_units(problem.outputs[0], concat_unit(problem)); }
 
 std::string split_supports(const Problem& problem) {
   if (std::string reason = refuse_unless_movable<Split>(problem); !reason.empty()) return reason;
@@ -80,21 +138,24 @@ std::string split_supports(const Problem& problem) {
                                              : "";
 }
 
+Unit split_unit(const Problem& problem) {
+  return unit_of(problem, runs_of(problem.outputs, problem.op.as<Split>()->axis));
+}
+
 Result<cuda::Source> split_source(const Problem& problem) {
-  HONE_TRY(const int64_t axis, normalize_axis(problem.op.as<Split>()->axis, problem.inputs[0].shape.rank()));
-  const Dims x = dims_of(problem.inputs[0]);
-  const auto rank = static_cast<int64_t>(x.size());
-  const char* type = moved_type(problem);
+  const Unit unit = split_unit(problem);
+  const auto runs = runs_of(problem.outputs, problem.op.as<Split>()->axis);
   std::string parameters, choices;
   int64_t begin = 0;
-  for (size_t i = 0; i < problem.outputs.size(); ++i) {
-    const int64_t run = span_count(dims_of(problem.outputs[i]), axis, rank);
-    parameters += fmt::format("{}* y{}, ", type, i);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const int64_t run = runs[i] / unit.elements;
+    parameters += fmt::format("{}* y{}, ", unit.type, i);
     choices +=
         fmt::format("  if (at < {}) {{ y{}[outer * {} + at - {}] = x[i]; return; }}\n", begin + run, i, run, begin);
     begin += run;
   }
-  return cuda::Source{.text = fmt::format(R"cuda(
+  return cuda::Source{
+      .text = fmt::format(R"cuda(
 extern "C" __global__ void kernel({}const {}* __restrict__ x) {{
   begin();
   const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
@@ -102,13 +163,12 @@ extern "C" __global__ void kernel({}const {}* __restrict__ x) {{
   const i64 outer = i / {}, at = i % {};
 {}}}
 )cuda",
-                                          parameters, type, element_count(x), begin, begin, choices),
-                      .drops = {false, true}};
+                          parameters, unit.type, element_count(dims_of(problem.inputs[0])) / unit.elements, begin,
+                          begin, choices),
+      .drops = cuda::drops_from(problem, 1)};
 }
 
-cuda::Launch split_launch(const Problem& problem) {
-  return cuda::elementwise(element_count(dims_of(problem.inputs[0])));
-}
+cuda::Launch split_launch(const Problem& problem) { return launch_units(problem.inputs[0], split_unit(problem)); }
 
 std::string gather_supports(const Problem& problem) {
   if (std::string reason = refuse_unless_movable<Gather>(problem); !reason.empty()) return reason;
@@ -122,11 +182,21 @@ std::string gather_any_supports(const Problem& problem) {
   return cuda::element_type(problem.inputs[1].dtype) == nullptr ? "indices of no type that kernels read" : "";
 }
 
+Unit gather_unit(const Problem& problem) {
+  const Dims x = dims_of(problem.inputs[0]);
+  const auto rank = static_cast<int64_t>(x.size());
+  const int64_t axis = problem.op.as<Gather>()->axis;
+  return unit_of(problem, {span_count(x, (axis < 0 ? axis + rank : axis) + 1, rank)});
+}
+
+cuda::Launch gather_launch(const Problem& problem) { return launch_units(problem.outputs[0], gather_unit(problem)); }
+
 Result<cuda::Source> gather_any_source(const Problem& problem) {
   const Dims x = dims_of(problem.inputs[0]);
   const auto rank = static_cast<int64_t>(x.size());
   HONE_TRY(const int64_t axis, normalize_axis(problem.op.as<Gather>()->axis, rank));
-  const int64_t extent = x[static_cast<size_t>(axis)], inner = span_count(x, axis + 1, rank),
+  const Unit unit = gather_unit(problem);
+  const int64_t extent = x[static_cast<size_t>(axis)], inner = span_count(x, axis + 1, rank) / unit.elements,
                 count = element_count(dims_of(problem.inputs[1]));
   return cuda::Source{fmt::format(R"cuda(
 extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x, const {6}* __restrict__ indices,
@@ -140,12 +210,12 @@ extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x
   y[i] = x[(i / {2} * {3} + (inside ? place : 0)) * {4} + i % {4}];
 }}
 )cuda",
-                                  moved_type(problem), element_count(dims_of(problem.outputs[0])), inner * count,
+                                  unit.type, element_count(dims_of(problem.outputs[0])) / unit.elements, inner * count,
                                   extent, inner, count, cuda::element_type(problem.inputs[1].dtype))};
 }
 
 cuda::Launch gather_any_launch(const Problem& problem) {
-  cuda::Launch launch = launch_output(problem);
+  cuda::Launch launch = gather_launch(problem);
   launch.fault = "an index is outside of the data";
   return launch;
 }
@@ -154,7 +224,8 @@ Result<cuda::Source> gather_source(const Problem& problem) {
   const Dims x = dims_of(problem.inputs[0]);
   const auto rank = static_cast<int64_t>(x.size());
   HONE_TRY(const int64_t axis, normalize_axis(problem.op.as<Gather>()->axis, rank));
-  const int64_t extent = x[static_cast<size_t>(axis)], inner = span_count(x, axis + 1, rank);
+  const Unit unit = gather_unit(problem);
+  const int64_t extent = x[static_cast<size_t>(axis)], inner = span_count(x, axis + 1, rank) / unit.elements;
   const auto indices = problem.constants[1].to_ints();
   Tensor places(DType::i64, {static_cast<int64_t>(indices.size())});
   for (size_t i = 0; i < indices.size(); ++i) {
@@ -169,7 +240,7 @@ extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x
   if (i < {1}) y[i] = x[(i / {2} * {3} + places[i / {4} % {5}]) * {4} + i % {4}];
 }}
 )cuda",
-                                          moved_type(problem), element_count(dims_of(problem.outputs[0])),
+                                          unit.type, element_count(dims_of(problem.outputs[0])) / unit.elements,
                                           inner * places.count(), extent, inner, places.count()),
                       .drops = {false, true},
                       .packed = {places}};
@@ -179,11 +250,11 @@ extern "C" __global__ void kernel({0}* __restrict__ y, const {0}* __restrict__ x
 
 std::span<const Tactic> cuda_movement_tactics() {
   static constexpr Tactic kRows[] = {
-      cuda::row<transpose_supports, transpose_source, launch_output>("cuda.transpose"),
-      cuda::row<expand_supports, expand_source, launch_output>("cuda.expand"),
-      cuda::row<concat_supports, concat_source, launch_output>("cuda.concat"),
+      cuda::row<transpose_supports, transpose_source, transpose_launch>("cuda.transpose"),
+      cuda::row<expand_supports, expand_source, expand_launch>("cuda.expand"),
+      cuda::row<concat_supports, concat_source, concat_launch>("cuda.concat"),
       cuda::row<split_supports, split_source, split_launch>("cuda.split"),
-      cuda::row<gather_supports, gather_source, launch_output>("cuda.gather"),
+      cuda::row<gather_supports, gather_source, gather_launch>("cuda.gather"),
       cuda::row<gather_any_supports, gather_any_source, gather_any_launch>("cuda.gather_indices", 1)};
   return kRows;
 }

@@ -9,10 +9,11 @@ namespace {
 std::string supports(const Problem& problem) {
   const auto* op = problem.op.as<Pool>();
   if (op == nullptr) return kAnotherOp;
-  const bool integers = problem.inputs[0].dtype == DType::i8 && op->kind == "max";
-  if (!integers)
-    if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
   if (!problem.is_static()) return "shapes are not fixed";
+  // Bytes are exact in f32.
+  const DType type = problem.inputs[0].dtype;
+  const bool bytes = op->kind == "max" && (type == DType::i8 || type == DType::u8);
+  if (!bytes && !cuda::is_real_element(type)) return fmt::format("{} elements", name(type));
   if (problem.outputs.size() > 1 && problem.outputs[1].defined()) return "indices of maxima";
   if (op->kind == "lp" && op->p != 1 && op->p != 2) return "a norm other than L1 and L2";
   return element_count(dims_of(problem.outputs[0])) == 0 ? "empty" : "";
@@ -24,7 +25,8 @@ struct Reduction {
 
 // `count`: the elements that an average divides by.
 Reduction reduction(const Pool& op, DType type) {
-  if (op.kind == "max") return {type == DType::i8 ? "-128" : "-INF", "acc = v > acc || isnan(v) ? v : acc;", "acc"};
+  const char* lowest = type == DType::i8 ? "-128" : type == DType::u8 ? "0" : "-INF";
+  if (op.kind == "max") return {lowest, "acc = v > acc || isnan(v) ? v : acc;", "acc"};
   if (op.kind == "average") return {"0", "acc += v;", "acc / count"};
   if (op.p == 1) return {"0", "acc += fabsf(v);", "acc"};
   return {"0", "acc += v * v;", "sqrtf(acc)"};

@@ -5,8 +5,8 @@
 #include "kernels/cuda/block.cuh.h"
 #include "ops/elements.h"
 #include "ops/norm.h"
-#include "ops/reduce.h"
 #include "tactics/cuda/kernel.h"
+#include "tactics/cuda/reduced.h"
 #include "tactics/cuda/source.h"
 
 namespace hone {
@@ -202,22 +202,20 @@ struct ReduceKind {
   const char *combine, *start, *term, *result;
 };
 
+constexpr std::string_view kLogSumExp = "log_sum_exp";
+
 constexpr ReduceKind kReduceKinds[] = {
     {"sum", "combine_sum", "0", "v", "acc"},          {"mean", "combine_sum", "0", "v", "acc / EXTENT"},
     {"max", "combine_max", "-INF", "v", "acc"},       {"min", "combine_min", "INF", "v", "acc"},
     {"prod", "combine_prod", "1", "v", "acc"},        {"sum_square", "combine_sum", "0", "v * v", "acc"},
     {"l1", "combine_sum", "0", "fabsf(v)", "acc"},    {"l2", "combine_sum", "0", "v * v", "sqrtf(acc)"},
-    {"log_sum", "combine_sum", "0", "v", "logf(acc)"}};
+    {"log_sum", "combine_sum", "0", "v", "logf(acc)"},
+    {kLogSumExp, "combine_sum", "0", "expf(v - peak)", "logf(acc) + peak"}};
 
 const ReduceKind* find_kind(std::string_view name) {
   const auto* found = std::find_if(std::begin(kReduceKinds), std::end(kReduceKinds),
                                    [&](const ReduceKind& k) { return k.name == name; });
   return found == std::end(kReduceKinds) ? nullptr : found;
-}
-
-int64_t reduced_count(const Problem& problem) {
-  const int64_t results = element_count(dims_of(problem.outputs[0]));
-  return results == 0 ? 0 : element_count(dims_of(problem.inputs[0])) / results;
 }
 
 std::string reduce_supports(const Problem& problem) {
@@ -226,24 +224,21 @@ std::string reduce_supports(const Problem& problem) {
   if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
   if (find_kind(op->kind) == nullptr) return fmt::format("reduction '{}'", op->kind);
   if (has(problem, 1) && !problem.constants.empty() && !problem.is_constant(1)) return "axes are not constant";
-  return refuse_rows({element_count(dims_of(problem.outputs[0])), reduced_count(problem), 1});
+  return refuse_rows({element_count(dims_of(problem.outputs[0])), cuda::reduced_count(problem), 1});
 }
 
 Result<cuda::Source> reduce_source(const Problem& problem) {
-  const Reduce& op = *problem.op.as<Reduce>();
-  const Dims x = dims_of(problem.inputs[0]), strides = strides_of(x);
-  std::vector<bool> reduced(x.size(), !op.noop_without_axes);
-  if (has(problem, 1) && problem.constants[1].count() > 0) {
-    HONE_TRY(const auto axes, normalize_axes(problem.constants[1].to_ints(), static_cast<int64_t>(x.size())));
-    reduced.assign(x.size(), false);
-    for (int64_t a : axes) reduced[static_cast<size_t>(a)] = true;
-  }
-  Dims kept, kept_strides, gone, gone_strides;
-  for (size_t d = 0; d < x.size(); ++d) {
-    (reduced[d] ? gone : kept).push_back(x[d]);
-    (reduced[d] ? gone_strides : kept_strides).push_back(strides[d]);
-  }
-  const ReduceKind& kind = *find_kind(op.kind);
+  HONE_TRY(const cuda::ReducedDims dims, cuda::reduced_dims(problem));
+  const ReduceKind& kind = *find_kind(problem.op.as<Reduce>()->kind);
+  const std::string element = fmt::format("x[base + {}]", cuda::strided_index(dims.gone, dims.gone_strides, 0, "i"));
+  // The largest exponent is taken out, so that none overflows.
+  const std::string peak = kind.name != kLogSumExp
+                               ? ""
+                               : fmt::format("  float peak = -INF;\n"
+                                             "  for (i64 i = threadIdx.x; i < EXTENT; i += {}) peak = most(peak, {});\n"
+                                             "  peak = reduce_block<combine_max>(peak, -INF);\n"
+                                             "  if (isinf(peak)) peak = 0;\n",
+                                             kThreads, element);
   return cuda::Source{
       .text = kernels::block_cuh + fmt::format(R"cuda(
 #define EXTENT {}
@@ -251,19 +246,19 @@ typedef {} T;
 extern "C" __global__ void kernel(T* y, const T* x) {{
   begin();
   const i64 row = blockIdx.x, base = {};
-  float acc = {};
+{}  float acc = {};
   for (i64 i = threadIdx.x; i < EXTENT; i += {}) {{
-    const float v = x[base + {}];
+    const float v = {};
     acc = {}(acc, {});
   }}
   acc = reduce_block<{}>(acc, {});
   if (threadIdx.x == 0) y[row] = (T)({});
 }}
 )cuda",
-                                               reduced_count(problem), type_of(problem),
-                                               cuda::strided_index(kept, kept_strides, 0, "row"), kind.start, kThreads,
-                                               cuda::strided_index(gone, gone_strides, 0, "i"), kind.combine, kind.term,
-                                               kind.combine, kind.start, kind.result),
+                                               cuda::reduced_count(problem), type_of(problem),
+                                               cuda::strided_index(dims.kept, dims.kept_strides, 0, "row"), peak,
+                                               kind.start, kThreads, element, kind.combine, kind.term, kind.combine,
+                                               kind.start, kind.result),
       .drops = {false, true}};
 }
 
@@ -281,6 +276,7 @@ int column_run(const Problem& problem) {
 
 std::string columns_supports(const Problem& problem) {
   if (std::string reason = reduce_supports(problem); !reason.empty()) return reason;
+  if (problem.op.as<Reduce>()->kind == kLogSumExp) return "two passes";
   if (problem.constants.empty()) return {};  // it was checked when the engine was built
   const auto rank = problem.inputs[0].shape.rank();
   const auto axes = has(problem, 1) ? normalize_axes(problem.constants[1].to_ints(), rank) : std::vector<int64_t>{};
@@ -337,7 +333,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS) kernel(T* y, const T* x
   store_run(y + index, results);
 }}
 )cuda",
-                      reduced_count(problem),
+                      cuda::reduced_count(problem),
                       span_count(x, *std::max_element(axes.begin(), axes.end()) + 1, static_cast<int64_t>(x.size())),
                       column_run(problem), kColumnWarps, type_of(problem), kind.start,
                       element_count(dims_of(problem.outputs[0])), kind.combine, kind.term, kind.result),

@@ -54,8 +54,15 @@ __device__ inline Run<T, count> load_run(const T* from) { return *(const Run<T, 
 // Values as neighbouring elements, written at once.
 template <class T, class V, int count>
 __device__ inline void store_run(T* to, const V (&values)[count]) {
+  if constexpr (sizeof(T) == 1 && count == 16) {
+    Run<T, count> run;
 #pragma unroll
-  for (int j = 0; j < count; ++j) to[j] = (T)values[j];
+    for (int j = 0; j < count; ++j) run.v[j] = (T)values[j];
+    *(Run<T, count>*)to = run;
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; ++j) to[j] = (T)values[j];
+  }
 }
 template <int count>
 __device__ inline void store_run(float* to, const float (&v)[count]) {
@@ -155,6 +162,19 @@ __device__ inline float softplus(float a) { return a > 0 ? a + log1pf(expf(-a)) 
 __device__ inline float gelu_tanh(float a) {
   return 0.5f * a * (1 + hyperbolic_tangent(0.7978845608f * (a + 0.044715f * a * a * a)));
 }
+__device__ inline i64 quotient(i64 a, i64 b) { return b == 0 ? 0 : b == -1 ? (i64)(0 - (u64)a) : a / b; }
+__device__ inline i64 residue(i64 a, i64 b) { return b == 0 || b == -1 ? 0 : a % b; }
+__device__ inline i64 modulo(i64 a, i64 b) {
+  const i64 r = residue(a, b);
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+__device__ inline i64 power(i64 base, i64 exponent) {
+  if (exponent < 0) return base == 1 ? 1 : base == -1 ? (exponent % 2 != 0 ? -1 : 1) : 0;
+  u64 result = 1, factor = (u64)base;
+  for (; exponent > 0; exponent >>= 1, factor *= factor)
+    if (exponent & 1) result *= factor;
+  return (i64)result;
+}
 __device__ inline float sign(float a) { return isnan(a) ? a : (a > 0) - (a < 0); }
 __device__ inline i64 to_integer(float a) {
   if (isnan(a)) return 0;
@@ -178,7 +198,9 @@ struct Byte {
   __device__ operator i64() const { return (signed char)(word >> 8 * place); }
 };
 template <int count>
-__device__ inline Byte byte_of(const RunOf<signed char, count, true>& run, int j) { return {run.v.words[j / 4], j % 4}; }
+__device__ inline Byte byte_of(const RunOf<signed char, count, true>& run, int j) {
+  return {run.v.words[j / 4], j % 4};
+}
 template <int count>
 __device__ inline Byte byte_of(const RunOf<signed char, count, false>& run, int j) {
   return {(unsigned char)run.v[j], 0};
@@ -269,9 +291,21 @@ const std::map<Fn, const char*>& integer_functions() {
   static const std::map<Fn, const char*> table = {{Fn::add, "(i64)((u64){0} + (u64){1})"},
                                                   {Fn::sub, "(i64)((u64){0} - (u64){1})"},
                                                   {Fn::mul, "(i64)((u64){0} * (u64){1})"},
+                                                  {Fn::div, "quotient({0}, {1})"},
+                                                  {Fn::mod, "modulo({0}, {1})"},
+                                                  {Fn::fmod, "residue({0}, {1})"},
+                                                  {Fn::pow, "power({0}, {1})"},
                                                   {Fn::min, "least({0}, {1})"},
                                                   {Fn::max, "most({0}, {1})"},
+                                                  {Fn::clip, "least(most({0}, {1}), {2})"},
+                                                  {Fn::relu, "most({0}, 0LL)"},
                                                   {Fn::neg, "(i64)(0 - (u64){0})"},
+                                                  {Fn::abs, "{0} < 0 ? (i64)(0 - (u64){0}) : {0}"},
+                                                  {Fn::sign, "({0} > 0) - ({0} < 0)"},
+                                                  {Fn::square, "(i64)((u64){0} * (u64){0})"},
+                                                  {Fn::bit_not, "~{0}"},
+                                                  {Fn::shift_left, "(u64){1} > 63 ? 0 : (i64)((u64){0} << {1})"},
+                                                  {Fn::shift_right, "(u64){1} > 63 ? 0 : (i64)((u64){0} >> {1})"},
                                                   {Fn::bit_and, "{0} & {1}"},
                                                   {Fn::bit_or, "{0} | {1}"},
                                                   {Fn::bit_xor, "{0} ^ {1}"}};
