@@ -7,6 +7,7 @@
 #include "ops/fused.h"
 #include "ops/matmul.h"
 #include "ops/pointwise.h"
+#include "stepwise.h"
 #include "tactics/tactic.h"
 
 namespace hone {
@@ -21,20 +22,6 @@ Tensor random_tensor(DType type, const Dims& dims, unsigned seed, double low, do
 }
 
 TensorType type_of(const Tensor& t) { return {t.type(), Shape::of(t.dims())}; }
-
-// The program with every f32 step rounded, as kernels do; evaluation alone rounds casts and results.
-PointwiseProgram rounded(const PointwiseProgram& program) {
-  PointwiseProgram out;
-  std::vector<int32_t> now;
-  for (PointwiseInstr instr : program.code) {
-    for (int i = 0; i < arity(instr.fn); ++i) instr.operand[i] = now[static_cast<size_t>(instr.operand[i])];
-    out.code.push_back(instr);
-    if (instr.type == DType::f32 && arity(instr.fn) > 0)
-      out.code.push_back({.fn = Fn::cast, .operand = {static_cast<int32_t>(out.code.size()) - 1, -1, -1}});
-    now.push_back(static_cast<int32_t>(out.code.size()) - 1);
-  }
-  return out;
-}
 
 // `op` and what comes after it as one node.
 Op fused(const Op& op, const PointwiseProgram& program, const Tensors& inputs, const TensorType& result) {
@@ -202,7 +189,7 @@ void check_form(const char* tactic, const Op& op, const Dims& x, const Dims& w, 
   const TensorType result{program.result_type(), Shape::of(dims)};
   Tensors operands{(*sums)[0]};
   operands.insert(operands.end(), inputs.begin() + 2, inputs.end());
-  const auto want = Pointwise{rounded(program)}.evaluate({operands, 1});
+  const auto want = Pointwise{testing::stepwise(program)}.evaluate({operands, 1});
   ASSERT_TRUE(want.ok()) << want.status().message();
   on_all(tactic, problem_of(fused(op, program, inputs, result), inputs, result), inputs, [&](const Tensor& got) {
     if (exact) return expect_equal(got, (*want)[0]);
@@ -262,7 +249,7 @@ TEST(Int8Tactics, PointwiseQuantizes) {
     const auto program = pointwise_from_text(text);
     ASSERT_TRUE(program.ok());
     const Tensors inputs{input};
-    const auto want = Pointwise{rounded(*program)}.evaluate({inputs, 1});
+    const auto want = Pointwise{testing::stepwise(*program)}.evaluate({inputs, 1});
     ASSERT_TRUE(want.ok());
     Problem problem{.op = Pointwise{*program}, .inputs = {type_of(input)}, .outputs = {type_of((*want)[0])}};
     on_all("pointwise", problem, inputs, [&](const Tensor& got) { expect_equal(got, (*want)[0]); });

@@ -76,6 +76,7 @@ Result<cuda::Source> source(const Problem& problem) {
 #define PIXEL {6}
 #define PARAMETERS {7}
 #define ARGUMENTS {8}
+typedef float Sum;
 {9}
 extern "C" __global__ void kernel(PARAMETERS) {{
   begin();
@@ -83,7 +84,7 @@ extern "C" __global__ void kernel(PARAMETERS) {{
   if (index >= (i64)M * N) return;
   const int {10};
   const auto* image = x + (i64)image_index * {11} + (i64)(c / COUT_GROUP * CIN_GROUP) * CHANNEL;
-  float sums[RUN] = {{}};
+  Sum sums[RUN] = {{}};
 {12}{13}    const auto* from = image + {14} * PIXEL;
     const auto* weights = w + (i64){15} * (CIN_GROUP * N) + c;
 #pragma unroll 4

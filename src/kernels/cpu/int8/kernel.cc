@@ -36,14 +36,15 @@ constexpr Row kSets[] = {{"scalar", &scalar::kInt8Pairs, nullptr},
                          {"AVX-512 VNNI", &avx512::kInt8Quads, "avx512_vnni"},
                          {"AMX", &avx512::kInt8Tiles, "amx_int8"}};
 
-// Linux saves tiles only for processes that have asked; it refuses where signal stacks are too small for them. Some
-// sandboxes grant what they do not do, so that it is asked what was granted, too.
+// Whether the system lets threads use tiles: it must save their state (Intel SDM volume 1, 13.3 and 18.3), which Linux
+// does for processes that have asked. It refuses where signal stacks are too small for them.
 bool amx_permitted() {
-  constexpr long kGranted = 0x1022, kRequest = 0x1023, kTileData = 18;  // ARCH_GET_XCOMP_PERM, ARCH_REQ_XCOMP_PERM
+  constexpr long kRequest = 0x1023, kTileConfig = 17, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
   static const bool permitted = [] {
-    uint64_t granted = 0;
-    return syscall(SYS_arch_prctl, kRequest, kTileData) == 0 && syscall(SYS_arch_prctl, kGranted, &granted) == 0 &&
-           (granted >> kTileData & 1) != 0;
+    uint32_t enabled = 0, high = 0;
+    asm volatile("xgetbv" : "=a"(enabled), "=d"(high) : "c"(0));
+    return (enabled >> kTileConfig & 1) != 0 && (enabled >> kTileData & 1) != 0 &&
+           syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
   }();
   return permitted;
 }
