@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "cuda/nvrtc.h"
+#include "kernels/cuda/prelude.cuh.h"
 #include "tactics/cuda/source.h"
 
 namespace hone::cuda {
@@ -89,7 +90,7 @@ Launch elementwise(int64_t count) {
 }
 
 Result<Prepared> prepare(const Source& source, bool half_results, const Machine& machine) {
-  HONE_TRY(Tensor cubin, compile((half_results ? "#define HALF_RESULTS\n" : "") + (kPrelude + source.text),
+  HONE_TRY(Tensor cubin, compile((half_results ? "#define HALF_RESULTS\n" : "") + (kernels::prelude_cuh + source.text),
                                  machine.cuda_arch + (source.arch_specific ? "a" : "")));
   Prepared prepared{.packed = {std::move(cubin)}, .drops = source.drops};
   prepared.packed.insert(prepared.packed.end(), source.packed.begin(), source.packed.end());

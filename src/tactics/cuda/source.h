@@ -8,9 +8,6 @@
 // Pieces of CUDA C++ that the kernels of the portable tier are put together from. Shapes are constants of the source.
 namespace hone::cuda {
 
-// The functions that generated code calls.
-extern const char* const kPrelude;
-
 // `value` as a float, exactly.
 std::string float_literal(double value);
 

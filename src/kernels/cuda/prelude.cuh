@@ -1,0 +1,207 @@
+// What generated code calls, ahead of every kernel.
+typedef long long i64;
+typedef unsigned long long u64;
+#define INF __int_as_float(0x7f800000)
+// Storage types: arithmetic is that of float.
+struct f16 {
+  unsigned short bits;
+  f16() = default;
+  __device__ explicit f16(float value) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value)); }
+  __device__ operator float() const {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+  }
+};
+struct bf16 {
+  unsigned short bits;
+  bf16() = default;
+  __device__ explicit bf16(float value) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value)); }
+  __device__ operator float() const { return __int_as_float((unsigned)bits << 16); }
+};
+// Neighbouring elements, read at once.
+template <class T, int count, bool words = false>
+struct __align__(count * sizeof(T) < 16 ? count * sizeof(T) : 16) RunOf {
+  T v[count];
+};
+// Bytes stay together in words.
+template <int count>
+struct Bytes {
+  unsigned words[count / 4];
+  __device__ signed char operator[](int j) const { return (signed char)(words[j / 4] >> j % 4 * 8); }
+};
+template <int count>
+struct __align__(count < 16 ? count : 16) RunOf<signed char, count, true> {
+  Bytes<count> v;
+};
+template <class T>
+constexpr bool is_signed_char = false;
+template <>
+constexpr bool is_signed_char<signed char> = true;
+template <class T, int count>
+using Run = RunOf<T, count, is_signed_char<T> && count % 4 == 0>;
+template <int count, class T>
+__device__ inline Run<T, count> load_run(const T* from) { return *(const Run<T, count>*)from; }
+// Values as neighbouring elements, written at once.
+template <class T, class V, int count>
+__device__ inline void store_run(T* to, const V (&values)[count]) {
+  if constexpr (sizeof(T) == 1 && count == 16) {
+    Run<T, count> run;
+#pragma unroll
+    for (int j = 0; j < count; ++j) run.v[j] = (T)values[j];
+    *(Run<T, count>*)to = run;
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; ++j) to[j] = (T)values[j];
+  }
+}
+template <int count>
+__device__ inline void store_run(float* to, const float (&v)[count]) {
+  if constexpr (count % 4 == 0) {
+#pragma unroll
+    for (int j = 0; j < count; j += 4) *(float4*)(to + j) = make_float4(v[j], v[j + 1], v[j + 2], v[j + 3]);
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; ++j) to[j] = v[j];
+  }
+}
+template <class V, int count>
+__device__ inline void store_run(signed char* to, const V (&v)[count]) {
+  if constexpr (count % 4 == 0) {
+    __align__(16) unsigned words[count / 4];
+#pragma unroll
+    for (int j = 0; j < count; j += 4)
+      words[j / 4] = __byte_perm(__byte_perm((int)v[j], (int)v[j + 1], 0x0040),
+                                 __byte_perm((int)v[j + 2], (int)v[j + 3], 0x0040), 0x5410);
+    *(Run<unsigned, count / 4>*)to = *(const Run<unsigned, count / 4>*)words;
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; ++j) to[j] = (signed char)v[j];
+  }
+}
+__device__ inline unsigned pair_of(f16*, float low, float high) {
+  unsigned pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+__device__ inline unsigned pair_of(bf16*, float low, float high) {
+  unsigned pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+template <class T, int count>
+__device__ inline void store_halves(T* to, const float (&v)[count]) {
+  if constexpr (count % 8 == 0) {
+#pragma unroll
+    for (int j = 0; j < count; j += 8)
+      *(uint4*)(to + j) = make_uint4(pair_of(to, v[j], v[j + 1]), pair_of(to, v[j + 2], v[j + 3]),
+                                     pair_of(to, v[j + 4], v[j + 5]), pair_of(to, v[j + 6], v[j + 7]));
+  } else if constexpr (count == 4) {
+    *(uint2*)to = make_uint2(pair_of(to, v[0], v[1]), pair_of(to, v[2], v[3]));
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; ++j) to[j] = (T)v[j];
+  }
+}
+template <int count>
+__device__ inline void store_run(f16* to, const float (&v)[count]) { store_halves(to, v); }
+template <int count>
+__device__ inline void store_run(bf16* to, const float (&v)[count]) { store_halves(to, v); }
+// What a kernel does before it reads what others wrote: on a GPU that lets kernels overlap, it waits for the one before
+// and lets the one behind it start.
+__device__ inline void begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+// NaN wins, as in numpy.
+__device__ inline float least(float a, float b) {
+  float v;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+  return v;
+}
+__device__ inline float most(float a, float b) {
+  float v;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(v) : "f"(a), "f"(b));
+  return v;
+}
+__device__ inline i64 least(i64 a, i64 b) { return a < b ? a : b; }
+__device__ inline i64 most(i64 a, i64 b) { return a > b ? a : b; }
+__device__ inline float modulo(float a, float b) {
+  const float r = fmodf(a, b);
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+#ifdef HALF_RESULTS
+// For results of 11 or fewer significant bits; the errors here are under 2e-7 of the larger of the value and its input.
+__device__ inline float sigmoid(float a) { return __fdividef(1, 1 + __expf(-a)); }
+__device__ inline float exponential(float a) { return __expf(a); }
+__device__ inline float hyperbolic_tangent(float a) { return 1 - __fdividef(2, 1 + __expf(2 * a)); }
+// erf by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
+__device__ inline float gelu_erf(float a) {
+  const float x = fabsf(a) * 0.7071067811865476f, t = __fdividef(1, 1 + 0.3275911f * x);
+  const float sum = 0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f)));
+  return 0.5f * (a + fabsf(a) * (1 - t * sum * __expf(-x * x)));
+}
+#else
+__device__ inline float sigmoid(float a) { return 1 / (1 + expf(-a)); }
+__device__ inline float exponential(float a) { return expf(a); }
+__device__ inline float hyperbolic_tangent(float a) { return tanhf(a); }
+__device__ inline float gelu_erf(float a) { return 0.5f * a * (1 + erff(a * 0.7071067811865476f)); }
+#endif
+__device__ inline float softplus(float a) { return a > 0 ? a + log1pf(expf(-a)) : log1pf(expf(a)); }
+__device__ inline float gelu_tanh(float a) {
+  return 0.5f * a * (1 + hyperbolic_tangent(0.7978845608f * (a + 0.044715f * a * a * a)));
+}
+__device__ inline i64 quotient(i64 a, i64 b) { return b == 0 ? 0 : b == -1 ? (i64)(0 - (u64)a) : a / b; }
+__device__ inline i64 residue(i64 a, i64 b) { return b == 0 || b == -1 ? 0 : a % b; }
+__device__ inline i64 modulo(i64 a, i64 b) {
+  const i64 r = residue(a, b);
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+__device__ inline i64 power(i64 base, i64 exponent) {
+  if (exponent < 0) return base == 1 ? 1 : base == -1 ? (exponent % 2 != 0 ? -1 : 1) : 0;
+  u64 result = 1, factor = (u64)base;
+  for (; exponent > 0; exponent >>= 1, factor *= factor)
+    if (exponent & 1) result *= factor;
+  return (i64)result;
+}
+__device__ inline float sign(float a) { return isnan(a) ? a : (a > 0) - (a < 0); }
+__device__ inline i64 to_integer(float a) {
+  if (isnan(a)) return 0;
+  if (a >= 9223372036854775808.0f) return 0x7fffffffffffffffLL;
+  return a <= -9223372036854775808.0f ? -0x7fffffffffffffffLL - 1 : (i64)a;
+}
+__device__ inline i64 to_integer(i64 a) { return a; }
+// Conversions have an eighth of the throughput of sums: integers of few bits are found in the mantissa of a float that
+// is large enough for its last bit to stand for 1.
+// In the lowest byte: the nearest whole number to a, between whole bounds.
+__device__ inline int nearest_byte(float a, float low, float high) {
+  return __float_as_int(__fadd_rn(fminf(fmaxf(a, low), high), 12582912.0f));
+}
+template <class T>
+__device__ inline float number_of(T v) { return (float)v; }
+__device__ inline float number_of(signed char v) { return __int_as_float(0x4b000080 ^ (unsigned char)v) - 8388736.0f; }
+// Element j of a run of bytes.
+struct Byte {
+  unsigned word;
+  int place;
+  __device__ operator i64() const { return (signed char)(word >> 8 * place); }
+};
+template <int count>
+__device__ inline Byte byte_of(const RunOf<signed char, count, true>& run, int j) {
+  return {run.v.words[j / 4], j % 4};
+}
+template <int count>
+__device__ inline Byte byte_of(const RunOf<signed char, count, false>& run, int j) {
+  return {(unsigned char)run.v[j], 0};
+}
+__device__ inline float number_of(Byte b) {
+  return __int_as_float(__byte_perm(b.word ^ 0x80808080, 0x4b000000, 0x7440 | b.place)) - 8388736.0f;
+}
+// A sum under 2^22.
+struct SmallSum {
+  int v;
+  __device__ operator i64() const { return v; }
+};
+__device__ inline float number_of(SmallSum sum) { return __int_as_float(0x4b400000 + sum.v) - 12582912.0f; }
