@@ -16,7 +16,9 @@ enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2, fp16 = 3, fp8 = 4, in
 struct BuildOptions {
   std::string target = "auto";  // auto, cpu, cuda, cuda:N, reference; auto: the best device there is
   std::vector<Precision> precisions = {
-      Precision::fp32};                // those allowed; all but fp32 on a GPU only; fp8 and int8 are refused
+      Precision::fp32};                // those allowed; on a CPU fp32 and int8 alone; fp8 is refused
+  std::string calibration_cache;       // file of ranges (calibrate.h), which int8 needs: the faster of the engines with
+                                       // int8 and without is made; without tuning, that with it
   std::map<std::string, Dims> shapes;  // dims of inputs that the model leaves open, or to override, by name
   int threads = 0;                     // CPU threads to tune for; 0: as many as usable
   std::string isa = "auto";            // highest instruction set: auto, avx512, avx2, scalar

@@ -104,9 +104,10 @@ typedef struct hone_build_options {
   /* Called before each layer is tuned; 0 cancels the build. `what` is valid during the call. */
   int (*progress)(size_t done, size_t total, const char* what, void* user);
   void* user;                       /* handed to progress */
+  const char* calibration_cache;    /* file of ranges, which int8 needs; NULL: none */
 } hone_build_options;
 #define HONE_BUILD_OPTIONS_INIT \
-  { sizeof(hone_build_options), NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL }
+  { sizeof(hone_build_options), NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL }
 
 /* Optimises an ONNX model for this machine. options may be NULL. On success *engine is to be freed by hone_engine_free;
  * on failure it is NULL. */

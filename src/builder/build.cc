@@ -1,9 +1,11 @@
 #include "hone/build.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "api/access.h"
 #include "builder/options.h"
+#include "calibrate/thresholds.h"
 #include "compile/compile.h"
 #include "compile/import_model.h"
 
@@ -12,7 +14,12 @@ namespace {
 
 Result<std::shared_ptr<const v0::Engine::Impl>> compile(const std::string& path, const v0::BuildOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  HONE_TRY(const CompileOptions translated, api::compile_options(options));
+  HONE_TRY(CompileOptions translated, api::compile_options(options));
+  if (std::find(options.precisions.begin(), options.precisions.end(), v0::Precision::int8) !=
+      options.precisions.end()) {
+    if (options.calibration_cache.empty()) return invalid("int8 among the precisions needs a calibration cache");
+    HONE_TRY(translated.thresholds, calibrate::read_thresholds(options.calibration_cache, path, translated.shapes));
+  }
   HONE_TRY(ImportedModel model, import_model(path, translated.shapes));
   std::string open;
   for (ValueId v : model.open)

@@ -27,6 +27,7 @@ Status translate(const hone_build_options* given, BuildOptions& options) {
   if (o.target != nullptr) options.target = o.target;
   if (o.isa != nullptr) options.isa = o.isa;
   if (o.timing_cache != nullptr) options.timing_cache = o.timing_cache;
+  if (o.calibration_cache != nullptr) options.calibration_cache = o.calibration_cache;
   if (o.time_budget_s != 0) options.time_budget_s = o.time_budget_s;
   options.threads = o.threads;
   options.tune = o.no_tune == 0;

@@ -17,9 +17,9 @@ Result<int> tier_of(const std::string& isa) {
 Status check_precisions(const std::vector<v0::Precision>& precisions) {
   if (precisions.empty()) return invalid("no precision is allowed: give at least fp32");
   for (v0::Precision p : precisions)
-    if (p == v0::Precision::fp8 || p == v0::Precision::int8)
+    if (p == v0::Precision::fp8)
       return unsupported(
-          "fp8 and int8 may not be among the precisions: this version computes in fp32, tf32, fp16 and bf16");
+          "fp8 may not be among the precisions: this version computes in fp32, tf32, fp16, bf16 and int8");
   return {};
 }
 

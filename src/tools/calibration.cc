@@ -6,6 +6,7 @@
 
 #include "calibrate/cache.h"
 #include "calibrate/observed_model.h"
+#include "calibrate/thresholds.h"
 #include "tools/interrupt.h"
 
 namespace hone::tools {
@@ -39,15 +40,6 @@ Result<RangeTable> collect(const ModelOptions& model, const Output& output) {
   return std::move(report.table);
 }
 
-// A cache must have a range for all that a calibration of this model finds one for.
-Result<RangeTable> read_for(const ModelOptions& model, const std::map<std::string, Dims>& shapes) {
-  const std::string& path = model.calibration_cache;
-  HONE_TRY(RangeTable table, read_cache(path));
-  HONE_TRY(const auto tensors, tensors_of(model.model, shapes));
-  HONE_CHECK(check_complete(table, tensors).within(fmt::format("{}: for {}", path, model.model)));
-  return table;
-}
-
 }  // namespace
 
 Result<Thresholds> thresholds_of(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
@@ -58,11 +50,10 @@ Result<Thresholds> thresholds_of(const ModelOptions& model, const std::map<std::
     return cache.empty() ? invalid("--precision int8 needs ranges: give --calibrate DATA or --calibration-cache FILE")
                          : invalid("{}: there is no such calibration cache: give --calibrate DATA to make it", cache);
   if (!read && !cache.empty()) HONE_CHECK(check_writable(cache));
-  HONE_TRY(const RangeTable table, read ? read_for(model, shapes) : collect(model, output));
-  if (!read && !cache.empty()) HONE_CHECK(write_cache(table, cache, cache_format_for(cache)));
-  Thresholds thresholds;
-  for (const TensorRange& range : table.ranges) thresholds[range.name] = range.threshold();
-  return thresholds;
+  if (read) return read_thresholds(cache, model.model, shapes);
+  HONE_TRY(const RangeTable table, collect(model, output));
+  if (!cache.empty()) HONE_CHECK(write_cache(table, cache, cache_format_for(cache)));
+  return hone::calibrate::thresholds_of(table);
 }
 
 }  // namespace hone::tools
