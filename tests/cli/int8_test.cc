@@ -39,7 +39,8 @@ TEST_F(Int8, IsComputedWithRangesFoundOnTheWayAndKept) {
   ASSERT_EQ(built.status, 0) << built.err;
   ASSERT_EQ(hone({"inspect", path("e.hone"), "--json", path("e.json")}).status, 0);
   size_t integers = 0;
-  for (const auto& layer : nlohmann::json::parse(read_text(path("e.json")))["layers"])
+  const auto report = nlohmann::json::parse(read_text(path("e.json")));
+  for (const auto& layer : report["layers"])
     integers += layer["precision"] == "int8" && layer["tactic"] == "cpu.conv_int8";
   EXPECT_EQ(integers, 2u);
   // Steps of 1/127 of the ranges: some 40 dB a tensor.
