@@ -82,10 +82,14 @@ std::vector<std::pair<std::string, std::string>> losers_of(const auto& candidate
     const Tactic* tactic = candidate.tactic;
     if (tactic == winner) continue;
     double us = 1e18;
-    for (const auto& timed : field)
-      if (timed.tactic == tactic) us = std::min(us, timed.us);
-    losers.emplace_back(tactic->name,
-                        us < 1e18 ? fmt::format("slower: {:.1f} us", us) : "not timed: the time budget ran out");
+    std::string reason = "not timed: the time budget ran out";
+    for (const auto& timed : field) {
+      if (timed.tactic != tactic) continue;
+      us = std::min(us, timed.us);
+      if constexpr (requires { timed.failure; })
+        if (!timed.failure.ok()) reason = "failed: " + timed.failure.message();
+    }
+    losers.emplace_back(tactic->name, us < 1e18 ? fmt::format("slower: {:.1f} us", us) : reason);
   }
   return losers;
 }
@@ -188,20 +192,23 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
                                                   std::vector<Variant> field) {
   Tensors inputs = make_sandbox(problem).inputs;
   HONE_TRY(auto box, GpuSandbox::create(problem, options_.machine.cuda_device, inputs));
-  for (Variant& entry : field) {
-    const auto prepared = entry.prepared.get();
-    HONE_CHECK(prepared);
-    if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
-    if (out_of_time() && &entry != &field.front()) continue;
-    HONE_TRY(auto kernel, entry.tactic->make(problem, prepared->packed, entry.variant, options_.machine));
-    const auto us = box->time_us(*kernel, *prepared, pool_);
-    if (us.status().code() == Code::unsupported) continue;  // a library may refuse what it has proposed
-    if (!us.ok()) return us.status().within(entry.tactic->name);
-    entry.us = *us;
+  // What cannot be compiled, finds no memory or fails is left out: another may do.
+  const auto time = [&](Variant& entry) -> Result<double> {
+    HONE_TRY(const Prepared prepared, entry.prepared.get());
+    if (out_of_time() && &entry != &field.front()) return entry.us;
+    HONE_TRY(auto kernel, entry.tactic->make(problem, prepared.packed, entry.variant, options_.machine));
     ++timed_;
+    return box->time_us(*kernel, prepared, pool_);
+  };
+  for (Variant& entry : field) {
+    const auto us = time(entry);
+    if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
+    if (us.ok()) entry.us = *us;
+    else entry.failure = us.status().within(entry.tactic->name);
   }
   const auto leader =
       std::min_element(field.begin(), field.end(), [](const Variant& a, const Variant& b) { return a.us < b.us; });
+  if (!leader->failure.ok()) return leader->failure;
   Winner winner{{std::string(leader->tactic->name), leader->variant, leader->us}, {}};
   winner.losers = losers_of(candidates, leader->tactic, field);
   return winner;

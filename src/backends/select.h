@@ -59,6 +59,7 @@ class Selector {
     int variant;
     std::future<Result<Prepared>> prepared;
     double us = 1e18;
+    Status failure = {};
   };
   // The tactics that may be timed for a problem, best guess first.
   Result<std::vector<Candidate>> candidates(const Problem& problem, bool gpu,
