@@ -4,12 +4,11 @@
 #include <cmath>
 #include <set>
 
+#include "backends/integers.h"
 #include "backends/problem.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"
-#include "ops/movement.h"
 #include "ops/pointwise.h"
-#include "ops/pool.h"
 #include "passes/layout/layout.h"
 
 namespace hone {
@@ -22,20 +21,7 @@ struct Weights {
   std::vector<double> scales;  // of each output channel
 };
 
-// The output channel of element i of the weights.
-struct Channels {
-  int64_t count = 1, inner = 1;
-
-  int64_t of(int64_t i) const { return i / inner % count; }
-};
-
-Channels channels_of(const Op& op, const Dims& weights) {
-  const auto* product = op.as<MatMul>();
-  if (product != nullptr && !product->trans_b) return {weights[1], 1};
-  return {weights[0], element_count(weights) / weights[0]};
-}
-
-Weights quantized(const Tensor& weights, const Channels& channels) {
+Weights quantized(const Tensor& weights, const OutputChannels& channels) {
   Weights result{Tensor(DType::i8, weights.dims()), {}};
   std::vector<double>& scales = result.scales;
   scales.assign(static_cast<size_t>(channels.count), 0);
@@ -55,56 +41,6 @@ bool is_finite(const Tensor& t) {
   const float* data = t.data<float>();
   return std::all_of(data, data + t.count(), [](float v) { return std::isfinite(v); });
 }
-
-// x -> clip(round(x * factor), -128, 127) as i8.
-PointwiseProgram quantizing(float factor) {
-  return {{{.fn = Fn::input, .input = 0},
-           {.fn = Fn::constant, .value = factor},
-           {.fn = Fn::mul, .operand = {0, 1, -1}},
-           {.fn = Fn::round, .operand = {2, -1, -1}},
-           {.fn = Fn::constant, .value = -128},
-           {.fn = Fn::constant, .value = 127},
-           {.fn = Fn::clip, .operand = {3, 4, 5}},
-           {.fn = Fn::cast, .type = DType::i8, .operand = {6, -1, -1}}}};
-}
-
-PointwiseProgram dequantizing(float scale) {
-  return {{{.fn = Fn::input, .type = DType::i8, .input = 0},
-           {.fn = Fn::cast, .operand = {0, -1, -1}},
-           {.fn = Fn::constant, .value = scale},
-           {.fn = Fn::mul, .operand = {1, 2, -1}}}};
-}
-
-// sums -> sums * scale, and + bias; scale and bias are inputs.
-PointwiseProgram rescaling(bool bias) {
-  PointwiseProgram program{{{.fn = Fn::input, .type = DType::i32, .input = 0},
-                            {.fn = Fn::cast, .operand = {0, -1, -1}},
-                            {.fn = Fn::input, .input = 1},
-                            {.fn = Fn::mul, .operand = {1, 2, -1}}}};
-  if (!bias) return program;
-  program.code.push_back({.fn = Fn::input, .input = 2});
-  program.code.push_back({.fn = Fn::add, .operand = {3, 4, -1}});
-  return program;
-}
-
-// Not counted are those of the last tier: integers with them are no faster than floats with the others.
-constexpr int kSlowestTier = 2;
-
-bool has_kernel(const Problem& problem, const Machine& machine) {
-  const Backend backend = machine.cuda_arch.empty() ? Backend::cpu : Backend::cuda;
-  const auto table = tactic_table();
-  return std::any_of(table.begin(), table.end() - 1, [&](const Tactic& t) {  // the last one is the reference
-    return t.backend == backend && t.tier < kSlowestTier && t.supports(problem, machine).empty();
-  });
-}
-
-// Ops whose results hold values of their input 0, or of all inputs, and no others.
-bool keeps_values(const Op& op) {
-  if (const auto* pool = op.as<Pool>()) return pool->kind == "max";
-  return op.as<Concat>() != nullptr || op.as<Transpose>() != nullptr || op.view();
-}
-
-size_t data_inputs(const Node& node) { return node.op.as<Concat>() != nullptr ? node.inputs.size() : 1; }
 
 class Quantizer {
  public:
@@ -173,37 +109,25 @@ class Quantizer {
     if (before.inputs[1].shape.rank() < 2) return "its weights are a vector";
     if (!is_finite(before.constants[1])) return "its weights are not finite";
     if (!(threshold(data) > 0)) return fmt::format("no range for '{}'", framework_name(data));
-    const Problem after = integer_problem(before);
-    if (after.outputs.empty() || !has_kernel(after, machine_)) return "no fast int8 kernel can do it";
-    return {};
-  }
-
-  // Without outputs when there is no such op.
-  static Problem integer_problem(const Problem& before) {
-    Problem after{.op = before.op};
-    for (size_t i = 0; i < 2; ++i) after.inputs.push_back({DType::i8, before.inputs[i].shape});
-    after.constants = {Tensor(), Tensor(DType::i8, before.constants[1].dims())};
-    const auto types = after.op.infer({after.inputs, after.constants, 1});
-    if (types.ok() && (*types)[0].dtype == DType::i32) after.outputs = *types;
-    return after;
+    const auto after = integer_product(before);
+    return after && has_fast_kernel(*after, machine_) ? "" : "no fast int8 kernel can do it";
   }
 
   void convert(NodeId id) {
     const Node node = graph_.node(id);
     const Weights weights = hone::quantized(graph_.value(node.inputs[1]).constant,
-                                            channels_of(node.op, graph_.value(node.inputs[1]).constant.dims()));
+                                            output_channels(node.op, graph_.value(node.inputs[1]).constant.dims()));
     const double step = threshold(node.inputs[0]) / kLargest;
     Tensor scales(DType::f32, {static_cast<int64_t>(weights.scales.size())});
     for (size_t c = 0; c < weights.scales.size(); ++c)
       scales.mutable_data<float>()[c] = static_cast<float>(step * weights.scales[c]);
     const std::string name = graph_.value(node.inputs[1]).name;
     const TensorType type = graph_.type(node.outputs[0]);
-    const ValueId product = emit(node.op, {quantized(node.inputs[0]), graph_.add_constant(weights.values, name)},
-                                 {DType::i32, type.shape}, node.sources);
-    std::vector<ValueId> inputs{product, graph_.add_constant(scales, name + " scale")};
-    const bool bias = node.inputs.size() > 2 && node.inputs[2] != ValueId::none;
-    if (bias) inputs.push_back(node.inputs[2]);
-    const ValueId result = emit(Pointwise{rescaling(bias)}, inputs, type, {});
+    const ValueId product =
+        add_value(graph_, node.op, {quantized(node.inputs[0]), graph_.add_constant(weights.values, name)},
+                  {DType::i32, type.shape}, node.sources);
+    const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : ValueId::none;
+    const ValueId result = add_rescaling(graph_, product, scales, bias, type, name + " scale");
     graph_.set_name(result, graph_.value(node.outputs[0]).name);
     // What is known of the old value holds for the new one.
     leader_[result] = leader(node.outputs[0]);
@@ -219,7 +143,8 @@ class Quantizer {
     const NodeId producer = graph_.value(v).producer;
     ValueId result = producer == NodeId::none ? ValueId::none : moved(producer, type);
     if (result == ValueId::none)
-      result = emit(Pointwise{quantizing(static_cast<float>(kLargest / threshold(v)))}, {v}, type, {});
+      result =
+          add_value(graph_, Pointwise{quantizing(Fn::mul, static_cast<float>(kLargest / threshold(v)))}, {v}, type);
     return quantized_[v] = result;
   }
 
@@ -233,10 +158,10 @@ class Quantizer {
       problem.inputs[i].dtype = DType::i8;
     }
     problem.outputs[0] = type;
-    if (!node.op.view() && !has_kernel(problem, machine_)) return ValueId::none;
+    if (!node.op.view() && !has_fast_kernel(problem, machine_)) return ValueId::none;
     std::vector<ValueId> inputs = node.inputs;
     for (size_t i = 0; i < data_inputs(node); ++i) inputs[i] = quantized(inputs[i]);
-    return emit(node.op, inputs, type, node.sources);
+    return add_value(graph_, node.op, inputs, type, node.sources);
   }
 
   // Elementwise work that joins several products is done behind the last of them. The others must not leave their sums
@@ -259,13 +184,8 @@ class Quantizer {
       if (graph_.node(user).op.as<Pointwise>() == nullptr || graph_.node(user).outputs[0] == values) continue;
       for (size_t i = 0; i < inputs.size(); ++i)
         if (inputs[i] == v)
-          graph_.set_input(user, i, emit(Pointwise{dequantizing(scale)}, {values}, graph_.type(v), {}));
+          graph_.set_input(user, i, add_value(graph_, Pointwise{dequantizing(scale)}, {values}, graph_.type(v)));
     }
-  }
-
-  ValueId emit(Op op, const std::vector<ValueId>& inputs, TensorType type, std::vector<std::string> sources) {
-    const NodeId id = graph_.add_node_typed(std::move(op), inputs, {std::move(type)}, std::move(sources));
-    return graph_.node(id).outputs[0];
   }
 
   Graph& graph_;

@@ -74,6 +74,7 @@ bool fold_steps_of(Graph& graph, NodeId id) {
   const auto form = as_requantize(pointwise->program, static_cast<int>(sums - node.inputs.begin()), spreads);
   if (!form || !form->quantized || form->divides || !(form->step > 0) || form->rest.residual_after_activation)
     return false;
+  if (form->zero != 0 || form->residual_zero != 0) return false;
   if (form->rest.residual >= 0 && !form->residual_scale) return false;
   const auto clip = bounds(*form);
   Folding f{graph, node, *form};

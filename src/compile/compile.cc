@@ -4,10 +4,12 @@
 #include <chrono>
 #include <regex>
 
+#include "backends/cpu_fusion.h"
 #include "backends/gpu_fusion.h"
 #include "backends/network_timing.h"
 #include "backends/peaks.h"
 #include "backends/precision.h"
+#include "backends/quantized_model.h"
 #include "backends/requantize.h"
 #include "base/cpu_info.h"
 #include "cuda/device.h"
@@ -23,6 +25,7 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   const bool gpu = !machine.cuda_arch.empty();
   HONE_CHECK(canonicalize(graph, passes));
   HONE_CHECK(assign_layout(graph, passes));
+  if (run_quantized_model_in_integers(graph, machine)) HONE_CHECK(merge_elementwise(graph, passes));
   if (!options.thresholds.empty()) {
     for (const Unquantized& layer : quantize(graph, options.thresholds, machine))
       notes.push_back(fmt::format("{} stays in floats: {}", layer.node, layer.reason));
@@ -31,7 +34,7 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   }
   if (gpu && options.half != DType::none) reduce_precision(graph, options.half, machine);
   HONE_CHECK(fuse(graph, passes));
-  if (gpu) fuse_for_gpu(graph, machine);
+  gpu ? fuse_for_gpu(graph, machine) : fuse_for_cpu(graph);
   return options.verify_passes ? verify(graph) : Status();
 }
 

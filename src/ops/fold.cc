@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/quantize.h"
 #include "ops/shape.h"
 
 namespace hone {
@@ -16,6 +17,13 @@ std::optional<Tensors> fold_shape(const Graph& graph, const Op& op, std::span<co
   return Tensors{shape->of(*dims)};
 }
 
+// Matrices of 8 bits stay what they are, so that products can be done in integers.
+bool makes_quantized_weights(const Graph& graph, const Op& op, std::span<const ValueId> inputs) {
+  if (op.as<Dequantize>() == nullptr) return false;
+  const TensorType& type = graph.type(inputs[0]);
+  return (type.dtype == DType::i8 || type.dtype == DType::u8) && type.shape.rank() > 1;
+}
+
 // Steps through all dims that are not 0: an empty tensor may have dims that nobody can count to.
 bool countable(std::span<const int64_t> dims) {
   Dims steps;
@@ -28,7 +36,7 @@ bool countable(std::span<const int64_t> dims) {
 
 std::optional<Tensors> fold(const Graph& graph, const Op& op, std::span<const ValueId> inputs, size_t outputs) {
   if (auto shape = fold_shape(graph, op, inputs)) return shape;
-  if (!op.pure()) return std::nullopt;
+  if (!op.pure() || makes_quantized_weights(graph, op, inputs)) return std::nullopt;
   Types types;
   Tensors values;
   int64_t input_bytes = 0;

@@ -126,18 +126,30 @@ class RequantizeMatcher {
 
   static bool is_cast(const PointwiseInstr& instr) { return instr.fn == Fn::cast || instr.fn == Fn::cast_saturate; }
 
-  // i8(clip(round(v * step), low, high)): v.
+  // An operand that is a constant whole number which i8 holds.
+  static bool is_whole(const PointwiseInstr& instr) {
+    const double x = instr.value;
+    return instr.fn == Fn::constant && x >= -128 && x <= 127 && x == static_cast<int>(x);
+  }
+
+  // i8(clip(round(v * step) + zero, low, high)): v.
   const PointwiseInstr* take_quantization(const PointwiseInstr& last) {
     const auto is = [](const PointwiseInstr& instr, Fn fn) { return instr.fn == fn && instr.type == DType::f32; };
     if (!is_cast(last) || !is(at(last, 0), Fn::clip)) return nullptr;
-    const PointwiseInstr &clip = at(last, 0), &low = at(clip, 1), &high = at(clip, 2), &round = at(clip, 0);
-    if (low.fn != Fn::constant || high.fn != Fn::constant || !is(round, Fn::round)) return nullptr;
-    const auto whole = [](double x) { return x >= -128 && x <= 127 && x == static_cast<int>(x); };
-    if (!whole(low.value) || !whole(high.value) || low.value > high.value) return nullptr;
+    const PointwiseInstr &clip = at(last, 0), &low = at(clip, 1), &high = at(clip, 2);
+    if (!is_whole(low) || !is_whole(high) || low.value > high.value) return nullptr;
+    const PointwiseInstr* round = &at(clip, 0);
+    if (is(*round, Fn::add)) {
+      const int side = side_of_sums(*round);
+      if (side < 0 || !is_whole(at(*round, 1 - side))) return nullptr;
+      form_.zero = at(*round, 1 - side).value;
+      round = &at(*round, side);
+    }
+    if (!is(*round, Fn::round)) return nullptr;
     form_.quantized = true;
     form_.low = low.value;
     form_.high = high.value;
-    const PointwiseInstr& scaled = at(round, 0);
+    const PointwiseInstr& scaled = at(*round, 0);
     if (!is(scaled, Fn::mul) && !is(scaled, Fn::div)) return &scaled;
     const int side = side_of_sums(scaled);
     if (side < 0 || (scaled.fn == Fn::div && side != 0)) return nullptr;
@@ -171,9 +183,13 @@ class RequantizeMatcher {
     const PointwiseInstr* input = &instr;
     if (instr.fn == Fn::mul) {
       const int side = at(instr, 0).fn == Fn::constant ? 1 : 0;
-      const PointwiseInstr &cast = at(instr, side), &scale = at(instr, 1 - side);
-      if (!is_cast(cast) || cast.type != DType::f32 || scale.fn != Fn::constant) return false;
-      input = &at(cast, 0);
+      const PointwiseInstr *cast = &at(instr, side), &scale = at(instr, 1 - side);
+      if (cast->fn == Fn::sub && cast->type == DType::f32 && is_whole(at(*cast, 1))) {
+        form_.residual_zero = at(*cast, 1).value;
+        cast = &at(*cast, 0);
+      }
+      if (!is_cast(*cast) || cast->type != DType::f32 || scale.fn != Fn::constant) return false;
+      input = &at(*cast, 0);
       if (input->type != DType::i8) return false;
       form_.residual_scale = scale.value;
     }

@@ -174,6 +174,7 @@ cpu::Int8Epilogue epilogue_of(const RequantizeForm& form, const Channels& channe
     else e.real.residual = residual.data<float>();
   }
   e.residual_scale = static_cast<float>(form.residual_scale.value_or(1));
+  e.residual_zero = static_cast<float>(form.residual_zero);
   e.real.act = activation_of(form.rest.activation);
   e.real.a = static_cast<float>(form.rest.a);
   e.real.b = static_cast<float>(form.rest.b);
@@ -181,6 +182,7 @@ cpu::Int8Epilogue epilogue_of(const RequantizeForm& form, const Channels& channe
   e.quantized = form.quantized;
   e.step = static_cast<float>(form.step);
   e.divides = form.divides;
+  e.zero = static_cast<int>(form.zero);
   e.low = static_cast<float>(form.low);
   e.high = static_cast<float>(form.high);
   return e;

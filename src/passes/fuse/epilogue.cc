@@ -13,35 +13,19 @@ namespace {
 
 using namespace rewrite;
 
-// Whether kernels apply the elementwise node to the floats that its input i, an anchor's result, holds.
-bool is_float_epilogue(const Graph& graph, NodeId id, size_t i) {
-  const std::vector<ValueId>& operands = graph.node(id).inputs;
-  const TensorType& type = graph.type(output(graph, id));
-  if (!(graph.type(operands[i]) == type)) return false;
-  const auto form = as_epilogue(op_of<Pointwise>(graph, id)->program, static_cast<int>(i));
-  if (!form || operands.size() != (form->residual < 0 ? 1u : 2u)) return false;
-  return form->residual < 0 || graph.type(operands[static_cast<size_t>(form->residual)]) == type;
-}
-
-// The same for sums of integers of 8 bits.
-bool is_integer_epilogue(const Graph& graph, NodeId id, size_t i) {
-  const std::vector<ValueId>& operands = graph.node(id).inputs;
-  const Shape& shape = graph.type(output(graph, id)).shape;
-  if (graph.type(operands[i]).dtype != DType::i32 || !same_shape(graph.type(operands[i]).shape, shape)) return false;
-  std::vector<Spread> spreads;
-  for (ValueId v : operands) spreads.push_back(spread_of(graph.type(v).shape, shape));
-  return as_requantize(op_of<Pointwise>(graph, id)->program, static_cast<int>(i), spreads).has_value();
-}
-
 bool fuse_epilogue_of(Graph& graph, NodeId id) {
-  if (op_of<Pointwise>(graph, id) == nullptr) return false;
+  const auto* pointwise = op_of<Pointwise>(graph, id);
+  if (pointwise == nullptr) return false;
   const TensorType& type = graph.type(output(graph, id));
   const std::vector<ValueId>& operands = graph.node(id).inputs;
   for (size_t i = 0; i < operands.size(); ++i) {
     const ValueId v = operands[i];
     const NodeId anchor = graph.value(v).producer;
     if (anchor == NodeId::none || !takes_epilogue(graph, anchor) || !used_once(graph, v)) continue;
-    if (!type.shape.known() || !(is_float_epilogue(graph, id, i) || is_integer_epilogue(graph, id, i))) continue;
+    if (!(graph.type(v) == type) || !type.shape.known()) continue;
+    const auto form = as_epilogue(pointwise->program, static_cast<int>(i));
+    if (!form || operands.size() != (form->residual < 0 ? 1u : 2u)) continue;
+    if (form->residual >= 0 && !(graph.type(operands[static_cast<size_t>(form->residual)]) == type)) continue;
     std::vector<ValueId> inputs;
     Op fused = fused_op(graph, anchor, id, inputs);
     return replace(graph, output(graph, id), emit(graph, std::move(fused), std::move(inputs), {anchor, id}));

@@ -3,6 +3,7 @@
 #include "ops/gather.h"
 #include "ops/movement.h"
 #include "ops/norm.h"
+#include "ops/quantize.h"
 #include "ops/reduce.h"
 #include "ops/resize.h"
 #include "ops/shape.h"
@@ -172,6 +173,15 @@ std::optional<Sunk> squeeze(Graph& graph, NodeId id, ValueId u, const Perm& perm
   return Sunk{Reshape{.allow_zero = dims->allow_zero}, {u, add_ints(graph, dims->dims)}, without(perm, removed)};
 }
 
+// Quantize and Dequantize, whose scales may belong to an axis.
+template <class T>
+std::optional<Sunk> scaled(const Graph& graph, NodeId id, ValueId u, const Perm& perm, const T& op) {
+  const auto scales = graph.type(input(graph, id, 1)).shape.concrete();
+  if (!scales || op.block != 0) return std::nullopt;
+  if (element_count(*scales) == 1) return Sunk{op, over(graph, id, u), perm};
+  return with_axis(graph, id, u, perm, op);
+}
+
 std::optional<Sunk> gather(const Graph& graph, NodeId id, ValueId u, const Perm& perm, const Gather& op) {
   if (graph.type(input(graph, id, 1)).shape.rank() != 1) return std::nullopt;
   return with_axis(graph, id, u, perm, op);
@@ -190,6 +200,8 @@ std::optional<Sunk> sink_one(Graph& graph, NodeId id, ValueId u, const Perm& per
   if (const auto* op = op_of<Expand>(graph, id)) return per_dim(graph, id, u, perm, *op);
   if (const auto* op = op_of<Tile>(graph, id)) return per_dim(graph, id, u, perm, *op);
   if (const auto* op = op_of<Resize>(graph, id)) return resize(graph, id, u, perm, *op);
+  if (const auto* op = op_of<Quantize>(graph, id)) return scaled(graph, id, u, perm, *op);
+  if (const auto* op = op_of<Dequantize>(graph, id)) return scaled(graph, id, u, perm, *op);
   if (op_of<Reshape>(graph, id) != nullptr) return squeeze(graph, id, u, perm);
   return std::nullopt;
 }

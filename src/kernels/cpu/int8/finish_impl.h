@@ -27,7 +27,7 @@ template <Int8Residual kResidual>
 HONE_INLINE V add_residual_to(V v, const Int8Epilogue& e, int64_t at, int n) {
   if constexpr (kResidual == Int8Residual::real) return v + load_part(e.real.residual + at, n);
   if constexpr (kResidual == Int8Residual::bytes)
-    return v + to_float(widen_part(e.residual + at, n)) * set1(e.residual_scale);
+    return v + (to_float(widen_part(e.residual + at, n)) - set1(e.residual_zero)) * set1(e.residual_scale);
   return v;
 }
 
@@ -37,7 +37,8 @@ template <Int8Residual kResidual>
 HONE_INLINE VI quantize(V v, const Int8Epilogue& e) {
   v = e.divides ? v / set1(e.step) : v * set1(e.step);
   if constexpr (kResidual == Int8Residual::real) v = as_float(as_int(v) & (v == v));
-  return to_int(min(max(v, set1(e.low)), set1(e.high)));
+  const auto zero = static_cast<float>(e.zero);
+  return to_int(min(max(v, set1(e.low - zero)), set1(e.high - zero))) + e.zero;
 }
 
 // VECTORS vectors of a row; only one that is alone may be partial, of n lanes. `c` is its column, `at` its index in the

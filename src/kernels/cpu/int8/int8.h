@@ -17,15 +17,17 @@ bool has_int8_set(Int8Set set);
 // The best of those that belong to `tier` or a lower one.
 Int8Set best_int8_set(Tier tier);
 
-// y = act(f32(sum) * scale + bias + residual), or act(..) + residual; when quantised, clip(round(y * step)) in i8.
+// y = act(f32(sum) * scale + bias + residual), or act(..) + residual; when quantised,
+// clip(round(y * step) + zero) in i8.
 struct Int8Epilogue {
   const float* scale = nullptr;  // one a channel; null: the result is the i32 sums
   Epilogue real;                 // bias, activation and an f32 residual
   const int8_t* residual = nullptr;
-  float residual_scale = 1.f;  // of an i8 residual
+  float residual_scale = 1.f, residual_zero = 0.f;  // of an i8 residual: (residual - zero) * scale
   bool quantized = false;
   float step = 1.f;
   bool divides = false;  // y / step instead of y * step
+  int zero = 0;
   float low = -128.f, high = 127.f;
 };
 

@@ -1,0 +1,107 @@
+#include "backends/integers.h"
+
+#include <algorithm>
+
+#include "ops/conv.h"
+#include "ops/matmul.h"
+#include "ops/movement.h"
+#include "ops/pointwise.h"
+#include "ops/pool.h"
+
+namespace hone {
+namespace {
+
+// Not counted are those of the last tier: integers with them are no faster than floats with the others.
+constexpr int kSlowestTier = 2;
+
+int32_t append(PointwiseProgram& program, PointwiseInstr instr) {
+  program.code.push_back(instr);
+  return static_cast<int32_t>(program.code.size()) - 1;
+}
+
+// sums -> sums * scale, and + bias; scale and bias are inputs.
+PointwiseProgram rescaling(bool bias) {
+  PointwiseProgram program{{{.fn = Fn::input, .type = DType::i32, .input = 0},
+                            {.fn = Fn::cast, .operand = {0, -1, -1}},
+                            {.fn = Fn::input, .input = 1},
+                            {.fn = Fn::mul, .operand = {1, 2, -1}}}};
+  if (!bias) return program;
+  program.code.push_back({.fn = Fn::input, .input = 2});
+  program.code.push_back({.fn = Fn::add, .operand = {3, 4, -1}});
+  return program;
+}
+
+}  // namespace
+
+PointwiseProgram quantizing(Fn fn, float step, int zero) {
+  PointwiseProgram p{{{.fn = Fn::input, .input = 0},
+                      {.fn = Fn::constant, .value = step},
+                      {.fn = fn, .operand = {0, 1, -1}},
+                      {.fn = Fn::round, .operand = {2, -1, -1}}}};
+  int32_t whole = 3;
+  if (zero != 0) {
+    const int32_t offset = append(p, {.fn = Fn::constant, .value = static_cast<double>(zero)});
+    whole = append(p, {.fn = Fn::add, .operand = {whole, offset, -1}});
+  }
+  const int32_t low = append(p, {.fn = Fn::constant, .value = -128}),
+                high = append(p, {.fn = Fn::constant, .value = 127}),
+                clipped = append(p, {.fn = Fn::clip, .operand = {whole, low, high}});
+  append(p, {.fn = Fn::cast, .type = DType::i8, .operand = {clipped, -1, -1}});
+  return p;
+}
+
+PointwiseProgram dequantizing(float scale, int zero) {
+  PointwiseProgram p{{{.fn = Fn::input, .type = DType::i8, .input = 0}, {.fn = Fn::cast, .operand = {0, -1, -1}}}};
+  int32_t centred = 1;
+  if (zero != 0) {
+    const int32_t offset = append(p, {.fn = Fn::constant, .value = static_cast<double>(zero)});
+    centred = append(p, {.fn = Fn::sub, .operand = {centred, offset, -1}});
+  }
+  const int32_t unit = append(p, {.fn = Fn::constant, .value = scale});
+  append(p, {.fn = Fn::mul, .operand = {centred, unit, -1}});
+  return p;
+}
+
+ValueId add_rescaling(Graph& graph, ValueId sums, Tensor scales, ValueId bias, TensorType type, std::string name) {
+  std::vector<ValueId> inputs{sums, graph.add_constant(std::move(scales), std::move(name))};
+  if (bias != ValueId::none) inputs.push_back(bias);
+  return add_value(graph, Pointwise{rescaling(bias != ValueId::none)}, inputs, std::move(type));
+}
+
+ValueId add_value(Graph& graph, Op op, const std::vector<ValueId>& inputs, TensorType type,
+                  std::vector<std::string> sources) {
+  return graph.node(graph.add_node_typed(std::move(op), inputs, {std::move(type)}, std::move(sources))).outputs[0];
+}
+
+bool has_fast_kernel(const Problem& problem, const Machine& machine) {
+  const Backend backend = machine.cuda_arch.empty() ? Backend::cpu : Backend::cuda;
+  const auto table = tactic_table();
+  return std::any_of(table.begin(), table.end() - 1, [&](const Tactic& t) {  // the last one is the reference
+    return t.backend == backend && t.tier < kSlowestTier && t.supports(problem, machine).empty();
+  });
+}
+
+std::optional<Problem> integer_product(const Problem& problem) {
+  Problem product{.op = problem.op};
+  for (size_t i = 0; i < 2; ++i) product.inputs.push_back({DType::i8, problem.inputs[i].shape});
+  product.constants = {Tensor(), Tensor(DType::i8, *problem.inputs[1].shape.concrete())};
+  const auto types = product.op.infer({product.inputs, product.constants, 1});
+  if (!types.ok() || (*types)[0].dtype != DType::i32) return std::nullopt;
+  product.outputs = *types;
+  return product;
+}
+
+OutputChannels output_channels(const Op& op, const Dims& weights) {
+  const auto* product = op.as<MatMul>();
+  if (product != nullptr && !product->trans_b) return {weights[1], 1};
+  return {weights[0], element_count(weights) / weights[0]};
+}
+
+bool keeps_values(const Op& op) {
+  if (const auto* pool = op.as<Pool>()) return pool->kind == "max";
+  return op.as<Concat>() != nullptr || op.as<Transpose>() != nullptr || op.view();
+}
+
+size_t data_inputs(const Node& node) { return node.op.as<Concat>() != nullptr ? node.inputs.size() : 1; }
+
+}  // namespace hone

@@ -1,0 +1,44 @@
+// What the ways to int8 share: from ranges (quantize.h) and from a model that comes quantised (quantized_model.h).
+#pragma once
+
+#include <optional>
+
+#include "ir/graph.h"
+#include "tactics/tactic.h"
+
+namespace hone {
+
+// x -> clip(round(fn(x, step)) + zero, -128, 127) as i8; fn is mul or div.
+PointwiseProgram quantizing(Fn fn, float step, int zero = 0);
+
+// q -> (q - zero) * scale, of i8.
+PointwiseProgram dequantizing(float scale, int zero = 0);
+
+// The sums of an i8 product, scaled for each output channel, with a bias unless it is none, as a value of `type`.
+// The scales get the name `name`.
+ValueId add_rescaling(Graph& graph, ValueId sums, Tensor scales, ValueId bias, TensorType type, std::string name);
+
+// A node with one output of a type that is known.
+ValueId add_value(Graph& graph, Op op, const std::vector<ValueId>& inputs, TensorType type,
+                  std::vector<std::string> sources = {});
+
+// Whether a kernel of the machine, other than the reference, can do a problem as fast as floats are done.
+bool has_fast_kernel(const Problem& problem, const Machine& machine);
+
+// A convolution or matrix product with constant weights as one of i8 that yields i32; nothing when there is none.
+std::optional<Problem> integer_product(const Problem& problem);
+
+// Which element of its weights belongs to which output channel.
+struct OutputChannels {
+  int64_t count = 1, inner = 1;
+
+  int64_t of(int64_t i) const { return i / inner % count; }
+};
+OutputChannels output_channels(const Op& op, const Dims& weights);
+
+// Ops whose results hold values of their data inputs, and no others.
+bool keeps_values(const Op& op);
+// The first ones of a node's inputs are data: so many.
+size_t data_inputs(const Node& node);
+
+}  // namespace hone
