@@ -184,6 +184,17 @@ TEST(Cuda, UnknownArchitecturesAreRefused) {
   EXPECT_FALSE(compile_graph(parse(kRows[0].graph), {.target = "cpu", .cuda_arch = "sm_90"}).ok());
 }
 
+TEST(Cuda, AnOpWithoutInputsIsForTheCpu) {
+  if (!cuda::nvrtc_version().ok()) GTEST_SKIP() << "NVRTC is missing";
+  const auto engine = compile_graph(parse(R"hone(graph {
+      %1 = SequenceConstruct() {element="f32"}
+      %2 = SequenceLength(%1)
+      output %2 "y"
+    })hone"),
+                                    {.target = "cuda", .cuda_arch = "sm_90"});
+  EXPECT_TRUE(engine.ok()) << engine.status().message();
+}
+
 TEST(Cuda, TargetsNameADevice) {
   EXPECT_EQ(cuda::ordinal_of("cuda"), 0);
   EXPECT_EQ(cuda::ordinal_of("cuda:3"), 3);

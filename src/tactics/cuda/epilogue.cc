@@ -112,10 +112,10 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
   const auto* fused = problem.op.as<Fused>();
   const Body body = fused != nullptr ? body_of(*fused) : Body{};
   if (fused != nullptr && body.anchor == nullptr) return std::nullopt;
+  if ((fused != nullptr ? body.anchor->op : problem.op).name() != op) return std::nullopt;
   AnchorView view{.op = fused ? body.anchor->op : problem.op,
                   .inputs = fused ? body.anchor->inputs.size() : problem.inputs.size(),
                   .data = fused ? body.graph->type(body.anchor->inputs[0]) : problem.inputs[0]};
-  if (view.op.name() != op) return std::nullopt;
   if (!problem.is_static()) return view;
 
   const Dims out = dims_of(problem.outputs[0]);
