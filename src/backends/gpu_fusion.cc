@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backends/requantization.h"
 #include "ops/movement.h"
 #include "ops/pointwise.h"
 #include "passes/fuse/body.h"
@@ -58,6 +59,7 @@ bool has_gpu_kernel(const Problem& problem, const Machine& machine) {
 }
 
 void fuse_for_gpu(Graph& graph, const Machine& machine) {
+  separate_sums(graph);
   for (const auto rule : {join_epilogue, join_prologue, join_prologue})
     for (NodeId id : graph.order())
       if (graph.alive(id)) rule(graph, id, machine);
