@@ -129,13 +129,14 @@ TEST(QuantizedModel, ANetworkRunsInIntegers) {
                 {stem}),
           0.021137, true);
       const ValueId branch = m.both(m.conv(pooled, {16, 16, 3, 3}, 1, false), 0.031317);
-      const ValueId sum = m.add(Pointwise{single(Fn::add, DType::f32, DType::f32)}, {branch, pooled});
+      const ValueId shortcut = m.both(m.conv(pooled, {16, 16, 1, 1}, 0), 0.027131);
+      const ValueId sum = m.add(Pointwise{single(Fn::add, DType::f32, DType::f32)}, {branch, shortcut});
       const ValueId joined = m.both(m.relu(sum), 0.051713, true);
       m.graph.add_output(m.quantize(m.conv(joined, {32, 16, 1, 1}, 0), 0.020713), "y");
       m.graph.add_output(m.add(Pointwise{single(Fn::tanh, DType::f32, DType::f32)}, {joined}), "z");
 
       Graph now = in_integers(m.graph, machine);
-      EXPECT_EQ(count_of(now, DType::i32, "Conv"), 3u) << to_text(now, {.max_inline = 4});
+      EXPECT_EQ(count_of(now, DType::i32, "Conv"), 4u) << to_text(now, {.max_inline = 4});
       EXPECT_EQ(count_of(now, DType::i8, "Pool"), 1u);
       const Tensor input = testing::random_tensor({2, 16, 9, 9}, 9);
       expect_same(m.graph, now, input);

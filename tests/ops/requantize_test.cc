@@ -42,6 +42,21 @@ TEST(Requantize, EverythingAtOnce) {
   EXPECT_EQ(form->step, 2);
 }
 
+TEST(Requantize, ZeroPoints) {
+  const auto form = form_of(
+      "in0:i32; in4:i8; in1:f32; cast:f32(0); mul:f32(3,2); cast:f32(1); constant:f32(5); sub:f32(5,6); "
+      "constant:f32(0.25); mul:f32(7,8); add:f32(4,9); constant:f32(2); div:f32(10,11); round:f32(12); "
+      "constant:f32(-128); add:f32(13,14); constant:f32(127); clip:f32(15,14,16); cast:i8(17)");
+  ASSERT_TRUE(form);
+  EXPECT_EQ(form->residual_zero, 5);
+  EXPECT_EQ(form->residual_scale, 0.25);
+  EXPECT_EQ(form->zero, -128);
+  EXPECT_FALSE(
+      form_of("in0:i32; in1:f32; cast:f32(0); mul:f32(2,1); constant:f32(3); mul:f32(3,4); round:f32(5); "
+              "constant:f32(0.5); add:f32(6,7); constant:f32(-9); constant:f32(127); clip:f32(8,9,10); cast:i8(11)"))
+      << "a zero point that is no integer";
+}
+
 TEST(Requantize, ResidualAfterTheActivation) {
   const auto form = form_of("in0:i32; in1:f32; in3:f32; cast:f32(0); mul:f32(1,3); relu:f32(4); add:f32(5,2)");
   ASSERT_TRUE(form);

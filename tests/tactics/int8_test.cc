@@ -120,6 +120,7 @@ struct Form {
   const char* activation = "";
   bool after = false;
   Result8 result = Result8::none;
+  int zero = 0;  // of an i8 residual and of a quantised result
 };
 
 // The program of a form, and the inputs that it takes behind the first two of `inputs`.
@@ -158,7 +159,8 @@ PointwiseProgram program_of(const Form& form, const Dims& dims, Tensors& inputs)
   if (form.residual == Residual::real) {
     v = emit(fmt::format("add:f32({},{})", v, input(DType::f32, dims, -3, 3)));
   } else if (form.residual == Residual::bytes) {
-    const int r = emit(fmt::format("cast:f32({})", input(DType::i8, dims, -128, 128)));
+    int r = emit(fmt::format("cast:f32({})", input(DType::i8, dims, -128, 128)));
+    if (form.zero != 0) r = emit(fmt::format("sub:f32({},{})", r, emit(fmt::format("constant:f32({})", form.zero))));
     const int unit = emit("constant:f32(0.03125)");
     const int real = emit(fmt::format("mul:f32({},{})", r, unit));
     v = emit(fmt::format("add:f32({},{})", v, real));
@@ -169,6 +171,7 @@ PointwiseProgram program_of(const Form& form, const Dims& dims, Tensors& inputs)
     const int step = emit(divided ? "constant:f32(0.0546875)" : "constant:f32(17.5)");
     v = emit(fmt::format("{}:f32({},{})", divided ? "div" : "mul", v, step));
     v = emit(fmt::format("round:f32({})", v));
+    if (form.zero != 0) v = emit(fmt::format("add:f32({},{})", v, emit(fmt::format("constant:f32({})", form.zero))));
     const int low = emit("constant:f32(-128)"), high = emit("constant:f32(127)");
     v = emit(fmt::format("clip:f32({},{},{})", v, low, high));
     emit(fmt::format("cast:i8({})", v));
@@ -208,6 +211,14 @@ TEST(Int8Tactics, EveryExactEpilogue) {
           check_form("cpu.gemm_int8", MatMul{}, {7, 33}, {33, 21},
                      {.scale = scale, .bias = bias, .residual = residual, .activation = "relu", .result = result},
                      true);
+}
+
+TEST(Int8Tactics, ZeroPoints) {
+  for (int zero : {-128, -1, 77, 127})
+    for (Residual residual : {Residual::none, Residual::bytes})
+      for (Result8 result : {Result8::none, Result8::divided})
+        check_form("cpu.gemm_int8", MatMul{}, {7, 33}, {33, 21},
+                   {.bias = From::channels, .residual = residual, .result = result, .zero = zero}, true);
 }
 
 TEST(Int8Tactics, EveryActivation) {
