@@ -10,7 +10,6 @@ std::string supports(const Problem& problem) {
   const auto* op = problem.op.as<Pool>();
   if (op == nullptr) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
-  // Bytes are exact in f32.
   const DType type = problem.inputs[0].dtype;
   const bool bytes = op->kind == "max" && (type == DType::i8 || type == DType::u8);
   if (!bytes && !cuda::is_real_element(type)) return fmt::format("{} elements", name(type));
@@ -25,8 +24,8 @@ struct Reduction {
 
 // `count`: the elements that an average divides by.
 Reduction reduction(const Pool& op, DType type) {
-  const char* lowest = type == DType::i8 ? "-128" : type == DType::u8 ? "0" : "-INF";
-  if (op.kind == "max") return {lowest, "acc = v > acc || isnan(v) ? v : acc;", "acc"};
+  if (!cuda::is_real_element(type)) return {type == DType::i8 ? "-128" : "0", "acc = v > acc ? v : acc;", "acc"};
+  if (op.kind == "max") return {"-INF", "acc = v > acc || isnan(v) ? v : acc;", "acc"};
   if (op.kind == "average") return {"0", "acc += v;", "acc / count"};
   if (op.p == 1) return {"0", "acc += fabsf(v);", "acc"};
   return {"0", "acc += v * v;", "sqrtf(acc)"};
@@ -69,34 +68,36 @@ Result<cuda::Source> source(const Problem& problem) {
   return cuda::Source{fmt::format(R"cuda(
 #define RUN {}
 typedef {} T;
+typedef {} Acc;
 extern "C" __global__ void kernel(T* __restrict__ y, const T* __restrict__ x) {{
   begin();
   const i64 i = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * RUN;
   if (i >= {}) return;
   const i64 base = {};
-{}  float sums[RUN];
+{}  Acc sums[RUN];
 #pragma unroll
   for (int j = 0; j < RUN; ++j) sums[j] = {};
 {}  {{
     const auto run = load_run<RUN>(x + {});
 #pragma unroll
     for (int j = 0; j < RUN; ++j) {{
-      const float v = run.v[j];
-      float& acc = sums[j];
+      const Acc v = run.v[j];
+      Acc& acc = sums[j];
       {}
     }}
   }}
   const float count = {};
 #pragma unroll
   for (int j = 0; j < RUN; ++j) {{
-    const float acc = sums[j];
+    const Acc acc = sums[j];
     sums[j] = {};
   }}
   store_run(y + i, sums);
 }}
 )cuda",
-                                  run_of(problem), cuda::element_type(problem.inputs[0].dtype), element_count(y), base,
-                                  coordinates, r.start, loops, offset, r.step, count, r.result)};
+                                  run_of(problem), cuda::element_type(problem.inputs[0].dtype),
+                                  cuda::is_real_element(problem.inputs[0].dtype) ? "float" : "int", element_count(y),
+                                  base, coordinates, r.start, loops, offset, r.step, count, r.result)};
 }
 
 cuda::Launch launch(const Problem& problem) {
