@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/movement.h"
+#include "ops/norm.h"
 #include "ops/pointwise.h"
 #include "passes/fuse/body.h"
 #include "passes/rewrite.h"
@@ -30,12 +31,16 @@ NodeId sole_producer(const Graph& graph, ValueId v) {
   return v != ValueId::none && used_once(graph, v) ? graph.value(v).producer : NodeId::none;
 }
 
+bool takes_epilogue_on_gpu(const Graph& graph, NodeId id) {
+  return takes_epilogue(graph, id) || (op_of<LayerNorm>(graph, id) != nullptr && graph.node(id).outputs.size() == 1);
+}
+
 bool join_epilogue(Graph& graph, NodeId id, const Machine& machine) {
   if (op_of<Pointwise>(graph, id) == nullptr) return false;
   const TensorType type = graph.type(output(graph, id));
   for (const ValueId v : std::vector(graph.node(id).inputs)) {
     const NodeId anchor = sole_producer(graph, v);
-    if (anchor == NodeId::none || !takes_epilogue(graph, anchor) || !type.shape.known()) continue;
+    if (anchor == NodeId::none || !takes_epilogue_on_gpu(graph, anchor) || !type.shape.known()) continue;
     if (same_shape(graph.type(v).shape, type.shape) && join(graph, anchor, id, machine)) return true;
   }
   return false;

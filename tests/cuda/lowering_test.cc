@@ -149,6 +149,18 @@ TEST_P(Lowering, EveryTileOfHoppersTensorCoresCompiles) {
   }
 }
 
+TEST_P(Lowering, ANormStoresIntegers) {
+  expect_tactic(parse(R"hone(graph {
+      input %1 "x" : f16[7,96]
+      input %2 "s" : f16[96]
+      %3 = LayerNorm(%1, %2)
+      %4 = Pointwise(%3)
+        {program="in0:f16; cast:f32(0); round:f32(1); constant:f32(-128); constant:f32(127); clip:f32(2,3,4); cast:i8(5)"}
+      output %4 "y"
+    })hone"),
+                "cuda.layer_norm_warp");
+}
+
 TEST_P(Lowering, IntegersHaveAKernelOfEachKind) {
   const Problem cases[] = {conv_problem(DType::i8, 1, 9, 32, 24, 3, 1), conv_problem(DType::i8, 1, 9, 5, 24, 3, 2),
                            conv_problem(DType::i8, 1, 9, 32, 32, 3, 1, 32)};

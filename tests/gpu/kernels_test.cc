@@ -5,7 +5,9 @@
 #include <future>
 #include <random>
 
+#include "backends/gpu_fusion.h"
 #include "backends/gpu_timing.h"
+#include "backends/problem.h"
 #include "ir/graph.h"
 #include "ops/pointwise.h"
 #include "passes/fuse/body.h"
@@ -297,6 +299,10 @@ TEST(GpuIntegers, AreThoseOfTheReference) {
   const auto op = make_op("MatMul", {});
   ASSERT_TRUE(op.ok());
   for (const auto& [a, b] : products) expect_exact(*op, {random_bytes(a, 4), random_bytes(b, 5)});
+}
+
+TEST(GpuIntegers, MayBePooled) {
+  if (const auto devices = cuda::devices(); !devices.ok()) GTEST_SKIP() << devices.status().message();
   const auto pool = make_op("Pool", {{"kernel", std::vector<int64_t>{3, 3}},
                                      {"strides", std::vector<int64_t>{2, 2}},
                                      {"dilations", std::vector<int64_t>{1, 1}},
@@ -304,6 +310,43 @@ TEST(GpuIntegers, AreThoseOfTheReference) {
                                      {"channels_last", true}});
   ASSERT_TRUE(pool.ok());
   for (const int64_t channels : {64, 24, 7}) expect_exact(*pool, Tensors{random_bytes({2, 15, 14, channels}, 6)});
+}
+
+TEST(GpuIntegers, MayBeWhatANormStores) {
+  if (const auto devices = cuda::devices(); !devices.ok()) GTEST_SKIP() << devices.status().message();
+  auto g = graph_from_text(R"hone(graph {
+      input %1 "x" : f32[37,768]
+      input %2 "s" : f32[768]
+      input %3 "b" : f32[768]
+      %4 = LayerNorm(%1, %2, %3)
+      %5 = Pointwise(%4) {program=")hone"
+                           "in0:f32; constant:f32(40); mul:f32(0,1); round:f32(2); constant:f32(-128); "
+                           "constant:f32(127); clip:f32(3,4,5); cast:i8(6)"
+                           R"hone("}
+      output %5 "y"
+    })hone");
+  ASSERT_TRUE(g.ok()) << g.status().message();
+  const Machine machine{.cuda_arch = cuda::device(0)->arch(), .cuda_device = 0};
+  const Tensors inputs{random_tensor({37, 768}, 1), random_tensor({768}, 2), random_tensor({768}, 3)};
+  const auto want = interpret(*g, inputs);
+  fuse_for_gpu(*g, machine);
+  ASSERT_EQ(g->order().size(), 1u);
+  const Problem problem = problem_of(*g, g->order()[0]);
+  cpu::ThreadPool pool(1);
+  auto box = GpuSandbox::create(problem, 0, inputs);
+  ASSERT_TRUE(box.ok()) << box.status().message();
+  for (Candidate& c : candidates_of(problem, machine)) {
+    const auto got = c.run(problem, machine, **box, pool);
+    ASSERT_TRUE(got.ok()) << c.tactic.name << ": " << got.status().message();
+    int64_t off = 0;
+    for (int64_t i = 0; i < (*got)[0].count(); ++i) {
+      const double error = std::fabs((*got)[0].at(i) - (*want)[0].at(i));
+      EXPECT_LE(error, 1) << i;
+      off += error > 0;
+    }
+    // Where the norm, whose last bits differ, lies at a tie.
+    EXPECT_LE(off, 5);
+  }
 }
 
 // Ops whose kernels compute in f32: what is lost is the rounding of the result, and of the probabilities in attention.

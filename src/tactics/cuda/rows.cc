@@ -4,7 +4,9 @@
 
 #include "kernels/cuda/block.cuh.h"
 #include "ops/elements.h"
+#include "ops/fused.h"
 #include "ops/norm.h"
+#include "ops/pointwise.h"
 #include "tactics/cuda/kernel.h"
 #include "tactics/cuda/reduced.h"
 #include "tactics/cuda/source.h"
@@ -125,8 +127,33 @@ cuda::Launch norm_launch(const Problem& problem) { return launch_rows(norm_rows(
 constexpr int64_t kNormWarps = 8;
 constexpr int64_t kMostNormExtent = 4096;
 
-std::string norm_warp_supports(const Problem& problem) {
+// A norm, alone or with elementwise work on its result that reads nothing else.
+struct Norm {
+  Problem plain;  // the norm alone
+  std::optional<PointwiseProgram> after;
+};
+
+Norm view_norm(const Problem& problem) {
+  Norm norm{problem, {}};
+  const auto* fused = problem.op.as<Fused>();
+  if (fused == nullptr) return norm;
+  const Graph& body = *fused->body;
+  const auto order = body.order();
+  if (order.size() != 2) return norm;
+  const Node &first = body.node(order[0]), &second = body.node(order[1]);
+  const auto* pointwise = second.op.as<Pointwise>();
+  if (pointwise == nullptr || second.inputs != first.outputs || first.inputs != body.inputs()) return norm;
+  norm.plain.op = first.op;
+  norm.plain.outputs = {body.type(first.outputs[0])};
+  norm.after = pointwise->program;
+  return norm;
+}
+
+std::string norm_warp_supports(const Problem& given) {
+  const auto [problem, after] = view_norm(given);
   if (std::string reason = norm_supports(problem); !reason.empty()) return reason;
+  if (after)
+    if (std::string reason = cuda::refuse_program(*after); !reason.empty()) return reason;
   const Rows rows = norm_rows(problem);
   if (cuda::run_of(problem.inputs[0].dtype, rows.extent) == 1) return "rows are not a multiple of 16 bytes";
   if (rows.extent > kMostNormExtent) return fmt::format("rows of more than {}", kMostNormExtent);
@@ -136,7 +163,10 @@ std::string norm_warp_supports(const Problem& problem) {
   return {};
 }
 
-Result<cuda::Source> norm_warp_source(const Problem& problem) {
+Result<cuda::Source> norm_warp_source(const Problem& given) {
+  const auto [problem, after] = view_norm(given);
+  const DType type = given.outputs[0].dtype;
+  const bool real = cuda::is_real_element(type);
   const LayerNorm& op = *problem.op.as<LayerNorm>();
   const Rows rows = norm_rows(problem);
   std::string parameters, loads, affine;
@@ -144,15 +174,17 @@ Result<cuda::Source> norm_warp_source(const Problem& problem) {
     if (!has(problem, i)) continue;
     parameters += fmt::format(", const {}* p{}", cuda::element_type(problem.inputs[i].dtype), i);
     loads += fmt::format("    const auto p{0}_run = load_run<RUN>(p{0} + at(t));\n", i);
-    affine += fmt::format("      result[j] {} (float)p{}_run.v[j];\n", i == 1 ? "*=" : "+=", i);
+    affine += fmt::format("      norm {} (float)p{}_run.v[j];\n", i == 1 ? "*=" : "+=", i);
   }
+  if (after) affine += cuda::statements(*after, {"norm"});
+  affine += fmt::format("      results[j] = {};\n", after ? fmt::format("v{}", after->code.size() - 1) : "norm");
   return cuda::Source{kernels::block_cuh + fmt::format(R"cuda(
 #define EXTENT {0}
 #define ROWS {1}
 #define RUN {2}
 #define TURNS ((EXTENT / RUN + 31) / 32)
 typedef {3} T;
-extern "C" __global__ void __launch_bounds__({4}) kernel(T* __restrict__ y, const T* __restrict__ x{5}) {{
+extern "C" __global__ void __launch_bounds__({4}) kernel({10}* __restrict__ y, const T* __restrict__ x{5}) {{
   begin();
   const int row = blockIdx.x * ({4} / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (row >= ROWS) return;
@@ -176,12 +208,12 @@ extern "C" __global__ void __launch_bounds__({4}) kernel(T* __restrict__ y, cons
 #pragma unroll
   for (int t = 0; t < TURNS; ++t) {{
     if (at(t) >= EXTENT) continue;
-{8}    float result[RUN];
+{8}    {11} results[RUN];
 #pragma unroll
     for (int j = 0; j < RUN; ++j) {{
-      result[j] = (values[t][j] - mean) * scale;
+      float norm = (values[t][j] - mean) * scale;
 {9}    }}
-    store_run(y + base + at(t), result);
+    store_run(y + base + at(t), results);
   }}
 }}
 )cuda",
@@ -189,10 +221,12 @@ extern "C" __global__ void __launch_bounds__({4}) kernel(T* __restrict__ y, cons
                                                        cuda::run_of(problem.inputs[0].dtype, rows.extent),
                                                        type_of(problem), 32 * kNormWarps, parameters,
                                                        op.rms ? "0" : "reduce_warp<combine_sum>(mean) / EXTENT",
-                                                       cuda::float_literal(op.epsilon), loads, affine)};
+                                                       cuda::float_literal(op.epsilon), loads, affine,
+                                                       cuda::element_type(type), real ? "float" : "i64")};
 }
 
-cuda::Launch norm_warp_launch(const Problem& problem) {
+cuda::Launch norm_warp_launch(const Problem& given) {
+  const Problem problem = view_norm(given).plain;
   const Rows rows = norm_rows(problem);
   return {{static_cast<unsigned>((rows.outer * rows.inner + kNormWarps - 1) / kNormWarps)}, {32 * kNormWarps}};
 }
@@ -204,13 +238,16 @@ struct ReduceKind {
 
 constexpr std::string_view kLogSumExp = "log_sum_exp";
 
-constexpr ReduceKind kReduceKinds[] = {
-    {"sum", "combine_sum", "0", "v", "acc"},          {"mean", "combine_sum", "0", "v", "acc / EXTENT"},
-    {"max", "combine_max", "-INF", "v", "acc"},       {"min", "combine_min", "INF", "v", "acc"},
-    {"prod", "combine_prod", "1", "v", "acc"},        {"sum_square", "combine_sum", "0", "v * v", "acc"},
-    {"l1", "combine_sum", "0", "fabsf(v)", "acc"},    {"l2", "combine_sum", "0", "v * v", "sqrtf(acc)"},
-    {"log_sum", "combine_sum", "0", "v", "logf(acc)"},
-    {kLogSumExp, "combine_sum", "0", "expf(v - peak)", "logf(acc) + peak"}};
+constexpr ReduceKind kReduceKinds[] = {{"sum", "combine_sum", "0", "v", "acc"},
+                                       {"mean", "combine_sum", "0", "v", "acc / EXTENT"},
+                                       {"max", "combine_max", "-INF", "v", "acc"},
+                                       {"min", "combine_min", "INF", "v", "acc"},
+                                       {"prod", "combine_prod", "1", "v", "acc"},
+                                       {"sum_square", "combine_sum", "0", "v * v", "acc"},
+                                       {"l1", "combine_sum", "0", "fabsf(v)", "acc"},
+                                       {"l2", "combine_sum", "0", "v * v", "sqrtf(acc)"},
+                                       {"log_sum", "combine_sum", "0", "v", "logf(acc)"},
+                                       {kLogSumExp, "combine_sum", "0", "expf(v - peak)", "logf(acc) + peak"}};
 
 const ReduceKind* find_kind(std::string_view name) {
   const auto* found = std::find_if(std::begin(kReduceKinds), std::end(kReduceKinds),
@@ -234,11 +271,12 @@ Result<cuda::Source> reduce_source(const Problem& problem) {
   // The largest exponent is taken out, so that none overflows.
   const std::string peak = kind.name != kLogSumExp
                                ? ""
-                               : fmt::format("  float peak = -INF;\n"
-                                             "  for (i64 i = threadIdx.x; i < EXTENT; i += {}) peak = most(peak, {});\n"
-                                             "  peak = reduce_block<combine_max>(peak, -INF);\n"
-                                             "  if (isinf(peak)) peak = 0;\n",
-                                             kThreads, element);
+                               : fmt::format(
+                                     "  float peak = -INF;\n"
+                                     "  for (i64 i = threadIdx.x; i < EXTENT; i += {}) peak = most(peak, {});\n"
+                                     "  peak = reduce_block<combine_max>(peak, -INF);\n"
+                                     "  if (isinf(peak)) peak = 0;\n",
+                                     kThreads, element);
   return cuda::Source{
       .text = kernels::block_cuh + fmt::format(R"cuda(
 #define EXTENT {}
