@@ -34,7 +34,12 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   }
   if (gpu && options.half != DType::none) reduce_precision(graph, options.half, machine);
   HONE_CHECK(fuse(graph, passes));
-  gpu ? fuse_for_gpu(graph, machine) : fuse_for_cpu(graph);
+  if (gpu) {
+    fuse_for_gpu(graph, machine);
+  } else {
+    fuse_for_cpu(graph);
+    HONE_CHECK(merge_elementwise(graph, passes));
+  }
   return options.verify_passes ? verify(graph) : Status();
 }
 

@@ -249,6 +249,25 @@ TEST(Int8Tactics, ResidualIsOverwritten) {
   EXPECT_EQ(find_tactic("cpu.gemm_int8")->in_place(problem), 3);
 }
 
+TEST(Int8Tactics, PointwiseByATable) {
+  for (DType from : {DType::i8, DType::u8}) {
+    const bool is_signed = from == DType::i8;
+    const Tensor x = random_tensor(from, {3, 5431}, 1, is_signed ? -128 : 0, is_signed ? 128 : 256);
+    for (const char* rest : {"constant:f32(0.25); mul:f32(1,2); relu:f32(3)",
+                             "constant:f32(-128); constant:f32(127); clip:f32(1,2,3); cast:i8(4)",
+                             "constant:f32(1.75); mul:f32(1,2); round:f32(3); constant:f32(0); constant:f32(255); "
+                             "clip:f32(4,5,6); cast:u8(7)"}) {
+      const auto program = pointwise_from_text(fmt::format("in0:{}; cast:f32(0); {}", name(from), rest));
+      ASSERT_TRUE(program.ok());
+      const Tensors inputs{x};
+      const auto want = Pointwise{*program}.evaluate({inputs, 1});
+      ASSERT_TRUE(want.ok());
+      const Problem problem{.op = Pointwise{*program}, .inputs = {type_of(x)}, .outputs = {type_of((*want)[0])}};
+      on_all("cpu.pointwise_table", problem, inputs, [&](const Tensor& got) { expect_equal(got, (*want)[0]); });
+    }
+  }
+}
+
 // Work between f32 and i8 that no product takes in.
 TEST(Int8Tactics, PointwiseQuantizes) {
   const Tensor x = random_tensor(DType::f32, {3, 41}, 1, -9, 9), q = random_tensor(DType::i8, {3, 41}, 2, -128, 128);

@@ -12,6 +12,7 @@ namespace {
 using namespace rewrite;
 
 constexpr size_t kMaxInstructions = 64;
+constexpr size_t kMaxOfByte = 128;  // instructions on one input of 8 bits, which may become a table
 constexpr size_t kMaxInputs = 16;
 
 // The user's program with the producer's in the place of its input `v`.
@@ -77,7 +78,8 @@ bool merge_into_user(Graph& graph, NodeId id) {
   drop_unused_inputs(graph, shape, program, kept);
   program = simplify(program);
   drop_unused_inputs(graph, shape, program, kept);
-  if (program.code.size() > kMaxInstructions || kept.size() > kMaxInputs) return false;
+  const bool of_byte = kept.size() == 1 && size_of(graph.type(kept[0]).dtype) == 1;
+  if (program.code.size() > (of_byte ? kMaxOfByte : kMaxInstructions) || kept.size() > kMaxInputs) return false;
   return replace(graph, output(graph, user), emit(graph, Pointwise{program}, kept, {id, user}));
 }
 

@@ -350,7 +350,7 @@ class Lowering {
 
 const char* lowering_refusal(const PointwiseProgram& program) {
   if (program.code.empty()) return "the program is empty";
-  if (program.code.size() > 64) return "more than 64 instructions";
+  if (program.code.size() > 128) return "more than 128 instructions";
   for (const auto& instr : program.code) {
     if (block_type(instr.type) == DType::none) return "a type other than f32, f16, bf16, integers up to i64, boolean";
     if (instr.fn == Fn::input && instr.input < 0) return "an input without an index";
