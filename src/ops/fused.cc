@@ -7,8 +7,15 @@ namespace {
 
 bool is_activation(Fn fn) {
   switch (fn) {
-    case Fn::relu: case Fn::clip: case Fn::leaky_relu: case Fn::hard_swish: case Fn::hard_sigmoid:
-    case Fn::sigmoid: case Fn::silu: case Fn::tanh: case Fn::gelu_erf: return true;
+    case Fn::relu:
+    case Fn::clip:
+    case Fn::leaky_relu:
+    case Fn::hard_swish:
+    case Fn::hard_sigmoid:
+    case Fn::sigmoid:
+    case Fn::silu:
+    case Fn::tanh:
+    case Fn::gelu_erf: return true;
     default: return false;
   }
 }
@@ -130,9 +137,11 @@ class RequantizeMatcher {
     const PointwiseInstr& scaled = at(round, 0);
     if (!is(scaled, Fn::mul) && !is(scaled, Fn::div)) return nullptr;
     const int side = side_of_sums(scaled);
-    if (side < 0 || at(scaled, 1 - side).fn != Fn::constant || (scaled.fn == Fn::div && side != 0)) return nullptr;
+    if (side < 0 || (scaled.fn == Fn::div && side != 0)) return nullptr;
+    const auto step = by_channel(at(scaled, 1 - side));
+    if (!step) return nullptr;
     form_.quantized = true;
-    form_.step = at(scaled, 1 - side).value;
+    form_.step = *step;
     form_.divides = scaled.fn == Fn::div;
     form_.low = low.value;
     form_.high = high.value;

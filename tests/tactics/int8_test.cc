@@ -133,6 +133,7 @@ struct Form {
   const char* activation = "";
   bool after = false;
   Result8 result = Result8::none;
+  From step = From::constant;
 };
 
 // The program of a form, and the inputs that it takes behind the first two of `inputs`.
@@ -179,7 +180,7 @@ PointwiseProgram program_of(const Form& form, const Dims& dims, Tensors& inputs)
   if (!form.after) activate();
   if (form.result != Result8::none) {
     const bool divided = form.result == Result8::divided;
-    const int step = emit(divided ? "constant:f32(0.0546875)" : "constant:f32(17.5)");
+    const int step = divided ? channel(form.step, 0.03125, 0.078125) : channel(form.step, 10, 25);
     v = emit(fmt::format("{}:f32({},{})", divided ? "div" : "mul", v, step));
     v = emit(fmt::format("round:f32({})", v));
     const int low = emit("constant:f32(-128)"), high = emit("constant:f32(127)");
@@ -240,6 +241,18 @@ TEST(Int8Tactics, DepthwiseEpilogues) {
   for (Residual residual : {Residual::none, Residual::real, Residual::bytes})
     check_form("cpu.conv_int8_depthwise", depthwise, {2, 7, 8, 37}, {37, 1, 3, 3},
                {.bias = From::channels, .residual = residual, .activation = "relu", .result = Result8::divided}, true);
+}
+
+TEST(Int8Tactics, StepsOfChannels) {
+  Conv depthwise = kConv;
+  depthwise.groups = 37;
+  for (From step : {From::one, From::channels})
+    for (Result8 result : {Result8::multiplied, Result8::divided}) {
+      const Form form{.bias = From::channels, .activation = "relu", .result = result, .step = step};
+      check_form("cpu.conv_int8_depthwise", depthwise, {2, 7, 8, 37}, {37, 1, 3, 3}, form, true);
+      check_form("cpu.conv_int8", kConv, {1, 5, 6, 9}, {53, 9, 3, 3}, form, true);
+      check_form("cpu.gemm_int8", MatMul{}, {7, 33}, {33, 21}, form, true);
+    }
 }
 
 TEST(Int8Tactics, ResidualIsOverwritten) {

@@ -24,8 +24,8 @@ struct Int8Epilogue {
   const int8_t* residual = nullptr;
   float residual_scale = 1.f;  // of an i8 residual
   bool quantized = false;
-  float step = 1.f;
-  bool divides = false;  // y / step instead of y * step
+  const float* step = nullptr;  // one a channel
+  bool divides = false;         // y / step instead of y * step
   float low = -128.f, high = 127.f;
 };
 
