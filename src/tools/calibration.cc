@@ -61,7 +61,7 @@ Result<Thresholds> thresholds_of(const ModelOptions& model, const std::map<std::
   HONE_TRY(const RangeTable table, read ? read_for(model, shapes) : collect(model, output));
   if (!read && !cache.empty()) HONE_CHECK(write_cache(table, cache, cache_format_for(cache)));
   Thresholds thresholds;
-  for (const TensorRange& range : table.ranges) thresholds[range.name] = range.threshold();
+  for (const TensorRange& range : table.ranges) thresholds[range.name] = {range.threshold(), range.channels};
   return thresholds;
 }
 
