@@ -69,8 +69,8 @@ def signed_bgr(images: list[np.ndarray]) -> np.ndarray:
     return planes([(image[..., ::-1] / 255 - 0.5) / 0.5 for image in images])
 
 
-def text_line(random: np.random.Generator, width: int) -> np.ndarray:
-    """A rendered line of text, 48 high, padded on the right: RGB, 0 to 255, HWC.
+def labelled_line(random: np.random.Generator, width: int) -> tuple[np.ndarray, str]:
+    """A rendered line of text, 48 high, padded on the right (RGB, 0 to 255, HWC), and the text.
 
     The font is the one inside Pillow, so that every machine draws the same.
     """
@@ -89,7 +89,12 @@ def text_line(random: np.random.Generator, width: int) -> np.ndarray:
     line[:, :image.width] = np.asarray(image, np.float32)
     noise = random.normal(0, random.uniform(0, 8), (48, image.width, 3))
     line[:, :image.width] = np.clip(line[:, :image.width] + noise, 0, 255)
-    return line
+    return line, text
+
+
+def text_line(random: np.random.Generator, width: int) -> np.ndarray:
+    """The picture of a labelled_line."""
+    return labelled_line(random, width)[0]
 
 
 # Sound.

@@ -50,6 +50,12 @@ PointwiseProgram quantizing(Fn fn, float step, int zero) {
   return p;
 }
 
+PointwiseProgram quantizing_by_input(Fn fn) {
+  PointwiseProgram p = quantizing(fn, 1);
+  p.code[1] = {.fn = Fn::input, .input = 1};
+  return p;
+}
+
 PointwiseProgram dequantizing(float scale, int zero) {
   PointwiseProgram p{{{.fn = Fn::input, .type = DType::i8, .input = 0}, {.fn = Fn::cast, .operand = {0, -1, -1}}}};
   int32_t centred = 1;

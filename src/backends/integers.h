@@ -11,6 +11,9 @@ namespace hone {
 // x -> clip(round(fn(x, step)) + zero, -128, 127) as i8; fn is mul or div.
 PointwiseProgram quantizing(Fn fn, float step, int zero = 0);
 
+// The same with the step as input 1.
+PointwiseProgram quantizing_by_input(Fn fn);
+
 // q -> (q - zero) * scale, of i8.
 PointwiseProgram dequantizing(float scale, int zero = 0);
 

@@ -15,11 +15,25 @@ namespace hone {
 namespace {
 
 constexpr double kLargest = 127;
+constexpr double kLeastPart = 1e-3;  // of a tensor's magnitude: a channel that hardly moved may move more
 
 struct Weights {
   Tensor values;               // i8
   std::vector<double> scales;  // of each output channel
 };
+
+// The input channel that element i of the weights meets.
+int64_t input_channel(const Op& op, const Dims& weights, int64_t i) {
+  if (const auto* product = op.as<MatMul>()) return product->trans_b ? i % weights[1] : i / weights[1];
+  const int64_t taps = element_count(weights) / (weights[0] * weights[1]);
+  const int64_t group = i / (taps * weights[1]) / (weights[0] / op.as<Conv>()->groups);
+  return group * weights[1] + i / taps % weights[1];
+}
+
+bool is_depthwise(const Op& op, const Dims& weights) {
+  const auto* conv = op.as<Conv>();
+  return conv != nullptr && conv->groups > 1 && weights[1] == 1;
+}
 
 Weights quantized(const Tensor& weights, const OutputChannels& channels) {
   Weights result{Tensor(DType::i8, weights.dims()), {}};
@@ -56,6 +70,7 @@ class Quantizer {
       if (std::string reason = refuse(id); !reason.empty()) left.push_back({graph_.label(id), std::move(reason)});
       else anchors_.push_back(id);
     }
+    for (NodeId id : anchors_) divide_channels(graph_.node(id).inputs[0]);
     for (NodeId id : anchors_) convert(id);
     for (NodeId id : graph_.order()) quantize_all_but_one_sum(id);
     const auto quantized = quantized_;
@@ -67,7 +82,10 @@ class Quantizer {
  private:
   // Tensors of the same values share the largest of their thresholds.
   void share_thresholds(const Thresholds& thresholds) {
-    const auto join = [&](ValueId a, ValueId b) { leader_[leader(a)] = leader(b); };
+    const auto join = [&](ValueId a, ValueId b) {
+      leader_[leader(a)] = leader(b);
+      moved_.insert({a, b});
+    };
     for (NodeId id : graph_.order()) {
       const Node& node = graph_.node(id);
       for (size_t i = 0; keeps_values(node.op) && i < data_inputs(node); ++i) join(node.inputs[i], node.outputs[0]);
@@ -76,7 +94,8 @@ class Quantizer {
       const auto found = thresholds.find(framework_name(v));
       if (found == thresholds.end()) return;
       double& shared = thresholds_[leader(v)];
-      shared = std::max(shared, found->second);
+      shared = std::max(shared, found->second.whole);
+      if (!moved_.contains(v)) channels_[v] = found->second.channels;
     };
     for (ValueId v : graph_.inputs()) take(v);
     for (NodeId id : graph_.order())
@@ -101,6 +120,46 @@ class Quantizer {
     return found == thresholds_.end() ? 0 : found->second;
   }
 
+  // Whether layers read the tensor and nothing else does, and they can make up for scales of its channels.
+  bool only_layers_read(ValueId v, size_t channels) const {
+    const Shape& shape = graph_.type(v).shape;
+    if (moved_.contains(v) || shape.rank() < 2 || shape.dims.back() != Dim(static_cast<int64_t>(channels)))
+      return false;
+    const NodeId producer = graph_.value(v).producer;
+    const bool image = producer != NodeId::none && graph_.node(producer).op.as<Conv>() != nullptr;
+    return std::ranges::all_of(graph_.value(v).users, [&](NodeId user) {
+      const Node& node = graph_.node(user);
+      if (std::ranges::find(anchors_, user) == anchors_.end() || node.inputs[1] == v) return false;
+      if (const auto* conv = node.op.as<Conv>()) return conv->channels_last;
+      return !image && !node.op.as<MatMul>()->trans_a && graph_.type(node.inputs[1]).shape.rank() == 2;
+    });
+  }
+
+  // Gives the tensor steps for each of its channels where that is possible.
+  void divide_channels(ValueId v) {
+    const auto known = channels_.find(v);
+    if (known == channels_.end() || known->second.empty() || !only_layers_read(v, known->second.size())) return;
+    const bool depthwise = std::ranges::all_of(graph_.value(v).users, [&](NodeId user) {
+      return is_depthwise(graph_.node(user).op, graph_.value(graph_.node(user).inputs[1]).constant.dims());
+    });
+    const double whole = threshold(v);
+    std::vector<double>& steps = steps_[v];
+    steps.clear();
+    for (const double magnitude : known->second) {
+      const double part = std::clamp(magnitude / whole, kLeastPart, 1.0);
+      steps.push_back(whole / kLargest * (depthwise ? part : std::sqrt(part)));
+    }
+  }
+
+  // The weights that see a tensor in steps of one as the op's see it in floats.
+  Tensor in_steps(const Op& op, const Tensor& weights, std::span<const double> steps) const {
+    Tensor scaled(DType::f32, weights.dims());
+    for (int64_t i = 0; i < weights.count(); ++i)
+      scaled.mutable_data<float>()[i] = static_cast<float>(
+          weights.data<float>()[i] * steps[static_cast<size_t>(input_channel(op, weights.dims(), i))]);
+    return scaled;
+  }
+
   std::string refuse(NodeId id) const {
     const ValueId data = graph_.node(id).inputs[0];
     const Problem before = problem_of(graph_, id);
@@ -115,9 +174,12 @@ class Quantizer {
 
   void convert(NodeId id) {
     const Node node = graph_.node(id);
-    const Weights weights = hone::quantized(graph_.value(node.inputs[1]).constant,
-                                            output_channels(node.op, graph_.value(node.inputs[1]).constant.dims()));
-    const double step = threshold(node.inputs[0]) / kLargest;
+    const Tensor& given = graph_.value(node.inputs[1]).constant;
+    const auto steps = steps_.find(node.inputs[0]);
+    const bool divided = steps != steps_.end();
+    const Weights weights = hone::quantized(divided ? in_steps(node.op, given, steps->second) : given,
+                                            output_channels(node.op, given.dims()));
+    const double step = divided ? 1 : threshold(node.inputs[0]) / kLargest;
     Tensor scales(DType::f32, {static_cast<int64_t>(weights.scales.size())});
     for (size_t c = 0; c < weights.scales.size(); ++c)
       scales.mutable_data<float>()[c] = static_cast<float>(step * weights.scales[c]);
@@ -131,6 +193,7 @@ class Quantizer {
     graph_.set_name(result, graph_.value(node.outputs[0]).name);
     // What is known of the old value holds for the new one.
     leader_[result] = leader(node.outputs[0]);
+    if (const auto known = steps_.find(node.outputs[0]); known != steps_.end()) steps_[result] = known->second;
     results_.insert(result);
     if (const auto made = quantized_.find(node.outputs[0]); made != quantized_.end()) quantized_[result] = made->second;
     graph_.replace_uses(node.outputs[0], result);
@@ -142,10 +205,19 @@ class Quantizer {
     const TensorType type{DType::i8, graph_.type(v).shape};
     const NodeId producer = graph_.value(v).producer;
     ValueId result = producer == NodeId::none ? ValueId::none : moved(producer, type);
-    if (result == ValueId::none)
-      result =
-          add_value(graph_, Pointwise{quantizing(Fn::mul, static_cast<float>(kLargest / threshold(v)))}, {v}, type);
+    if (result == ValueId::none) result = rounded(v, type);
     return quantized_[v] = result;
+  }
+
+  ValueId rounded(ValueId v, const TensorType& type) {
+    const auto steps = steps_.find(v);
+    if (steps == steps_.end())
+      return add_value(graph_, Pointwise{quantizing(Fn::mul, static_cast<float>(kLargest / threshold(v)))}, {v}, type);
+    Tensor factors(DType::f32, {static_cast<int64_t>(steps->second.size())});
+    for (size_t c = 0; c < steps->second.size(); ++c)
+      factors.mutable_data<float>()[c] = static_cast<float>(1 / steps->second[c]);
+    const ValueId each = graph_.add_constant(factors, graph_.value(v).name + " factors");
+    return add_value(graph_, Pointwise{quantizing_by_input(Fn::mul)}, {v, each}, type);
   }
 
   // The node on int8, or nothing where it does not only move values.
@@ -191,8 +263,11 @@ class Quantizer {
   Graph& graph_;
   const Machine& machine_;
   std::vector<NodeId> anchors_;
-  std::map<ValueId, ValueId> leader_;     // towards the value whose threshold a tensor shares
-  std::map<ValueId, double> thresholds_;  // of leaders
+  std::map<ValueId, ValueId> leader_;                // towards the value whose threshold a tensor shares
+  std::map<ValueId, double> thresholds_;             // of leaders
+  std::set<ValueId> moved_;                          // read or made by what keeps values: of one scale
+  std::map<ValueId, std::vector<double>> channels_;  // magnitudes of channels
+  std::map<ValueId, std::vector<double>> steps_;     // what 1 stands for in each channel, where channels differ
   std::map<ValueId, ValueId> quantized_;
   std::set<ValueId> results_;  // of converted anchors, in f32
 };

@@ -7,8 +7,12 @@
 
 namespace hone {
 
-// Of the graph's tensors, by name: the magnitude that int8 is to reach, see calibrate/ranges.h.
-using Thresholds = std::map<std::string, double>;
+// Of a tensor: what int8 is to reach, see calibrate/ranges.h.
+struct Magnitude {
+  double whole = 0;
+  std::vector<double> channels = {};  // the largest in each channel; empty where it is not known
+};
+using Thresholds = std::map<std::string, Magnitude>;  // of the graph's tensors, by name
 
 // Why a convolution or matrix product with constant weights stays in floats.
 struct Unquantized {
@@ -18,7 +22,9 @@ struct Unquantized {
 
 // Computes in int8, with sums in i32, the convolutions and matrix products with constant weights that a kernel of the
 // machine can, where a range is known for what they read. Weights are quantised for each output channel, activations
-// for each tensor, both symmetrically: q = clip(round(x * (127 / threshold)), -128, 127). What else reads a quantised
+// for each tensor, both symmetrically: q = clip(round(x * (127 / threshold)), -128, 127). Where nothing but such layers
+// reads a tensor whose channels' magnitudes are known, each channel has its own scale, which the weights that it meets
+// make up for (a depthwise convolution's take it whole, others' its root: they share it). What else reads a quantised
 // tensor elementwise, as a residual sum does, reads the quantised values too, so that a layer writes no other ones.
 // Maximum pooling, concatenations and movements of such tensors are done on int8.
 std::vector<Unquantized> quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine);

@@ -35,25 +35,35 @@ struct Folding {
     return operand.input < 0 || graph.value(input(operand.input)).is_constant();
   }
 
+  // Element i of an operand that is a constant.
+  double element(const EpilogueOperand& operand, int64_t i) const {
+    if (operand.input < 0) return operand.value;
+    const Tensor& t = graph.value(input(operand.input)).constant;
+    return t.at(t.count() == 1 ? 0 : i);
+  }
+  int64_t count(const EpilogueOperand& operand) const {
+    return operand.input < 0 ? 1 : graph.value(input(operand.input)).constant.count();
+  }
+
   // The operand times the step.
   int32_t stepped(const EpilogueOperand& operand) {
-    if (operand.input < 0) return constant(operand.value * form.step);
-    const Value& value = graph.value(input(operand.input));
-    Tensor scaled(DType::f32, value.constant.dims());
+    Tensor scaled(DType::f32, {std::max(count(operand), count(form.step))});
     for (int64_t i = 0; i < scaled.count(); ++i)
-      scaled.mutable_data<float>()[i] = static_cast<float>(value.constant.at(i) * form.step);
-    return read(graph.add_constant(std::move(scaled), value.name));
+      scaled.mutable_data<float>()[i] = static_cast<float>(element(operand, i) * element(form.step, i));
+    if (scaled.count() == 1) return constant(scaled.at(0));
+    return read(graph.add_constant(std::move(scaled), operand.input < 0 ? "" : graph.value(input(operand.input)).name));
   }
 };
 
 // The bounds of the result in which the activation's are, too; nothing when it does more than clip.
 std::optional<std::pair<double, double>> bounds(const RequantizeForm& form) {
-  const auto rounded = [&](double v) -> double { return std::nearbyint(static_cast<float>(v * form.step)); };
+  const auto rounded = [&](double v) -> double { return std::nearbyint(static_cast<float>(v * form.step.value)); };
   double low = form.low, high = form.high;
   switch (form.rest.activation) {
     case Fn::input: break;
     case Fn::relu: low = std::max(low, 0.0); break;
     case Fn::clip:
+      if (form.step.input >= 0) return std::nullopt;
       low = std::clamp(rounded(form.rest.a), low, high);
       high = std::clamp(rounded(form.rest.b), low, high);
       break;
@@ -72,22 +82,24 @@ bool fold_steps_of(Graph& graph, NodeId id) {
   std::vector<Spread> spreads;
   for (ValueId v : node.inputs) spreads.push_back(spread_of(graph.type(v).shape, graph.type(output(graph, id)).shape));
   const auto form = as_requantize(pointwise->program, static_cast<int>(sums - node.inputs.begin()), spreads);
-  if (!form || !form->quantized || form->divides || !(form->step > 0) || form->rest.residual_after_activation)
-    return false;
+  if (!form || !form->quantized || form->divides || form->rest.residual_after_activation) return false;
   if (form->zero != 0 || form->residual_zero != 0) return false;
-  if (form->rest.residual >= 0 && !form->residual_scale) return false;
+  // A residual has one scale.
+  if (form->rest.residual >= 0 && (!form->residual_scale || form->step.input >= 0)) return false;
   const auto clip = bounds(*form);
   Folding f{graph, node, *form};
-  if (!clip || !f.is_constant(form->scale) || (form->bias && !f.is_constant(*form->bias))) return false;
-  const bool nothing = form->step == 1 && form->rest.activation == Fn::input;
-  if (nothing) return false;
+  if (!clip || !f.is_constant(form->scale) || !f.is_constant(form->step)) return false;
+  if (form->bias && !f.is_constant(*form->bias)) return false;
+  for (int64_t i = 0; i < f.count(form->step); ++i)
+    if (!(f.element(form->step, i) > 0)) return false;
+  if (form->step.input < 0 && form->step.value == 1 && form->rest.activation == Fn::input) return false;
 
   int32_t v = f.apply(Fn::cast, f.read(*sums));
   v = f.apply(Fn::mul, v, f.stepped(form->scale));
   if (form->bias) v = f.apply(Fn::add, v, f.stepped(*form->bias));
   if (form->rest.residual >= 0) {
     const int32_t residual = f.apply(Fn::cast, f.read(f.input(form->rest.residual)));
-    v = f.apply(Fn::add, v, f.apply(Fn::mul, residual, f.constant(*form->residual_scale * form->step)));
+    v = f.apply(Fn::add, v, f.apply(Fn::mul, residual, f.constant(*form->residual_scale * form->step.value)));
   }
   const int32_t rounded = f.apply(Fn::round, v), low = f.constant(clip->first), high = f.constant(clip->second);
   f.push({.fn = Fn::cast, .type = DType::i8, .operand = {f.apply(Fn::clip, rounded, low, high), -1, -1}});

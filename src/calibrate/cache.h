@@ -16,7 +16,7 @@ namespace hone::calibrate {
 //                legacy are named so, all others EntropyCalibration2. Ranges read back are symmetric.
 //   onnxruntime  the JSON of onnxruntime.quantization's save_tensors_data and write_calibration_table: "lowest" and
 //                "highest" a tensor. Names "Percentile" and "Entropy", else "MinMax", as the method, and the
-//                calibrator in a key of its own, which ONNX Runtime passes over.
+//                calibrator and the magnitudes of channels in keys of their own, which ONNX Runtime passes over.
 struct CacheFormat {
   std::string_view name;
   std::string (*write)(const RangeTable& table);

@@ -29,6 +29,26 @@ std::optional<double> number_of(const Json& json) {
   return std::nullopt;
 }
 
+// What ONNX Runtime has no place for, and passes over: {"NAME": [a magnitude for each channel]}.
+constexpr const char* kChannels = "channels";
+
+Json channels_of(const RangeTable& table) {
+  Json all = Json::object();
+  for (const TensorRange& range : table.ranges)
+    if (!range.channels.empty()) all[range.name] = range.channels;
+  return all;
+}
+
+Status read_channels(const Json& json, TensorRange& range) {
+  if (!json.contains(range.name)) return {};
+  const Json& magnitudes = json[range.name];
+  const auto is_magnitude = [](const Json& m) { return m.is_number() && m.get<double>() >= 0; };
+  if (!magnitudes.is_array() || !std::ranges::all_of(magnitudes, is_magnitude))
+    return invalid("tensor '{}' has channels that are no magnitudes", range.name);
+  range.channels = magnitudes.get<std::vector<double>>();
+  return {};
+}
+
 // {"lowest": x, "highest": y} or [x, y].
 Result<TensorRange> range_of(const std::string& name, const Json& json) {
   std::optional<double> low, high;
@@ -54,11 +74,12 @@ std::string write_onnxruntime(const RangeTable& table) {
     data[range.name] = {{"lowest", number(range.low)}, {"highest", number(range.high)}, {"CLS", "TensorData"}};
   const auto method = std::ranges::find(kMethods, table.calibrator, &Method::calibrator);
   const std::string_view name = method == std::end(kMethods) ? kMethods[0].name : method->name;
-  const Json json{{"CLS", "TensorsData"},
-                  {"data", std::move(data)},
-                  {"calibration_method", {{"CLS", "CalibrationMethod"}, {"value", name}}},
-                  {"smooth_quant", false},
-                  {"calibrator", table.calibrator}};
+  Json json{{"CLS", "TensorsData"},
+            {"data", std::move(data)},
+            {"calibration_method", {{"CLS", "CalibrationMethod"}, {"value", name}}},
+            {"smooth_quant", false},
+            {"calibrator", table.calibrator}};
+  if (Json channels = channels_of(table); !channels.empty()) json[kChannels] = std::move(channels);
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
@@ -82,7 +103,9 @@ Result<RangeTable> read_onnxruntime(std::string_view text) {
   if (whole && json.contains("calibrator") && json["calibrator"].is_string())
     table.calibrator = json["calibrator"].get<std::string>();
   for (const auto& [name, value] : (whole ? json["data"] : json).items()) {
-    HONE_TRY(table.ranges.emplace_back(), range_of(name, value));
+    HONE_TRY(TensorRange range, range_of(name, value));
+    if (whole && json.contains(kChannels)) HONE_CHECK(read_channels(json[kChannels], range));
+    table.ranges.push_back(std::move(range));
   }
   return table;
 }

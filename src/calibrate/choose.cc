@@ -43,7 +43,10 @@ Thresholds candidates_of(const Histogram& magnitudes) {
 // A tensor of zeros keeps its zeros whatever the range.
 TensorRange range_of(const std::string& name, const Statistics& s, double t) {
   if (t == 0) return {name, 0, 1};
-  return {name, std::max(static_cast<double>(s.low), -t), std::min(static_cast<double>(s.high), t)};
+  TensorRange range{name, std::max(static_cast<double>(s.low), -t), std::min(static_cast<double>(s.high), t)};
+  for (size_t c = 0; c < s.channels.low.size(); ++c)
+    range.channels.push_back(std::max(std::fabs(s.channels.low[c]), std::fabs(s.channels.high[c])));
+  return range;
 }
 
 bool has_range(const Statistics& s) { return s.finite() && !s.empty(); }

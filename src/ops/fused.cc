@@ -155,8 +155,9 @@ class RequantizeMatcher {
     if (side < 0 || (scaled.fn == Fn::div && side != 0)) return nullptr;
     // What multiplies the sums themselves is their scale.
     if (scaled.fn == Fn::mul && is_cast(at(scaled, side))) return &scaled;
-    if (at(scaled, 1 - side).fn != Fn::constant) return nullptr;
-    form_.step = at(scaled, 1 - side).value;
+    const auto step = by_channel(at(scaled, 1 - side));
+    if (!step) return nullptr;
+    form_.step = *step;
     form_.divides = scaled.fn == Fn::div;
     return &at(scaled, side);
   }

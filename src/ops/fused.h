@@ -18,9 +18,9 @@ struct Fused {
 
 // The epilogues that kernels apply to a result before they store it.
 struct EpilogueForm {
-  Fn activation = Fn::input;          // input: none
-  double a = 0, b = 0;                // the activation's parameters
-  int residual = -1;                  // program input that is added, or -1
+  Fn activation = Fn::input;  // input: none
+  double a = 0, b = 0;        // the activation's parameters
+  int residual = -1;          // program input that is added, or -1
   bool residual_after_activation = false;
 };
 
@@ -44,14 +44,14 @@ struct EpilogueOperand {
 // The epilogues of i32 sums: v = act(f32(sum) * scale + bias + residual), or act(..) + residual; then v itself, or
 // i8(clip(round(v * step) + zero, low, high)). A residual in i8 is (r - residual_zero) * residual_scale.
 struct RequantizeForm {
-  EpilogueOperand scale;               // by channel, as the bias
+  EpilogueOperand scale;  // by channel, as the bias
   std::optional<EpilogueOperand> bias;
   EpilogueForm rest;                     // the activation and the residual, which is by element
   std::optional<double> residual_scale;  // of an i8 residual; an f32 residual has none
   double residual_zero = 0;
   bool quantized = false;
-  double step = 1;
-  bool divides = false;  // v / step instead of v * step
+  EpilogueOperand step{.value = 1};  // by channel
+  bool divides = false;              // v / step instead of v * step
   double zero = 0;
   double low = -128, high = 127;
 };

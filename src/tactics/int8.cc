@@ -38,6 +38,7 @@ std::optional<Sums> view_sums(const Problem& problem) {
     if (input >= 0) input = from[static_cast<size_t>(input)];
   };
   to_problem(form->scale.input);
+  to_problem(form->step.input);
   if (form->bias) to_problem(form->bias->input);
   to_problem(form->rest.residual);
   return Sums{first.op, form};
@@ -136,15 +137,16 @@ Result<cpu::Int8Set> check_packed_set(const cpu::ConvProblem& p, std::span<const
   return known;
 }
 
-// What a channel has of its own: the scales, then the biases, behind each other in the workspace where the problem's
-// input is one value for all, or none.
+// What a channel has of its own: the scales, the biases, then the steps, behind each other in the workspace where the
+// problem's input is one value for all, or none.
 class Channels {
  public:
   explicit Channels(int64_t count) : count_(count) {}
-  int64_t bytes() const { return 2 * stride(); }
+  int64_t bytes() const { return 3 * stride(); }
 
   const float* scale(const EpilogueOperand& operand, const KernelArgs& args) const { return values(operand, args, 0); }
   const float* bias(const EpilogueOperand& operand, const KernelArgs& args) const { return values(operand, args, 1); }
+  const float* step(const EpilogueOperand& operand, const KernelArgs& args) const { return values(operand, args, 2); }
 
  private:
   int64_t stride() const { return (count_ * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64; }
@@ -180,7 +182,7 @@ cpu::Int8Epilogue epilogue_of(const RequantizeForm& form, const Channels& channe
   e.real.b = static_cast<float>(form.rest.b);
   e.real.residual_after_activation = form.rest.residual_after_activation;
   e.quantized = form.quantized;
-  e.step = static_cast<float>(form.step);
+  if (form.quantized) e.step = channels.step(form.step, args);
   e.divides = form.divides;
   e.zero = static_cast<int>(form.zero);
   e.low = static_cast<float>(form.low);

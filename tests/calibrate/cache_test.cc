@@ -62,11 +62,18 @@ TEST_F(Cache, BothFormatsKeepWhatTheyCan) {
   EXPECT_EQ(cache_format_for("a.cache").name, "tensorrt");
 }
 
+TEST_F(Cache, MagnitudesOfChannelsAreKeptWhereTheFormatHasRoom) {
+  RangeTable channels = table();
+  channels.ranges[1].channels = {0.1, 0, 0.05};
+  EXPECT_EQ(read_onnxruntime(write_onnxruntime(channels))->ranges, channels.ranges);
+  EXPECT_EQ(write_tensorrt(channels), write_tensorrt(table()));
+  refuses(R"({"CLS": "TensorsData", "data": {"x": [-1, 2]}, "channels": {"x": [1, -1]}})", {"'x'", "channels"});
+  refuses(R"({"CLS": "TensorsData", "data": {"x": [-1, 2]}, "channels": {"x": 3}})", {"'x'", "channels"});
+}
+
 TEST_F(Cache, OnnxRuntimesOlderFormsAreRead) {
-  for (
-      const char* text :
-      {R"({"x": [-1.5, 2]})",
-       R"({"x": {"CLS": "TensorData", "lowest": -1.5,
+  for (const char* text : {R"({"x": [-1.5, 2]})",
+                           R"({"x": {"CLS": "TensorData", "lowest": -1.5,
                  "highest": {"CLS": "numpy.array", "data": [2], "dtype": "float32"}}})"}) {
     const auto read = read_cache(write("old.json", text));
     ASSERT_TRUE(read.ok()) << read.status().message();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "backends/gpu_fusion.h"
 #include "backends/precision.h"
@@ -22,7 +23,7 @@ Thresholds ranges_of(Graph& g, const Tensors& inputs) {
   Thresholds ranges;
   for (size_t i = 0; i < inputs.size(); ++i) {
     for (int64_t e = 0; e < inputs[i].count(); ++e) {
-      double& largest = ranges[g.value(g.inputs()[i]).name];
+      double& largest = ranges[g.value(g.inputs()[i]).name].whole;
       largest = std::max(largest, std::fabs(inputs[i].at(e)));
     }
   }
@@ -30,7 +31,7 @@ Thresholds ranges_of(Graph& g, const Tensors& inputs) {
     for (ValueId v : g.node(id).outputs) g.set_name(v, fmt::format("v{}", index(v)));
   const auto ran = interpret(g, inputs, [&](NodeId id, std::span<const Tensor> values) {
     for (size_t i = 0; i < values.size(); ++i) {
-      double& largest = ranges[g.value(g.node(id).outputs[i]).name];
+      double& largest = ranges[g.value(g.node(id).outputs[i]).name].whole;
       for (int64_t e = 0; e < values[i].count(); ++e) largest = std::max(largest, std::fabs(values[i].at(e)));
     }
   });
@@ -97,6 +98,68 @@ TEST(Quantize, ALayerWithoutARangeStaysAndSaysWhy) {
   ASSERT_EQ(left.size(), 1u);
   EXPECT_NE(left[0].reason.find("no range"), std::string::npos);
   EXPECT_EQ(count_of(g, DType::f32, "Conv"), 1u);
+}
+
+// A depthwise convolution makes up for the scales of its channels whole, a product for their root.
+TEST(Quantize, ChannelsOfUnequalMagnitudesHaveScalesOfTheirOwn) {
+  const auto conv = [](Graph& g, ValueId x) {
+    return testing::add(g, "Conv",
+                        {{"strides", std::vector<int64_t>{1, 1}},
+                         {"dilations", std::vector<int64_t>{1, 1}},
+                         {"pads", std::vector<int64_t>{1, 1, 1, 1}},
+                         {"groups", int64_t{16}},
+                         {"channels_last", true}},
+                        {x, g.add_constant(testing::random_tensor({16, 1, 3, 3}, 3), "w")});
+  };
+  const auto product = [](Graph& g, ValueId x) {
+    Tensor weights = testing::random_tensor({16, 24}, 4);  // the weaker an input is, the larger its weights
+    for (int64_t i = 0; i < weights.count(); ++i)
+      weights.mutable_data<float>()[i] *= std::ldexp(1.f, static_cast<int>(i / 24) / 2);
+    return testing::add(g, "MatMul", {}, {x, g.add_constant(weights, "w")});
+  };
+  const auto transposed = [](Graph& g, ValueId x) {
+    Tensor weights = testing::random_tensor({24, 16}, 4);
+    for (int64_t i = 0; i < weights.count(); ++i)
+      weights.mutable_data<float>()[i] *= std::ldexp(1.f, static_cast<int>(i % 16) / 2);
+    return testing::add(g, "MatMul", {{"trans_b", true}}, {x, g.add_constant(weights, "w")});
+  };
+  Tensor x = testing::random_tensor({1, 6, 6, 16}, 9);
+  for (int64_t i = 0; i < x.count(); ++i) x.mutable_data<float>()[i] *= std::ldexp(1.f, -static_cast<int>(i % 16) / 2);
+  Magnitude known{.whole = 1};
+  for (int c = 0; c < 16; ++c) known.channels.push_back(std::ldexp(1.0, -c / 2));
+  const auto noise = [&](const auto& layer, const Magnitude& magnitude, bool read_by_another) {
+    Graph g;
+    const ValueId in = g.add_input("x", {DType::f32, Shape::of(x.dims())});
+    g.add_output(layer(g, in), "y");
+    if (read_by_another)
+      g.add_output(testing::add(g, "Pointwise", {{"program", std::string("in0:f32; relu:f32(0)")}}, {in}), "z");
+    const auto want = interpret(g, Tensors{x});
+    EXPECT_TRUE(quantize(g, {{"x", magnitude}}, kHopper).empty());
+    EXPECT_TRUE(verify(g).ok()) << verify(g).message();
+    EXPECT_EQ(count_of(g, DType::i32), 1u);
+    const auto got = interpret(g, Tensors{x});
+    EXPECT_TRUE(got.ok() && want.ok());
+    // Each channel of the output counts alike.
+    double least = 1e9;
+    const int64_t channels = (*want)[0].dims().back();
+    for (int64_t c = 0; c < channels; ++c) {
+      double signal = 0, error = 0;
+      for (int64_t i = c; i < (*want)[0].count(); i += channels) {
+        signal += std::pow((*want)[0].at(i), 2);
+        error += std::pow((*got)[0].at(i) - (*want)[0].at(i), 2);
+      }
+      least = std::min(least, 10 * std::log10(signal / error));
+    }
+    return least;
+  };
+  const Magnitude whole{.whole = 1};
+  EXPECT_GT(noise(conv, known, false), 38);
+  EXPECT_LT(noise(conv, whole, false), 15);
+  EXPECT_EQ(noise(conv, known, true), noise(conv, whole, true));
+  for (const auto& layer :
+       {std::function<ValueId(Graph&, ValueId)>(product), std::function<ValueId(Graph&, ValueId)>(transposed)})
+    EXPECT_GT(noise(layer, known, false), noise(layer, whole, false) + 6);
+  EXPECT_EQ(noise(conv, {1, {1, 2}}, false), noise(conv, whole, false)) << "channels of another tensor";
 }
 
 TEST(Quantize, PoolingAndConcatenationAreDoneOnIntegersOfOneScale) {

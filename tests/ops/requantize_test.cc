@@ -39,7 +39,16 @@ TEST(Requantize, EverythingAtOnce) {
   EXPECT_FALSE(form->rest.residual_after_activation);
   EXPECT_TRUE(form->quantized);
   EXPECT_TRUE(form->divides);
-  EXPECT_EQ(form->step, 2);
+  EXPECT_EQ(form->step.value, 2);
+}
+
+TEST(Requantize, StepsOfChannels) {
+  const auto form = form_of(
+      "in0:i32; in1:f32; in2:f32; cast:f32(0); mul:f32(3,1); mul:f32(4,2); round:f32(5); constant:f32(-128); "
+      "constant:f32(127); clip:f32(6,7,8); cast:i8(9)");
+  ASSERT_TRUE(form);
+  EXPECT_EQ(form->step.input, 2);
+  EXPECT_FALSE(form->bias);
 }
 
 TEST(Requantize, ZeroPoints) {

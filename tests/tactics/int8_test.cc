@@ -121,6 +121,7 @@ struct Form {
   bool after = false;
   Result8 result = Result8::none;
   int zero = 0;  // of an i8 residual and of a quantised result
+  From step = From::constant;
 };
 
 // The program of a form, and the inputs that it takes behind the first two of `inputs`.
@@ -168,7 +169,7 @@ PointwiseProgram program_of(const Form& form, const Dims& dims, Tensors& inputs)
   if (!form.after) activate();
   if (form.result != Result8::none) {
     const bool divided = form.result == Result8::divided;
-    const int step = emit(divided ? "constant:f32(0.0546875)" : "constant:f32(17.5)");
+    const int step = divided ? channel(form.step, 0.03125, 0.078125) : channel(form.step, 10, 25);
     v = emit(fmt::format("{}:f32({},{})", divided ? "div" : "mul", v, step));
     v = emit(fmt::format("round:f32({})", v));
     if (form.zero != 0) v = emit(fmt::format("add:f32({},{})", v, emit(fmt::format("constant:f32({})", form.zero))));
@@ -238,6 +239,18 @@ TEST(Int8Tactics, DepthwiseEpilogues) {
   for (Residual residual : {Residual::none, Residual::real, Residual::bytes})
     check_form("cpu.conv_int8_depthwise", depthwise, {2, 7, 8, 37}, {37, 1, 3, 3},
                {.bias = From::channels, .residual = residual, .activation = "relu", .result = Result8::divided}, true);
+}
+
+TEST(Int8Tactics, StepsOfChannels) {
+  Conv depthwise = kConv;
+  depthwise.groups = 37;
+  for (From step : {From::one, From::channels})
+    for (Result8 result : {Result8::multiplied, Result8::divided}) {
+      const Form form{.bias = From::channels, .activation = "relu", .result = result, .step = step};
+      check_form("cpu.conv_int8_depthwise", depthwise, {2, 7, 8, 37}, {37, 1, 3, 3}, form, true);
+      check_form("cpu.conv_int8", kConv, {1, 5, 6, 9}, {53, 9, 3, 3}, form, true);
+      check_form("cpu.gemm_int8", MatMul{}, {7, 33}, {33, 21}, form, true);
+    }
 }
 
 TEST(Int8Tactics, ResidualIsOverwritten) {

@@ -34,8 +34,9 @@ HONE_INLINE V add_residual_to(V v, const Int8Epilogue& e, int64_t at, int n) {
 // Nearest even, then clipped; NaN, which only a residual brings, gives 0. The bounds are whole, so that clipping first
 // is the same.
 template <Int8Residual kResidual>
-HONE_INLINE VI quantize(V v, const Int8Epilogue& e) {
-  v = e.divides ? v / set1(e.step) : v * set1(e.step);
+HONE_INLINE VI quantize(V v, const Int8Epilogue& e, int64_t channel, int n) {
+  const V step = load_part(e.step + channel, n);
+  v = e.divides ? v / step : v * step;
   if constexpr (kResidual == Int8Residual::real) v = as_float(as_int(v) & (v == v));
   const auto zero = static_cast<float>(e.zero);
   return to_int(min(max(v, set1(e.low - zero)), set1(e.high - zero))) + e.zero;
@@ -63,9 +64,10 @@ HONE_INLINE void finish_vectors(const Int8Finish& job, const int32_t* sums, int6
     HONE_UNROLL
     for (int j = 0; j < VECTORS; ++j) store_part(static_cast<float*>(job.out) + at + j * kLanes, v[0][j], n);
   } else if constexpr (VECTORS == 2) {
-    store_i8(static_cast<int8_t*>(job.out) + at, quantize<kResidual>(v[0][0], e), quantize<kResidual>(v[0][1], e));
+    store_i8(static_cast<int8_t*>(job.out) + at, quantize<kResidual>(v[0][0], e, job.channel + c, n),
+             quantize<kResidual>(v[0][1], e, job.channel + c + kLanes, n));
   } else {
-    store_i8_part(static_cast<int8_t*>(job.out) + at, quantize<kResidual>(v[0][0], e), n);
+    store_i8_part(static_cast<int8_t*>(job.out) + at, quantize<kResidual>(v[0][0], e, job.channel + c, n), n);
   }
 }
 

@@ -25,8 +25,8 @@ struct Int8Epilogue {
   const int8_t* residual = nullptr;
   float residual_scale = 1.f, residual_zero = 0.f;  // of an i8 residual: (residual - zero) * scale
   bool quantized = false;
-  float step = 1.f;
-  bool divides = false;  // y / step instead of y * step
+  const float* step = nullptr;  // one a channel
+  bool divides = false;         // y / step instead of y * step
   int zero = 0;
   float low = -128.f, high = 127.f;
 };
