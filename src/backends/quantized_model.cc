@@ -305,6 +305,14 @@ void dequantize_constants(Graph& graph) {
 bool run_quantized_model_in_integers(Graph& graph, const Machine& machine) {
   bool changed = Converter(graph, machine).run();
   dequantize_constants(graph);
+  for (NodeId id : graph.order()) {
+    const Op before = graph.node(id).op;  // holds the bodies while others take their places
+    for (const ControlBody& body : bodies_of(before)) {
+      Graph inner = *body.graph;
+      changed |= run_quantized_model_in_integers(inner, machine);
+      if (auto op = with_body(graph.node(id).op, body.attr, std::move(inner)); op.ok()) graph.set_op(id, *op);
+    }
+  }
   return changed;
 }
 
