@@ -1,8 +1,6 @@
 #include "backends/cpu_fusion.h"
 
-#include <algorithm>
-
-#include "ops/fused.h"
+#include "backends/integers.h"
 #include "ops/pointwise.h"
 #include "passes/fuse/body.h"
 #include "passes/rewrite.h"
@@ -11,13 +9,6 @@ namespace hone {
 namespace {
 
 using namespace rewrite;
-
-bool is_requantization(const Graph& graph, const Node& node, ValueId sums) {
-  std::vector<Spread> spreads;
-  for (ValueId v : node.inputs) spreads.push_back(spread_of(graph.type(v).shape, graph.type(node.outputs[0]).shape));
-  const auto at = std::find(node.inputs.begin(), node.inputs.end(), sums) - node.inputs.begin();
-  return as_requantize(node.op.as<Pointwise>()->program, static_cast<int>(at), spreads).has_value();
-}
 
 // The product of i8 that makes a value for one reader, whose kernels take what is elementwise; else none.
 NodeId product_of(const Graph& graph, ValueId v, const Shape& shape) {
@@ -31,7 +22,7 @@ bool fuse_requantization(Graph& graph, NodeId id) {
   const Node node = graph.node(id);
   for (ValueId v : node.inputs) {
     const NodeId product = product_of(graph, v, graph.type(output(graph, id)).shape);
-    if (product == NodeId::none || !is_requantization(graph, node, v)) continue;
+    if (product == NodeId::none || !requantization_of(graph, id, v)) continue;
     std::vector<ValueId> inputs;
     Op fused = fused_op(graph, product, id, inputs);
     return replace(graph, output(graph, id), emit(graph, std::move(fused), std::move(inputs), {product, id}));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backends/problem.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"
 #include "ops/movement.h"
@@ -97,6 +98,14 @@ std::optional<Problem> integer_product(const Problem& problem) {
   return product;
 }
 
+std::optional<RequantizeForm> requantization_of(const Graph& graph, NodeId id, ValueId sums) {
+  const Node& node = graph.node(id);
+  std::vector<Spread> spreads;
+  for (ValueId v : node.inputs) spreads.push_back(spread_of(graph.type(v).shape, graph.type(node.outputs[0]).shape));
+  const auto at = std::find(node.inputs.begin(), node.inputs.end(), sums) - node.inputs.begin();
+  return as_requantize(node.op.as<Pointwise>()->program, static_cast<int>(at), spreads);
+}
+
 OutputChannels output_channels(const Op& op, const Dims& weights) {
   const auto* product = op.as<MatMul>();
   if (product != nullptr && !product->trans_b) return {weights[1], 1};
@@ -109,5 +118,17 @@ bool keeps_values(const Op& op) {
 }
 
 size_t data_inputs(const Node& node) { return node.op.as<Concat>() != nullptr ? node.inputs.size() : 1; }
+
+bool can_move_i8(const Graph& graph, NodeId id, const Machine& machine) {
+  const Node& node = graph.node(id);
+  if (!keeps_values(node.op) || node.outputs.size() != 1) return false;
+  Problem problem = problem_of(graph, id);
+  for (size_t i = 0; i < data_inputs(node); ++i) {
+    if (graph.value(node.inputs[i]).is_constant() || problem.inputs[i].dtype != DType::f32) return false;
+    problem.inputs[i].dtype = DType::i8;
+  }
+  problem.outputs[0].dtype = DType::i8;
+  return node.op.view() || has_fast_kernel(problem, machine);
+}
 
 }  // namespace hone

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "ir/graph.h"
+#include "ops/fused.h"
 #include "tactics/tactic.h"
 
 namespace hone {
@@ -31,6 +32,9 @@ bool has_fast_kernel(const Problem& problem, const Machine& machine);
 // A convolution or matrix product with constant weights as one of i8 that yields i32; nothing when there is none.
 std::optional<Problem> integer_product(const Problem& problem);
 
+// An elementwise node as an epilogue of its input `sums`; nothing when it is none.
+std::optional<RequantizeForm> requantization_of(const Graph& graph, NodeId id, ValueId sums);
+
 // Which element of its weights belongs to which output channel.
 struct OutputChannels {
   int64_t count = 1, inner = 1;
@@ -43,5 +47,7 @@ OutputChannels output_channels(const Op& op, const Dims& weights);
 bool keeps_values(const Op& op);
 // The first ones of a node's inputs are data: so many.
 size_t data_inputs(const Node& node);
+// Whether a node only moves values of f32, none of them constant, and can do so with i8.
+bool can_move_i8(const Graph& graph, NodeId id, const Machine& machine);
 
 }  // namespace hone

@@ -131,8 +131,7 @@ class Reducer {
       any |= is_f32(node.inputs[i]);
       data |= reduced_.contains(node.inputs[i]);
     }
-    any |= ends_integers(node);
-    data |= ends_integers(node);
+    if (ends_integers(node)) any = data = true;
     if (!any || (row->kind != Kind::heavy && !data)) return false;
     if (row->kind == Kind::movement && !reduced_.contains(node.inputs[0])) return false;
     const auto* pointwise = node.op.as<Pointwise>();

@@ -222,15 +222,8 @@ class Quantizer {
 
   // The node on int8, or nothing where it does not only move values.
   ValueId moved(NodeId id, const TensorType& type) {
+    if (!can_move_i8(graph_, id, machine_)) return ValueId::none;
     const Node node = graph_.node(id);
-    if (!keeps_values(node.op) || node.outputs.size() != 1) return ValueId::none;
-    Problem problem = problem_of(graph_, id);
-    for (size_t i = 0; i < data_inputs(node); ++i) {
-      if (graph_.value(node.inputs[i]).is_constant()) return ValueId::none;
-      problem.inputs[i].dtype = DType::i8;
-    }
-    problem.outputs[0] = type;
-    if (!node.op.view() && !has_fast_kernel(problem, machine_)) return ValueId::none;
     std::vector<ValueId> inputs = node.inputs;
     for (size_t i = 0; i < data_inputs(node); ++i) inputs[i] = quantized(inputs[i]);
     return add_value(graph_, node.op, inputs, type, node.sources);

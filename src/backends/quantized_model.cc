@@ -191,7 +191,7 @@ class Converter {
       return known->second.values;
     const TensorType type{DType::i8, graph_.type(v).shape};
     const NodeId producer = graph_.value(v).producer;
-    if (producer != NodeId::none && used_once(graph_, v) && can_move_i8(producer)) {
+    if (producer != NodeId::none && used_once(graph_, v) && can_move_i8(graph_, producer, machine_)) {
       const Node node = graph_.node(producer);
       std::vector<ValueId> inputs = node.inputs;
       for (size_t i = 0; i < data_inputs(node); ++i) inputs[i] = values_of(inputs[i], scale);
@@ -200,25 +200,12 @@ class Converter {
     return add_value(graph_, Pointwise{quantizing(Fn::div, scale.scale, scale.zero)}, {v}, type);
   }
 
-  // Whether a node only moves values of f32, none of them constant, and can do so with i8.
-  bool can_move_i8(NodeId id) const {
-    const Node& node = graph_.node(id);
-    if (!keeps_values(node.op) || node.outputs.size() != 1) return false;
-    Problem problem = problem_of(graph_, id);
-    for (size_t i = 0; i < data_inputs(node); ++i) {
-      if (graph_.value(node.inputs[i]).is_constant() || problem.inputs[i].dtype != DType::f32) return false;
-      problem.inputs[i].dtype = DType::i8;
-    }
-    problem.outputs[0].dtype = DType::i8;
-    return node.op.view() || has_fast_kernel(problem, machine_);
-  }
-
   // Dequantised values of one scale are moved before they are dequantised.
   void move(NodeId id) {
     const Node node = graph_.node(id);
     std::vector<ValueId> inputs = node.inputs;
     const auto first = codes_.find(inputs[0]);
-    if (first == codes_.end() || !can_move_i8(id)) return;
+    if (first == codes_.end() || !can_move_i8(graph_, id, machine_)) return;
     const Scale scale = first->second.scale;
     for (size_t i = 0; i < data_inputs(node); ++i) {
       const auto codes = codes_.find(inputs[i]);

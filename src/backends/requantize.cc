@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ops/fused.h"
+#include "backends/integers.h"
 #include "ops/pointwise.h"
 #include "passes/rewrite.h"
 
@@ -73,15 +73,12 @@ std::optional<std::pair<double, double>> bounds(const RequantizeForm& form) {
 }
 
 bool fold_steps_of(Graph& graph, NodeId id) {
-  const auto* pointwise = op_of<Pointwise>(graph, id);
-  if (pointwise == nullptr || graph.type(output(graph, id)).dtype != DType::i8) return false;
+  if (op_of<Pointwise>(graph, id) == nullptr || graph.type(output(graph, id)).dtype != DType::i8) return false;
   const Node& node = graph.node(id);
   const auto sums = std::find_if(node.inputs.begin(), node.inputs.end(),
                                  [&](ValueId v) { return graph.type(v).dtype == DType::i32; });
   if (sums == node.inputs.end()) return false;
-  std::vector<Spread> spreads;
-  for (ValueId v : node.inputs) spreads.push_back(spread_of(graph.type(v).shape, graph.type(output(graph, id)).shape));
-  const auto form = as_requantize(pointwise->program, static_cast<int>(sums - node.inputs.begin()), spreads);
+  const auto form = requantization_of(graph, id, *sums);
   if (!form || !form->quantized || form->divides || form->rest.residual_after_activation) return false;
   if (form->zero != 0 || form->residual_zero != 0) return false;
   // A residual has one scale.

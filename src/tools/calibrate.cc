@@ -1,13 +1,11 @@
 #include "calibrate/calibrate.h"
 
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdio>
 
 #include "calibrate/cache.h"
 #include "calibrate/observed_model.h"
-#include "tools/common.h"
+#include "tools/calibration.h"
 #include "tools/interrupt.h"
 
 namespace hone::tools {
@@ -34,14 +32,6 @@ struct Calibrate {
   Result<const CacheFormat*> cache_format() const {
     if (format.empty()) return &cache_format_for(path);
     return find_cache_format(format);
-  }
-
-  std::function<bool(size_t, size_t)> progress() const {
-    const bool terminal = isatty(STDERR_FILENO) && !output.quiet;
-    return [terminal](size_t done, size_t total) {
-      if (terminal && total > 0) show_progress("calibrating", done, total);
-      return !interrupted();
-    };
   }
 
   static Json tensor_json(const TensorReport& t) {
@@ -84,18 +74,9 @@ struct Calibrate {
     const InterruptGuard guard;
     HONE_TRY(const CacheFormat* const cache, cache_format());
     HONE_TRY(options.compile, compile_options());
-    options.progress = progress();
-    std::optional<Preprocess> how;
-    if (!preprocess.empty()) {
-      HONE_TRY(how, preprocess_from_text(preprocess));
-    }
-    HONE_TRY(auto inputs, inputs_of(model.model, options.compile.shapes));
-    HONE_TRY(const auto batches, open_data(data, model.model, std::move(inputs), how));
-    HONE_TRY(const Report report, hone::calibrate::calibrate(model.model, *batches, options));
+    HONE_TRY(const Report report, run_calibration(model.model, data, preprocess, options, output));
     HONE_CHECK(write_cache(report.table, path, *cache));
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    for (const std::string& warning : report.warnings)
-      if (!output.quiet) fmt::print(stderr, "hone: warning: {}\n", warning);
     Json tensors = Json::array();
     for (const TensorReport& t : report.tensors) tensors.push_back(tensor_json(t));
     HONE_CHECK(output.write({{"model", model.model},

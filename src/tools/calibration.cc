@@ -23,24 +23,30 @@ Result<RangeTable> collect(const ModelOptions& model, const Output& output) {
   HONE_TRY(options.compile, fp32.compile_options());
   options.compile.target = "cpu";
   options.compile.cuda_arch = {};
+  HONE_TRY(Report report, run_calibration(model.model, model.calibration_data, model.preprocess, options, output));
+  return std::move(report.table);
+}
+
+}  // namespace
+
+Result<Report> run_calibration(const std::string& model, const std::string& data, const std::string& preprocess,
+                               Options options, const Output& output) {
   const bool terminal = isatty(STDERR_FILENO) && !output.quiet;
   options.progress = [terminal](size_t done, size_t total) {
     if (terminal && total > 0) show_progress("calibrating", done, total);
     return !interrupted();
   };
   std::optional<Preprocess> how;
-  if (!model.preprocess.empty()) {
-    HONE_TRY(how, preprocess_from_text(model.preprocess));
+  if (!preprocess.empty()) {
+    HONE_TRY(how, preprocess_from_text(preprocess));
   }
-  HONE_TRY(auto inputs, inputs_of(model.model, options.compile.shapes));
-  HONE_TRY(const auto batches, open_data(model.calibration_data, model.model, std::move(inputs), how));
-  HONE_TRY(Report report, hone::calibrate::calibrate(model.model, *batches, options));
+  HONE_TRY(auto inputs, inputs_of(model, options.compile.shapes));
+  HONE_TRY(const auto batches, open_data(data, model, std::move(inputs), how));
+  HONE_TRY(Report report, hone::calibrate::calibrate(model, *batches, options));
   for (const std::string& warning : report.warnings)
     if (!output.quiet) fmt::print(stderr, "hone: warning: {}\n", warning);
-  return std::move(report.table);
+  return report;
 }
-
-}  // namespace
 
 Result<Thresholds> thresholds_of(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
                                  const Output& output) {
@@ -49,8 +55,8 @@ Result<Thresholds> thresholds_of(const ModelOptions& model, const std::map<std::
   if (!read && model.calibration_data.empty())
     return cache.empty() ? invalid("--precision int8 needs ranges: give --calibrate DATA or --calibration-cache FILE")
                          : invalid("{}: there is no such calibration cache: give --calibrate DATA to make it", cache);
-  if (!read && !cache.empty()) HONE_CHECK(check_writable(cache));
   if (read) return read_thresholds(cache, model.model, shapes);
+  if (!cache.empty()) HONE_CHECK(check_writable(cache));
   HONE_TRY(const RangeTable table, collect(model, output));
   if (!cache.empty()) HONE_CHECK(write_cache(table, cache, cache_format_for(cache)));
   return hone::calibrate::thresholds_of(table);

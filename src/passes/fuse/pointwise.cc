@@ -50,7 +50,7 @@ bool may_be_same(const Shape& a, const Shape& b) {
 }
 
 // Whether a node quantises sums of integers again: that is work for the node before it.
-bool ends_integers(const Graph& graph, NodeId id) {
+bool requantizes(const Graph& graph, NodeId id) {
   if (graph.type(output(graph, id)).dtype != DType::i8) return false;
   const auto& inputs = graph.node(id).inputs;
   return std::any_of(inputs.begin(), inputs.end(), [&](ValueId v) { return graph.type(v).dtype == DType::i32; });
@@ -58,7 +58,7 @@ bool ends_integers(const Graph& graph, NodeId id) {
 
 // Pointwise whose only user is a Pointwise of the same shape -> one Pointwise.
 bool merge_into_user(Graph& graph, NodeId id) {
-  if (op_of<Pointwise>(graph, id) == nullptr || ends_integers(graph, id)) return false;
+  if (op_of<Pointwise>(graph, id) == nullptr || requantizes(graph, id)) return false;
   const ValueId v = output(graph, id);
   const NodeId user = only_user(graph, v);
   if (op_of<Pointwise>(graph, user) == nullptr) return false;
