@@ -25,11 +25,20 @@ for what in "$@"; do
       awk '/^[0-9]+ passed, / { p += $1; f += $3; s += $5; next } { print }
            END { print p " passed, " f " failed, " s " skipped" }' "$OUT/verify.txt"
       # Some 50 layers, each off by half a unit of 11 bits, add up to 7 x 2^-11 of the range when errors are
-      # independent, and to 50 x 2^-11 = 0.024 when they are not.
+      # independent, and to 50 x 2^-11 = 0.024 when they are not. Two networks magnify them: basic-pitch takes the
+      # logarithm of a spectrum, and ppocr-det ends in a steep sigmoid. ONNX Runtime's results of them move by 0.2 and
+      # 0.09 of the range when the factors of its products are rounded to 11 bits.
       for precision in fp16 fp32,tf32; do
-        hone verify verify/* --target cuda --precision $precision --timing-cache none --of-range --rtol 0.025 \
-          > "$OUT/verify_$precision.txt" || status=1
-        tail -n 6 "$OUT/verify_$precision.txt"
+        for model in verify/*; do
+          case $model in
+            */basic-pitch) rtol=0.2 ;;
+            */ppocr-det) rtol=0.09 ;;
+            *) rtol=0.025 ;;
+          esac
+          hone verify "$model" --target cuda --precision $precision --timing-cache none --of-range --rtol $rtol ||
+            status=1
+        done > "$OUT/verify_$precision.txt"
+        grep -v '^[0-9]* passed, 0 failed' "$OUT/verify_$precision.txt"
       done ;;
   esac
 done

@@ -5,6 +5,7 @@
 #include "ops/movement.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
+#include "ops/pool.h"
 #include "passes/fuse/body.h"
 #include "passes/rewrite.h"
 
@@ -53,6 +54,12 @@ bool join_prologue(Graph& graph, NodeId id, const Machine& machine) {
   return (pointwise || op_of<Transpose>(graph, before) != nullptr) && join(graph, before, id, machine);
 }
 
+bool join_pooling(Graph& graph, NodeId id, const Machine& machine) {
+  if (op_of<Pool>(graph, id) == nullptr) return false;
+  const NodeId before = sole_producer(graph, input(graph, id, 0));
+  return before != NodeId::none && join(graph, before, id, machine);
+}
+
 }  // namespace
 
 bool has_gpu_kernel(const Problem& problem, const Machine& machine) {
@@ -63,7 +70,7 @@ bool has_gpu_kernel(const Problem& problem, const Machine& machine) {
 }
 
 void fuse_for_gpu(Graph& graph, const Machine& machine) {
-  for (const auto rule : {join_epilogue, join_prologue, join_prologue})
+  for (const auto rule : {join_epilogue, join_prologue, join_prologue, join_pooling})
     for (NodeId id : graph.order())
       if (graph.alive(id)) rule(graph, id, machine);
 }

@@ -98,6 +98,8 @@ __device__ inline void store_halves(T* to, const float (&v)[count]) {
                                      pair_of(to, v[j + 4], v[j + 5]), pair_of(to, v[j + 6], v[j + 7]));
   } else if constexpr (count == 4) {
     *(uint2*)to = make_uint2(pair_of(to, v[0], v[1]), pair_of(to, v[2], v[3]));
+  } else if constexpr (count == 2) {
+    *(unsigned*)to = pair_of(to, v[0], v[1]);
   } else {
 #pragma unroll
     for (int j = 0; j < count; ++j) to[j] = (T)v[j];

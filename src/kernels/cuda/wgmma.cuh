@@ -8,7 +8,7 @@
 //
 // Around it the source defines M, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each), PARAMETERS, ARGUMENTS,
 // `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int k)`, B_BATCHED,
-// B_CONSTANT, ROWS_FIRST (the order of tiles), `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b)` and
+// B_CONSTANT, ROWS_FIRST (the order of tiles), `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b, bool add)` and
 // `void store(parameters, i64 z, int m, int n, Operands, Columns, const Sum (&)[RUN])`: RUN neighbouring columns, which
 // divide N, with what `Operands operands_at(parameters, i64 index)` and `Columns columns_at(parameters, int n)` loaded.
 #define GROUPS_A_TILE (ALTERNATE ? 1 : GROUPS)
@@ -181,8 +181,6 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       Columns columns;
       if (SPLIT == 1) fetch(operands, columns, 0);
       Sum sums[TILE_N / 2];
-#pragma unroll
-      for (int j = 0; j < TILE_N / 2; ++j) sums[j] = 0;
       if (ALTERNATE) await_turn(turn);
       for (int step = 0; step < steps; ++step, ++i) {
         const int stage = i % STAGES;
@@ -191,7 +189,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
         const u64 b = operand(b_tiles + stage * BYTES_B);
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-        for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2);
+        for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, step > 0 || k > 0);
         asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
         if (step > 0) {
           asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");

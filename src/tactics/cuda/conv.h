@@ -30,7 +30,9 @@ std::string wide_refusal(const Problem& problem, const Machine& machine);
 std::string conv_parameters(const Problem& problem, const AnchorView& anchor);
 // `packed` takes the place of the weights.
 Source with_weights(Source source, Tensor packed);
-// The statements that define `value`, the element (n, h, w_, c) of the image, wherever a prologue takes it from.
+// The element (n, h, w_, c) of the image, wherever a prologue takes it from: as it lies in memory, and the statements
+// that define `value`, what the anchor reads.
+std::string image_element(const AnchorView& anchor);
 std::string image_value(const AnchorView& anchor);
 
 // Orders of the weights' dims: they come as [O][I][KH][KW], or [O][I][KW].

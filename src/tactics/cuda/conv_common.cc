@@ -91,12 +91,15 @@ Source with_weights(Source source, Tensor packed) {
   return source;
 }
 
-std::string image_value(const AnchorView& anchor) {
-  Dims strides = anchor.prologue ? anchor.strides : strides_of(dims_of(anchor.data));
+std::string image_element(const AnchorView& anchor) {
+  Dims strides = anchor.strides;
   if (strides.size() == 3) strides.insert(strides.begin() + 1, 0);
-  return fmt::format("  const auto raw = x[(i64)n * {} + (i64)h * {} + (i64)w_ * {} + (i64)c * {}];\n{}", strides[0],
-                     strides[1], strides[2], strides[3],
-                     anchor.prologue ? anchor.value : "  const float value = raw;\n");
+  return fmt::format("x[(i64)n * {} + (i64)h * {} + (i64)w_ * {} + (i64)c * {}]", strides[0], strides[1], strides[2],
+                     strides[3]);
+}
+
+std::string image_value(const AnchorView& anchor) {
+  return fmt::format("  const auto raw = {};\n{}", image_element(anchor), anchor.value);
 }
 
 std::vector<int64_t> outputs_last(const Tensor& weights) {

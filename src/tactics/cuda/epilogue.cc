@@ -108,6 +108,58 @@ std::optional<SimpleEpilogue> simple_epilogue(const Problem& problem) {
   return epilogue;
 }
 
+bool rises_with_sum(const Problem& problem) {
+  const auto* fused = problem.op.as<Fused>();
+  const Body body = fused != nullptr ? body_of(*fused) : Body{};
+  if (body.after == nullptr) return true;
+  const auto& code = program_of(*body.after).code;
+  const auto& inputs = body.graph->inputs();
+  const auto value_of = [&](const PointwiseInstr& instr) {
+    return body.after->inputs[static_cast<size_t>(instr.input)];
+  };
+  // Whether an operand that does not depend on the sum is above zero.
+  const auto positive = [&](const PointwiseInstr& instr) {
+    if (instr.fn == Fn::constant) return instr.value > 0;
+    if (instr.fn != Fn::input) return false;
+    const auto at = static_cast<size_t>(std::find(inputs.begin(), inputs.end(), value_of(instr)) - inputs.begin());
+    if (!problem.is_constant(at)) return false;
+    const Tensor& values = problem.constants[at];
+    for (int64_t i = 0; i < values.count(); ++i)
+      if (!(values.at(i) > 0)) return false;
+    return true;
+  };
+  enum class Course { fixed, rising, unknown };
+  std::vector<Course> courses;
+  for (const PointwiseInstr& instr : code) {
+    const auto operand = [&](int k) { return static_cast<size_t>(instr.operand[k]); };
+    const auto is = [&](int k, Course course) { return courses[operand(k)] == course; };
+    bool fixed = instr.fn != Fn::input || value_of(instr) != body.anchor->outputs[0];
+    for (int k = 0; k < arity(instr.fn); ++k) fixed = fixed && is(k, Course::fixed);
+    bool rising = false;
+    switch (instr.fn) {
+      case Fn::input:
+      case Fn::constant: rising = true; break;
+      case Fn::cast: rising = is(0, Course::rising) && (is_real_element(instr.type) || instr.type == DType::i8); break;
+      case Fn::relu:
+      case Fn::round:
+      case Fn::sigmoid:
+      case Fn::tanh: rising = is(0, Course::rising); break;
+      case Fn::clip: rising = is(0, Course::rising) && is(1, Course::fixed) && is(2, Course::fixed); break;
+      case Fn::add:
+      case Fn::max:
+      case Fn::min: rising = !is(0, Course::unknown) && !is(1, Course::unknown); break;
+      case Fn::mul:
+        for (const int k : {0, 1})
+          rising = rising || (is(k, Course::rising) && is(1 - k, Course::fixed) && positive(code[operand(1 - k)]));
+        break;
+      case Fn::div: rising = is(0, Course::rising) && is(1, Course::fixed) && positive(code[operand(1)]); break;
+      default: break;
+    }
+    courses.push_back(fixed ? Course::fixed : rising ? Course::rising : Course::unknown);
+  }
+  return courses.back() != Course::unknown;
+}
+
 std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view op) {
   const auto* fused = problem.op.as<Fused>();
   const Body body = fused != nullptr ? body_of(*fused) : Body{};
@@ -125,15 +177,15 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
     view.parameters += fmt::format(", const {}* __restrict__ bias", element_type(problem.inputs[2].dtype));
     terms = "acc += " + operands.add_column("bias", problem.inputs[2].dtype) + ";\n    " + terms;
   }
+  view.strides = strides_of(dims_of(problem.inputs[0]));
+  view.value = "  const auto value = raw;\n";
   if (body.transpose != nullptr || body.before != nullptr) {
     view.prologue = true;
-    view.strides = strides_of(dims_of(problem.inputs[0]));
     if (body.transpose != nullptr) {
       const Dims before = view.strides;
       const auto& perm = body.transpose->op.as<Transpose>()->perm;
       for (size_t d = 0; d < perm.size(); ++d) view.strides[d] = before[static_cast<size_t>(perm[d])];
     }
-    view.value = "  const auto value = raw;\n";
     if (body.before != nullptr && refuse_program(program_of(*body.before)).empty()) {
       const auto& program = program_of(*body.before);
       // The bits above a byte's are not its sign's.
@@ -172,15 +224,20 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
                                                                        : "i64";
   view.store = operands.define("PARAMETERS") + operands.define_columns("PARAMETERS") +
                fmt::format(R"cuda(
-__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const Columns& columns,
-                             const Sum (&sums)[RUN]) {{
-  const i64 index = (z * M + m) * N + n;
-{0}  {2} results[RUN];
-#pragma unroll
+typedef {2} Result;
+__device__ inline void results_of(PARAMETERS, i64 index, const Operands& operands, const Columns& columns,
+                                  const Sum (&sums)[RUN], Result (&results)[RUN]) {{
+{0}#pragma unroll
   for (int j = 0; j < RUN; ++j) {{
     Sum acc = sums[j];
     {1}    results[j] = result;
   }}
+}}
+__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const Columns& columns,
+                             const Sum (&sums)[RUN]) {{
+  const i64 index = (z * M + m) * N + n;
+  Result results[RUN];
+  results_of(ARGUMENTS, index, operands, columns, sums, results);
   store_run(y + index, results);
 }}
 __device__ inline void store(PARAMETERS, i64 z, int m, int n, const Sum (&sums)[RUN]) {{

@@ -11,8 +11,8 @@ struct AnchorView {
   Op op;
   size_t inputs = 0;  // the first ones of the problem
   TensorType data;    // the anchor's input 0: the problem's, or what a prologue makes of it
-  // With a prologue: strides in the problem's input 0 for the dims of `data`, and statements that turn `raw`, an
-  // element of it, into `value`.
+  // Of the problem's input 0: strides for the dims of `data`, and statements that turn `raw`, an element of it, into
+  // `value`.
   bool prologue = false;
   Dims strides;
   std::string value;
@@ -20,7 +20,8 @@ struct AnchorView {
   // Defines `void store(PARAMETERS, i64 z, int m, int n, const Sum (&sums)[RUN])` for the parameter `y`, which is
   // [batch][M][N], and RUN neighbouring columns. `Operands operands_at(PARAMETERS, i64 index)` loads what it reads for
   // the element `index` of y on, `Columns columns_at(PARAMETERS, int n)` what it reads for the columns from n on; store
-  // may be given both before `sums`.
+  // may be given both before `sums`. `void results_of(PARAMETERS, i64 index, Operands, Columns, sums, Result
+  // (&results)[RUN])` is what store stores.
   std::string store;
 };
 
@@ -36,6 +37,10 @@ struct SimpleEpilogue {
 
 // Nothing when the epilogue is another one, for a problem of view_anchor.
 std::optional<SimpleEpilogue> simple_epilogue(const Problem& problem);
+
+// Whether no result falls as its sum grows, so that a maximum may be taken before the epilogue; for a problem of
+// view_anchor.
+bool rises_with_sum(const Problem& problem);
 
 // Why the epilogue cannot be computed, or empty.
 std::string refuse_epilogue(const Problem& problem);

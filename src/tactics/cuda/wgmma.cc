@@ -81,26 +81,6 @@ int shared_bytes(const Tile& t, int row_bytes) {
   return 1024 + ring + barriers + staging;
 }
 
-// "wgmma.mma_async... {%0, ...}, %n, %n+1, 1, 1, 1": the instruction for a tile of 64 x n.
-std::string multiply(DType type, int n) {
-  std::string registers, operands;
-  for (int i = 0; i < n / 2; ++i) {
-    registers += fmt::format("{}%{}", i > 0 ? ", " : "", i);
-    operands += fmt::format("{}\"{}\"(c[{}])", i > 0 ? ", " : "", type == DType::i8 ? "+r" : "+f", i);
-  }
-  const char* kind = type == DType::f32   ? "k8.f32.tf32.tf32"
-                     : type == DType::f16 ? "k16.f32.f16.f16"
-                     : type == DType::i8  ? "k32.s32.s8.s8"
-                                          : "k16.f32.bf16.bf16";
-  // Whether to add to the sums; signs, of floats; and of 16-bit ones the order of their dims.
-  const char* flags = type == DType::i8 ? "1" : type == DType::f32 ? "1, 1, 1" : "1, 1, 1, 0, 0";
-  return fmt::format(
-      "__device__ inline void multiply(Sum (&c)[{0}], u64 a, u64 b) {{\n"
-      "  asm volatile(\"wgmma.mma_async.sync.aligned.m64n{1}{2} {{{3}}}, %{0}, %{4}, {5};\" : {6} : \"l\"(a), "
-      "\"l\"(b));\n}}\n",
-      n / 2, n, kind, registers, n / 2 + 1, flags, operands);
-}
-
 constexpr const char* kLoadRows = R"cuda(
 __device__ inline void load_a(const TensorMap& map, unsigned barrier, unsigned to, i64 z, int m0, int, int k) {
   asm volatile(
@@ -159,6 +139,33 @@ TensorMapSpec patches_map(const WarpgroupProduct& product, int64_t pixels) {
 
 }  // namespace
 
+std::string wgmma_multiply(DType type, int n, bool a_in_registers) {
+  std::string registers, sums;
+  for (int i = 0; i < n / 2; ++i) {
+    registers += fmt::format("{}%{}", i > 0 ? ", " : "", i);
+    sums += fmt::format("{}\"{}\"(c[{}])", i > 0 ? ", " : "", type == DType::i8 ? "+r" : "+f", i);
+  }
+  const char* kind = type == DType::f32   ? "k8.f32.tf32.tf32"
+                     : type == DType::f16 ? "k16.f32.f16.f16"
+                     : type == DType::i8  ? "k32.s32.s8.s8"
+                                          : "k16.f32.bf16.bf16";
+  // Signs, of floats; and of 16-bit ones the order of the dims of what is in memory.
+  const char* flags = type == DType::i8    ? ""
+                      : type == DType::f32 ? ", 1, 1"
+                      : a_in_registers     ? ", 1, 1, 0"
+                                           : ", 1, 1, 0, 0";
+  const int first = n / 2, b = first + (a_in_registers ? 4 : 1);
+  const std::string a = a_in_registers ? fmt::format("{{%{}, %{}, %{}, %{}}}", first, first + 1, first + 2, first + 3)
+                                       : fmt::format("%{}", first);
+  return fmt::format(
+      "__device__ inline void multiply(Sum (&c)[{0}], {1}, u64 b, bool add) {{\n"
+      "  asm volatile(\"{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{2}, 0;\\n"
+      "wgmma.mma_async.sync.aligned.m64n{3}{4} {{{5}}}, {6}, %{7}, add{8};\\n}}\" : {9} : {10}, \"l\"(b), "
+      "\"r\"((int)add));\n}}\n",
+      first, a_in_registers ? "unsigned a0, unsigned a1, unsigned a2, unsigned a3" : "u64 a", b + 1, n, kind, registers,
+      a, b, flags, sums, a_in_registers ? "\"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3)" : "\"l\"(a)");
+}
+
 std::string refuse_wgmma(const WarpgroupProduct& p, const Machine& machine) {
   if (machine.cuda_arch != "sm_90") return fmt::format("{} is not sm_90", machine.cuda_arch);
   const auto size = static_cast<int64_t>(size_of(p.gemm.type));
@@ -195,8 +202,8 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
       p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters), run, tile.n,
       tile.groups, tile.stages, row_bytes(p), tile.split, tile.cluster, tile.alternate, p.b_batched, p.b_constant,
       rows_first, element_type(p.gemm.type), sum_type(p.gemm.type));
-  text +=
-      multiply(p.gemm.type, tile.n) + (p.patches ? load_patches(*p.patches) : kLoadRows) + store + kernels::wgmma_cuh;
+  text += wgmma_multiply(p.gemm.type, tile.n, false) + (p.patches ? load_patches(*p.patches) : kLoadRows) + store +
+          kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};
 }
 
