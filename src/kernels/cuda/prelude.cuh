@@ -59,7 +59,7 @@ template <int count>
 __device__ inline void store_run(float* to, const float (&v)[count]) {
   if constexpr (count % 4 == 0) {
 #pragma unroll
-    for (int j = 0; j < count; j += 4) *(float4*)(to + j) = make_float4(v[j], v[j + 1], v[j + 2], v[j + 3]);
+    for (int j = 0; j < count; j += 4) *(Run<float, 4>*)(to + j) = {{v[j], v[j + 1], v[j + 2], v[j + 3]}};
   } else {
 #pragma unroll
     for (int j = 0; j < count; ++j) to[j] = v[j];
@@ -89,17 +89,25 @@ __device__ inline unsigned pair_of(bf16*, float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
 }
+// As one instruction: NVRTC makes four of an assignment of 16 bytes whose words come from conversions.
+__device__ inline void store_words(void* to, const unsigned (&v)[4]) {
+  asm volatile("st.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
+}
+__device__ inline void store_words(void* to, const unsigned (&v)[2]) {
+  asm volatile("st.v2.b32 [%0], {%1, %2};" ::"l"(to), "r"(v[0]), "r"(v[1]) : "memory");
+}
+__device__ inline void store_words(void* to, const unsigned (&v)[1]) { *(unsigned*)to = v[0]; }
 template <class T, int count>
 __device__ inline void store_halves(T* to, const float (&v)[count]) {
-  if constexpr (count % 8 == 0) {
+  if constexpr (count % 2 == 0) {
+    constexpr int kWords = count % 8 == 0 ? 4 : count % 4 == 0 ? 2 : 1;
 #pragma unroll
-    for (int j = 0; j < count; j += 8)
-      *(uint4*)(to + j) = make_uint4(pair_of(to, v[j], v[j + 1]), pair_of(to, v[j + 2], v[j + 3]),
-                                     pair_of(to, v[j + 4], v[j + 5]), pair_of(to, v[j + 6], v[j + 7]));
-  } else if constexpr (count == 4) {
-    *(uint2*)to = make_uint2(pair_of(to, v[0], v[1]), pair_of(to, v[2], v[3]));
-  } else if constexpr (count == 2) {
-    *(unsigned*)to = pair_of(to, v[0], v[1]);
+    for (int j = 0; j < count; j += 2 * kWords) {
+      unsigned words[kWords];
+#pragma unroll
+      for (int k = 0; k < kWords; ++k) words[k] = pair_of(to, v[j + 2 * k], v[j + 2 * k + 1]);
+      store_words(to + j, words);
+    }
   } else {
 #pragma unroll
     for (int j = 0; j < count; ++j) to[j] = (T)v[j];

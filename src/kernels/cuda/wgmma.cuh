@@ -6,11 +6,10 @@
 // neighbouring rows of tiles, and each brings a part of B for all of them. With SPLIT > 1 a cluster of SPLIT blocks
 // takes one tile instead, each a part of k, and the sums are added in order of the parts.
 //
-// Around it the source defines M, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each), PARAMETERS, ARGUMENTS,
-// `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int k)`, B_BATCHED,
-// B_CONSTANT, ROWS_FIRST (the order of tiles), `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b, bool add)` and
-// `void store(parameters, i64 z, int m, int n, Operands, Columns, const Sum (&)[RUN])`: RUN neighbouring columns, which
-// divide N, with what `Operands operands_at(parameters, i64 index)` and `Columns columns_at(parameters, int n)` loaded.
+// Around it, and warpgroup.cuh, the source defines M, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each),
+// PARAMETERS, ARGUMENTS, `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int
+// k)`, B_BATCHED, B_CONSTANT, ROWS_FIRST (the order of tiles) and `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b, bool
+// add)`.
 #define GROUPS_A_TILE (ALTERNATE ? 1 : GROUPS)
 #define TILE_M (64 * GROUPS_A_TILE)
 #define TILE_K (ROW_BYTES / (int)sizeof(A))
@@ -21,20 +20,6 @@
 #define TILES_M ((M + TILE_M * CLUSTER - 1) / (TILE_M * CLUSTER) * CLUSTER)
 #define TILES_N ((N + TILE_N - 1) / TILE_N)
 #define CONSUMERS (128 * GROUPS)
-// Columns that a warp brings out through shared memory at once, and floats a row there: no two lanes share a bank.
-#define STAGED (SPLIT > 1 ? TILE_N : TILE_N % 64 == 0 ? 64 : 32)
-#define STAGED_PITCH (STAGED + 4)
-#define RUNS_A_ROW (STAGED / RUN)
-#define RUNS_A_LANE (16 * RUNS_A_ROW / 32)
-
-__device__ inline unsigned to_shared(const void* pointer) { return (unsigned)__cvta_generic_to_shared(pointer); }
-
-__device__ inline void barrier_init(unsigned barrier, int arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals));
-}
-__device__ inline void barrier_expect(unsigned barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
-}
 __device__ inline void barrier_arrive(unsigned barrier, int rank) {
   if (CLUSTER == 1) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
@@ -46,20 +31,6 @@ __device__ inline void barrier_arrive(unsigned barrier, int rank) {
         : "memory");
   }
 }
-__device__ inline void barrier_wait(unsigned barrier, unsigned phase) {
-  asm volatile(
-      "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@done bra over;\nbra "
-      "again;\nover:\n}" ::"r"(barrier),
-      "r"(phase)
-      : "memory");
-}
-
-// The swizzle of rows of 64 or 128 bytes, in groups of 8.
-__device__ inline u64 operand(unsigned address) {
-  return (u64)((address & 0x3ffff) >> 4) | (u64)1 << 16 | (u64)(8 * ROW_BYTES >> 4) << 32 |
-         (u64)(ROW_BYTES == 128 ? 1 : 2) << 62;
-}
-
 __device__ inline void cluster_barrier() {
   asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
@@ -167,19 +138,10 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     int i = turn * steps;
     for (int t = first + turn * stride; t < tiles; t += turns * stride, i += (turns - 1) * steps) {
       const Tile tile = tile_of(t, rank);
-      // A lane's runs among the 16 rows of its warp.
-      const int row = lane / RUNS_A_ROW, column = lane % RUNS_A_ROW * RUN;
-      const auto m_of = [&](int r) { return tile.m0 + row0 + row + r * (32 / RUNS_A_ROW); };
-      const auto fetch = [&](Operands(&operands)[RUNS_A_LANE], Columns& columns, int c0) {
-        const int n = tile.n0 + c0 + column;
-        if (n < N) columns = columns_at(ARGUMENTS, n);
-#pragma unroll
-        for (int r = 0; r < RUNS_A_LANE; ++r)
-          if (m_of(r) < M && n < N) operands[r] = operands_at(ARGUMENTS, (tile.z * M + m_of(r)) * N + n);
-      };
+      const auto m_of = [&](int row) { return tile.m0 + row0 + row < M ? tile.m0 + row0 + row : -1; };
       Operands operands[RUNS_A_LANE];
       Columns columns;
-      if (SPLIT == 1) fetch(operands, columns, 0);
+      if (SPLIT == 1) fetch(ARGUMENTS, tile.z, tile.n0, m_of, operands, columns);
       Sum sums[TILE_N / 2];
       if (ALTERNATE) await_turn(turn);
       for (int step = 0; step < steps; ++step, ++i) {
@@ -202,32 +164,8 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       if (SPLIT > 1) asm volatile("bar.sync 1, %0;" ::"n"(CONSUMERS) : "memory");
 
       Sum* const staged = staging + (SPLIT > 1 ? row0 : warp * 16) * STAGED_PITCH;
-#pragma unroll
-      for (int c0 = 0; c0 < TILE_N; c0 += STAGED) {
-#pragma unroll
-        for (int j = 0; j < STAGED / 8; ++j)
-#pragma unroll
-          for (int half = 0; half < 2; ++half)
-            *(Run<Sum, 2>*)(staged + (lane / 4 + half * 8) * STAGED_PITCH + j * 8 + lane % 4 * 2) = {
-                {sums[(c0 / 8 + j) * 4 + half * 2], sums[(c0 / 8 + j) * 4 + half * 2 + 1]}};
-        if (SPLIT > 1) break;
-        __syncwarp();
-        Operands next[RUNS_A_LANE];
-        Columns next_columns;
-        if (c0 + STAGED < TILE_N) fetch(next, next_columns, c0 + STAGED);
-        const int n = tile.n0 + c0 + column;
-#pragma unroll
-        for (int r = 0; r < RUNS_A_LANE; ++r) {
-          const Sum* const from = staged + (row + r * (32 / RUNS_A_ROW)) * STAGED_PITCH + column;
-          __align__(16) Sum run[RUN];
-#pragma unroll
-          for (int j = 0; j < RUN; j += 4) *(Run<Sum, 4>*)(run + j) = load_run<4>(from + j);
-          if (m_of(r) < M && n < N) store(ARGUMENTS, tile.z, m_of(r), n, operands[r], columns, run);
-          operands[r] = next[r];
-        }
-        columns = next_columns;
-        __syncwarp();
-      }
+      if (SPLIT > 1) stage(staged, sums, 0);
+      else bring_out(ARGUMENTS, tile.z, tile.n0, m_of, staged, sums, operands, columns);
     }
   }
 #if SPLIT > 1
@@ -242,7 +180,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       for (int from = 0; from < SPLIT; ++from)
 #pragma unroll
         for (int j = 0; j < RUN; j += 4) {
-          const auto four = read_from(to_shared(staging + row * STAGED_PITCH + column + j), from);
+          const auto four = read_from(to_shared(staging + staged_at(row, column + j)), from);
 #pragma unroll
           for (int e = 0; e < 4; ++e) sums[j + e] += four.v[e];
         }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/warpgroup.cuh.h"
 #include "kernels/cuda/wgmma.cuh.h"
 #include "tactics/cuda/source.h"
 
@@ -75,10 +76,12 @@ std::vector<Tile> candidates(const WarpgroupProduct& p) {
   return all;
 }
 
+int staged_columns(const Tile& t) { return t.split > 1 ? t.n : wgmma_staged(t.n); }
+
 int shared_bytes(const Tile& t, int row_bytes) {
-  const int ring = t.stages * (t.rows() + t.n) * row_bytes, barriers = 16 * t.stages;
-  const int staged = t.n % 64 == 0 ? 64 : 32, staging = t.split > 1 ? 0 : 64 * t.groups * (staged + 4) * 4;
-  return 1024 + ring + barriers + staging;
+  const int ring = t.stages * (t.rows() + t.n) * row_bytes + 16 * t.stages;
+  const int staging = 64 * t.groups * (staged_columns(t) + 8) * 4;
+  return 1024 + (t.split > 1 ? std::max(ring, staging) : ring + staging);
 }
 
 constexpr const char* kLoadRows = R"cuda(
@@ -139,6 +142,8 @@ TensorMapSpec patches_map(const WarpgroupProduct& product, int64_t pixels) {
 
 }  // namespace
 
+int wgmma_staged(int n) { return n % 64 == 0 ? 64 : 32; }
+
 std::string wgmma_multiply(DType type, int n, bool a_in_registers) {
   std::string registers, sums;
   for (int i = 0; i < n / 2; ++i) {
@@ -195,15 +200,16 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
   std::string text = fmt::format(
       "#define M {}\n#define N {}\n#define BATCH {}\n#define TAPS {}\n#define TAP_K {}\n#define PARAMETERS {}\n#define "
       "ARGUMENTS {}\n#define RUN {}\n"
-      "#define TILE_N {}\n#define GROUPS {}\n#define STAGES {}\n#define ROW_BYTES {}\n#define SPLIT {}\n#define "
+      "#define TILE_N {}\n#define STAGED {}\n#define GROUPS {}\n#define STAGES {}\n#define ROW_BYTES {}\n#define SPLIT "
+      "{}\n#define "
       "CLUSTER {}\n#define "
       "ALTERNATE {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
-      "typedef {} A;\ntypedef {} Sum;\nstruct __align__(64) TensorMap {{ u64 words[16]; }};\n",
+      "typedef {} A;\ntypedef {} Sum;\n",
       p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters), run, tile.n,
-      tile.groups, tile.stages, row_bytes(p), tile.split, tile.cluster, tile.alternate, p.b_batched, p.b_constant,
-      rows_first, element_type(p.gemm.type), sum_type(p.gemm.type));
-  text += wgmma_multiply(p.gemm.type, tile.n, false) + (p.patches ? load_patches(*p.patches) : kLoadRows) + store +
-          kernels::wgmma_cuh;
+      staged_columns(tile), tile.groups, tile.stages, row_bytes(p), tile.split, tile.cluster, tile.alternate,
+      p.b_batched, p.b_constant, rows_first, element_type(p.gemm.type), sum_type(p.gemm.type));
+  text += wgmma_multiply(p.gemm.type, tile.n, false) + store + kernels::warpgroup_cuh +
+          (p.patches ? load_patches(*p.patches) : kLoadRows) + kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};
 }
 

@@ -31,6 +31,8 @@ int wgmma_variants(const WarpgroupProduct& product);
 // `store`: see AnchorView.
 Source wgmma_source(const WarpgroupProduct& product, int variant, const std::string& parameters,
                     const std::string& store);
+// Columns of a tile of n that warpgroup.cuh brings out at once.
+int wgmma_staged(int n);
 // `void multiply(Sum (&)[n / 2], u64 a, u64 b, bool add)`: the instruction for a tile of 64 x n, of operands in shared
 // memory, or with A in registers: `(Sum (&)[n / 2], unsigned a0, unsigned a1, unsigned a2, unsigned a3, u64 b, bool
 // add)`. The sums need no value where the product is not added to them.

@@ -1,0 +1,103 @@
+// Convolutions of few channels with steps of 1: see kernels/cuda/halo.cuh.
+#include "kernels/cuda/halo.cuh.h"
+#include "kernels/cuda/warpgroup.cuh.h"
+#include "tactics/cuda/conv.h"
+#include "tactics/cuda/source.h"
+#include "tactics/cuda/wgmma.h"
+
+namespace hone {
+namespace {
+
+constexpr int64_t kMostShared = 227 * 1024;
+
+struct Halo {
+  int64_t tile_n, groups;
+};
+
+int64_t size_of_element(const cuda::ConvGeometry& g) { return static_cast<int64_t>(size_of(g.type)); }
+int64_t row_bytes(const cuda::ConvGeometry& g) { return g.cin * size_of_element(g) <= 64 ? 64 : 128; }
+int64_t width(const cuda::ConvGeometry& g) { return 16 - (g.kw - 1); }
+int64_t tiles(const cuda::ConvGeometry& g) { return g.n * cuda::blocks(g.oh, 4) * cuda::blocks(g.ow, width(g)); }
+
+int64_t shared_bytes(const cuda::ConvGeometry& g, const Halo& halo) {
+  const int64_t places = 2 * halo.groups, grid = ((4 + g.kh - 1) * 16 + g.kw - 1) * row_bytes(g);
+  const int64_t staging = halo.groups * 64 * (cuda::wgmma_staged(static_cast<int>(halo.tile_n)) + 8) * 4;
+  return 1024 + g.kh * g.kw * halo.tile_n * row_bytes(g) + places * cuda::blocks(grid, 1024) * 1024 + 16 * places + 16 +
+         staging;
+}
+
+std::vector<Halo> candidates(const cuda::ConvGeometry& g) {
+  std::vector<Halo> all;
+  for (const Halo halo : {Halo{64, 2}, {64, 3}, {64, 4}, {128, 2}, {32, 2}, {32, 4}}) {
+    const bool wide = halo.tile_n > 32 && cuda::blocks(g.cout, halo.tile_n) * halo.tile_n > g.cout + 31;
+    if (!wide && shared_bytes(g, halo) <= kMostShared) all.push_back(halo);
+  }
+  return all;
+}
+
+std::string supports(const Problem& problem, const Machine& machine) {
+  if (std::string reason = cuda::wide_refusal(problem, machine); !reason.empty()) return reason;
+  if (machine.cuda_arch != "sm_90") return fmt::format("{} is not sm_90", machine.cuda_arch);
+  const cuda::ConvGeometry g = cuda::conv_geometry(problem);
+  if (g.stride_h != 1 || g.stride_w != 1 || g.dilation_h != 1 || g.dilation_w != 1) return "strides, or dilated";
+  if (g.kh * g.kw == 1 || g.kh > 5 || g.kw > 5) return "a filter of 1, or larger than 5";
+  if (g.cin * size_of_element(g) > 128) return "a pixel's channels are over 128 bytes";
+  if (g.cout % 4 != 0) return "columns are not a multiple of 4";
+  return candidates(g).empty() ? "the filter's weights are too large for shared memory" : "";
+}
+
+int variants(const Problem& problem, const Machine&) {
+  return static_cast<int>(candidates(cuda::conv_geometry(problem)).size());
+}
+
+Result<cuda::Source> source(const Problem& problem, int variant) {
+  const auto anchor = cuda::conv_anchor(problem);
+  const cuda::ConvGeometry g = cuda::conv_geometry(problem);
+  const Halo halo = candidates(g)[static_cast<size_t>(variant)];
+  const std::string parameters = cuda::conv_parameters(problem, anchor);
+  const auto n = static_cast<int>(halo.tile_n);
+  cuda::Source source{
+      .text = fmt::format("#define M {}\n#define N {}\n#define IMAGES {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n"
+                          "#define RUN {}\n#define TILE_N {}\n#define STAGED {}\n#define GROUPS {}\n#define ROW_BYTES "
+                          "{}\ntypedef {} Sum;\n",
+                          g.n * g.oh * g.ow, g.cout, g.n, parameters, cuda::arguments_of(parameters),
+                          g.cout % 8 == 0 ? 8 : 4, n, cuda::wgmma_staged(n), halo.groups, row_bytes(g),
+                          cuda::sum_type(g.type)) +
+              g.defines() + cuda::wgmma_multiply(g.type, n, false) + anchor.store + kernels::warpgroup_cuh +
+              kernels::halo_cuh,
+      .arch_specific = true};
+  const Tensor& weights = problem.constants[1];
+  return cuda::with_weights(std::move(source), cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)));
+}
+
+cuda::Launch launch(const Problem& problem, int variant) {
+  const cuda::ConvGeometry g = cuda::conv_geometry(problem);
+  const Halo halo = candidates(g)[static_cast<size_t>(variant)];
+  const auto u = [](int64_t v) { return static_cast<uint64_t>(v); };
+  const auto box = [](int64_t v) { return static_cast<uint32_t>(v); };
+  const int64_t size = size_of_element(g), pixel = g.cin * size, row = row_bytes(g) / size;
+  const cuda::TensorMapSpec image{.type = g.type,
+                                  .dims = {u(g.cin), u(g.w), u(g.h), u(g.n)},
+                                  .strides = {u(pixel), u(g.w * pixel), u(g.h * g.w * pixel)},
+                                  .box = {box(row), 16, box(4 + g.kh - 1), 1},
+                                  .element_strides = {1, 1, 1, 1}};
+  const cuda::TensorMapSpec filter{.type = g.type,
+                                   .dims = {u(g.cin), u(g.kh * g.kw), u(g.cout)},
+                                   .strides = {u(pixel), u(g.kh * g.kw * pixel)},
+                                   .box = {box(row), 1, box(halo.tile_n)},
+                                   .element_strides = {1, 1, 1}};
+  return {.grid = {static_cast<unsigned>(tiles(g) * cuda::blocks(g.cout, halo.tile_n))},
+          .block = {static_cast<unsigned>(128 * halo.groups + 32)},
+          .shared_bytes = static_cast<unsigned>(shared_bytes(g, halo)),
+          .persistent = true,
+          .maps = {{1, image}, {count_present(problem.inputs), filter}}};
+}
+
+}  // namespace
+
+std::span<const Tactic> cuda_conv_halo_tactics() {
+  static constexpr Tactic kRows[] = {cuda::row<supports, source, launch, variants>("cuda.conv_halo_wgmma")};
+  return kRows;
+}
+
+}  // namespace hone
