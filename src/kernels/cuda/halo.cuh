@@ -1,17 +1,20 @@
 // A convolution with steps of 1 whose filter's weights stay in shared memory, on the tensor cores of compute capability
 // 9.0. A tile's part of the image comes once, with all that its windows reach: GRID_H rows of 16 pixels, whose channels
-// are ROW_BYTES. Each tap is the same matrix, begun some pixels later, so that no pixel comes again for another tap.
-// A tile has 64 rows: 4 of the image, of 16 pixels, of which the last KW - 1 are computed in vain. Each of GROUPS
-// groups of 4 warps takes tiles of its own and has two places for them; one warp asks for all.
+// are CHUNKS of ROW_BYTES. Each tap is the same matrix, begun some pixels later, so that no pixel comes again for
+// another tap. A tile has 64 rows: 4 of the image, of 16 pixels, of which the last KW - 1 are computed in vain. Each of
+// GROUPS groups of 4 warps takes tiles of its own and has two places for them; one warp asks for all.
 //
-// Around it, and warpgroup.cuh, the source defines OH, OW, KH, KW, PAD_TOP, PAD_LEFT, IMAGES, GROUPS and
+// Around it, and warpgroup.cuh, the source defines OH, OW, KH, KW, PAD_TOP, PAD_LEFT, IMAGES, CHUNKS, GROUPS and
 // `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b, bool add)`.
 #define CONSUMERS (128 * GROUPS)
 #define GRID_H (4 + KH - 1)
 #define GRID_BYTES (GRID_H * 16 * ROW_BYTES)
-#define PLACE_BYTES ((GRID_BYTES + (KW - 1) * ROW_BYTES + 1023) / 1024 * 1024)
+#define CHUNK_BYTES ((GRID_BYTES + (KW - 1) * ROW_BYTES + 1023) / 1024 * 1024)
+#define PLACE_BYTES (CHUNKS * CHUNK_BYTES)
+#define TAPS (KH * KW * CHUNKS)
 #define TAP_BYTES (TILE_N * ROW_BYTES)
 #define WIDTH (16 - (KW - 1))
+#define CHANNELS (ROW_BYTES / (int)sizeof(A))
 #define TILES_W ((OW + WIDTH - 1) / WIDTH)
 #define TILES_H ((OH + 3) / 4)
 #define TILES_N ((N + TILE_N - 1) / TILE_N)
@@ -21,9 +24,9 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     kernel(const __grid_constant__ TensorMap image, const __grid_constant__ TensorMap filter, PARAMETERS) {
   extern __shared__ unsigned char unaligned[];
   unsigned char* const shared = unaligned + (-to_shared(unaligned) & 1023);
-  const unsigned taps = to_shared(shared), places = taps + KH * KW * TAP_BYTES;
+  const unsigned taps = to_shared(shared), places = taps + TAPS * TAP_BYTES;
   const unsigned weights_here = places + PLACES * PLACE_BYTES, full = weights_here + 8, empty = full + 8 * PLACES;
-  Sum* const staging = (Sum*)(shared + KH * KW * TAP_BYTES + PLACES * PLACE_BYTES + 16 * PLACES + 16);
+  Sum* const staging = (Sum*)(shared + TAPS * TAP_BYTES + PLACES * PLACE_BYTES + 16 * PLACES + 16);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, n0 = blockIdx.x % TILES_N * TILE_N;
   // Of the blocks for the same columns.
   const int first = blockIdx.x / TILES_N, stride = (gridDim.x - blockIdx.x % TILES_N + TILES_N - 1) / TILES_N;
@@ -40,24 +43,26 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
 
   if (warp == CONSUMERS / 32) {
     if (lane == 0) {
-      barrier_expect(weights_here, KH * KW * TAP_BYTES);
-      for (int tap = 0; tap < KH * KW; ++tap)
+      barrier_expect(weights_here, TAPS * TAP_BYTES);
+      for (int tap = 0; tap < TAPS; ++tap)
         asm volatile(
             "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], "
             "[%2];" ::"r"(taps + tap * TAP_BYTES),
-            "l"(&filter), "r"(weights_here), "r"(0), "r"(tap), "r"(n0)
+            "l"(&filter), "r"(weights_here), "r"(tap / (KH * KW) * CHANNELS), "r"(tap % (KH * KW)), "r"(n0)
             : "memory");
       asm volatile("griddepcontrol.wait;" ::: "memory");
       for (int t = first, i = 0; t < tiles; t += stride, ++i) {
         const int place = i % GROUPS * 2 + i / GROUPS % 2, round = i / PLACES;
         barrier_wait(empty + 8 * place, (round & 1) ^ 1);
-        barrier_expect(full + 8 * place, GRID_BYTES);
-        asm volatile(
-            "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], "
-            "[%2];" ::"r"(places + place * PLACE_BYTES),
-            "l"(&image), "r"(full + 8 * place), "r"(0), "r"(t % TILES_W * WIDTH - PAD_LEFT),
-            "r"(t / TILES_W % TILES_H * 4 - PAD_TOP), "r"(t / (TILES_W * TILES_H))
-            : "memory");
+        barrier_expect(full + 8 * place, CHUNKS * GRID_BYTES);
+        for (int chunk = 0; chunk < CHUNKS; ++chunk)
+          asm volatile(
+              "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, "
+              "%6}], "
+              "[%2];" ::"r"(places + place * PLACE_BYTES + chunk * CHUNK_BYTES),
+              "l"(&image), "r"(full + 8 * place), "r"(chunk * CHANNELS), "r"(t % TILES_W * WIDTH - PAD_LEFT),
+              "r"(t / TILES_W % TILES_H * 4 - PAD_TOP), "r"(t / (TILES_W * TILES_H))
+              : "memory");
       }
       asm volatile("griddepcontrol.launch_dependents;");
     }
@@ -80,8 +85,9 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     barrier_wait(full + 8 * place, i / PLACES & 1);
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-    for (int tap = 0; tap < KH * KW; ++tap) {
-      const u64 a = operand(places + place * PLACE_BYTES + (tap / KW * 16 + tap % KW) * ROW_BYTES);
+    for (int tap = 0; tap < TAPS; ++tap) {
+      const int chunk = tap / (KH * KW), down = tap / KW % KH, across = tap % KW;
+      const u64 a = operand(places + place * PLACE_BYTES + chunk * CHUNK_BYTES + (down * 16 + across) * ROW_BYTES);
       const u64 b = operand(taps + tap * TAP_BYTES);
 #pragma unroll
       for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, tap > 0 || k > 0);

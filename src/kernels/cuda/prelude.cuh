@@ -65,15 +65,23 @@ __device__ inline void store_run(float* to, const float (&v)[count]) {
     for (int j = 0; j < count; ++j) to[j] = v[j];
   }
 }
+// As one instruction: NVRTC makes four of an assignment of 16 bytes whose words come from conversions.
+__device__ inline void store_words(void* to, const unsigned (&v)[4]) {
+  asm volatile("st.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
+}
+__device__ inline void store_words(void* to, const unsigned (&v)[2]) {
+  asm volatile("st.v2.b32 [%0], {%1, %2};" ::"l"(to), "r"(v[0]), "r"(v[1]) : "memory");
+}
+__device__ inline void store_words(void* to, const unsigned (&v)[1]) { *(unsigned*)to = v[0]; }
 template <class V, int count>
 __device__ inline void store_run(signed char* to, const V (&v)[count]) {
   if constexpr (count % 4 == 0) {
-    __align__(16) unsigned words[count / 4];
+    unsigned words[count / 4];
 #pragma unroll
     for (int j = 0; j < count; j += 4)
       words[j / 4] = __byte_perm(__byte_perm((int)v[j], (int)v[j + 1], 0x0040),
                                  __byte_perm((int)v[j + 2], (int)v[j + 3], 0x0040), 0x5410);
-    *(Run<unsigned, count / 4>*)to = *(const Run<unsigned, count / 4>*)words;
+    store_words(to, words);
   } else {
 #pragma unroll
     for (int j = 0; j < count; ++j) to[j] = (signed char)v[j];
@@ -89,14 +97,6 @@ __device__ inline unsigned pair_of(bf16*, float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
 }
-// As one instruction: NVRTC makes four of an assignment of 16 bytes whose words come from conversions.
-__device__ inline void store_words(void* to, const unsigned (&v)[4]) {
-  asm volatile("st.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
-}
-__device__ inline void store_words(void* to, const unsigned (&v)[2]) {
-  asm volatile("st.v2.b32 [%0], {%1, %2};" ::"l"(to), "r"(v[0]), "r"(v[1]) : "memory");
-}
-__device__ inline void store_words(void* to, const unsigned (&v)[1]) { *(unsigned*)to = v[0]; }
 template <class T, int count>
 __device__ inline void store_halves(T* to, const float (&v)[count]) {
   if constexpr (count % 2 == 0) {

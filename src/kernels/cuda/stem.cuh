@@ -147,6 +147,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) kernel(PARAMETERS) {
     const bool outside[2][2] = {{2 * step >= OH || outside_w[0], 2 * step >= OH || outside_w[1]},
                                 {2 * step + 1 >= OH || outside_w[0], 2 * step + 1 >= OH || outside_w[1]}};
     const bool at_edge = __any_sync(0xffffffff, outside[0][0] || outside[0][1] || outside[1][0] || outside[1][1]);
+#if RISING
+    if (at_edge) {
+#pragma unroll
+      for (int i = 0; i < N; ++i)
+        if (outside[i / (N / 2)][i / 2 % 2]) sums[i / (N / 2)][i % (N / 2)] = LOWEST;
+    }
+#endif
 #pragma unroll
     for (int j = 0; j < N / 8; ++j) {
       const Columns operands = columns_at(ARGUMENTS, j * 8 + q * 2);
@@ -161,8 +168,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) kernel(PARAMETERS) {
           values[dx][0] = pair[0], values[dx][1] = pair[1];
 #else
           results_of(ARGUMENTS, 0, Operands{}, operands, pair, values[dx]);
-#endif
           if (at_edge && outside[dy][dx]) values[dx][0] = values[dx][1] = LOWEST;
+#endif
         }
 #pragma unroll
         for (int e = 0; e < 2; ++e) {

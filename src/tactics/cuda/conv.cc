@@ -113,7 +113,7 @@ cuda::Launch gathered_launch(const Problem& problem, int variant) {
 
 cuda::WarpgroupProduct product_of(const Problem& problem) {
   const cuda::ConvGeometry g = cuda::conv_geometry(problem);
-  cuda::WarpgroupProduct product{.gemm = g.gemm(), .b_constant = true};
+  cuda::WarpgroupProduct product{.gemm = g.gemm(), .b_constant = true, .result = problem.outputs[0].dtype};
   if (!g.pointwise())
     product.patches = cuda::Patches{g.n,  g.h,        g.w,        g.cin,        g.oh,         g.ow,      g.kh,
                                     g.kw, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.pad_top, g.pad_left};

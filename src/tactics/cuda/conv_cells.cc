@@ -38,7 +38,7 @@ Cells cells_of(const cuda::ConvGeometry& g) {
 cuda::WarpgroupProduct product_of(const Problem& problem) {
   const cuda::ConvGeometry g = cuda::conv_geometry(problem);
   const Cells c = cells_of(g);
-  cuda::WarpgroupProduct product{.gemm = g.gemm(), .b_constant = true};
+  cuda::WarpgroupProduct product{.gemm = g.gemm(), .b_constant = true, .result = problem.outputs[0].dtype};
   product.gemm.k = c.taps_h * c.taps_w * c.row();
   product.patches = cuda::Patches{.n = g.n,
                                   .h = c.h,

@@ -1,4 +1,4 @@
-// Convolutions of few channels with steps of 1: see kernels/cuda/halo.cuh.
+// Convolutions of few channels and weights with steps of 1: see kernels/cuda/halo.cuh.
 #include "kernels/cuda/halo.cuh.h"
 #include "kernels/cuda/warpgroup.cuh.h"
 #include "tactics/cuda/conv.h"
@@ -14,23 +14,36 @@ struct Halo {
   int64_t tile_n, groups;
 };
 
+// Where a result depends on one pixel, pixels lie in rows of 16, whatever the image.
+cuda::ConvGeometry geometry_of(const Problem& problem) {
+  cuda::ConvGeometry g = cuda::conv_geometry(problem);
+  if (!g.pointwise()) return g;
+  g.h = g.oh = g.n * g.oh * g.ow / 16;
+  g.w = g.ow = 16;
+  g.n = 1;
+  return g;
+}
+
 int64_t size_of_element(const cuda::ConvGeometry& g) { return static_cast<int64_t>(size_of(g.type)); }
 int64_t row_bytes(const cuda::ConvGeometry& g) { return g.cin * size_of_element(g) <= 64 ? 64 : 128; }
+int64_t chunks(const cuda::ConvGeometry& g) { return cuda::blocks(g.cin * size_of_element(g), row_bytes(g)); }
 int64_t width(const cuda::ConvGeometry& g) { return 16 - (g.kw - 1); }
 int64_t tiles(const cuda::ConvGeometry& g) { return g.n * cuda::blocks(g.oh, 4) * cuda::blocks(g.ow, width(g)); }
 
 int64_t shared_bytes(const cuda::ConvGeometry& g, const Halo& halo) {
   const int64_t places = 2 * halo.groups, grid = ((4 + g.kh - 1) * 16 + g.kw - 1) * row_bytes(g);
   const int64_t staging = halo.groups * 64 * (cuda::wgmma_staged(static_cast<int>(halo.tile_n)) + 8) * 4;
-  return 1024 + g.kh * g.kw * halo.tile_n * row_bytes(g) + places * cuda::blocks(grid, 1024) * 1024 + 16 * places + 16 +
-         staging;
+  return 1024 + g.kh * g.kw * chunks(g) * halo.tile_n * row_bytes(g) +
+         places * chunks(g) * cuda::blocks(grid, 1024) * 1024 + 16 * places + 16 + staging;
 }
 
 std::vector<Halo> candidates(const cuda::ConvGeometry& g) {
   std::vector<Halo> all;
-  for (const Halo halo : {Halo{64, 2}, {64, 3}, {64, 4}, {128, 2}, {32, 2}, {32, 4}}) {
+  for (const Halo halo : {Halo{64, 2}, {64, 3}, {64, 4}, {128, 2}, {128, 3}, {256, 2}, {32, 2}, {32, 4}}) {
     const bool wide = halo.tile_n > 32 && cuda::blocks(g.cout, halo.tile_n) * halo.tile_n > g.cout + 31;
-    if (!wide && shared_bytes(g, halo) <= kMostShared) all.push_back(halo);
+    // Each tile of columns reads the image again.
+    const bool narrow = g.cout > 4 * halo.tile_n;
+    if (!wide && !narrow && shared_bytes(g, halo) <= kMostShared) all.push_back(halo);
   }
   return all;
 }
@@ -38,31 +51,33 @@ std::vector<Halo> candidates(const cuda::ConvGeometry& g) {
 std::string supports(const Problem& problem, const Machine& machine) {
   if (std::string reason = cuda::wide_refusal(problem, machine); !reason.empty()) return reason;
   if (machine.cuda_arch != "sm_90") return fmt::format("{} is not sm_90", machine.cuda_arch);
-  const cuda::ConvGeometry g = cuda::conv_geometry(problem);
+  if (const auto g = cuda::conv_geometry(problem); g.pointwise() && g.n * g.oh * g.ow % 16 != 0)
+    return "a number of pixels that 16 does not divide";
+  const cuda::ConvGeometry g = geometry_of(problem);
   if (g.stride_h != 1 || g.stride_w != 1 || g.dilation_h != 1 || g.dilation_w != 1) return "strides, or dilated";
-  if (g.kh * g.kw == 1 || g.kh > 5 || g.kw > 5) return "a filter of 1, or larger than 5";
-  if (g.cin * size_of_element(g) > 128) return "a pixel's channels are over 128 bytes";
+  if (g.kh > 5 || g.kw > 5) return "a filter larger than 5";
+  if (chunks(g) > 2) return "a pixel's channels are over 256 bytes";
   if (g.cout % 4 != 0) return "columns are not a multiple of 4";
   return candidates(g).empty() ? "the filter's weights are too large for shared memory" : "";
 }
 
 int variants(const Problem& problem, const Machine&) {
-  return static_cast<int>(candidates(cuda::conv_geometry(problem)).size());
+  return static_cast<int>(candidates(geometry_of(problem)).size());
 }
 
 Result<cuda::Source> source(const Problem& problem, int variant) {
   const auto anchor = cuda::conv_anchor(problem);
-  const cuda::ConvGeometry g = cuda::conv_geometry(problem);
+  const cuda::ConvGeometry g = geometry_of(problem);
   const Halo halo = candidates(g)[static_cast<size_t>(variant)];
   const std::string parameters = cuda::conv_parameters(problem, anchor);
   const auto n = static_cast<int>(halo.tile_n);
   cuda::Source source{
       .text = fmt::format("#define M {}\n#define N {}\n#define IMAGES {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n"
                           "#define RUN {}\n#define TILE_N {}\n#define STAGED {}\n#define GROUPS {}\n#define ROW_BYTES "
-                          "{}\ntypedef {} Sum;\n",
+                          "{}\n#define CHUNKS {}\ntypedef {} A;\ntypedef {} Sum;\n",
                           g.n * g.oh * g.ow, g.cout, g.n, parameters, cuda::arguments_of(parameters),
-                          g.cout % 8 == 0 ? 8 : 4, n, cuda::wgmma_staged(n), halo.groups, row_bytes(g),
-                          cuda::sum_type(g.type)) +
+                          cuda::wgmma_run(g.cout, problem.outputs[0].dtype), n, cuda::wgmma_staged(n), halo.groups,
+                          row_bytes(g), chunks(g), cuda::element_type(g.type), cuda::sum_type(g.type)) +
               g.defines() + cuda::wgmma_multiply(g.type, n, false) + anchor.store + kernels::warpgroup_cuh +
               kernels::halo_cuh,
       .arch_specific = true};
@@ -71,7 +86,7 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
 }
 
 cuda::Launch launch(const Problem& problem, int variant) {
-  const cuda::ConvGeometry g = cuda::conv_geometry(problem);
+  const cuda::ConvGeometry g = geometry_of(problem);
   const Halo halo = candidates(g)[static_cast<size_t>(variant)];
   const auto u = [](int64_t v) { return static_cast<uint64_t>(v); };
   const auto box = [](int64_t v) { return static_cast<uint32_t>(v); };

@@ -132,7 +132,10 @@ cuda::Launch mma_launch(const Problem& problem, int variant) {
 
 cuda::WarpgroupProduct product_of(const Problem& problem) {
   const Layout l = matmul_view(problem).layout;
-  return {.gemm = l.gemm, .b_constant = packs_b(problem), .b_batched = element_count(l.batch_b) > 1};
+  return {.gemm = l.gemm,
+          .b_constant = packs_b(problem),
+          .b_batched = element_count(l.batch_b) > 1,
+          .result = problem.outputs[0].dtype};
 }
 
 std::string supports_wgmma(const Problem& problem, const Machine& machine) {

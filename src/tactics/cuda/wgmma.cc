@@ -142,6 +142,8 @@ TensorMapSpec patches_map(const WarpgroupProduct& product, int64_t pixels) {
 
 }  // namespace
 
+int wgmma_run(int64_t columns, DType result) { return size_of(result) <= 2 && columns % 8 == 0 ? 8 : 4; }
+
 int wgmma_staged(int n) { return n % 64 == 0 ? 64 : 32; }
 
 std::string wgmma_multiply(DType type, int n, bool a_in_registers) {
@@ -194,7 +196,6 @@ int wgmma_variants(const WarpgroupProduct& product) { return static_cast<int>(ca
 
 Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& parameters, const std::string& store) {
   const Tile tile = candidates(p)[static_cast<size_t>(variant)];
-  const int run = p.gemm.n % 8 == 0 ? 8 : 4;
   // The operand that is the larger is read once; the smaller one stays in the cache.
   const bool rows_first = p.gemm.n > p.gemm.m;
   std::string text = fmt::format(
@@ -205,9 +206,10 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
       "CLUSTER {}\n#define "
       "ALTERNATE {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
       "typedef {} A;\ntypedef {} Sum;\n",
-      p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters), run, tile.n,
-      staged_columns(tile), tile.groups, tile.stages, row_bytes(p), tile.split, tile.cluster, tile.alternate,
-      p.b_batched, p.b_constant, rows_first, element_type(p.gemm.type), sum_type(p.gemm.type));
+      p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters),
+      wgmma_run(p.gemm.n, p.result), tile.n, staged_columns(tile), tile.groups, tile.stages, row_bytes(p), tile.split,
+      tile.cluster, tile.alternate, p.b_batched, p.b_constant, rows_first, element_type(p.gemm.type),
+      sum_type(p.gemm.type));
   text += wgmma_multiply(p.gemm.type, tile.n, false) + store + kernels::warpgroup_cuh +
           (p.patches ? load_patches(*p.patches) : kLoadRows) + kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};
