@@ -8,6 +8,7 @@ namespace {
 
 constexpr int kLaunches = 20;  // a graph: the cost of launching it is spread over them
 constexpr int kReplays = 5;
+constexpr int64_t kSamples = 64, kSampleLength = 1024;
 
 Result<Tensor> allocate(DType type, const Dims& dims) {
   HONE_TRY(auto memory, cuda::allocate(element_count(dims) * static_cast<int64_t>(size_of(type))));
@@ -77,6 +78,30 @@ Result<Tensors> GpuSandbox::run(const Kernel& kernel, const Prepared& prepared, 
   }
   HONE_CHECK(stream_->synchronize());
   return results;
+}
+
+Result<Tensor> GpuSandbox::sample(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool) {
+  HONE_TRY(const auto arguments, this->arguments(kernel, prepared));
+  const Tensor& output = outputs_.front();
+  const int64_t count = output.count(), length = std::min(count, kSampleLength),
+                places = std::clamp<int64_t>(count / std::max<int64_t>(length, 1), 1, kSamples);
+  const auto size = size_of(output.type());
+  const auto at = [&](int64_t place) {
+    return places == 1 ? 0 : static_cast<size_t>((count - length) * place / (places - 1)) * size;
+  };
+  // Not a number in any type of floats, and -1 in integers.
+  const std::vector<std::byte> poison(static_cast<size_t>(length) * size, std::byte{0xff});
+  auto* const memory = static_cast<std::byte*>(outputs_.front().mutable_raw());
+  for (int64_t i = 0; i < places; ++i)
+    HONE_CHECK(stream_->copy_to_device(memory + at(i), poison.data(), poison.size()));
+  HONE_CHECK(stream_->synchronize());
+  HONE_CHECK(kernel.run(call(*arguments, pool)));
+  Tensor sampled(output.type(), {places * length});
+  for (int64_t i = 0; i < places; ++i)
+    HONE_CHECK(stream_->copy_to_host(sampled.mutable_data<std::byte>() + static_cast<size_t>(i) * poison.size(),
+                                     memory + at(i), poison.size()));
+  HONE_CHECK(stream_->synchronize());
+  return sampled;
 }
 
 Result<double> GpuSandbox::time_us(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool) {

@@ -15,6 +15,9 @@ class GpuSandbox {
 
   // The outputs of one launch, in host memory.
   Result<Tensors> run(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
+  // The first output of one launch, in up to 64 places of 1024 elements that are spread over it and held something else
+  // before.
+  Result<Tensor> sample(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
   // Median time of a launch in microseconds, from replays of a graph of many.
   Result<double> time_us(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
 

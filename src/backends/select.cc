@@ -6,6 +6,7 @@
 #include <future>
 #include <semaphore>
 
+#include "backends/agreement.h"
 #include "backends/gpu_timing.h"
 #include "backends/random_tensor.h"
 #include "base/cpu_info.h"
@@ -184,6 +185,8 @@ std::vector<Selector::Variant> Selector::compile(const Problem& problem, std::sp
   std::vector<Variant> field;
   for (const Candidate& c : candidates)
     for (int v : c.variants) field.push_back({c.tactic, v, prepare_async(*c.tactic, problem, v, options_.machine)});
+  if (const Tactic* witness = witness_of(problem, options_.machine))
+    field.push_back({witness, 0, prepare_async(*witness, problem, 0, options_.machine), true});
   return field;
 }
 
@@ -192,13 +195,36 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
                                                   std::vector<Variant> field) {
   Tensors inputs = make_sandbox(problem).inputs;
   HONE_TRY(auto box, GpuSandbox::create(problem, options_.machine.cuda_device, inputs));
-  // What cannot be compiled, finds no memory or fails is left out: another may do.
-  const auto time = [&](Variant& entry) -> Result<double> {
-    HONE_TRY(const Prepared prepared, entry.prepared.get());
-    if (out_of_time() && &entry != &field.front()) return entry.us;
+  struct Ready {
+    Prepared prepared;
+    std::unique_ptr<const Kernel> kernel;
+  };
+  const auto make = [&](Variant& entry) -> Result<Ready> {
+    HONE_TRY(Prepared prepared, entry.prepared.get());
     HONE_TRY(auto kernel, entry.tactic->make(problem, prepared.packed, entry.variant, options_.machine));
+    return Ready{std::move(prepared), std::move(kernel)};
+  };
+  std::optional<Ready> witness;
+  Tensor expected;
+  std::optional<Variant> plain;
+  if (!field.empty() && field.back().witness) {
+    plain = std::move(field.back());
+    field.pop_back();
+    if (auto ready = make(*plain); ready.ok()) {
+      witness = std::move(*ready);
+      if (auto sampled = box->sample(*witness->kernel, witness->prepared, pool_); sampled.ok()) expected = *sampled;
+    }
+  }
+  // What cannot be compiled, finds no memory, fails or is wrong is left out: another may do.
+  const auto time = [&](Variant& entry) -> Result<double> {
+    HONE_TRY(const Ready ready, make(entry));
+    if (out_of_time() && &entry != &field.front()) return entry.us;
     ++timed_;
-    return box->time_us(*kernel, prepared, pool_);
+    if (expected.defined()) {
+      HONE_TRY(const Tensor got, box->sample(*ready.kernel, ready.prepared, pool_));
+      HONE_CHECK(agree(problem, options_.machine, expected, got));
+    }
+    return box->time_us(*ready.kernel, ready.prepared, pool_);
   };
   for (Variant& entry : field) {
     const auto us = time(entry);
@@ -208,9 +234,13 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
   }
   const auto leader =
       std::min_element(field.begin(), field.end(), [](const Variant& a, const Variant& b) { return a.us < b.us; });
-  if (!leader->failure.ok()) return leader->failure;
   Winner winner{{std::string(leader->tactic->name), leader->variant, leader->us}, {}};
-  winner.losers = losers_of(candidates, leader->tactic, field);
+  if (!leader->failure.ok()) {
+    if (!expected.defined()) return leader->failure;
+    HONE_TRY(const double us, box->time_us(*witness->kernel, witness->prepared, pool_));
+    winner.choice = {std::string(plain->tactic->name), plain->variant, us};
+  }
+  winner.losers = losers_of(candidates, find_tactic(winner.choice.tactic), field);
   return winner;
 }
 

@@ -58,6 +58,7 @@ class Selector {
     const Tactic* tactic;
     int variant;
     std::future<Result<Prepared>> prepared;
+    bool witness = false;  // whose results those of the others are held against
     double us = 1e18;
     Status failure = {};
   };
