@@ -13,6 +13,12 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMinRuns = 3;
 
+Result<Tensor> on_device(DType type, const Dims& dims) {
+  const int64_t bytes = element_count(dims) * static_cast<int64_t>(size_of(type));
+  HONE_TRY(auto memory, cuda::allocate(bytes));
+  return Tensor(type, dims, memory.get(), memory);
+}
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 struct Stream {
@@ -36,31 +42,8 @@ struct Stream {
     }
   }
 
-  static Result<Tensor> on_device(DType type, const Dims& dims) {
-    const int64_t bytes = element_count(dims) * static_cast<int64_t>(size_of(type));
-    HONE_TRY(auto memory, cuda::allocate(bytes));
-    return Tensor(type, dims, memory.get(), memory);
-  }
-
-  Status bind_on_device(const NamedTensors& inputs) {
-    const auto& weights = context.engine().device_weights();
-    if (!weights) return unsupported("inputs on the device need an engine for a GPU");
-    HONE_CHECK(cuda::make_current(weights->ordinal()));
-    HONE_TRY(auto stream, cuda::Stream::create());
-    for (const auto& [name, value] : inputs) {
-      HONE_TRY(Tensor copy, on_device(value.type(), value.dims()));
-      HONE_CHECK(stream->copy_to_device(copy.mutable_raw(), value.raw(), value.bytes()));
-      HONE_CHECK(context.bind_input(name, std::move(copy)));
-    }
-    for (const Binding& b : context.engine().program().outputs) {
-      HONE_TRY(Tensor memory, on_device(b.type.dtype, *b.type.shape.concrete()));
-      HONE_CHECK(context.bind_device_output(b.name, memory));
-    }
-    return stream->synchronize();
-  }
-
   Status warm_up(const NamedTensors& inputs, double seconds) {
-    if (io == Io::device) HONE_CHECK(bind_on_device(inputs));
+    if (io == Io::device) HONE_CHECK(bind_on_device(context, inputs));
     else
       for (const auto& [name, value] : inputs) HONE_CHECK(context.bind_input(name, value));
     HONE_CHECK(context.run());
@@ -83,6 +66,23 @@ struct Stream {
 };
 
 }  // namespace
+
+Status bind_on_device(ExecutionContext& context, const NamedTensors& inputs) {
+  const auto& weights = context.engine().device_weights();
+  if (!weights) return unsupported("inputs on the device need an engine for a GPU");
+  HONE_CHECK(cuda::make_current(weights->ordinal()));
+  HONE_TRY(auto stream, cuda::Stream::create());
+  for (const auto& [name, value] : inputs) {
+    HONE_TRY(Tensor copy, on_device(value.type(), value.dims()));
+    HONE_CHECK(stream->copy_to_device(copy.mutable_raw(), value.raw(), value.bytes()));
+    HONE_CHECK(context.bind_input(name, std::move(copy)));
+  }
+  for (const Binding& b : context.engine().program().outputs) {
+    HONE_TRY(Tensor memory, on_device(b.type.dtype, *b.type.shape.concrete()));
+    HONE_CHECK(context.bind_device_output(b.name, memory));
+  }
+  return stream->synchronize();
+}
 
 double Measurement::mean() const {
   return std::accumulate(times_ms.begin(), times_ms.end(), 0.0) / static_cast<double>(times_ms.size());

@@ -19,6 +19,9 @@ struct Measurement {
 // steps, without copies and launch.
 enum class Io { host, device };
 
+// Puts the inputs into a GPU's memory, and has the outputs stay there.
+Status bind_on_device(ExecutionContext& context, const NamedTensors& inputs);
+
 // Runs `streams` contexts of one engine at once, each on a thread of its own with its own `inputs`: for `warm_up_s`,
 // then together for `duration_s` and at least three runs.
 Result<Measurement> measure(const std::shared_ptr<const LoadedEngine>& engine, const NamedTensors& inputs, int streams,

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <numeric>
 
@@ -6,6 +7,7 @@
 #include "engine/inspect.h"
 #include "tools/common.h"
 #include "tools/inputs.h"
+#include "tools/measure.h"
 #include "tools/trace.h"
 
 namespace hone::tools {
@@ -88,7 +90,12 @@ struct Profile {
     const Program& program = opened.engine->program();
     HONE_TRY(const NamedTensors values, given.values(program.inputs, input.seed));
     ExecutionContext context(opened.engine);
-    for (const auto& [name, value] : values) HONE_CHECK(context.bind_input(name, value));
+    // Or the first step would be given the time of copying its input to the GPU.
+    const auto on_gpu = opened.engine->on_gpu();
+    if (opened.engine->device_weights() && std::count(on_gpu.begin(), on_gpu.end(), false) == 0)
+      HONE_CHECK(bind_on_device(context, values));
+    else
+      for (const auto& [name, value] : values) HONE_CHECK(context.bind_input(name, value));
     HONE_TRY(const auto profiled, measure(context));
     std::vector<double> whole;
     for (const ProfiledRun& run : profiled) whole.push_back(run.duration_us);
