@@ -151,26 +151,6 @@ inline const Row kRows[] = {
       %3 = Resize(%1, _, _, %2) {mode="cubic"}
       output %3 "y"
     })hone"},
-    {"cuda.conv_direct", R"hone(graph {
-      input %1 "x" : f32[2,4,5,6,7]
-      input %2 "w" : f32[6,2,3,1,2]
-      input %3 "b" : f32[6]
-      %4 = Conv(%1, %2, %3) {strides=[1,2,1], dilations=[1,1,2], pads=[1,0,1,1,0,0], groups=2}
-      output %4 "y"
-    })hone"},
-    {"cuda.conv_direct", R"hone(graph {
-      input %1 "x" : f16[1,5,6,3]
-      input %2 "w" : f16[8,3,3,3]
-      %3 = Conv(%1, %2) {strides=[1,1], dilations=[1,1], pads=[1,1,1,1], channels_last=true}
-      %4 = Pointwise(%3) {program="in0:f16; cast:f32(0); relu:f32(1); cast:f16(2)"}
-      output %4 "y"
-    })hone"},
-    {"cuda.conv_direct", R"hone(graph {
-      input %1 "x" : u8[1,4,9]
-      input %2 "w" : i8[3,4,2]
-      %3 = Conv(%1, %2) {strides=[2], dilations=[1], pads=[0,1]}
-      output %3 "y"
-    })hone"},
     {"cuda.conv_transpose", R"hone(graph {
       input %1 "x" : f32[1,4,5,2]
       const %2 : f32[2,4,1,2] = [1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8]

@@ -258,6 +258,36 @@ TEST_P(GpuOps, BytesAndIntegersAreRight) {
   });
 }
 
+TEST_P(GpuOps, QuantisedTensorsAreRight) {
+  const auto to = [](DType type, int64_t axis, int64_t block) {
+    return Attrs{{"type", std::string(name(type))}, {"axis", axis}, {"block", block}};
+  };
+  Input scale = scales({0.02}), rows = scales({0.01, 0.02, 0.5, 0.004});
+  scale.constant = rows.constant = false;
+  const auto zeros = [](DType type) { return whole(type, {4}, 0, 9); };
+  for (const DType type : {DType::i8, DType::u8, DType::i16, DType::u16})
+    expect_all_right({{"Quantize", to(type, 1, 0), {real({3, 4, 5}), rows, zeros(type)}},
+                      {"Quantize", to(type, -1, 0), {real({3, 70}, 9), scale}},
+                      {"Dequantize", to(DType::f32, 1, 0), {whole(type, {3, 4, 5}, 0, 100), rows, zeros(type)}},
+                      {"Dequantize", to(GetParam(), 0, 0), {whole(type, {33}, 0, 100), scale}}});
+  for (const DType precision : {DType::f32, DType::f16, DType::bf16}) {
+    Attrs divided = to(DType::i8, 1, 0);
+    divided["precision"] = std::string(name(precision));
+    expect_right({"Quantize", divided, {real({3, 50}), scale}});
+  }
+  const auto blocks = [] {
+    Input input{Tensor(DType::f32, {3, 2, 5})};
+    for (int64_t i = 0; i < input.value.count(); ++i) input.value.set(i, 0.01 + 0.001 * static_cast<double>(i % 7));
+    return input;
+  };
+  expect_all_right(
+      {{"Quantize", to(DType::i8, 1, 3), {real({3, 4, 5}), blocks(), whole(DType::i8, {3, 2, 5}, -9, 9)}},
+       {"Dequantize", to(DType::f32, 1, 3), {whole(DType::i8, {3, 4, 5}, -99, 99), blocks()}, 1, 4},
+       {"Dequantize", to(DType::f32, 0, 0), {whole(DType::i32, {4, 9}, -99999, 99999), rows}, 1, 4},
+       {"MatMul", {}, {whole(DType::i32, {3, 17, 5}, -99, 99), whole(DType::i32, {5, 9}, -99, 99)}},
+       {"MatMul", {{"trans_b", true}}, {whole(DType::i32, {33, 32}, -99, 99), whole(DType::i32, {16, 32}, -99, 99)}}});
+}
+
 HONE_GPU_TYPES(GpuOps);
 
 }  // namespace

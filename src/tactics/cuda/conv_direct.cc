@@ -9,15 +9,16 @@
 namespace hone {
 namespace {
 
-bool is_byte(DType type) { return type == DType::i8 || type == DType::u8; }
+bool is_whole(DType type) { return type == DType::i8 || type == DType::u8 || type == DType::i32; }
 
 std::string supports(const Problem& problem) {
   const auto anchor = cuda::view_anchor(problem, Conv::kName);
   if (!anchor) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
   const DType data = anchor->data.dtype, weights = problem.inputs[1].dtype;
-  if (!cuda::is_real_element(data) && !is_byte(data)) return fmt::format("{} elements", name(data));
-  if (weights != data && !(is_byte(weights) && is_byte(data))) return "weights of another type";
+  if (!cuda::is_real_element(data) && !is_whole(data)) return fmt::format("{} elements", name(data));
+  if (weights != data && !(is_whole(weights) && is_whole(data))) return "weights of another type";
+  if (is_whole(data) && anchor->inputs > 2 && has(problem, 2)) return "a bias of integers";
   if (anchor->prologue) return "its input is computed in place";
   if (!anchor->op.as<Conv>()->channels_last && problem.op.as<Conv>() == nullptr)
     return "fused, and activations are not channels-last";
@@ -61,7 +62,7 @@ Result<cuda::Source> source(const Problem& problem) {
   const std::string plain = fmt::format(
       "#pragma unroll\n  for (int j = 0; j < RUN; ++j)\n"
       "    y[(i64)(image_index * N + c + j) * {} + position] = ({})(sums[j]{});",
-      positions, cuda::element_type(problem.outputs[0].dtype), has(problem, 2) ? " + (float)bias[c + j]" : "");
+      positions, cuda::element_type(problem.outputs[0].dtype), has(problem, 2) ? " + (Sum)bias[c + j]" : "");
   return cuda::Source{fmt::format(
       R"cuda(
 #define M {0}
