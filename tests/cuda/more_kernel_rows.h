@@ -26,6 +26,34 @@ inline const Row kMoreRows[] = {
       %3 = Conv(%1, %2) {strides=[2], dilations=[1], pads=[0,1]}
       output %3 "y"
     })hone"},
+    {"cuda.conv_transpose", R"hone(graph {
+      input %1 "x" : f32[1,4,5,6]
+      input %2 "w" : f32[6,2,3,2]
+      input %3 "b" : f32[4]
+      %4 = ConvTranspose(%1, %2, %3)
+        {strides=[1,2], dilations=[1,1], pads=[0,0,0,0], output_padding=[0,1], groups=2, channels_last=true}
+      output %4 "y"
+    })hone"},
+    {"cuda.rnn", R"hone(graph {
+      input %1 "x" : f16[3,2,5]
+      input %2 "w" : f16[1,16,5]
+      input %3 "r" : f16[1,16,4]
+      input %4 "b" : f16[1,32]
+      %5, %6, %7 = Rnn(%1, %2, %3, %4) {cell="lstm", hidden=4, activations=["sigmoid","tanh","tanh"],
+        alpha=[0,0,0], beta=[0,0,0]}
+      output %5 "y"
+      output %6 "h"
+    })hone"},
+    {"cuda.attention", R"hone(graph {
+      input %1 "q" : f32[2,2,3,8]
+      input %2 "k" : f32[2,2,9,8]
+      input %3 "v" : f32[2,2,9,8]
+      input %4 "mask" : bool[3,7]
+      input %5 "lengths" : i64[2]
+      input %6 "offset" : i64[1]
+      %7 = Attention(%1, %2, %3, %4, %5, %6) {causal=true}
+      output %7 "y"
+    })hone"},
     {"cuda.grid_sample", R"hone(graph {
       input %1 "x" : f16[2,3,5,6]
       input %2 "grid" : f32[2,4,7,2]

@@ -224,6 +224,7 @@ TEST_P(GpuOps, RecurrentLayersAreRight) {
         c.inputs.push_back(real({dirs, 3 * l.hidden}));
       }
     }
+    expect_right(c);
     for (size_t i = 1; i < std::min<size_t>(c.inputs.size(), 4); ++i) c.inputs[i].constant = true;
     expect_right(c);
   }
@@ -286,6 +287,24 @@ TEST_P(GpuOps, QuantisedTensorsAreRight) {
        {"Dequantize", to(DType::f32, 0, 0), {whole(DType::i32, {4, 9}, -99999, 99999), rows}, 1, 4},
        {"MatMul", {}, {whole(DType::i32, {3, 17, 5}, -99, 99), whole(DType::i32, {5, 9}, -99, 99)}},
        {"MatMul", {{"trans_b", true}}, {whole(DType::i32, {33, 32}, -99, 99), whole(DType::i32, {16, 32}, -99, 99)}}});
+}
+
+TEST_P(GpuOps, AttentionToFewerKeysIsRight) {
+  const auto keys = [] { return real({2, 2, 70, 32}); };
+  const Attrs causal{{"causal", true}};
+  Input mask = whole(DType::boolean, {3, 40}, 0, 3);
+  for (int64_t i = 0; i < 40; ++i) mask.value.set_int(i, 0);  // a query that sees nothing
+  expect_all_right({
+      {"Attention", {}, {real({2, 4, 3, 32}), keys(), keys(), absent(), whole(DType::i64, {2}, 1, 70)}, 1, 8},
+      {"Attention", causal, {real({2, 2, 5, 32}), keys(), keys(), absent(), absent(), ints({20})}, 1, 8},
+      {"Attention", causal, {real({2, 2, 70, 32}), keys(), keys(), absent(), absent(), ints({-2})}, 1, 8},
+      {"Attention", {}, {real({2, 2, 3, 32}), keys(), keys(), mask}, 1, 8},
+      {"Attention",
+       {},
+       {real({2, 2, 3, 32}), keys(), keys(), real({2, 1, 1, 50}), whole(DType::i64, {2}, 30, 70)},
+       1,
+       8},
+  });
 }
 
 HONE_GPU_TYPES(GpuOps);

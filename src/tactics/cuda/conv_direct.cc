@@ -54,10 +54,7 @@ Result<cuda::Source> source(const Problem& problem) {
     pixel = fmt::format("({} * {} + p{})", pixel, x[first + d], d);
     tap = fmt::format("({} * {} + k{})", tap, w[2 + d], d);
   }
-  const std::string parameters =
-      fmt::format("{}* __restrict__ y, const {}* __restrict__ x, const {}* __restrict__ w{}",
-                  cuda::element_type(problem.outputs[0].dtype), cuda::element_type(problem.inputs[0].dtype),
-                  cuda::element_type(problem.inputs[1].dtype), anchor.parameters);
+  const std::string parameters = cuda::conv_parameters(problem, anchor, false);
   const char* sum = cuda::is_real_element(anchor.data.dtype) ? "float" : "int";
   const std::string plain = fmt::format(
       "#pragma unroll\n  for (int j = 0; j < RUN; ++j)\n"
