@@ -12,7 +12,7 @@
 #include "cuda/nvrtc.h"
 #include "runtime/context.h"
 
-#include "kernel_rows.h"
+#include "more_kernel_rows.h"
 
 namespace hone {
 namespace {
@@ -83,6 +83,7 @@ class Lowering : public ::testing::TestWithParam<const char*> {
 
 TEST_P(Lowering, EveryKernelCompiles) {
   for (const Row& row : kRows) expect_tactic(parse(row.graph), row.tactic);
+  for (const Row& row : kMoreRows) expect_tactic(parse(row.graph), row.tactic);
 }
 
 TEST_P(Lowering, ConvolutionsCompile) {

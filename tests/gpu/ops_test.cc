@@ -1,154 +1,8 @@
 // The GPU's kernels other than products against the reference, on the GPU that is here. Skipped without one.
-#include <gtest/gtest.h>
-
-#include <cmath>
-#include <future>
-#include <random>
-
-#include "backends/gpu_timing.h"
-#include "ir/graph.h"
+#include "ops.h"
 
 namespace hone {
 namespace {
-
-struct Input {
-  Tensor value;
-  bool constant = false;
-  bool reduced = false;  // to the type that is tested
-};
-
-using Ints = std::vector<int64_t>;
-
-Input real(Dims dims, double scale = 1) {
-  Tensor t(DType::f32, std::move(dims));
-  std::mt19937 random(static_cast<unsigned>(t.count()));
-  for (int64_t i = 0; i < t.count(); ++i) t.set(i, (static_cast<double>(random() % 20001) / 10000 - 1) * scale);
-  return {t, false, true};
-}
-
-// Whole numbers in [low, high).
-Input whole(DType type, Dims dims, int64_t low, int64_t high) {
-  Tensor t(type, std::move(dims));
-  std::mt19937 random(static_cast<unsigned>(t.count()));
-  for (int64_t i = 0; i < t.count(); ++i) t.set_int(i, low + static_cast<int64_t>(random()) % (high - low));
-  return {t};
-}
-
-Input ints(const Ints& values) { return {Tensor::vector(values), true}; }
-
-Input scales(const std::vector<double>& values) {
-  Tensor t(DType::f32, {static_cast<int64_t>(values.size())});
-  for (size_t i = 0; i < values.size(); ++i) t.set(static_cast<int64_t>(i), values[i]);
-  return {t, true};
-}
-
-Input absent() { return {}; }
-
-Tensor converted(const Tensor& t, DType type) {
-  Tensor result(type, t.dims());
-  for (int64_t i = 0; i < t.count(); ++i) result.set(i, t.at(i));
-  return result;
-}
-
-// Half of the distance between neighbouring numbers, relative to them.
-double rounding(DType type) {
-  return type == DType::f16 ? 0x1p-11 : type == DType::bf16 ? 0x1p-8 : type == DType::f32 ? 0x1p-24 : 0;
-}
-
-struct Case {
-  const char* op;
-  Attrs attrs;
-  std::vector<Input> inputs;
-  size_t outputs = 1;
-  double error = 0;  // allowed: in units of the type's rounding of 1
-};
-
-// A case whose kernels are being compiled.
-struct Pending {
-  Problem problem;
-  Tensors inputs, expected;
-  double error = 0;
-  struct Candidate {
-    const Tactic& tactic;
-    std::future<Result<Prepared>> prepared;
-  };
-  std::vector<Candidate> candidates = {};
-};
-
-Result<Pending> start(const Case& c, DType type, const Machine& machine) {
-  HONE_TRY(Op op, make_op(c.op, c.attrs));
-  Pending p{.problem = {.op = std::move(op)}, .error = c.error};
-  Tensors exact;
-  for (const Input& input : c.inputs) {
-    p.inputs.push_back(input.reduced ? converted(input.value, type) : input.value);
-    exact.push_back(input.reduced ? converted(p.inputs.back(), DType::f32) : input.value);
-    const Tensor& t = p.inputs.back();
-    p.problem.inputs.push_back(t.defined() ? TensorType{t.type(), Shape::of(t.dims())} : TensorType{});
-    p.problem.constants.push_back(input.constant ? t : Tensor());
-  }
-  HONE_TRY(p.expected, p.problem.op.evaluate({exact, c.outputs}));
-  HONE_TRY(const Types types, p.problem.op.infer({p.problem.inputs, p.problem.constants, c.outputs}));
-  for (size_t k = 0; k < c.outputs; ++k) p.problem.outputs.push_back({types[k].dtype, Shape::of(p.expected[k].dims())});
-  for (const Tactic& tactic : tactic_table())
-    if (tactic.backend == Backend::cuda && tactic.supports(p.problem, machine).empty())
-      p.candidates.push_back({tactic, std::async(std::launch::async, tactic.prepare, p.problem, 0, machine)});
-  return p;
-}
-
-void expect_same(const Tensor& got, const Tensor& expected, double error, const std::string& what) {
-  const double unit = rounding(got.type());
-  for (int64_t i = 0; i < got.count(); ++i) {
-    const double value = got.at(i), want = expected.at(i), size = std::isfinite(want) ? std::fabs(want) : 0;
-    const double allowed = unit == 0 ? 0 : 1.001 * unit * (size + error) + 1e-5 * size + 2e-6;
-    const bool same = std::fabs(value - want) <= allowed || value == want || (std::isnan(want) && std::isnan(value));
-    ASSERT_TRUE(same) << what << "[" << i << "] is " << value << ", not " << want;
-  }
-}
-
-void finish(Pending& p, const Machine& machine) {
-  const std::string what = fmt::format("{} of {}", p.problem.op.name(), to_text(p.problem.inputs[0]));
-  EXPECT_FALSE(p.candidates.empty()) << what;
-  cpu::ThreadPool pool(1);
-  auto box = GpuSandbox::create(p.problem, 0, p.inputs);
-  ASSERT_TRUE(box.ok()) << box.status().message();
-  for (auto& [tactic, future] : p.candidates) {
-    const auto prepared = future.get();
-    ASSERT_TRUE(prepared.ok()) << what << ": " << prepared.status().message();
-    const auto kernel = tactic.make(p.problem, prepared->packed, 0, machine);
-    ASSERT_TRUE(kernel.ok()) << what << ": " << kernel.status().message();
-    const auto got = (*box)->run(**kernel, *prepared, pool);
-    ASSERT_TRUE(got.ok()) << what << ": " << got.status().message();
-    for (size_t k = 0; k < p.problem.outputs.size(); ++k)
-      expect_same((*got)[k], p.expected[k], p.error, fmt::format("{} by {}: output {}", what, tactic.name, k));
-  }
-}
-
-class GpuOps : public ::testing::TestWithParam<DType> {
- protected:
-  void SetUp() override {
-    const auto devices = cuda::devices();
-    if (!devices.ok()) GTEST_SKIP() << devices.status().message();
-    machine_.cuda_arch = (*devices)[0].arch();
-    machine_.cuda_device = 0;
-  }
-  // The kernels of a whole test are compiled at once.
-  void TearDown() override {
-    for (Pending& p : pending_) finish(p, machine_);
-  }
-
-  void expect_right(const Case& c) {
-    auto started = start(c, GetParam(), machine_);
-    ASSERT_TRUE(started.ok()) << c.op << ": " << started.status().message();
-    pending_.push_back(std::move(*started));
-  }
-  void expect_all_right(const std::vector<Case>& cases) {
-    for (const Case& c : cases) expect_right(c);
-  }
-
- private:
-  Machine machine_;
-  std::vector<Pending> pending_;
-};
 
 TEST_P(GpuOps, SlicesAreRight) {
   expect_all_right({
@@ -225,36 +79,6 @@ TEST_P(GpuOps, ResizesAreRight) {
         named("nearest", "asymmetric"),
         {whole(DType::u8, {1, 4, 5, 16}, 0, 255), absent(), scales({1, 2, 2, 1})}},
        {"Resize", named("linear", "half_pixel"), {real({3, 4, 5, 6, 2}), absent(), scales({1, 2, 2, 2, 1})}}});
-}
-
-TEST_P(GpuOps, TransposedConvolutionsAreRight) {
-  struct Shapes {
-    Dims x, w;
-    Ints strides, dilations, pads, output_padding;
-    int64_t groups;
-    bool channels_last, bias;
-  };
-  const Shapes shapes[] = {
-      {{2, 5, 6, 16}, {16, 24, 3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 1, true, true},
-      {{1, 4, 5, 12}, {12, 5, 2, 4}, {2, 1}, {1, 2}, {0, 1, 0, 2}, {0, 0}, 1, true, false},
-      {{2, 5, 6, 12}, {12, 2, 3, 3}, {3, 2}, {2, 1}, {2, 0, 1, 1}, {2, 0}, 3, true, true},
-      {{2, 9, 16}, {16, 8, 4}, {2}, {1}, {1, 1}, {0}, 2, true, true},
-      {{2, 6, 5, 4}, {6, 7, 3, 2}, {2, 3}, {1, 1}, {1, 0, 0, 1}, {1, 0}, 1, false, true},
-      {{1, 4, 3, 4, 2}, {4, 3, 2, 2, 2}, {2, 2, 2}, {1, 1, 1}, {0, 0, 0, 0, 0, 0}, {0, 0, 0}, 2, false, false},
-      {{1, 4, 6}, {4, 3, 3}, {1}, {2}, {1, 0}, {0}, 1, false, true}};
-  for (const Shapes& s : shapes) {
-    Case c{"ConvTranspose",
-           {{"strides", s.strides},
-            {"dilations", s.dilations},
-            {"pads", s.pads},
-            {"output_padding", s.output_padding},
-            {"groups", s.groups},
-            {"channels_last", s.channels_last}},
-           {real(s.x), real(s.w)}};
-    c.inputs[1].constant = true;
-    if (s.bias) c.inputs.push_back(real({s.w[1] * s.groups}));
-    expect_right(c);
-  }
 }
 
 TEST_P(GpuOps, NormsOverChannelsAreRight) {
@@ -400,6 +224,7 @@ TEST_P(GpuOps, RecurrentLayersAreRight) {
         c.inputs.push_back(real({dirs, 3 * l.hidden}));
       }
     }
+    expect_right(c);
     for (size_t i = 1; i < std::min<size_t>(c.inputs.size(), 4); ++i) c.inputs[i].constant = true;
     expect_right(c);
   }
@@ -434,8 +259,55 @@ TEST_P(GpuOps, BytesAndIntegersAreRight) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, GpuOps, ::testing::Values(DType::f32, DType::f16, DType::bf16),
-                         [](const auto& info) { return std::string(name(info.param)); });
+TEST_P(GpuOps, QuantisedTensorsAreRight) {
+  const auto to = [](DType type, int64_t axis, int64_t block) {
+    return Attrs{{"type", std::string(name(type))}, {"axis", axis}, {"block", block}};
+  };
+  Input scale = scales({0.02}), rows = scales({0.01, 0.02, 0.5, 0.004});
+  scale.constant = rows.constant = false;
+  const auto zeros = [](DType type) { return whole(type, {4}, 0, 9); };
+  for (const DType type : {DType::i8, DType::u8, DType::i16, DType::u16})
+    expect_all_right({{"Quantize", to(type, 1, 0), {real({3, 4, 5}), rows, zeros(type)}},
+                      {"Quantize", to(type, -1, 0), {real({3, 70}, 9), scale}},
+                      {"Dequantize", to(DType::f32, 1, 0), {whole(type, {3, 4, 5}, 0, 100), rows, zeros(type)}},
+                      {"Dequantize", to(GetParam(), 0, 0), {whole(type, {33}, 0, 100), scale}}});
+  for (const DType precision : {DType::f32, DType::f16, DType::bf16}) {
+    Attrs divided = to(DType::i8, 1, 0);
+    divided["precision"] = std::string(name(precision));
+    expect_right({"Quantize", divided, {real({3, 50}), scale}});
+  }
+  const auto blocks = [] {
+    Input input{Tensor(DType::f32, {3, 2, 5})};
+    for (int64_t i = 0; i < input.value.count(); ++i) input.value.set(i, 0.01 + 0.001 * static_cast<double>(i % 7));
+    return input;
+  };
+  expect_all_right(
+      {{"Quantize", to(DType::i8, 1, 3), {real({3, 4, 5}), blocks(), whole(DType::i8, {3, 2, 5}, -9, 9)}},
+       {"Dequantize", to(DType::f32, 1, 3), {whole(DType::i8, {3, 4, 5}, -99, 99), blocks()}, 1, 4},
+       {"Dequantize", to(DType::f32, 0, 0), {whole(DType::i32, {4, 9}, -99999, 99999), rows}, 1, 4},
+       {"MatMul", {}, {whole(DType::i32, {3, 17, 5}, -99, 99), whole(DType::i32, {5, 9}, -99, 99)}},
+       {"MatMul", {{"trans_b", true}}, {whole(DType::i32, {33, 32}, -99, 99), whole(DType::i32, {16, 32}, -99, 99)}}});
+}
+
+TEST_P(GpuOps, AttentionToFewerKeysIsRight) {
+  const auto keys = [] { return real({2, 2, 70, 32}); };
+  const Attrs causal{{"causal", true}};
+  Input mask = whole(DType::boolean, {3, 40}, 0, 3);
+  for (int64_t i = 0; i < 40; ++i) mask.value.set_int(i, 0);  // a query that sees nothing
+  expect_all_right({
+      {"Attention", {}, {real({2, 4, 3, 32}), keys(), keys(), absent(), whole(DType::i64, {2}, 1, 70)}, 1, 8},
+      {"Attention", causal, {real({2, 2, 5, 32}), keys(), keys(), absent(), absent(), ints({20})}, 1, 8},
+      {"Attention", causal, {real({2, 2, 70, 32}), keys(), keys(), absent(), absent(), ints({-2})}, 1, 8},
+      {"Attention", {}, {real({2, 2, 3, 32}), keys(), keys(), mask}, 1, 8},
+      {"Attention",
+       {},
+       {real({2, 2, 3, 32}), keys(), keys(), real({2, 1, 1, 50}), whole(DType::i64, {2}, 30, 70)},
+       1,
+       8},
+  });
+}
+
+HONE_GPU_TYPES(GpuOps);
 
 }  // namespace
 }  // namespace hone

@@ -141,8 +141,9 @@ extern "C" __global__ void __launch_bounds__(128) kernel(PARAMETERS) {
     const int query = query0 + half * 8;
     if (query >= QUERIES) continue;
     auto* const result = y_row(ARGUMENTS, batch, head, query) + member * 2;
+    const float total = sum[half] == 0 ? 1 : sum[half];  // a query may see no keys
 #pragma unroll
     for (int j = 0; j < V_SIZE / 8; ++j)
-      *(unsigned*)(result + j * 8) = pack(out[j][half * 2] / sum[half], out[j][half * 2 + 1] / sum[half]);
+      *(unsigned*)(result + j * 8) = pack(out[j][half * 2] / total, out[j][half * 2 + 1] / total);
   }
 }

@@ -4,8 +4,8 @@
 // Around it the source defines TIME, BATCH, IN, HIDDEN, WIDTH (gates * HIDDEN), DIRS, TILE, THREADS; LSTM or GRU where
 // it is one; RESET_AFTER, INPUT_FORGET and REVERSE as 0 or 1; PARAMETERS; what an element of an optional input is, 0
 // where there is none: START_H(i), START_C(i), PEEPHOLE(i); LENGTH(batch); STORE_LAST(i, h, c); and activations
-// `float act0(int direction, float)`, act1, act2. Weights are w: [DIRS][IN][WIDTH] and r: [DIRS][HIDDEN][WIDTH]; bias
-// is [DIRS][W's, R's][WIDTH], gates: [TIME][BATCH][DIRS][WIDTH].
+// `float act0(int direction, float)`, act1, act2. Weights are W(direction, k, column) of the input k, R of the state k,
+// and BIAS(direction, which, column), W's for which = 0 and R's for 1. gates is [TIME][BATCH][DIRS][WIDTH].
 extern "C" __global__ void __launch_bounds__(256) before(PARAMETERS) {
   begin();
   constexpr int ROWS = TIME * BATCH, COLUMNS = DIRS * WIDTH;
@@ -17,8 +17,7 @@ extern "C" __global__ void __launch_bounds__(256) before(PARAMETERS) {
 #pragma unroll
     for (int i = warp; i < 32; i += 8) {
       a[i][lane] = first + i < ROWS && k + lane < IN ? (float)x[(i64)(first + i) * IN + k + lane] : 0.0f;
-      const i64 weight = ((i64)direction * IN + k + i) * WIDTH + column % WIDTH;
-      b[i][lane] = column < COLUMNS && k + i < IN ? (float)w[weight] : 0.0f;
+      b[i][lane] = column < COLUMNS && k + i < IN ? W(direction, k + i, column % WIDTH) : 0.0f;
     }
     __syncthreads();
     for (int i = 0; i < 32; ++i)
@@ -29,7 +28,7 @@ extern "C" __global__ void __launch_bounds__(256) before(PARAMETERS) {
 #pragma unroll
   for (int j = 0; j < 4; ++j)
     if (const int row = first + warp + 8 * j; row < ROWS && column < COLUMNS)
-      gates[(i64)row * COLUMNS + column] = sums[j] + bias[direction * 2 * WIDTH + column % WIDTH];
+      gates[(i64)row * COLUMNS + column] = sums[j] + BIAS(direction, 0, column % WIDTH);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) kernel(PARAMETERS) {
@@ -40,14 +39,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) kernel(PARAMETERS) {
   const bool backwards = REVERSE || direction == 1;
   // sums[b][column] = state[b] * r + bias
   const auto multiply = [&](const float* state, int from, int to) {
-    const auto* weights = r + (i64)direction * HIDDEN * WIDTH;
     for (int column = from + thread; column < to; column += THREADS) {
       float acc[TILE];
 #pragma unroll
-      for (int b = 0; b < TILE; ++b) acc[b] = bias[(direction * 2 + 1) * WIDTH + column];
+      for (int b = 0; b < TILE; ++b) acc[b] = BIAS(direction, 1, column);
 #pragma unroll 8
       for (int k = 0; k < HIDDEN; ++k) {
-        const float weight = weights[(i64)k * WIDTH + column];
+        const float weight = R(direction, k, column);
 #pragma unroll
         for (int b = 0; b < TILE; ++b) acc[b] += state[b * HIDDEN + k] * weight;
       }

@@ -77,15 +77,15 @@ std::string supports(const Problem& problem) {
   if (op == nullptr) return kAnotherOp;
   if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
   if (problem.outputs.size() > 1) return "its scores are asked for";
-  if (has(problem, 4)) return "the lengths of keys are an input";
-  if (has(problem, 5)) return "the offset of the causal rule is an input";
+  for (size_t i = 4; i < 6; ++i)
+    if (has(problem, i) && cuda::element_type(problem.inputs[i].dtype) == nullptr)
+      return fmt::format("an input of {}", name(problem.inputs[i].dtype));
   const Geometry g = geometry_of(problem);
   if (has(problem, 3)) {
     const TensorType& mask = problem.inputs[3];
     if (mask.dtype != DType::boolean && !cuda::is_real_element(mask.dtype))
       return fmt::format("a mask of {}", name(mask.dtype));
-    const Dims d = dims_of(mask);
-    if (d.back() != g.keys) return "the mask is shorter than the keys";
+    if (element_count(dims_of(mask)) == 0) return "an empty mask";
   }
   if (element_count(dims_of(problem.outputs[0])) == 0 || g.keys == 0) return "empty";
   if (g.keys > kMostKeys) return fmt::format("more than {} keys", kMostKeys);
@@ -99,6 +99,10 @@ std::string parameters_of(const Problem& problem) {
     if (has(problem, i)) text += fmt::format(", const {}* __restrict__ {}", type, i == 1 ? "k" : "v");
   if (has(problem, 3))
     text += fmt::format(", const {}* __restrict__ mask", cuda::element_type(problem.inputs[3].dtype));
+  for (const auto& [i, name] : {std::pair{4, "lengths"}, std::pair{5, "offset"}})
+    if (has(problem, static_cast<size_t>(i)))
+      text += fmt::format(", const {}* __restrict__ {}",
+                          cuda::element_type(problem.inputs[static_cast<size_t>(i)].dtype), name);
   return text;
 }
 
@@ -110,14 +114,19 @@ std::string definitions(const Problem& problem) {
   std::string score = fmt::format("  float s = product * {};\n", cuda::float_literal(scale));
   if (op.softcap > 0) score += fmt::format("  s = {0} * tanhf(s / {0});\n", cuda::float_literal(op.softcap));
   if (has(problem, 3)) {
-    score += fmt::format("  const i64 index = (((i64)batch * {} + head) * QUERIES + query) * KEYS + key;\n", g.heads);
+    const Dims mask = dims_of(problem.inputs[3]);
+    score += fmt::format(
+        "  if (key >= {0}) return -INF;\n  const i64 index = (((i64)batch * {1} + head) * QUERIES + query) "
+        "* {0} + key;\n",
+        mask.back(), g.heads);
     const std::string at =
-        "mask[" + cuda::broadcast_index(dims_of(problem.inputs[3]), {g.batch, g.heads, g.queries, g.keys}, "index") +
-        "]";
+        "mask[" + cuda::broadcast_index(mask, {g.batch, g.heads, g.queries, mask.back()}, "index") + "]";
     score += problem.inputs[3].dtype == DType::boolean ? fmt::format("  if (!{}) s = -INF;\n", at)
                                                        : fmt::format("  s += (float){};\n", at);
   }
-  if (op.causal) score += "  if (key > query) s = -INF;\n";
+  if (has(problem, 4)) score += "  if (key >= lengths[batch]) s = -INF;\n";
+  const bool moved = has(problem, 5) && element_count(dims_of(problem.inputs[5])) > 0;
+  if (op.causal) score += fmt::format("  if (key > query{}) s = -INF;\n", moved ? " + offset[0]" : "");
   const int64_t group = g.heads / g.kv_heads;
   return fmt::format(R"cuda(
 #define QUERIES {}

@@ -26,8 +26,9 @@ std::string conv_refusal(const Problem& problem, bool grouped);
 // The same for kernels that read 16 bytes of a pixel at once.
 std::string wide_refusal(const Problem& problem, const Machine& machine);
 
-// The kernel's parameters: y, x, the bias, the epilogue's operands, and the packed weights w.
-std::string conv_parameters(const Problem& problem, const AnchorView& anchor);
+// The kernel's parameters: y, x, the bias, the epilogue's operands, and the weights w: at the end when they are packed,
+// else behind x.
+std::string conv_parameters(const Problem& problem, const AnchorView& anchor, bool packed = true);
 // `packed` takes the place of the weights.
 Source with_weights(Source source, Tensor packed);
 // The element (n, h, w_, c) of the image, wherever a prologue takes it from: as it lies in memory, and the statements

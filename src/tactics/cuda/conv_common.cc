@@ -79,10 +79,10 @@ std::string wide_refusal(const Problem& problem, const Machine& machine) {
   return refuse_tf32(anchor.data.dtype, machine);
 }
 
-std::string conv_parameters(const Problem& problem, const AnchorView& anchor) {
-  return fmt::format("{}* __restrict__ y, const {}* __restrict__ x{}, const {}* __restrict__ w",
-                     element_type(problem.outputs[0].dtype), element_type(problem.inputs[0].dtype), anchor.parameters,
-                     element_type(problem.inputs[1].dtype));
+std::string conv_parameters(const Problem& problem, const AnchorView& anchor, bool packed) {
+  const std::string w = fmt::format(", const {}* __restrict__ w", element_type(problem.inputs[1].dtype));
+  return fmt::format("{}* __restrict__ y, const {}* __restrict__ x{}{}{}", element_type(problem.outputs[0].dtype),
+                     element_type(problem.inputs[0].dtype), packed ? "" : w, anchor.parameters, packed ? w : "");
 }
 
 Source with_weights(Source source, Tensor packed) {

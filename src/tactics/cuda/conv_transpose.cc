@@ -14,7 +14,6 @@ std::string supports(const Problem& problem) {
   if (!problem.is_static()) return "shapes are not fixed";
   if (!cuda::is_real_element(anchor->data.dtype)) return fmt::format("{} elements", name(anchor->data.dtype));
   if (problem.inputs[1].dtype != anchor->data.dtype) return "weights of another type";
-  if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
   if (anchor->prologue) return "its input is computed in place";
   if (!anchor->op.as<ConvTranspose>()->channels_last && problem.op.as<ConvTranspose>() == nullptr)
     return "fused, and activations are not channels-last";
@@ -62,7 +61,15 @@ Result<cuda::Source> source(const Problem& problem) {
     tap = fmt::format("({} * {} + k{})", tap, w[2 + d], d);
     close += "  }\n";
   }
-  const std::string parameters = cuda::conv_parameters(problem, anchor);
+  const bool constant = problem.is_constant(1);
+  const std::string parameters = cuda::conv_parameters(problem, anchor, constant);
+  // Constant weights are [taps][in][every out], others as they come: [in][out][taps] for each group.
+  const std::string load =
+      constant ? "const auto run = load_run<RUN>(w + ((i64)tap * CIN_GROUP + i) * N + c);"
+               : fmt::format(
+                     "Run<{0}, RUN> run;\n#pragma unroll\n      for (int j = 0; j < RUN; ++j)\n        run.v[j] = "
+                     "w[(i64)((c / COUT_GROUP * CIN_GROUP + i) * COUT_GROUP + c % COUT_GROUP + j) * {1} + tap];",
+                     cuda::element_type(problem.inputs[1].dtype), taps);
   const std::string plain = fmt::format("y[index] = ({})(sums[0]{});", cuda::element_type(problem.outputs[0].dtype),
                                         has(problem, 2) ? " + (float)bias[c]" : "");
   cuda::Source source{fmt::format(
@@ -86,11 +93,11 @@ extern "C" __global__ void kernel(PARAMETERS) {{
   const auto* image = x + (i64)image_index * {11} + (i64)(c / COUT_GROUP * CIN_GROUP) * CHANNEL;
   Sum sums[RUN] = {{}};
 {12}{13}    const auto* from = image + {14} * PIXEL;
-    const auto* weights = w + (i64){15} * (CIN_GROUP * N) + c;
+    const int tap = {15};
 #pragma unroll 4
     for (int i = 0; i < CIN_GROUP; ++i) {{
       const float value = from[i * CHANNEL];
-      const auto run = load_run<RUN>(weights + (i64)i * N);
+      {18}
 #pragma unroll
       for (int j = 0; j < RUN; ++j) sums[j] += value * (float)run.v[j];
     }}
@@ -104,8 +111,8 @@ extern "C" __global__ void kernel(PARAMETERS) {{
           ? fmt::format("c = index % N, m = index / N, position = m % {0}, image_index = m / {0}", positions)
           : fmt::format("c = index / {0} % N, position = index % {0}, image_index = index / {0} / N", positions),
       element_count(x) / x[0], coordinates, loops, pixel, tap, close,
-      conv.channels_last ? "store(ARGUMENTS, 0, m, c, sums);" : plain)};
-  // [in][out][taps] for each group becomes [taps][in][every out].
+      conv.channels_last ? "store(ARGUMENTS, 0, m, c, sums);" : plain, load)};
+  if (!constant) return source;
   const Tensor weights = problem.constants[1].reshaped({channels.groups, channels.in, channels.out, taps});
   return cuda::with_weights(std::move(source), cuda::permuted(weights, {3, 1, 0, 2}));
 }

@@ -121,6 +121,7 @@ Launch mma_launch(const Gemm& gemm, int variant) {
 }
 
 std::string refuse_tf32(DType type, const Machine& machine) {
+  if (type == DType::i32) return "i32 elements";
   return type == DType::f32 && !machine.tf32 ? "TF32 is not among the precisions allowed" : "";
 }
 

@@ -1,5 +1,6 @@
 #include "ops/pool.h"
 
+#include "ops/elements.h"
 #include "tactics/cuda/kernel.h"
 #include "tactics/cuda/source.h"
 
@@ -13,8 +14,7 @@ std::string supports(const Problem& problem) {
   const DType type = problem.inputs[0].dtype;
   const bool bytes = op->kind == "max" && (type == DType::i8 || type == DType::u8);
   if (!bytes && !cuda::is_real_element(type)) return fmt::format("{} elements", name(type));
-  if (problem.outputs.size() > 1 && problem.outputs[1].defined()) return "indices of maxima";
-  if (op->kind == "lp" && op->p != 1 && op->p != 2) return "a norm other than L1 and L2";
+  if (problem.outputs.size() > 1 && op->channels_last) return "indices of maxima, and activations are channels-last";
   return element_count(dims_of(problem.outputs[0])) == 0 ? "empty" : "";
 }
 
@@ -22,13 +22,18 @@ struct Reduction {
   std::string start, step, result;
 };
 
-// `count`: the elements that an average divides by.
-Reduction reduction(const Pool& op, DType type) {
-  if (!cuda::is_real_element(type)) return {type == DType::i8 ? "-128" : "0", "acc = v > acc ? v : acc;", "acc"};
-  if (op.kind == "max") return {"-INF", "acc = v > acc || isnan(v) ? v : acc;", "acc"};
+// `count`: the elements that an average divides by; `where`: the index of a maximum, that of the element being `place`.
+Reduction reduction(const Pool& op, DType type, bool indices) {
+  const char* least = type == DType::i8 ? "-128" : type == DType::u8 ? "0" : "-INF";
+  if (indices)
+    return {least, "if (where < 0 || v > acc || (isnan((float)v) && !isnan((float)acc))) acc = v, where = place;",
+            "acc"};
+  if (!cuda::is_real_element(type)) return {least, "acc = v > acc ? v : acc;", "acc"};
+  if (op.kind == "max") return {least, "acc = v > acc || isnan(v) ? v : acc;", "acc"};
   if (op.kind == "average") return {"0", "acc += v;", "acc / count"};
   if (op.p == 1) return {"0", "acc += fabsf(v);", "acc"};
-  return {"0", "acc += v * v;", "sqrtf(acc)"};
+  if (op.p == 2) return {"0", "acc += v * v;", "sqrtf(acc)"};
+  return {"0", fmt::format("acc += powf(fabsf(v), {});", op.p), fmt::format("powf(acc, 1.0f / {})", op.p)};
 }
 
 // Channels that a thread takes at once.
@@ -43,16 +48,21 @@ Result<cuda::Source> source(const Problem& problem) {
   const Pool& op = *problem.op.as<Pool>();
   const Dims x = dims_of(problem.inputs[0]), y = dims_of(problem.outputs[0]);
   const size_t spatial = op.kernel.size(), first = op.channels_last ? 1 : 2;
-  std::string coordinates, loops, offset = "base", close, count = "1";
+  const bool indices = problem.outputs.size() > 1;
+  std::string coordinates, loops, offset = "base", place = "base", count = "1";
   int64_t out_run = op.channels_last ? y.back() : 1, in_run = op.channels_last ? x.back() : 1;
   for (size_t d = spatial; d-- > 0;) {
     const int64_t size = x[first + d], pad = op.pads[d], padded = size + op.pads[spatial + d];
     coordinates +=
         fmt::format("  const int o{0} = i / {1} % {2} * {3} - {4};\n", d, out_run, y[first + d], op.strides[d], pad);
-    loops +=
+    loops =
         fmt::format("  for (int k{0} = 0, p{0} = o{0}; k{0} < {1}; ++k{0}, p{0} += {2}) if (p{0} >= 0 && p{0} < {3})\n",
-                    d, op.kernel[d], op.dilations[d], size);
+                    d, op.kernel[d], op.dilations[d], size) +
+        loops;
     offset += fmt::format(" + (i64)p{} * {}", d, in_run);
+    if (indices)
+      place +=
+          fmt::format(" + (i64)p{} * {}", d, op.column_major ? span_count(x, 2, static_cast<int64_t>(2 + d)) : in_run);
     // How many steps of the window lie inside the image, or inside the padded one.
     const std::string low =
         op.count_include_pad ? "0" : fmt::format("(o{0} < 0 ? (-o{0} + {1} - 1) / {1} : 0)", d, op.dilations[d]);
@@ -64,21 +74,23 @@ Result<cuda::Source> source(const Problem& problem) {
   // Channels-first: the batch and the channel lie above the image; channels-last: the channel below, the batch above.
   const std::string base = op.channels_last ? fmt::format("i / {} * {} + i % {}", out_run, in_run, x.back())
                                             : fmt::format("i / {} * {}", out_run, in_run);
-  const Reduction r = reduction(op, problem.inputs[0].dtype);
+  const Reduction r = reduction(op, problem.inputs[0].dtype, indices);
   return cuda::Source{fmt::format(R"cuda(
 #define RUN {}
 typedef {} T;
 typedef {} Acc;
-extern "C" __global__ void kernel(T* __restrict__ y, const T* __restrict__ x) {{
+extern "C" __global__ void kernel(T* __restrict__ y{}, const T* __restrict__ x) {{
   begin();
   const i64 i = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * RUN;
   if (i >= {}) return;
   const i64 base = {};
-{}  Acc sums[RUN];
+{}  i64 where = -1;
+  Acc sums[RUN];
 #pragma unroll
   for (int j = 0; j < RUN; ++j) sums[j] = {};
 {}  {{
     const auto run = load_run<RUN>(x + {});
+    const i64 place = {};
 #pragma unroll
     for (int j = 0; j < RUN; ++j) {{
       const Acc v = run.v[j];
@@ -93,11 +105,14 @@ extern "C" __global__ void kernel(T* __restrict__ y, const T* __restrict__ x) {{
     sums[j] = {};
   }}
   store_run(y + i, sums);
+  {}
 }}
 )cuda",
                                   run_of(problem), cuda::element_type(problem.inputs[0].dtype),
-                                  cuda::is_real_element(problem.inputs[0].dtype) ? "float" : "int", element_count(y),
-                                  base, coordinates, r.start, loops, offset, r.step, count, r.result)};
+                                  cuda::is_real_element(problem.inputs[0].dtype) ? "float" : "int",
+                                  indices ? ", i64* __restrict__ indices" : "", element_count(y), base, coordinates,
+                                  r.start, loops, offset, place, r.step, count, r.result,
+                                  indices ? "indices[i] = where;" : "")};
 }
 
 cuda::Launch launch(const Problem& problem) {

@@ -55,8 +55,6 @@ std::string supports(const Problem& problem) {
   if (std::string reason = cuda::refuse_unless_fixed_real(problem); !reason.empty()) return reason;
   for (const std::string& name : op->activations)
     if (find_activation(name) == nullptr) return fmt::format("activation '{}'", name);
-  for (size_t i = 1; i < std::min<size_t>(problem.constants.size(), 4); ++i)
-    if (has(problem, i) && !problem.is_constant(i)) return "weights are not constant";
   const Extents e(problem);
   if (e.time * e.batch * e.in == 0) return "empty";
   if (e.state_bytes() > kMostShared) return fmt::format("states of {} bytes", e.state_bytes());
@@ -78,6 +76,23 @@ std::string activations_of(const Rnn& op) {
     text += "  return x;\n}\n";
   }
   return text;
+}
+
+// Whether weights and biases are packed, so that neighbouring gates are neighbours in memory; else they are read as
+// they come, gate by gate.
+bool packs(const Problem& problem) {
+  return problem.is_constant(1) && problem.is_constant(2) && (!has(problem, 3) || problem.is_constant(3));
+}
+
+std::string weights_of(const Problem& problem) {
+  const bool packed = packs(problem);
+  const char* place = packed ? "((i64)(direction) * {0} + (k)) * WIDTH + (column)"
+                             : "((i64)(direction) * WIDTH + (column)) * {0} + (k)";
+  return fmt::format("#define W(direction, k, column) (float)w[{}]\n#define R(direction, k, column) (float)r[{}]\n",
+                     fmt::format(fmt::runtime(place), "IN"), fmt::format(fmt::runtime(place), "HIDDEN")) +
+         (packed || has(problem, 3)
+              ? "#define BIAS(direction, which, column) (float)bias[((direction) * 2 + (which)) * WIDTH + (column)]\n"
+              : "#define BIAS(direction, which, column) 0.0f\n");
 }
 
 // What comes from inputs and goes to outputs that need not be there.
@@ -103,22 +118,20 @@ std::string optional_tensors(const Problem& problem) {
     outputs += fmt::format(", {}* __restrict__ {}", type, name);
     store += fmt::format(", {}[i] = (T)({})", name, value);
   }
+  const bool packed = packs(problem);
+  const std::string weights = fmt::format(", const {0}* __restrict__ w, const {0}* __restrict__ r", type);
+  if (packed) inputs += weights + ", const float* __restrict__ bias";
+  else inputs = weights + (has(problem, 3) ? fmt::format(", const {}* __restrict__ bias", type) : "") + inputs;
   return text + fmt::format(
                     "#define STORE_LAST(i, h, c) {0}\ntypedef {1} T;\n#define PARAMETERS {1}* __restrict__ y{2}, "
-                    "const {1}* __restrict__ x{3}, const {1}* __restrict__ w, const {1}* __restrict__ r, const "
-                    "float* __restrict__ bias, float* __restrict__ gates\n",
+                    "const {1}* __restrict__ x{3}, float* __restrict__ gates\n",
                     store, type, outputs, inputs);
 }
 
 Result<cuda::Source> source(const Problem& problem) {
   const Rnn& op = *problem.op.as<Rnn>();
   const Extents e(problem);
-  std::vector<bool> drops(problem.inputs.size(), false);
-  std::fill_n(drops.begin() + 1, has(problem, 3) ? 3 : 2, true);
-  Tensor bias(DType::f32, {e.dirs * 2 * e.width});
-  if (has(problem, 3))
-    for (int64_t i = 0; i < bias.count(); ++i) bias.set(i, problem.constants[3].at(i));
-  return cuda::Source{
+  cuda::Source source{
       .text = fmt::format("#define TIME {}\n#define BATCH {}\n#define IN {}\n#define HIDDEN {}\n#define WIDTH {}\n"
                           "#define DIRS {}\n#define TILE {}\n#define THREADS {}\n#define RESET_AFTER {:d}\n"
                           "#define INPUT_FORGET {:d}\n#define REVERSE {:d}\n{}",
@@ -127,10 +140,16 @@ Result<cuda::Source> source(const Problem& problem) {
                           op.cell == "lstm"  ? "#define LSTM\n"
                           : op.cell == "gru" ? "#define GRU\n"
                                              : "") +
-              optional_tensors(problem) + activations_of(op) + kernels::rnn_cuh,
-      .drops = drops,
-      .packed = {cuda::permuted(problem.constants[1], {0, 2, 1}), cuda::permuted(problem.constants[2], {0, 2, 1}),
-                 bias}};
+              weights_of(problem) + optional_tensors(problem) + activations_of(op) + kernels::rnn_cuh};
+  if (!packs(problem)) return source;
+  source.drops.assign(problem.inputs.size(), false);
+  std::fill_n(source.drops.begin() + 1, has(problem, 3) ? 3 : 2, true);
+  Tensor bias(DType::f32, {e.dirs * 2 * e.width});
+  if (has(problem, 3))
+    for (int64_t i = 0; i < bias.count(); ++i) bias.set(i, problem.constants[3].at(i));
+  source.packed = {cuda::permuted(problem.constants[1], {0, 2, 1}), cuda::permuted(problem.constants[2], {0, 2, 1}),
+                   bias};
+  return source;
 }
 
 cuda::Launch launch(const Problem& problem) {

@@ -187,7 +187,9 @@ const char* element_type(DType type) {
 
 bool is_real_element(DType type) { return type == DType::f32 || type == DType::f16 || type == DType::bf16; }
 
-const char* sum_type(DType type) { return is_real_element(type) ? "float" : type == DType::i8 ? "int" : nullptr; }
+const char* sum_type(DType type) {
+  return is_real_element(type) ? "float" : type == DType::i8 || type == DType::i32 ? "int" : nullptr;
+}
 
 std::string refuse_unless_fixed_real(const Problem& problem) {
   if (!problem.is_static()) return "shapes are not fixed";

@@ -1,0 +1,158 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <future>
+#include <random>
+
+#include "backends/gpu_timing.h"
+#include "ir/graph.h"
+
+// A fixture that runs all of the GPU's kernels for a case and compares them with the op's reference.
+namespace hone {
+
+struct Input {
+  Tensor value;
+  bool constant = false;
+  bool reduced = false;  // to the type that is tested
+};
+
+using Ints = std::vector<int64_t>;
+
+inline Input real(Dims dims, double scale = 1) {
+  Tensor t(DType::f32, std::move(dims));
+  std::mt19937 random(static_cast<unsigned>(t.count()));
+  for (int64_t i = 0; i < t.count(); ++i) t.set(i, (static_cast<double>(random() % 20001) / 10000 - 1) * scale);
+  return {t, false, true};
+}
+
+// Whole numbers in [low, high).
+inline Input whole(DType type, Dims dims, int64_t low, int64_t high) {
+  Tensor t(type, std::move(dims));
+  std::mt19937 random(static_cast<unsigned>(t.count()));
+  for (int64_t i = 0; i < t.count(); ++i) t.set_int(i, low + static_cast<int64_t>(random()) % (high - low));
+  return {t};
+}
+
+inline Input ints(const Ints& values) { return {Tensor::vector(values), true}; }
+
+inline Input scales(const std::vector<double>& values) {
+  Tensor t(DType::f32, {static_cast<int64_t>(values.size())});
+  for (size_t i = 0; i < values.size(); ++i) t.set(static_cast<int64_t>(i), values[i]);
+  return {t, true};
+}
+
+inline Input absent() { return {}; }
+
+inline Tensor converted(const Tensor& t, DType type) {
+  Tensor result(type, t.dims());
+  for (int64_t i = 0; i < t.count(); ++i) result.set(i, t.at(i));
+  return result;
+}
+
+// Half of the distance between neighbouring numbers, relative to them.
+inline double rounding(DType type) {
+  return type == DType::f16 ? 0x1p-11 : type == DType::bf16 ? 0x1p-8 : type == DType::f32 ? 0x1p-24 : 0;
+}
+
+struct Case {
+  const char* op;
+  Attrs attrs;
+  std::vector<Input> inputs;
+  size_t outputs = 1;
+  double error = 0;  // allowed: in units of the type's rounding of 1
+};
+
+// A case whose kernels are being compiled.
+struct Pending {
+  Problem problem;
+  Tensors inputs, expected;
+  double error = 0;
+  struct Candidate {
+    const Tactic& tactic;
+    std::future<Result<Prepared>> prepared;
+  };
+  std::vector<Candidate> candidates = {};
+};
+
+inline Result<Pending> start(const Case& c, DType type, const Machine& machine) {
+  HONE_TRY(Op op, make_op(c.op, c.attrs));
+  Pending p{.problem = {.op = std::move(op)}, .error = c.error};
+  Tensors exact;
+  for (const Input& input : c.inputs) {
+    p.inputs.push_back(input.reduced ? converted(input.value, type) : input.value);
+    exact.push_back(input.reduced ? converted(p.inputs.back(), DType::f32) : input.value);
+    const Tensor& t = p.inputs.back();
+    p.problem.inputs.push_back(t.defined() ? TensorType{t.type(), Shape::of(t.dims())} : TensorType{});
+    p.problem.constants.push_back(input.constant ? t : Tensor());
+  }
+  HONE_TRY(p.expected, p.problem.op.evaluate({exact, c.outputs}));
+  HONE_TRY(const Types types, p.problem.op.infer({p.problem.inputs, p.problem.constants, c.outputs}));
+  for (size_t k = 0; k < c.outputs; ++k) p.problem.outputs.push_back({types[k].dtype, Shape::of(p.expected[k].dims())});
+  for (const Tactic& tactic : tactic_table())
+    if (tactic.backend == Backend::cuda && tactic.supports(p.problem, machine).empty())
+      p.candidates.push_back({tactic, std::async(std::launch::async, tactic.prepare, p.problem, 0, machine)});
+  return p;
+}
+
+inline void expect_same(const Tensor& got, const Tensor& expected, double error, const std::string& what) {
+  const double unit = rounding(got.type());
+  for (int64_t i = 0; i < got.count(); ++i) {
+    const double value = got.at(i), want = expected.at(i), size = std::isfinite(want) ? std::fabs(want) : 0;
+    const double allowed = unit == 0 ? 0 : 1.001 * unit * (size + error) + 1e-5 * size + 2e-6;
+    const bool same = std::fabs(value - want) <= allowed || value == want || (std::isnan(want) && std::isnan(value));
+    ASSERT_TRUE(same) << what << "[" << i << "] is " << value << ", not " << want;
+  }
+}
+
+inline void finish(Pending& p, const Machine& machine) {
+  const std::string what = fmt::format("{} of {}", p.problem.op.name(), to_text(p.problem.inputs[0]));
+  EXPECT_FALSE(p.candidates.empty()) << what;
+  cpu::ThreadPool pool(1);
+  auto box = GpuSandbox::create(p.problem, 0, p.inputs);
+  ASSERT_TRUE(box.ok()) << box.status().message();
+  for (auto& [tactic, future] : p.candidates) {
+    const auto prepared = future.get();
+    ASSERT_TRUE(prepared.ok()) << what << ": " << prepared.status().message();
+    const auto kernel = tactic.make(p.problem, prepared->packed, 0, machine);
+    ASSERT_TRUE(kernel.ok()) << what << ": " << kernel.status().message();
+    const auto got = (*box)->run(**kernel, *prepared, pool);
+    ASSERT_TRUE(got.ok()) << what << ": " << got.status().message();
+    for (size_t k = 0; k < p.problem.outputs.size(); ++k)
+      expect_same((*got)[k], p.expected[k], p.error, fmt::format("{} by {}: output {}", what, tactic.name, k));
+  }
+}
+
+class GpuOps : public ::testing::TestWithParam<DType> {
+ protected:
+  void SetUp() override {
+    const auto devices = cuda::devices();
+    if (!devices.ok()) GTEST_SKIP() << devices.status().message();
+    machine_.cuda_arch = (*devices)[0].arch();
+    machine_.cuda_device = 0;
+  }
+  // The kernels of a whole test are compiled at once.
+  void TearDown() override {
+    for (Pending& p : pending_) finish(p, machine_);
+  }
+
+  void expect_right(const Case& c) {
+    auto started = start(c, GetParam(), machine_);
+    ASSERT_TRUE(started.ok()) << c.op << ": " << started.status().message();
+    pending_.push_back(std::move(*started));
+  }
+  void expect_all_right(const std::vector<Case>& cases) {
+    for (const Case& c : cases) expect_right(c);
+  }
+
+ private:
+  Machine machine_;
+  std::vector<Pending> pending_;
+};
+
+#define HONE_GPU_TYPES(Fixture)                                                                    \
+  INSTANTIATE_TEST_SUITE_P(Types, Fixture, ::testing::Values(DType::f32, DType::f16, DType::bf16), \
+                           [](const auto& info) { return std::string(name(info.param)); })
+
+}  // namespace hone
