@@ -144,6 +144,17 @@ TEST_F(Data, ArchivesThatAreDamaged) {
   }
 }
 
+TEST_F(Data, ArchivesThatClaimMoreThanTheyCanHold) {
+  npz("good.npz", {{"x", counting({1, 300})}});
+  std::ifstream in(path("good.npz"), std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  const size_t entry = bytes.find("PK\x01\x02"), sizes = entry + 20;  // in the directory: packed, then unpacked
+  ASSERT_LT(sizes + 8, bytes.size());
+  bytes.replace(sizes, 8, "\xf0\xff\xff\x7f\xf0\xff\xff\x7f", 8);
+  text("bad.npz", bytes);
+  refuses(path("bad.npz"), inputs({{"x", "f32[N,300]"}}), {"bad.npz", "damaged"});
+}
+
 // 4 wide, 2 high: red grows to the right, green is 10 in the lower row, blue is 7.
 class Images : public Data {
  protected:
