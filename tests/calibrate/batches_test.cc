@@ -203,8 +203,19 @@ TEST_F(Images, ThatDoNotFitAreRefused) {
           Preprocess{.short_side = 4});
   refuses(folder_.string(), inputs({{"x", "f32[N,3,H,W]"}}), {"photo.png", "--shape"}, Preprocess{});
   refuses(folder_.string(), inputs({{"x", "f32[N,10]"}}), {"photo.png", "f32[N,10]"}, Preprocess{});
-  text("photo.png", "no photograph");
-  refuses(folder_.string(), in, {"photo.png", "decoded"}, Preprocess{});
+  for (std::string_view other : {"no photograph", "GIF89a", "BM", "P6 9 0 255\n"}) {
+    text("photo.png", other);
+    refuses(folder_.string(), in, {"photo.png", "decoded"}, Preprocess{});
+  }
+}
+
+TEST_F(Images, OfMorePixelsThanTheyCanHoldAreRefused) {
+  const auto in = inputs({{"x", "f32[N,3,2,4]"}});
+  text("photo.png", "P6 16000 16000 255\n");
+  refuses(folder_.string(), in, {"photo.png", "16000x16000", "too many"}, Preprocess{.resize = true});
+  text("photo.png", "P5 1 70000 255\n" + std::string(70000, 'x'));
+  for (const Preprocess& how : {Preprocess{.short_side = 5}, Preprocess{.resize = true}})
+    refuses(folder_.string(), in, {"photo.png", "1x70000", "too many"}, how);
 }
 
 TEST(PreprocessText, WordsAndPresets) {
