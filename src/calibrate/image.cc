@@ -42,6 +42,14 @@ Result<Target> target_of(const TensorType& type) {
   return invalid("the model's input is {}, not an image f32[N,3,H,W] or f32[N,H,W,3]", to_text(type));
 }
 
+// It quotes the file, whatever is there.
+std::string decoder_reason() {
+  std::string reason = stbi_failure_reason();
+  std::replace_if(
+      reason.begin(), reason.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return reason;
+}
+
 Result<Image> decode(const std::string& path) {
   HONE_TRY(const auto file, FileMap::open(path));
   const auto starts = [&](std::string_view start) { return file->text().starts_with(start); };
@@ -52,14 +60,14 @@ Result<Image> decode(const std::string& path) {
   Image image;
   int stored = 0;
   if (stbi_info_from_memory(bytes, size, &image.width, &image.height, &stored) == 0)
-    return invalid("not an image that can be decoded ({})", stbi_failure_reason());
+    return invalid("not an image that can be decoded ({})", decoder_reason());
   if (image.width <= 0 || image.height <= 0)
     return invalid("{}x{} pixels are no image that can be decoded", image.width, image.height);
   if (int64_t{image.width} * image.height > std::min(kMostPixels, size * kPixelsOfByte))
     return invalid("{}x{} pixels are too many", image.width, image.height);
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(bytes, size, &image.width, &image.height, &stored, kColours), &stbi_image_free);
-  if (!pixels) return invalid("a damaged image ({})", stbi_failure_reason());
+  if (!pixels) return invalid("a damaged image ({})", decoder_reason());
   image.pixels.assign(pixels.get(), pixels.get() + int64_t{image.width} * image.height * kColours);
   return image;
 }

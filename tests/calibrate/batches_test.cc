@@ -207,6 +207,10 @@ TEST_F(Images, ThatDoNotFitAreRefused) {
     text("photo.png", other);
     refuses(folder_.string(), in, {"photo.png", "decoded"}, Preprocess{});
   }
+  constexpr std::string_view kChunkOfTwoLines(
+      "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x09\0\0\0\x06\x08\x02\0\0\0....\0\0\0\0A\nBC", 41);
+  text("photo.png", kChunkOfTwoLines);
+  refuses(folder_.string(), in, {"photo.png", "A?BC"}, Preprocess{});
 }
 
 TEST_F(Images, OfMorePixelsThanTheyCanHoldAreRefused) {
