@@ -4,7 +4,7 @@
 set -e
 cd "$(dirname "$0")/.."
 seconds=${1:-600}
-for target in onnx text engine manifest; do
+for target in onnx text engine manifest ranges tactics npy npz image; do
   corpus=build-asan/fuzz/corpus/$target
   build-asan/bin/write_seeds "$target" "build-asan/fuzz/seeds/$target"
   mkdir -p "$corpus"

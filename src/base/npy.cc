@@ -1,5 +1,6 @@
 #include "base/npy.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -41,6 +42,12 @@ Result<Dims> parse_shape(std::string_view text) {
   return dims;
 }
 
+// C++ knows no third truth value: whatever is not 0 becomes 1.
+void make_truths(Tensor& t) {
+  auto* bytes = static_cast<uint8_t*>(t.mutable_raw());
+  std::transform(bytes, bytes + t.bytes(), bytes, [](uint8_t b) { return b != 0; });
+}
+
 }  // namespace
 
 Result<Tensor> npy_from_bytes(std::string_view all) {
@@ -60,6 +67,7 @@ Result<Tensor> npy_from_bytes(std::string_view all) {
     if (body.size() < static_cast<size_t>(bytes)) return invalid("truncated: {} bytes of {}", body.size(), bytes);
     Tensor t(row.type, dims);
     std::memcpy(t.mutable_raw(), body.data(), static_cast<size_t>(bytes));
+    if (row.type == DType::boolean) make_truths(t);
     return t;
   }
   return unsupported("element type {}", descr.substr(0, descr.find('\'')));

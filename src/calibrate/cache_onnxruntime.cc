@@ -61,8 +61,7 @@ Result<TensorRange> range_of(const std::string& name, const Json& json) {
   }
   if (!low || !high) return invalid("tensor '{}' has no numbers 'lowest' and 'highest'", name);
   TensorRange range{name, *low, *high};
-  if (!std::isfinite(*low) || !std::isfinite(*high) || *low > *high || range.threshold() == 0)
-    return invalid("tensor '{}' has the range {} to {}", name, *low, *high);
+  if (!range.usable()) return invalid("tensor '{}' has the range {} to {}", name, *low, *high);
   return range;
 }
 

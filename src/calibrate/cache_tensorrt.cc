@@ -30,9 +30,9 @@ Result<TensorRange> parse_line(std::string_view line) {
   if (hex.size() != kHexDigits || error != std::errc() || end != hex.data() + hex.size())
     return invalid("tensor '{}': '{}' is not a scale in 8 hexadecimal digits", name, hex);
   const auto scale = static_cast<double>(std::bit_cast<float>(bits));
-  if (!std::isfinite(scale) || scale <= 0)
-    return invalid("tensor '{}': a scale of {}: expected a finite number above 0", name, scale);
-  return TensorRange{std::string(name), -scale * kLevels, scale * kLevels};
+  TensorRange range{std::string(name), -scale * kLevels, scale * kLevels};
+  if (!range.usable()) return invalid("tensor '{}': a scale of {}: expected a finite number above 0", name, scale);
+  return range;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <stb_image.h>
 #include <stb_image_resize.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -12,6 +13,10 @@ namespace {
 
 constexpr int kColours = 3;
 constexpr int64_t kMostPixels = int64_t{1} << 28;
+constexpr int64_t kMostSide = int64_t{1} << 16;  // resizing counts pixels in fp32, and stops where they do not fit
+constexpr int64_t kPixelsOfByte = 8 * 1100;      // deflate cannot hold more of one bit each: a larger size is a lie
+// Of PNG, JPEG, BMP and PPM. The decoder has others, which nobody feeds to networks and which have had holes.
+constexpr std::string_view kStarts[] = {"\x89PNG", "\xff\xd8\xff", "BM", "P5", "P6"};
 
 struct Image {
   int width = 0, height = 0;
@@ -37,26 +42,42 @@ Result<Target> target_of(const TensorType& type) {
   return invalid("the model's input is {}, not an image f32[N,3,H,W] or f32[N,H,W,3]", to_text(type));
 }
 
+// It quotes the file, whatever is there.
+std::string decoder_reason() {
+  std::string reason = stbi_failure_reason();
+  std::replace_if(
+      reason.begin(), reason.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return reason;
+}
+
 Result<Image> decode(const std::string& path) {
   HONE_TRY(const auto file, FileMap::open(path));
+  const auto starts = [&](std::string_view start) { return file->text().starts_with(start); };
+  if (std::none_of(std::begin(kStarts), std::end(kStarts), starts))
+    return invalid("not an image that can be decoded (no PNG, JPEG, BMP or PPM)");
   const auto* bytes = reinterpret_cast<const stbi_uc*>(file->bytes().data());
   const int size = static_cast<int>(std::min<size_t>(file->bytes().size(), INT32_MAX));
   Image image;
   int stored = 0;
   if (stbi_info_from_memory(bytes, size, &image.width, &image.height, &stored) == 0)
-    return invalid("not an image that can be decoded ({})", stbi_failure_reason());
-  if (int64_t{image.width} * image.height > kMostPixels)
+    return invalid("not an image that can be decoded ({})", decoder_reason());
+  if (image.width <= 0 || image.height <= 0)
+    return invalid("{}x{} pixels are no image that can be decoded", image.width, image.height);
+  if (int64_t{image.width} * image.height > std::min(kMostPixels, size * kPixelsOfByte))
     return invalid("{}x{} pixels are too many", image.width, image.height);
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(bytes, size, &image.width, &image.height, &stored, kColours), &stbi_image_free);
-  if (!pixels) return invalid("a damaged image ({})", stbi_failure_reason());
+  if (!pixels) return invalid("a damaged image ({})", decoder_reason());
   image.pixels.assign(pixels.get(), pixels.get() + int64_t{image.width} * image.height * kColours);
   return image;
 }
 
-Result<Image> resized(const Image& image, int height, int width) {
-  Image out{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * static_cast<size_t>(height) * kColours)};
-  if (stbir_resize_uint8(image.pixels.data(), image.width, image.height, 0, out.pixels.data(), width, height, 0,
+Result<Image> resized(const Image& image, int64_t height, int64_t width) {
+  if (std::max<int64_t>({image.width, image.height, width, height}) > kMostSide || width * height > kMostPixels)
+    return invalid("{}x{} pixels are too many to make {}x{} of them", image.width, image.height, width, height);
+  Image out{static_cast<int>(width), static_cast<int>(height),
+            std::vector<uint8_t>(static_cast<size_t>(width) * static_cast<size_t>(height) * kColours)};
+  if (stbir_resize_uint8(image.pixels.data(), image.width, image.height, 0, out.pixels.data(), out.width, out.height, 0,
                          kColours) == 0)
     return Status(Code::device, "out of memory while resizing");
   return out;
@@ -66,7 +87,9 @@ Result<Image> fitted(Image image, const Preprocess& how, const Target& target) {
   if (how.resize) return resized(image, target.height, target.width);
   if (how.short_side > 0) {
     const double factor = how.short_side / static_cast<double>(std::min(image.width, image.height));
-    const auto scaled = [&](int side) { return std::max(how.short_side, static_cast<int>(side * factor + 0.5)); };
+    const auto scaled = [&](int side) {
+      return std::max<int64_t>(how.short_side, static_cast<int64_t>(side * factor + 0.5));
+    };
     HONE_TRY(image, resized(image, scaled(image.height), scaled(image.width)));
     if (image.height < target.height || image.width < target.width)
       return invalid("a shorter side of {} is less than the model's {}x{}", how.short_side, target.height,

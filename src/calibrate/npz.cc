@@ -2,6 +2,7 @@
 
 #include <zip.h>
 
+#include <filesystem>
 #include <memory>
 
 #include "base/npy.h"
@@ -9,7 +10,8 @@
 namespace hone::calibrate {
 namespace {
 
-constexpr uint64_t kMostCompression = 1100;  // deflate cannot do better: a larger size in the directory is a lie
+constexpr uint64_t kMostCompression = 1100;  // deflate cannot do better: larger sizes in the directory are a lie
+constexpr zip_uint64_t kNeeded = ZIP_STAT_NAME | ZIP_STAT_SIZE;
 
 using Archive = std::unique_ptr<zip_t, decltype(&zip_discard)>;
 
@@ -25,7 +27,6 @@ Result<Archive> open(const std::string& path) {
 }
 
 Result<std::string> read_entry(zip_t* archive, uint64_t index, const zip_stat_t& stat) {
-  if (stat.size / kMostCompression > stat.comp_size) return invalid("the directory of the archive is damaged");
   const std::unique_ptr<zip_file_t, decltype(&zip_fclose)> file(zip_fopen_index(archive, index, 0), &zip_fclose);
   if (!file) return invalid("cannot be read: {}", zip_strerror(archive));
   std::string bytes(stat.size, '\0');
@@ -36,11 +37,17 @@ Result<std::string> read_entry(zip_t* archive, uint64_t index, const zip_stat_t&
 
 Result<std::map<std::string, Tensor>> read(const std::string& path) {
   HONE_TRY(const Archive archive, open(path));
+  std::error_code unknown;
+  const uintmax_t packed = std::filesystem::file_size(path, unknown);
+  uint64_t left = unknown ? 0 : packed * kMostCompression;
   std::map<std::string, Tensor> arrays;
   for (zip_int64_t i = 0; i < zip_get_num_entries(archive.get(), 0); ++i) {
     zip_stat_t stat;
     if (zip_stat_index(archive.get(), static_cast<uint64_t>(i), 0, &stat) != 0)
       return invalid("{}", zip_strerror(archive.get()));
+    if ((stat.valid & kNeeded) != kNeeded || stat.size > left)
+      return invalid("the directory of the archive is damaged");
+    left -= stat.size;
     std::string name = stat.name;
     if (name.ends_with(".npy")) name.resize(name.size() - 4);
     const std::string place = fmt::format("array '{}'", name);

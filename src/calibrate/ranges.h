@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,10 @@ struct TensorRange {
 
   // Of symmetric quantisation: int8 stands for k * threshold / 127. Above 0.
   double threshold() const { return std::max(std::fabs(low), std::fabs(high)); }
+  // Whether fp32, in which caches and kernels hold it, can say what it is.
+  bool usable() const {
+    return low <= high && threshold() <= std::numeric_limits<float>::max() && static_cast<float>(threshold()) > 0;
+  }
   bool operator==(const TensorRange&) const = default;
 };
 

@@ -1,18 +1,17 @@
 #include "engine/engine_file.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "engine/checksum.h"
 #include "engine/manifest.h"
 
 namespace hone {
 namespace {
 
 constexpr std::string_view kMagic = "HONEENG\n";
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 4;
 constexpr size_t kAlign = 64, kPage = 4096;
 
 struct Section {
@@ -25,7 +24,6 @@ struct Header {
 };
 
 size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
-uint64_t hash(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 // Strings are no flat memory: they travel as JSON, by slot.
 std::string strings_json(const EngineData& engine) {
@@ -40,7 +38,7 @@ Result<std::string_view> section(std::string_view file, std::span<const Section>
     if (std::string_view(s.name, strnlen(s.name, sizeof s.name)) != name) continue;
     if (s.offset > file.size() || s.bytes > file.size() - s.offset) return invalid("section '{}' is truncated", name);
     const std::string_view bytes = file.substr(s.offset, s.bytes);
-    if (hash(bytes) != s.hash) return invalid("section '{}' is damaged (its checksum does not match)", name);
+    if (checksum(bytes) != s.hash) return invalid("section '{}' is damaged (its checksum does not match)", name);
     return bytes;
   }
   return invalid("section '{}' is missing", name);
@@ -87,7 +85,7 @@ Result<EngineData> parse(const std::shared_ptr<const FileMap>& file) {
   if (header.sections > 64 || all.size() < table_end + 8) return invalid("truncated");
   uint64_t expected;
   std::memcpy(&expected, all.data() + table_end, 8);
-  if (hash(all.substr(0, table_end)) != expected) return invalid("damaged (the header's checksum does not match)");
+  if (checksum(all.substr(0, table_end)) != expected) return invalid("damaged (the header's checksum does not match)");
   std::vector<Section> table(header.sections);
   std::memcpy(table.data(), all.data() + sizeof header, header.sections * sizeof(Section));
 
@@ -136,12 +134,12 @@ Status save_engine(const EngineData& engine, const std::string& path) {
     at = round_up(at, i + 1 == table.size() ? kPage : kAlign);
     table[i].offset = at;
     table[i].bytes = contents[i].second.size();
-    table[i].hash = hash(contents[i].second);
+    table[i].hash = checksum(contents[i].second);
     at += table[i].bytes;
   }
   std::string head(reinterpret_cast<const char*>(&header), sizeof header);
   head.append(reinterpret_cast<const char*>(table.data()), table.size() * sizeof(Section));
-  const uint64_t check = hash(head);
+  const uint64_t check = checksum(head);
   head.append(reinterpret_cast<const char*>(&check), 8);
 
   std::vector<std::string> padding;

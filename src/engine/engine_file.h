@@ -12,9 +12,9 @@ struct EngineData {
 };
 
 // File layout, little endian: "HONEENG\n", u32 version, u32 sections, then for each section {char name[16], u64 offset,
-// u64 bytes, u64 XXH3}; u64 XXH3 of all before it. Sections: "manifest" (JSON, see manifest.h), "weights" (each
-// constant at a multiple of 64, the section itself at a multiple of 4096, so that it can be mapped) and "strings"
-// (JSON).
+// u64 bytes, u64 checksum}; u64 checksum of all before it (see checksum.h). Sections: "manifest" (JSON, see
+// manifest.h), "weights" (each constant at a multiple of 64, the section itself at a multiple of 4096, so that it can
+// be mapped) and "strings" (JSON).
 Status save_engine(const EngineData& engine, const std::string& path);
 
 // Checks version, bounds and checksums. The weights stay mapped: processes that load one file share its pages.

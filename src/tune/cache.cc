@@ -19,9 +19,15 @@ nlohmann::json peaks_json(const Peaks& peaks) {
   return {{"operations_per_s", peaks.operations_per_s}, {"bandwidths", bandwidths}};
 }
 
+// Casting a number that no integer can hold is undefined.
+int64_t whole(const nlohmann::json& number) {
+  if (!number.is_number_integer()) throw std::runtime_error(number.dump() + " is no integer");
+  return number;
+}
+
 Peaks peaks_from(const nlohmann::json& json) {
   Peaks peaks{.operations_per_s = json.at("operations_per_s")};
-  for (const auto& b : json.at("bandwidths")) peaks.bandwidths.push_back({b.at(0), b.at(1)});
+  for (const auto& b : json.at("bandwidths")) peaks.bandwidths.push_back({whole(b.at(0)), b.at(1)});
   return peaks;
 }
 
@@ -29,13 +35,13 @@ Peaks peaks_from(const nlohmann::json& json) {
 
 Result<TacticCache> TacticCache::load(const std::string& path) {
   TacticCache cache;
-  if (!std::filesystem::exists(path)) return cache;
+  if (std::error_code unknown; !std::filesystem::exists(path, unknown) && !unknown) return cache;
   HONE_TRY(auto file, FileMap::open(path));
   try {
     const auto json = nlohmann::json::parse(file->text());
     if (json.at("version") != kVersion) return cache;
     for (const auto& [key, row] : json.at("rows").items())
-      cache.rows_[key] = {row.at("tactic"), row.at("variant"), row.at("time_us")};
+      cache.rows_[key] = {row.at("tactic"), static_cast<int>(whole(row.at("variant"))), row.at("time_us")};
     const auto peaks = json.value("peaks", nlohmann::json::object());
     for (const auto& [device, row] : peaks.items()) cache.peaks_[device] = peaks_from(row);
   } catch (const std::exception& e) {

@@ -75,5 +75,15 @@ TEST_F(Npy, DamagedFilesAreErrors) {
   EXPECT_EQ(read(fortran).status().code(), Code::unsupported);
 }
 
+TEST_F(Npy, WhateverIsNotZeroIsTrue) {
+  ASSERT_TRUE(write_npy(path_, Tensor(DType::boolean, {3})).ok());
+  std::string changed = bytes();
+  changed.replace(changed.size() - 2, 2, "\x01\x80");
+  const auto tensor = read(changed);
+  ASSERT_TRUE(tensor.ok()) << tensor.status().message();
+  const uint8_t want[] = {0, 1, 1};
+  EXPECT_EQ(*tensor, Tensor::of<uint8_t>(DType::boolean, {3}, want));
+}
+
 }  // namespace
 }  // namespace hone

@@ -144,6 +144,17 @@ TEST_F(Data, ArchivesThatAreDamaged) {
   }
 }
 
+TEST_F(Data, ArchivesThatClaimMoreThanTheyCanHold) {
+  npz("good.npz", {{"x", counting({1, 300})}});
+  std::ifstream in(path("good.npz"), std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  const size_t entry = bytes.find("PK\x01\x02"), sizes = entry + 20;  // in the directory: packed, then unpacked
+  ASSERT_LT(sizes + 8, bytes.size());
+  bytes.replace(sizes, 8, "\xf0\xff\xff\x7f\xf0\xff\xff\x7f", 8);
+  text("bad.npz", bytes);
+  refuses(path("bad.npz"), inputs({{"x", "f32[N,300]"}}), {"bad.npz", "damaged"});
+}
+
 // 4 wide, 2 high: red grows to the right, green is 10 in the lower row, blue is 7.
 class Images : public Data {
  protected:
@@ -192,8 +203,23 @@ TEST_F(Images, ThatDoNotFitAreRefused) {
           Preprocess{.short_side = 4});
   refuses(folder_.string(), inputs({{"x", "f32[N,3,H,W]"}}), {"photo.png", "--shape"}, Preprocess{});
   refuses(folder_.string(), inputs({{"x", "f32[N,10]"}}), {"photo.png", "f32[N,10]"}, Preprocess{});
-  text("photo.png", "no photograph");
-  refuses(folder_.string(), in, {"photo.png", "decoded"}, Preprocess{});
+  for (std::string_view other : {"no photograph", "GIF89a", "BM", "P6 9 0 255\n"}) {
+    text("photo.png", other);
+    refuses(folder_.string(), in, {"photo.png", "decoded"}, Preprocess{});
+  }
+  constexpr std::string_view kChunkOfTwoLines(
+      "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x09\0\0\0\x06\x08\x02\0\0\0....\0\0\0\0A\nBC", 41);
+  text("photo.png", kChunkOfTwoLines);
+  refuses(folder_.string(), in, {"photo.png", "A?BC"}, Preprocess{});
+}
+
+TEST_F(Images, OfMorePixelsThanTheyCanHoldAreRefused) {
+  const auto in = inputs({{"x", "f32[N,3,2,4]"}});
+  text("photo.png", "P6 16000 16000 255\n");
+  refuses(folder_.string(), in, {"photo.png", "16000x16000", "too many"}, Preprocess{.resize = true});
+  text("photo.png", "P5 1 70000 255\n" + std::string(70000, 'x'));
+  for (const Preprocess& how : {Preprocess{.short_side = 5}, Preprocess{.resize = true}})
+    refuses(folder_.string(), in, {"photo.png", "1x70000", "too many"}, how);
 }
 
 TEST(PreprocessText, WordsAndPresets) {

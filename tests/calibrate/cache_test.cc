@@ -90,12 +90,15 @@ TEST_F(Cache, BrokenOnesAreRefused) {
   refuses("TRT-8601-EntropyCalibration2\nx: 3f8102zz", {"'x'", "3f8102zz"});
   refuses("TRT-8601-EntropyCalibration2\nx: 00000000", {"'x'", "above 0"});
   refuses("TRT-8601-EntropyCalibration2\nx: bf810204", {"'x'", "above 0"});
-  refuses("TRT-8601-EntropyCalibration2\nx: 7f800000", {"'x'", "finite"});
+  for (const char* scale : {"7f800000", "7fc00000", "7f7fffff"})
+    refuses(fmt::format("TRT-8601-EntropyCalibration2\nx: {}", scale), {"'x'", "finite"});
   refuses("TRT-8601-EntropyCalibration2\nx: 3f810204\nx: 3f810204", {"two ranges", "'x'"});
   refuses(write_onnxruntime(table()).substr(0, 100), {"JSON"});
   refuses("{}", {"without any range"});
   refuses(R"({"x": 5})", {"'x'", "lowest"});
   refuses(R"({"x": [2, 1]})", {"'x'", "2 to 1"});
+  refuses(R"({"x": [0, 1e39]})", {"'x'", "1e+39"});
+  refuses(R"({"x": [0, 1e-60]})", {"'x'", "1e-60"});
   refuses(R"({"x": ["a", {}]})", {"'x'"});
   EXPECT_FALSE(read_cache((folder_ / "missing").string()).ok());
 }

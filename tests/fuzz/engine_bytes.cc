@@ -1,9 +1,9 @@
 #include "fuzz/engine_bytes.h"
 
-#include <xxhash.h>
-
 #include <cstdint>
 #include <cstring>
+
+#include "engine/checksum.h"
 
 namespace hone::fuzz {
 namespace {
@@ -31,9 +31,9 @@ std::string with_true_checksums(std::string_view engine) {
     const size_t entry = kHeader + i * kSection;
     const uint64_t offset = number(bytes, entry + 16, 8), size = number(bytes, entry + 24, 8);
     if (offset <= bytes.size() && size <= bytes.size() - offset)
-      put(bytes, entry + 32, XXH3_64bits(bytes.data() + offset, size));
+      put(bytes, entry + 32, checksum(std::string_view(bytes).substr(offset, size)));
   }
-  put(bytes, end, XXH3_64bits(bytes.data(), end));
+  put(bytes, end, checksum(std::string_view(bytes).substr(0, end)));
   return bytes;
 }
 

@@ -1,11 +1,9 @@
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "engine/inspect.h"
 #include "engine/manifest.h"
 #include "fuzz/engine_bytes.h"
+#include "fuzz/memory_file.h"
 #include "fuzz/refused.h"
 #include "fuzz/targets.h"
 #include "runtime/context.h"
@@ -40,11 +38,7 @@ std::string use(EngineData data) {
 }
 
 std::string load_bytes(std::string_view bytes) {
-  const int fd = memfd_create("engine", MFD_CLOEXEC);
-  if (fd < 0 || write(fd, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
-    return "no memory for a file";
-  auto engine = load_engine("/proc/self/fd/" + std::to_string(fd));
-  close(fd);
+  auto engine = load_engine(MemoryFile(bytes).path());
   return engine.ok() ? use(std::move(*engine)) : refused(engine.status());
 }
 

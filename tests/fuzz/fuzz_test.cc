@@ -24,8 +24,15 @@ struct Target {
   std::string (*run)(std::string_view bytes);
 };
 
-constexpr Target kTargets[] = {
-    {"onnx", import_onnx}, {"text", parse_text}, {"engine", load_engine_file}, {"manifest", load_manifest}};
+constexpr Target kTargets[] = {{"onnx", import_onnx},
+                               {"text", parse_text},
+                               {"engine", load_engine_file},
+                               {"manifest", load_manifest},
+                               {"ranges", read_calibration_cache},
+                               {"tactics", read_tactic_cache},
+                               {"npy", read_array},
+                               {"npz", read_archive},
+                               {"image", read_picture}};
 
 class Fuzz : public ::testing::TestWithParam<Target> {};
 

@@ -59,19 +59,20 @@ std::vector<std::string> models(const fs::path& folder) {
   return all;
 }
 
-std::string file_of(const EngineData& engine) {
+}  // namespace
+
+std::string written(const std::function<bool(const std::string& path)>& write) {
   const std::string path = (fs::temp_directory_path() / fmt::format("hone_seed.{}", getpid())).string();
   std::string bytes;
-  if (save_engine(engine, path).ok())
+  if (write(path))
     if (const auto file = FileMap::open(path); file.ok()) bytes = (*file)->text();
   std::error_code none;
   fs::remove(path, none);
   return bytes;
 }
 
-}  // namespace
-
 std::vector<std::string> seeds(std::string_view target, const fs::path& folder) {
+  if (auto data = data_seeds(target); !data.empty()) return data;
   std::vector<std::string> all = models(folder);
   if (target == "onnx") return all;
   std::vector<std::string> derived;
@@ -84,7 +85,9 @@ std::vector<std::string> seeds(std::string_view target, const fs::path& folder) 
     }
     const auto engine = compile_graph(*graph, {.threads = 1, .tune = false});
     if (!engine.ok()) continue;
-    derived.push_back(target == "engine" ? file_of(*engine) : to_json(engine->program));
+    derived.push_back(target == "engine"
+                          ? written([&](const std::string& path) { return save_engine(*engine, path).ok(); })
+                          : to_json(engine->program));
   }
   std::erase_if(derived, [](const std::string& bytes) { return bytes.empty() || bytes.size() > 4 * kMaxModel; });
   return derived;

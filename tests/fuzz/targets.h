@@ -13,5 +13,11 @@ std::string parse_text(std::string_view bytes);
 std::string load_engine_file(std::string_view bytes);
 // An engine of any program over weights that are zero.
 std::string load_manifest(std::string_view bytes);
+// Of calibration, in both formats, and of tuning.
+std::string read_calibration_cache(std::string_view bytes);
+std::string read_tactic_cache(std::string_view bytes);
+std::string read_array(std::string_view bytes);
+std::string read_archive(std::string_view bytes);
+std::string read_picture(std::string_view bytes);
 
 }  // namespace hone::fuzz

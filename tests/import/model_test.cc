@@ -302,6 +302,12 @@ TEST_F(ExternalData, MayNotLeaveTheFolder) {
     expect_error(model(path), Code::invalid, {"'w'", "beside the model"}, folder());
 }
 
+TEST_F(ExternalData, HoldsNoStrings) {
+  ModelBuilder m = model("data");
+  m.model.mutable_graph()->mutable_initializer(0)->set_data_type(onnx::TensorProto::STRING);
+  expect_error(m, Code::invalid, {"'w'", "strings"}, folder());
+}
+
 TEST_F(ExternalData, MustBeThere) {
   expect_error(model("missing"), Code::invalid, {"missing"}, folder());
   expect_error(model("."), Code::invalid, {"regular"}, folder());

@@ -60,6 +60,7 @@ TEST_F(CacheTest, DamagedFileIsOneErrorLine) {
   fs::create_directories(folder_ / "deep");
   for (const char* text : {"", "{", "[]", "null", "{\"version\":1}", "{\"version\":1,\"rows\":{\"k\":{}}}",
                            "{\"version\":1,\"rows\":{},\"peaks\":{\"d\":{}}}",
+                           "{\"version\":1,\"rows\":{\"k\":{\"tactic\":\"t\",\"variant\":1e99,\"time_us\":0}}}",
                            "{\"version\":1,\"rows\":{\"k\":{\"tactic\":1,\"variant\":0,\"time_us\":0}}}", "\xff\xfe"}) {
     std::ofstream(path_) << text;
     const auto cache = TacticCache::load(path_);
@@ -72,6 +73,12 @@ TEST_F(CacheTest, DamagedFileIsOneErrorLine) {
   fresh.put("k", {"t", 0, 1});
   ASSERT_TRUE(fresh.save(path_).ok()) << "saving replaces a damaged file";
   EXPECT_EQ(TacticCache::load(path_)->size(), 1u);
+}
+
+TEST_F(CacheTest, APathThatCannotBeLookedUpIsAnError) {
+  const auto cache = TacticCache::load((folder_ / std::string(300, 'n')).string());
+  ASSERT_FALSE(cache.ok());
+  EXPECT_NE(cache.status().message().find("cannot be opened"), std::string::npos) << cache.status().message();
 }
 
 TEST_F(CacheTest, AnotherVersionIsIgnored) {

@@ -178,7 +178,9 @@ Result<Tensor> decode(const TensorProto& proto, const std::string& folder, std::
   if (type == DType::none)
     return unsupported("tensor '{}' has element type {}, which is unknown", proto.name(), proto.data_type());
   HONE_TRY(const Dims dims, dims_of(proto, type));
-  if (proto.data_location() == TensorProto::EXTERNAL) return from_external(proto, type, dims, folder);
+  const bool external = proto.data_location() == TensorProto::EXTERNAL;
+  if (external && type == DType::string) return invalid("tensor '{}': strings cannot be external data", proto.name());
+  if (external) return from_external(proto, type, dims, folder);
   if (type == DType::string) return from_strings(proto, dims);
   if (!raw && !proto.has_raw_data()) return from_fields(proto, type, dims);
   const std::string_view bytes = raw ? std::string_view(*raw) : std::string_view(proto.raw_data());

@@ -4,6 +4,7 @@
 #include <onnx/onnx-ml.pb.h>
 
 #include <filesystem>
+#include <limits>
 #include <set>
 
 #include "base/file_map.h"
@@ -16,7 +17,8 @@ template <class Proto>
 Result<Proto> parse(const std::string& path) {
   HONE_TRY(auto file, FileMap::open(path));
   Proto proto;
-  if (!proto.ParseFromArray(file->bytes().data(), static_cast<int>(file->bytes().size())))
+  if (file->bytes().size() > std::numeric_limits<int>::max() ||
+      !proto.ParseFromArray(file->bytes().data(), static_cast<int>(file->bytes().size())))
     return invalid("{}: not serialised data of the type that the model declares", path);
   return proto;
 }
