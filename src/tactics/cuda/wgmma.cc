@@ -35,7 +35,10 @@ constexpr Tile kTiles[] = {{32, 1, 4},
                            {64, 1, 6, 2},
                            {64, 1, 6, 4},
                            {64, 2, 4, 2},
-                           {128, 2, 4, 2}};
+                           {64, 2, 4, 4},
+                           {128, 2, 4, 2},
+                           {128, 2, 4, 4},
+                           {128, 2, 4, 8}};
 constexpr int64_t kMultiprocessors = 132;  // of the largest GPU: it shapes guesses, not results
 
 int64_t tiles(const Gemm& gemm, const Tile& t) {
