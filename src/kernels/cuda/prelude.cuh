@@ -183,14 +183,18 @@ __device__ inline i64 to_integer(float a) {
   return a <= -9223372036854775808.0f ? -0x7fffffffffffffffLL - 1 : (i64)a;
 }
 __device__ inline i64 to_integer(i64 a) { return a; }
-// Conversions have an eighth of the throughput of sums: integers of few bits are found in the mantissa of a float that
-// is large enough for its last bit to stand for 1.
 // In the lowest byte: the nearest whole number to a, between whole bounds.
 __device__ inline int nearest_byte(float a, float low, float high) {
+  if (high == 127) {
+    int byte;
+    asm("cvt.rni.sat.s8.f32 %0, %1;" : "=r"(byte) : "f"(low == -128 ? a : fmaxf(a, low)));
+    return byte;
+  }
   return __float_as_int(__fadd_rn(fminf(fmaxf(a, low), high), 12582912.0f));
 }
 template <class T>
 __device__ inline float number_of(T v) { return (float)v; }
+// Bytes take their place in the mantissa of a float that is large enough for its last bit to stand for 1.
 __device__ inline float number_of(signed char v) { return __int_as_float(0x4b000080 ^ (unsigned char)v) - 8388736.0f; }
 // Element j of a run of bytes.
 struct Byte {
@@ -209,9 +213,3 @@ __device__ inline Byte byte_of(const RunOf<signed char, count, false>& run, int 
 __device__ inline float number_of(Byte b) {
   return __int_as_float(__byte_perm(b.word ^ 0x80808080, 0x4b000000, 0x7440 | b.place)) - 8388736.0f;
 }
-// A sum under 2^22.
-struct SmallSum {
-  int v;
-  __device__ operator i64() const { return v; }
-};
-__device__ inline float number_of(SmallSum sum) { return __int_as_float(0x4b400000 + sum.v) - 12582912.0f; }

@@ -18,13 +18,6 @@ struct Body {
 
 const PointwiseProgram& program_of(const Node& node) { return node.op.as<Pointwise>()->program; }
 
-// Whether no sum of products of int8 reaches 2^22.
-bool has_small_sums(const Problem& problem) {
-  if (problem.inputs[1].dtype != DType::i8) return false;
-  const int64_t terms = element_count(dims_of(problem.inputs[1])) / dims_of(problem.outputs[0]).back();
-  return terms < (1 << 22) / (128 * 128);
-}
-
 // Without an anchor when it is something else.
 Body body_of(const Fused& fused) {
   Body body{.graph = fused.body.get()};
@@ -202,7 +195,7 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
     std::vector<bool> known(problem.inputs.size(), false);
     for (ValueId v : body.after->inputs) {
       if (v == body.anchor->outputs[0]) {
-        expressions.push_back(has_small_sums(problem) ? "SmallSum{acc}" : "acc");
+        expressions.push_back("acc");
         continue;
       }
       const auto at = static_cast<size_t>(std::find(inputs.begin(), inputs.end(), v) - inputs.begin());

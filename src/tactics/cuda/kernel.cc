@@ -80,10 +80,9 @@ class CompiledKernel final : public Kernel {
   mutable CUfunc *function_ = nullptr, *before_ = nullptr;
 };
 
-// Whether kernels of the architecture know how to wait for the launch ahead of them.
-bool overlaps(std::string_view arch) { return arch.size() > 5 || arch >= "sm_90"; }
-
 }  // namespace
+
+bool has_clusters(std::string_view arch) { return arch.size() > 5 || arch >= "sm_90"; }
 
 Launch elementwise(int64_t count) {
   return {{static_cast<unsigned>((count + kElementwiseThreads - 1) / kElementwiseThreads)}, {kElementwiseThreads}};
@@ -100,7 +99,7 @@ Result<Prepared> prepare(const Source& source, bool half_results, const Machine&
 Result<std::unique_ptr<const Kernel>> make(const Launch& launch, std::span<const Tensor> packed,
                                            const Machine& machine) {
   if (packed.empty() || packed[0].type() != DType::u8) return invalid("a GPU kernel without its code");
-  return std::unique_ptr<const Kernel>(new CompiledKernel(launch, packed[0], overlaps(machine.cuda_arch)));
+  return std::unique_ptr<const Kernel>(new CompiledKernel(launch, packed[0], has_clusters(machine.cuda_arch)));
 }
 
 }  // namespace hone::cuda

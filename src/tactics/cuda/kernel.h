@@ -37,6 +37,9 @@ struct Source {
   bool arch_specific = false;  // uses features of the one architecture ("sm_90a")
 };
 
+// Of compute capability 9.0 on: blocks may share their memory, and kernels wait for the launch ahead of them.
+bool has_clusters(std::string_view arch);
+
 // One thread an element.
 Launch elementwise(int64_t count);
 inline constexpr int64_t kElementwiseThreads = 256;

@@ -3,11 +3,12 @@
 #include <set>
 
 #include "kernels/cuda/block.cuh.h"
+#include "kernels/cuda/reduce_columns.cuh.h"
 #include "ops/elements.h"
 #include "ops/fused.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "tactics/cuda/kernel.h"
+#include "tactics/cuda/gemm.h"
 #include "tactics/cuda/reduced.h"
 #include "tactics/cuda/source.h"
 
@@ -304,10 +305,7 @@ cuda::Launch reduce_launch(const Problem& problem) {
   return launch_rows({element_count(dims_of(problem.outputs[0])), 1, 1});
 }
 
-// When the reduced dims are neighbours with others behind them: a warp has 32 runs of neighbouring columns, and 8 warps
-// share the rows.
-constexpr int kColumnWarps = 8;
-
+// When the reduced dims are neighbours with others behind them: see kernels/cuda/reduce_columns.cuh.
 int column_run(const Problem& problem) {
   return cuda::run_of(problem.inputs[0].dtype, dims_of(problem.inputs[0]).back());
 }
@@ -326,61 +324,53 @@ std::string columns_supports(const Problem& problem) {
              : "dims between the reduced ones are kept";
 }
 
-Result<cuda::Source> columns_source(const Problem& problem) {
+struct Columns {
+  int64_t runs, lanes;
+
+  explicit Columns(const Problem& problem)
+      : runs(element_count(dims_of(problem.outputs[0])) / column_run(problem)), lanes(4) {
+    while (lanes < 32 && lanes < runs) lanes *= 2;
+  }
+  int64_t blocks() const { return cuda::blocks(runs, lanes); }
+};
+
+// Blocks that share a result: a GPU with little else to do reads it in as many parts.
+std::vector<int> column_splits(const Problem& problem) {
+  std::vector<int> splits{1};
+  const int64_t blocks = Columns(problem).blocks(), extent = cuda::reduced_count(problem);
+  for (const int split : {2, 4, 8})
+    if (blocks * split <= 264 && extent >= 64 * split) splits.push_back(split);
+  return splits;
+}
+
+int columns_variants(const Problem& problem, const Machine& machine) {
+  return cuda::has_clusters(machine.cuda_arch) ? static_cast<int>(column_splits(problem).size()) : 1;
+}
+
+Result<cuda::Source> columns_source(const Problem& problem, int variant) {
   const Dims x = dims_of(problem.inputs[0]);
   HONE_TRY(const auto axes, normalize_axes(problem.constants[1].to_ints(), static_cast<int64_t>(x.size())));
   const ReduceKind& kind = *find_kind(problem.op.as<Reduce>()->kind);
   return cuda::Source{
       .text =
           kernels::block_cuh +
-          fmt::format(R"cuda(
-#define EXTENT {0}
-#define INNER {1}
-#define RUN {2}
-#define WARPS {3}
-typedef {4} T;
-extern "C" __global__ void __launch_bounds__(32 * WARPS) kernel(T* y, const T* x) {{
-  begin();
-  __shared__ float partial[WARPS][32][RUN];
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const i64 index = ((i64)blockIdx.x * 32 + lane) * RUN;
-  float sums[RUN];
-#pragma unroll
-  for (int j = 0; j < RUN; ++j) sums[j] = {5};
-  if (index < {6})
-#pragma unroll 4
-    for (int i = warp; i < EXTENT; i += WARPS) {{
-      const auto run = load_run<RUN>(x + (index / INNER * EXTENT + i) * INNER + index % INNER);
-#pragma unroll
-      for (int j = 0; j < RUN; ++j) {{
-        const float v = run.v[j];
-        sums[j] = {7}(sums[j], {8});
-      }}
-    }}
-#pragma unroll
-  for (int j = 0; j < RUN; ++j) partial[warp][lane][j] = sums[j];
-  __syncthreads();
-  if (warp > 0 || index >= {6}) return;
-  float results[RUN];
-#pragma unroll
-  for (int j = 0; j < RUN; ++j) {{
-    float acc = partial[0][lane][j];
-    for (int w = 1; w < WARPS; ++w) acc = {7}(acc, partial[w][lane][j]);
-    results[j] = {9};
-  }}
-  store_run(y + index, results);
-}}
-)cuda",
+          fmt::format("#define EXTENT {}\n#define INNER {}\n#define RUN {}\n#define LANES {}\n#define SPLIT {}\n"
+                      "#define COUNT {}\n#define START {}\n#define COMBINE {}\n#define TERM(v) ({})\n"
+                      "#define FINISH(acc) ({})\ntypedef {} T;\n",
                       cuda::reduced_count(problem),
                       span_count(x, *std::max_element(axes.begin(), axes.end()) + 1, static_cast<int64_t>(x.size())),
-                      column_run(problem), kColumnWarps, type_of(problem), kind.start,
-                      element_count(dims_of(problem.outputs[0])), kind.combine, kind.term, kind.result),
+                      column_run(problem), Columns(problem).lanes, column_splits(problem)[static_cast<size_t>(variant)],
+                      element_count(dims_of(problem.outputs[0])), kind.start, kind.combine, kind.term, kind.result,
+                      type_of(problem)) +
+          kernels::reduce_columns_cuh,
       .drops = {false, true}};
 }
 
-cuda::Launch columns_launch(const Problem& problem) {
-  const int64_t runs = element_count(dims_of(problem.outputs[0])) / column_run(problem);
-  return {{static_cast<unsigned>((runs + 31) / 32)}, {32 * kColumnWarps}};
+cuda::Launch columns_launch(const Problem& problem, int variant) {
+  const int split = column_splits(problem)[static_cast<size_t>(variant)];
+  return {.grid = {static_cast<unsigned>(Columns(problem).blocks() * split)},
+          .block = {512},
+          .cluster = static_cast<unsigned>(split)};
 }
 
 }  // namespace
@@ -390,7 +380,7 @@ std::span<const Tactic> cuda_rows_tactics() {
       cuda::row<softmax_supports, softmax_source, softmax_launch>("cuda.softmax"),
       cuda::row<norm_warp_supports, norm_warp_source, norm_warp_launch>("cuda.layer_norm_warp"),
       cuda::row<norm_supports, norm_source, norm_launch>("cuda.layer_norm", 1),
-      cuda::row<columns_supports, columns_source, columns_launch>("cuda.reduce_columns"),
+      cuda::row<columns_supports, columns_source, columns_launch, columns_variants>("cuda.reduce_columns"),
       cuda::row<reduce_supports, reduce_source, reduce_launch>("cuda.reduce", 1)};
   return kRows;
 }
