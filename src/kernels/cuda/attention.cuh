@@ -18,12 +18,14 @@ extern "C" __global__ void __launch_bounds__(256) kernel(PARAMETERS) {
   }
   largest = reduce_block<combine_max>(largest, -INF);
   float sum = 0;
-  for (int key = threadIdx.x; key < KEYS; key += 256) sum += scores[key] = expf(scores[key] - largest);
+  // A row whose keys are all masked attends to nothing.
+  for (int key = threadIdx.x; key < KEYS; key += 256)
+    sum += scores[key] = largest == -INF ? 0 : expf(scores[key] - largest);
   sum = reduce_block<combine_sum>(sum, 0);
   auto* result = y_row(ARGUMENTS, batch, head, query);
   for (int i = threadIdx.x; i < V_SIZE; i += 256) {
     float acc = 0;
     for (int key = 0; key < KEYS; ++key) acc += scores[key] * (float)v_row(ARGUMENTS, batch, head, key)[i];
-    result[i] = (T)(acc / sum);
+    result[i] = (T)(sum == 0 ? 0 : acc / sum);
   }
 }

@@ -140,9 +140,10 @@ extern "C" __global__ void __launch_bounds__(128) kernel(PARAMETERS) {
     sum[half] += __shfl_xor_sync(0xffffffffu, sum[half], 2);
     const int query = query0 + half * 8;
     if (query >= QUERIES) continue;
+    const float total = sum[half] == 0 ? 1 : sum[half];  // a row whose keys are all masked attends to nothing
     auto* const result = y_row(ARGUMENTS, batch, head, query) + member * 2;
 #pragma unroll
     for (int j = 0; j < V_SIZE / 8; ++j)
-      *(unsigned*)(result + j * 8) = pack(out[j][half * 2] / sum[half], out[j][half * 2 + 1] / sum[half]);
+      *(unsigned*)(result + j * 8) = pack(out[j][half * 2] / total, out[j][half * 2 + 1] / total);
   }
 }
