@@ -53,4 +53,19 @@ inline Graph small_network(float weight_scale = 0.3f) {
   return g;
 }
 
+// A matrix product whose result, "product", is squared, "square", and read by a layer of as small weights: of a scale
+// of 1 nothing is large, of 100 the squares are some 10^6.
+inline Graph squaring_network(float scale) {
+  Graph g;
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{4, 16})});
+  const ValueId product = add(g, "MatMul", {}, {x, g.add_constant(random_tensor({16, 32}, 1, scale), "w")});
+  const ValueId square = add(g, "Pointwise", {{"program", std::string("in0:f32; square:f32(0)")}}, {product});
+  g.set_name(product, "product");
+  g.set_name(square, "square");
+  const Tensor small = random_tensor({32, 8}, 2, 0.1f / (scale * scale));
+  const ValueId sums = add(g, "MatMul", {}, {square, g.add_constant(small, "v")});
+  g.add_output(add(g, "Pointwise", {{"program", std::string("in0:f32; tanh:f32(0)")}}, {sums}), "y");
+  return g;
+}
+
 }  // namespace hone::testing

@@ -18,7 +18,8 @@ struct BuildOptions {
   std::vector<Precision> precisions = {
       Precision::fp32};                // those allowed; on a CPU fp32 and int8 alone; fp8 is refused
   std::string calibration_cache;       // file of ranges (calibrate.h), which int8 needs: the faster of the engines with
-                                       // int8 and without is made; without tuning, that with it
+                                       // int8 and without is made; without tuning, that with it; fp16 uses it too
+  bool strict = false;                 // a tensor that fp16 cannot hold is an error; false: it stays in fp32
   std::map<std::string, Dims> shapes;  // dims of inputs that the model leaves open, or to override, by name
   int threads = 0;                     // CPU threads to tune for; 0: as many as usable
   std::string isa = "auto";            // highest instruction set: auto, avx512, avx2, scalar
@@ -34,7 +35,8 @@ struct BuildOptions {
 // Imports an ONNX model, optimises it for this machine and makes an engine; takes from milliseconds to time_budget_s
 // and more. Leading dims that the model leaves open and `shapes` does not give are 1. Thread safe, but builds that run
 // at the same time disturb each other's timings. Errors: invalid (missing or broken model, open dims, bad options),
-// unsupported (all that the model needs and Hone lacks, in one message with the node names), device (no such target
+// unsupported (all that the model needs and Hone lacks, or with `strict` all that fp16 cannot hold, in one message with
+// the node names), device (no such target
 // here), cancelled.
 HONE_API Result<Engine> build(const std::string& path, const BuildOptions& options = {});
 

@@ -104,10 +104,11 @@ typedef struct hone_build_options {
   /* Called before each layer is tuned; 0 cancels the build. `what` is valid during the call. */
   int (*progress)(size_t done, size_t total, const char* what, void* user);
   void* user;                       /* handed to progress */
-  const char* calibration_cache;    /* file of ranges, which int8 needs; NULL: none */
+  const char* calibration_cache;    /* file of ranges, which int8 needs and fp16 uses; NULL: none */
+  int32_t strict;                   /* flag: a tensor that fp16 cannot hold is an error, and does not stay in fp32 */
 } hone_build_options;
 #define HONE_BUILD_OPTIONS_INIT \
-  { sizeof(hone_build_options), NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL }
+  { sizeof(hone_build_options), NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, 0 }
 
 /* Optimises an ONNX model for this machine. options may be NULL. On success *engine is to be freed by hone_engine_free;
  * on failure it is NULL. */

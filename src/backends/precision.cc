@@ -59,11 +59,13 @@ const Row* find_row(std::string_view op) {
   return found == std::end(kRows) ? nullptr : found;
 }
 
-bool fits(const Tensor& t, DType type) {
-  if (type != DType::f16) return true;
-  constexpr float kLargest = 65504;
+// Infinities, which fp16 has, aside.
+double magnitude_of(const Tensor& t) {
+  float largest = 0;
   const float* data = t.data<float>();
-  return std::all_of(data, data + t.count(), [](float v) { return !(std::fabs(v) > kLargest) || std::isinf(v); });
+  for (int64_t i = 0; i < t.count(); ++i)
+    if (!std::isinf(data[i])) largest = std::max(largest, std::fabs(data[i]));
+  return largest;
 }
 
 Tensor converted(const Tensor& t, DType type) {
@@ -76,8 +78,8 @@ Tensor converted(const Tensor& t, DType type) {
   return result;
 }
 
-// The program over inputs some of which, and a result which, are of `type`; what it computes stays in f32.
-PointwiseProgram with_casts(const PointwiseProgram& program, const std::vector<bool>& reduced, DType type) {
+// The program over inputs some of which are of `type`; what it computes stays in f32.
+PointwiseProgram reading(const PointwiseProgram& program, const std::vector<bool>& reduced, DType type) {
   PointwiseProgram out;
   std::vector<int32_t> place;
   for (PointwiseInstr instr : program.code) {
@@ -90,21 +92,40 @@ PointwiseProgram with_casts(const PointwiseProgram& program, const std::vector<b
           {.fn = Fn::cast, .type = DType::f32, .operand = {static_cast<int32_t>(out.code.size()) - 1, -1, -1}});
     place.push_back(static_cast<int32_t>(out.code.size()) - 1);
   }
-  if (out.result_type() == DType::f32)
-    out.code.push_back({.fn = Fn::cast, .type = type, .operand = {static_cast<int32_t>(out.code.size()) - 1, -1, -1}});
   return out;
+}
+
+// With a result that f16 can hold or that is too large for it.
+PointwiseProgram saturated(PointwiseProgram program) {
+  const auto result = static_cast<int32_t>(program.code.size()) - 1;
+  program.code.push_back({.fn = Fn::constant, .type = DType::f32, .value = -kLargestF16});
+  program.code.push_back({.fn = Fn::max, .type = DType::f32, .operand = {result, result + 1, -1}});
+  return program;
+}
+
+// With its result, when that is f32, in `type`.
+PointwiseProgram storing(PointwiseProgram program, DType type) {
+  if (program.result_type() != DType::f32) return program;
+  const auto result = static_cast<int32_t>(program.code.size()) - 1;
+  program.code.push_back({.fn = Fn::cast, .type = type, .operand = {result, -1, -1}});
+  return program;
 }
 
 class Reducer {
  public:
-  Reducer(Graph& graph, DType type, const Machine& machine) : graph_(graph), type_(type), machine_(machine) {}
+  Reducer(Graph& graph, DType type, const Machine& machine, const Limits& limits)
+      : graph_(graph), type_(type), machine_(machine), limits_(limits) {}
 
-  void run() {
+  Reduction run() {
     for (NodeId id : graph_.order())
       if (!convert(id)) keep(id);
     for (ValueId v : std::vector(graph_.outputs()))
       if (reduced_.contains(v)) graph_.replace_uses(v, full(v));
     graph_.remove_dead();
+    Reduction result{.wide = std::move(wide_constants_)};
+    for (const auto* values : {&reduced_, &casts_})
+      for (const auto& [old, now] : *values) result.values.insert(old);
+    return result;
   }
 
  private:
@@ -124,6 +145,8 @@ class Reducer {
     });
   }
 
+  bool is_wide(ValueId v) const { return limits_.wide.contains(v); }
+
   bool convert(NodeId id) {
     const Node node = graph_.node(id);
     const Row* row = find_row(node.op.name());
@@ -137,6 +160,9 @@ class Reducer {
     if (!any || (row->kind != Kind::heavy && !data)) return false;
     if (row->kind == Kind::movement && !reduced_.contains(node.inputs[0])) return false;
     const auto* pointwise = node.op.as<Pointwise>();
+    const bool makes_wide =
+        std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId v) { return is_wide(v); });
+    if (pointwise == nullptr && makes_wide) return false;
     Op op = node.op;
     std::vector<bool> reduce;
     for (size_t i = 0; i < node.inputs.size(); ++i) {
@@ -144,9 +170,14 @@ class Reducer {
       const bool constant = v != ValueId::none && graph_.value(v).is_constant();
       // A pointwise node reads either type, so that it needs no casts, and its constants keep all digits.
       reduce.push_back(is_f32(v) && i < row->inputs && (pointwise == nullptr || reduced_.contains(v)));
-      if (reduce.back() && constant && !fits(graph_.value(v).constant, type_)) return false;
+      if (reduce.back() && is_wide(v)) return false;
+      if (reduce.back() && constant && !fits(id, v)) return false;
     }
-    if (pointwise != nullptr) op = Pointwise{with_casts(pointwise->program, reduce, type_)};
+    if (pointwise != nullptr) {
+      PointwiseProgram program = reading(pointwise->program, reduce, type_);
+      if (limits_.saturated.contains(node.outputs[0])) program = saturated(std::move(program));
+      op = Pointwise{makes_wide ? program : storing(std::move(program), type_)};
+    }
     Problem problem = problem_of(graph_, id);
     problem.op = op;
     for (size_t i = 0; i < reduce.size(); ++i)
@@ -165,8 +196,16 @@ class Reducer {
       graph_.set_name(made, graph_.value(old).name);
       if (graph_.type(made).dtype == graph_.type(old).dtype) graph_.replace_uses(old, made);
       else reduced_[old] = made;
+      if (is_wide(old)) limits_.wide.insert(made);
     }
     return true;
+  }
+
+  bool fits(NodeId id, ValueId constant) {
+    if (type_ != DType::f16) return true;
+    const double magnitude = magnitude_of(graph_.value(constant).constant);
+    if (magnitude > kLargestF16) wide_constants_.push_back({id, constant, magnitude});
+    return magnitude <= kLargestF16;
   }
 
   // A node that stays reads values of their old types.
@@ -206,6 +245,8 @@ class Reducer {
   Graph& graph_;
   DType type_;
   const Machine& machine_;
+  Limits limits_;  // of values made here as well
+  std::vector<WideConstant> wide_constants_;
   std::map<ValueId, ValueId> reduced_;  // values of converted nodes
   std::map<ValueId, ValueId> reduced_constants_, casts_;
   std::map<ValueId, ValueId> restored_;  // by the value that was converted
@@ -213,6 +254,8 @@ class Reducer {
 
 }  // namespace
 
-void reduce_precision(Graph& graph, DType type, const Machine& machine) { Reducer(graph, type, machine).run(); }
+Reduction reduce_precision(Graph& graph, DType type, const Machine& machine, const Limits& limits) {
+  return Reducer(graph, type, machine, limits).run();
+}
 
 }  // namespace hone

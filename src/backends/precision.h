@@ -1,13 +1,37 @@
 #pragma once
 
+#include <set>
+#include <vector>
+
 #include "ir/graph.h"
 #include "tactics/tactic.h"
 
 namespace hone {
 
+inline constexpr double kLargestF16 = 65504;
+
+// Values that the smaller type is not to hold as they are.
+struct Limits {
+  std::set<ValueId> wide;       // stay in f32
+  std::set<ValueId> saturated;  // made by elementwise nodes: what is below -kLargestF16 becomes that
+};
+
+// A node that a constant which fp16 cannot hold keeps in f32.
+struct WideConstant {
+  NodeId node;
+  ValueId constant;
+  double magnitude;
+};
+
+struct Reduction {
+  std::set<ValueId> values;  // that are now of the smaller type, by what they were before
+  std::vector<WideConstant> wide;
+};
+
 // Computes in `type` (f16 or bf16, with sums in f32) what a kernel of the machine's GPU can: convolutions, matrix
 // products and attention, and what lies between them. Everything else, and the graph's inputs and outputs, keep their
-// types; casts stand where the two meet. Weights that `type` cannot hold keep their node in f32.
-void reduce_precision(Graph& graph, DType type, const Machine& machine);
+// types; casts stand where the two meet. Weights that `type` cannot hold keep their node in f32, and so do wide values,
+// but for elementwise nodes, which read both types at once.
+Reduction reduce_precision(Graph& graph, DType type, const Machine& machine, const Limits& limits = {});
 
 }  // namespace hone

@@ -91,7 +91,7 @@ class Quantizer {
       for (size_t i = 0; keeps_values(node.op) && i < data_inputs(node); ++i) join(node.inputs[i], node.outputs[0]);
     }
     const auto take = [&](ValueId v) {
-      const auto found = thresholds.find(framework_name(v));
+      const auto found = thresholds.find(layout::framework_name(graph_, v));
       if (found == thresholds.end()) return;
       double& shared = thresholds_[leader(v)];
       shared = std::max(shared, found->second.whole);
@@ -100,12 +100,6 @@ class Quantizer {
     for (ValueId v : graph_.inputs()) take(v);
     for (NodeId id : graph_.order())
       for (ValueId v : graph_.node(id).outputs) take(v);
-  }
-
-  std::string framework_name(ValueId v) const {
-    std::string name = graph_.value(v).name;
-    if (name.ends_with(layout::kChannelsLast)) name.resize(name.size() - layout::kChannelsLast.size());
-    return name;
   }
 
   ValueId leader(ValueId v) const {
@@ -167,7 +161,7 @@ class Quantizer {
     if (before.inputs[0].dtype != DType::f32 || before.inputs[1].dtype != DType::f32) return "it is not in fp32";
     if (before.inputs[1].shape.rank() < 2) return "its weights are a vector";
     if (!is_finite(before.constants[1])) return "its weights are not finite";
-    if (!(threshold(data) > 0)) return fmt::format("no range for '{}'", framework_name(data));
+    if (!(threshold(data) > 0)) return fmt::format("no range for '{}'", layout::framework_name(graph_, data));
     const auto after = integer_product(before);
     return after && has_fast_kernel(*after, machine_) ? "" : "no fast int8 kernel can do it";
   }

@@ -11,6 +11,7 @@ namespace hone {
 struct Magnitude {
   double whole = 0;
   std::vector<double> channels = {};  // the largest in each channel; empty where it is not known
+  double largest = 0;                 // that was seen, clipped by nothing; 0 where it is not known
 };
 using Thresholds = std::map<std::string, Magnitude>;  // of the graph's tensors, by name
 

@@ -15,10 +15,12 @@ namespace {
 Result<std::shared_ptr<const v0::Engine::Impl>> compile(const std::string& path, const v0::BuildOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(CompileOptions translated, api::compile_options(options));
-  if (std::find(options.precisions.begin(), options.precisions.end(), v0::Precision::int8) !=
-      options.precisions.end()) {
-    if (options.calibration_cache.empty()) return invalid("int8 among the precisions needs a calibration cache");
-    HONE_TRY(translated.thresholds, calibrate::read_thresholds(options.calibration_cache, path, translated.shapes));
+  const bool int8 =
+      std::find(options.precisions.begin(), options.precisions.end(), v0::Precision::int8) != options.precisions.end();
+  if (int8 && options.calibration_cache.empty()) return invalid("int8 among the precisions needs a calibration cache");
+  if (int8 || (translated.half == DType::f16 && !options.calibration_cache.empty())) {
+    HONE_TRY(translated.ranges, calibrate::read_thresholds(options.calibration_cache, path, translated.shapes));
+    if (int8) translated.thresholds = translated.ranges;
   }
   HONE_TRY(ImportedModel model, import_model(path, translated.shapes));
   std::string open;

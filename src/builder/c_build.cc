@@ -33,6 +33,7 @@ Status translate(const hone_build_options* given, BuildOptions& options) {
   options.tune = o.no_tune == 0;
   options.winograd = o.no_winograd == 0;
   options.deterministic = o.deterministic != 0;
+  options.strict = o.strict != 0;
   if (o.progress != nullptr)
     options.progress = [call = o.progress, user = o.user](size_t done, size_t total, std::string_view what) {
       return call(done, total, std::string(what).c_str(), user) != 0;

@@ -33,6 +33,7 @@ Result<CompileOptions> api::compile_options(const v0::BuildOptions& options) {
   CompileOptions result{.target = options.target,
                         .threads = options.threads,
                         .winograd = options.winograd,
+                        .strict = options.strict,
                         .tune = options.tune,
                         .time_budget_s = options.time_budget_s,
                         .timing_cache = options.timing_cache,

@@ -29,14 +29,30 @@ std::optional<double> number_of(const Json& json) {
   return std::nullopt;
 }
 
-// What ONNX Runtime has no place for, and passes over: {"NAME": [a magnitude for each channel]}.
-constexpr const char* kChannels = "channels";
+// What ONNX Runtime has no place for, and passes over: {"NAME": [a magnitude for each channel]}, {"NAME": a magnitude}.
+constexpr const char *kChannels = "channels", *kLargest = "largest";
 
 Json channels_of(const RangeTable& table) {
   Json all = Json::object();
   for (const TensorRange& range : table.ranges)
     if (!range.channels.empty()) all[range.name] = range.channels;
   return all;
+}
+
+Json largest_of(const RangeTable& table) {
+  Json all = Json::object();
+  for (const TensorRange& range : table.ranges)
+    if (range.largest > 0) all[range.name] = range.largest;
+  return all;
+}
+
+Status read_largest(const Json& json, TensorRange& range) {
+  if (!json.contains(range.name)) return {};
+  const Json& largest = json[range.name];
+  if (!largest.is_number() || !(largest.get<double>() >= 0))
+    return invalid("tensor '{}' has a largest value that is no magnitude", range.name);
+  range.largest = largest.get<double>();
+  return {};
 }
 
 Status read_channels(const Json& json, TensorRange& range) {
@@ -79,6 +95,7 @@ std::string write_onnxruntime(const RangeTable& table) {
             {"smooth_quant", false},
             {"calibrator", table.calibrator}};
   if (Json channels = channels_of(table); !channels.empty()) json[kChannels] = std::move(channels);
+  if (Json largest = largest_of(table); !largest.empty()) json[kLargest] = std::move(largest);
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
@@ -104,6 +121,7 @@ Result<RangeTable> read_onnxruntime(std::string_view text) {
   for (const auto& [name, value] : (whole ? json["data"] : json).items()) {
     HONE_TRY(TensorRange range, range_of(name, value));
     if (whole && json.contains(kChannels)) HONE_CHECK(read_channels(json[kChannels], range));
+    if (whole && json.contains(kLargest)) HONE_CHECK(read_largest(json[kLargest], range));
     table.ranges.push_back(std::move(range));
   }
   return table;

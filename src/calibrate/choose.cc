@@ -44,6 +44,7 @@ Thresholds candidates_of(const Histogram& magnitudes) {
 TensorRange range_of(const std::string& name, const Statistics& s, double t) {
   if (t == 0) return {name, 0, 1};
   TensorRange range{name, std::max(static_cast<double>(s.low), -t), std::min(static_cast<double>(s.high), t)};
+  range.largest = s.largest();
   for (size_t c = 0; c < s.channels.low.size(); ++c)
     range.channels.push_back(std::max(std::fabs(s.channels.low[c]), std::fabs(s.channels.high[c])));
   return range;

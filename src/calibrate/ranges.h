@@ -13,6 +13,7 @@ struct TensorRange {
   std::string name;
   double low = 0, high = 0;
   std::vector<double> channels = {};  // the largest magnitude in each channel; empty where it is not known
+  double largest = 0;                 // the largest magnitude that was seen; 0 where it is not known
 
   // Of symmetric quantisation: int8 stands for k * threshold / 127. Above 0.
   double threshold() const { return std::max(std::fabs(low), std::fabs(high)); }

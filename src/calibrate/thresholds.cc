@@ -7,7 +7,8 @@ namespace hone::calibrate {
 
 Thresholds thresholds_of(const RangeTable& table) {
   Thresholds thresholds;
-  for (const TensorRange& range : table.ranges) thresholds[range.name] = {range.threshold(), range.channels};
+  for (const TensorRange& range : table.ranges)
+    thresholds[range.name] = {range.threshold(), range.channels, range.largest};
   return thresholds;
 }
 

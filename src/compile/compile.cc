@@ -5,10 +5,10 @@
 #include <regex>
 
 #include "backends/cpu_fusion.h"
+#include "backends/fp16_range.h"
 #include "backends/gpu_fusion.h"
 #include "backends/network_timing.h"
 #include "backends/peaks.h"
-#include "backends/precision.h"
 #include "backends/quantized_model.h"
 #include "backends/requantize.h"
 #include "base/cpu_info.h"
@@ -32,7 +32,10 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
     HONE_CHECK(merge_elementwise(graph, passes));
     fold_steps(graph);
   }
-  if (gpu && options.half != DType::none) reduce_precision(graph, options.half, machine);
+  if (gpu && options.half != DType::none) {
+    HONE_TRY(const auto more, reduce_safely(graph, options.half, machine, options.ranges, options.strict));
+    notes.insert(notes.end(), more.begin(), more.end());
+  }
   HONE_CHECK(fuse(graph, passes));
   if (gpu) {
     fuse_for_gpu(graph, machine);
@@ -70,7 +73,7 @@ Result<EngineData> compile_faster(const Graph& graph, const CompileOptions& opti
   notes.insert(notes.begin(), fmt::format("int8 is {}: the network takes {:.3f} ms with it and {:.3f} ms without",
                                           faster ? "used" : "not used", integers_us / 1e3, floats_us / 1e3));
   if (faster) return integers;
-  floats.program.build.notes = {notes.front()};
+  floats.program.build.notes.insert(floats.program.build.notes.begin(), notes.front());
   return floats;
 }
 

@@ -20,6 +20,8 @@ struct CompileOptions {
   bool tf32 = false;                  // beside fp32; the CPU has none
   DType half = DType::none;           // f16 or bf16: what a GPU may compute in that type it does
   Thresholds thresholds;              // int8 is allowed where there are any; see backends/quantize.h
+  Thresholds ranges;                  // what f16 is to hold, where it is known; see backends/fp16_range.h
+  bool strict = false;                // f16 where it does not hold a tensor is an error, and not f32 there
   int64_t max_workspace = INT64_MAX;  // of a step, in bytes
   bool tune = true;
   double time_budget_s = 60;

@@ -105,9 +105,9 @@ void ModelOptions::add_options_to(CLI::App& app) {
       ->check(CLI::IsMember(precision_names()))
       ->capture_default_str();
   app.add_option("--calibrate", calibration_data,
-                 "Of int8: typical inputs to find ranges on, as for hone calibrate --data");
+                 "Of int8 and fp16: typical inputs to find ranges on, as for hone calibrate --data");
   app.add_option("--calibration-cache", calibration_cache,
-                 "Of int8: file of ranges; read where it exists, else written by --calibrate");
+                 "Of int8 and fp16: file of ranges; read where it exists, else written by --calibrate");
   std::vector<std::string> calibrators{std::string(calibrate::kAuto)};
   for (const calibrate::Calibrator& c : calibrate::calibrators()) calibrators.emplace_back(c.name);
   app.add_option("--calibrator", calibrator, "Of int8: how ranges are chosen")
@@ -120,6 +120,7 @@ void ModelOptions::add_options_to(CLI::App& app) {
   app.add_option("--timing-cache", timing_cache, "Tactic cache file; 'none' for none");
   app.add_flag("--no-winograd", no_winograd, "Forbid Winograd convolutions");
   app.add_flag("--no-tune", no_tune, "Take the first tactic that fits instead of timing");
+  app.add_flag("--strict", strict, "Refuse to build where fp16 cannot hold a tensor, instead of keeping it in fp32");
   app.add_flag("--deterministic", deterministic, "The same bits on every run (always so on the CPU)");
 }
 
@@ -130,6 +131,7 @@ bool ModelOptions::allows(std::string_view precision) const {
 Result<CompileOptions> ModelOptions::compile_options() const {
   CompileOptions options{
       .target = target, .cuda_arch = cuda_arch, .threads = threads, .winograd = !no_winograd, .tune = !no_tune};
+  options.strict = strict;
   options.tf32 = allows("tf32");
   options.half = allows("fp16") ? DType::f16 : allows("bf16") ? DType::bf16 : DType::none;
   options.max_tier = isa == "scalar" ? 0 : isa == "avx2" ? 1 : 2;
@@ -177,8 +179,10 @@ Result<EngineData> build_model(const ModelOptions& model, const std::map<std::st
   options.progress = progress_line(output);
   options.cancelled = interrupted;
   options.shapes.insert(inputs.begin(), inputs.end());
-  if (model.allows("int8")) {
-    HONE_TRY(options.thresholds, thresholds_of(model, options.shapes, output));
+  const bool given = !model.calibration_data.empty() || !model.calibration_cache.empty();
+  if (model.allows("int8") || (model.allows("fp16") && given)) {
+    HONE_TRY(options.ranges, thresholds_of(model, options.shapes, output));
+    if (model.allows("int8")) options.thresholds = options.ranges;
   }
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(Graph graph, import_filled(model.model, options.shapes, batch));

@@ -28,8 +28,9 @@ struct ModelOptions {
   std::vector<std::string> shape_ranges;
   std::string timing_cache;  // empty: the user's own; "none": none
   bool deterministic = false;
+  bool strict = false;
   std::vector<std::string> precisions = {"fp32"};
-  std::string calibration_data, calibration_cache, preprocess, calibrator = "mse";  // for int8
+  std::string calibration_data, calibration_cache, preprocess, calibrator = "mse";  // for int8, fp16
 
   void add_to(CLI::App& app);  // MODEL and the options
   void add_options_to(CLI::App& app);

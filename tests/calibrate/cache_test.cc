@@ -67,6 +67,10 @@ TEST_F(Cache, MagnitudesOfChannelsAreKeptWhereTheFormatHasRoom) {
   channels.ranges[1].channels = {0.1, 0, 0.05};
   EXPECT_EQ(read_onnxruntime(write_onnxruntime(channels))->ranges, channels.ranges);
   EXPECT_EQ(write_tensorrt(channels), write_tensorrt(table()));
+  RangeTable largest = table();
+  largest.ranges[0].largest = 12.5;
+  EXPECT_EQ(read_onnxruntime(write_onnxruntime(largest))->ranges, largest.ranges);
+  refuses(R"({"CLS": "TensorsData", "data": {"x": [-1, 2]}, "largest": {"x": [3]}})", {"'x'", "largest"});
   refuses(R"({"CLS": "TensorsData", "data": {"x": [-1, 2]}, "channels": {"x": [1, -1]}})", {"'x'", "channels"});
   refuses(R"({"CLS": "TensorsData", "data": {"x": [-1, 2]}, "channels": {"x": 3}})", {"'x'", "channels"});
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backends/fp16_range.h"
 #include "backends/gpu_fusion.h"
 #include "backends/lower.h"
 #include "backends/peaks.h"
@@ -77,6 +78,29 @@ TEST_F(GpuEngine, ANetworkIsRightInEveryPrecision) {
     ASSERT_TRUE((*stream)->synchronize().ok());
     expect_right(y);
   }
+}
+
+TEST_F(GpuEngine, WhatFp16CannotHoldStaysFinite) {
+  const Graph network = testing::squaring_network(100);
+  const Tensor x = testing::random_tensor({4, 16}, 9);
+  const auto want = interpret(network, {&x, 1});
+  ASSERT_TRUE(want.ok());
+  Graph graph = network;
+  const auto notes = reduce_safely(graph, DType::f16, machine_, {}, false);
+  ASSERT_TRUE(notes.ok()) << notes.status().message();
+  ASSERT_TRUE(fuse(graph).ok());
+  fuse_for_gpu(graph, machine_);
+  Selector selector({.machine = machine_, .tune = false});
+  auto data = lower(graph, selector, machine_);
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  data->program.target = "cuda";
+  const auto engine = LoadedEngine::make(std::move(*data));
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  ExecutionContext context(*engine);
+  ASSERT_TRUE(context.bind_input("x", x).ok());
+  ASSERT_TRUE(context.run().ok());
+  const Tensor y = *context.output("y");
+  for (int64_t i = 0; i < y.count(); ++i) EXPECT_NEAR(y.at(i), (*want)[0].at(i), 10 * 0x1p-11) << i;
 }
 
 // An index outside of a table is an error of that run, and the next one is right again.

@@ -407,6 +407,21 @@ TEST_P(Gpu, OtherOpsAreRight) {
   }
 }
 
+// A query whose keys are all masked gets nothing, one of which a block of keys is masked the rest.
+TEST_P(Gpu, QueriesWhoseKeysAreAllMasked) {
+  for (const int64_t size : {16, 24}) {
+    Tensor mask = random_tensor({37, 150}, 4);
+    for (int64_t i = 0; i < mask.count(); ++i) {
+      const int64_t query = i / 150, key = i % 150;
+      if (query % 4 == 0 || (query % 4 == 1 && key < 70)) mask.set(i, -INFINITY);
+      if (query % 4 == 2) mask.set(i, -60000);
+    }
+    const Tensors values{random_tensor({2, 3, 37, size}, 1), random_tensor({2, 3, 150, size}, 2),
+                         random_tensor({2, 3, 150, size}, 3), mask};
+    expect_close(*make_op("Attention", {}), values, SIZE_MAX, GetParam(), 2);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, Gpu, ::testing::Values(DType::f32, DType::f16, DType::bf16),
                          [](const auto& info) { return std::string(name(info.param)); });
 

@@ -18,6 +18,7 @@ extern "C" __global__ void __launch_bounds__(256) kernel(PARAMETERS) {
   }
   largest = reduce_block<combine_max>(largest, -INF);
   float sum = 0;
+  // A query may see no keys.
   for (int key = threadIdx.x; key < KEYS; key += 256) {
     scores[key] = largest == -INF ? 0.0f : expf(scores[key] - largest);
     sum += scores[key];

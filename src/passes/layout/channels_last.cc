@@ -23,6 +23,12 @@ void name_channels_last(Graph& graph, ValueId moved, ValueId original) {
   if (!name.empty()) graph.set_name(moved, fmt::format("{}{}", name, kChannelsLast));
 }
 
+std::string framework_name(const Graph& graph, ValueId v) {
+  std::string name = graph.value(v).name;
+  if (name.ends_with(kChannelsLast)) name.resize(name.size() - kChannelsLast.size());
+  return name;
+}
+
 }  // namespace layout
 
 namespace {

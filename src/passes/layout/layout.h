@@ -12,6 +12,8 @@ rewrite::Perm to_first(int64_t rank);
 inline constexpr std::string_view kChannelsLast = " (channels last)";
 // Names `moved`, of which `original` is the channels-first Transpose.
 void name_channels_last(Graph& graph, ValueId moved, ValueId original);
+// The framework's name of a value that is computed with its channels last or not.
+std::string framework_name(const Graph& graph, ValueId v);
 
 // A node rewritten to work on the inputs of the Transposes before it; `perm` is what its outputs need after it.
 struct Sunk {
