@@ -12,7 +12,7 @@ namespace hone {
 namespace {
 
 constexpr std::string_view kMagic = "HONEENG\n";
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 4;
 constexpr size_t kAlign = 64, kPage = 4096;
 
 struct Section {
