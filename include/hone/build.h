@@ -10,6 +10,8 @@
 
 HONE_NAMESPACE_BEGIN
 
+class HONE_API CalibrationData;  // calibrate.h
+
 enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2, fp16 = 3, fp8 = 4, int8 = 5 };
 
 // How to optimise. The defaults are those of `hone build`, but for the timing cache.
@@ -20,6 +22,15 @@ struct BuildOptions {
   std::string calibration_cache;       // file of ranges (calibrate.h), which int8 needs: the faster of the engines with
                                        // int8 and without is made; without tuning, that with it; fp16 uses it too
   bool strict = false;                 // a tensor that fp16 cannot hold is an error; false: it stays in fp32
+  // How far outputs may be from fp32: 0.005 for 0.5 %; 0: no limit. As many layers are in int8 as keep the budget, and
+  // fp32 takes the place of fp16, bf16 and TF32 that do not; when fp32 does not either, that is an error (invalid).
+  double accuracy_budget = 0;
+  // Of the budget. top1: the share of positions (all axes but the last) with another largest element; error: the RMS of
+  // errors over that of values; auto: top1 for one output of floats whose last axis has 10 or more, else error.
+  std::string accuracy_metric = "auto";
+  // What the budget, which needs it, is measured on: 256 samples at most, best others than the ranges are from. Not
+  // owned; read during build().
+  CalibrationData* accuracy_data = nullptr;
   std::map<std::string, Dims> shapes;  // dims of inputs that the model leaves open, or to override, by name
   int threads = 0;                     // CPU threads to tune for; 0: as many as usable
   std::string isa = "auto";            // highest instruction set: auto, avx512, avx2, scalar

@@ -14,30 +14,60 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kMost = 50, kLeast = 3;
 constexpr double kSeconds = 0.5;
 
+double us_since(Clock::time_point t) { return std::chrono::duration<double, std::micro>(Clock::now() - t).count(); }
+
+double median(std::vector<double>& times) {
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
+}
+
+// Ready to run on random inputs, and run before.
+Result<std::unique_ptr<ExecutionContext>> warm_context(const EngineData& engine) {
+  HONE_TRY(auto loaded, LoadedEngine::make(engine));
+  auto context = std::make_unique<ExecutionContext>(loaded);
+  for (const Binding& b : loaded->program().inputs) {
+    if (!b.type.shape.concrete()) return unsupported("the dims of '{}' are open", b.name);
+    HONE_CHECK(context->bind_input(b.name, random_tensor(b.type)));
+  }
+  context->times_device = loaded->device_weights() != nullptr;
+  for (int i = 0; i < 2; ++i) HONE_CHECK(context->run());
+  return context;
+}
+
+// Calls `run` until there are enough runs or they have taken long enough.
+template <class Run>
+Status repeat(const Run& run) {
+  const auto start = Clock::now();
+  for (size_t runs = 0; runs < kLeast || (runs < kMost && us_since(start) < kSeconds * 1e6); ++runs) HONE_CHECK(run());
+  return {};
+}
+
 }  // namespace
 
 Result<double> time_network_us(const EngineData& engine) {
-  HONE_TRY(auto loaded, LoadedEngine::make(engine));
-  ExecutionContext context(loaded);
-  for (const Binding& b : loaded->program().inputs) {
-    if (!b.type.shape.concrete()) return unsupported("the dims of '{}' are open", b.name);
-    HONE_CHECK(context.bind_input(b.name, random_tensor(b.type)));
-  }
-  const bool on_gpu = loaded->device_weights() != nullptr;
-  context.times_device = on_gpu;
-  for (int i = 0; i < 2; ++i) HONE_CHECK(context.run());
+  HONE_TRY(const auto context, warm_context(engine));
   std::vector<double> times;
-  const auto start = Clock::now();
-  const auto us_since = [](Clock::time_point t) {
-    return std::chrono::duration<double, std::micro>(Clock::now() - t).count();
-  };
-  while (times.size() < kLeast || (times.size() < kMost && us_since(start) < kSeconds * 1e6)) {
-    const auto one = Clock::now();
-    HONE_CHECK(context.run());
-    times.push_back(on_gpu ? context.device_us() : us_since(one));
-  }
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
+  HONE_CHECK(repeat([&]() -> Status {
+    const auto start = Clock::now();
+    HONE_CHECK(context->run());
+    times.push_back(context->times_device ? context->device_us() : us_since(start));
+    return {};
+  }));
+  return median(times);
+}
+
+Result<std::vector<double>> time_steps_us(const EngineData& engine) {
+  HONE_TRY(const auto context, warm_context(engine));
+  std::vector<std::vector<double>> times(engine.program.steps.size());
+  context->profiler = [&](size_t step, double us) { times[step].back() += us; };
+  HONE_CHECK(repeat([&] {
+    for (auto& of_step : times) of_step.push_back(0);
+    return context->run();
+  }));
+  std::vector<double> medians;
+  for (auto& of_step : times) medians.push_back(median(of_step));
+  return medians;
 }
 
 }  // namespace hone

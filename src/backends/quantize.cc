@@ -58,17 +58,18 @@ bool is_finite(const Tensor& t) {
 
 class Quantizer {
  public:
-  Quantizer(Graph& graph, const Thresholds& thresholds, const Machine& machine) : graph_(graph), machine_(machine) {
+  Quantizer(Graph& graph, const Thresholds& thresholds, const Machine& machine, const std::set<std::string>& floats)
+      : graph_(graph), machine_(machine), floats_(floats) {
     share_thresholds(thresholds);
   }
 
-  std::vector<Unquantized> run() {
-    std::vector<Unquantized> left;
+  std::vector<Int8Layer> run() {
+    std::vector<Int8Layer> layers;
     for (NodeId id : graph_.order()) {
       const Node& node = graph_.node(id);
       if (node.op.as<Conv>() == nullptr && node.op.as<MatMul>() == nullptr) continue;
-      if (std::string reason = refuse(id); !reason.empty()) left.push_back({graph_.label(id), std::move(reason)});
-      else anchors_.push_back(id);
+      layers.push_back({name_of(node), threshold(node.inputs[0]), refuse(id)});
+      if (layers.back().reason.empty()) anchors_.push_back(id);
     }
     for (NodeId id : anchors_) divide_channels(graph_.node(id).inputs[0]);
     for (NodeId id : anchors_) convert(id);
@@ -76,7 +77,7 @@ class Quantizer {
     const auto quantized = quantized_;
     for (const auto& [from, to] : quantized) redirect_readers(from);
     graph_.remove_dead();
-    return left;
+    return layers;
   }
 
  private:
@@ -100,6 +101,10 @@ class Quantizer {
     for (ValueId v : graph_.inputs()) take(v);
     for (NodeId id : graph_.order())
       for (ValueId v : graph_.node(id).outputs) take(v);
+  }
+
+  std::string name_of(const Node& node) const {
+    return node.sources.empty() ? layout::framework_name(graph_, node.outputs[0]) : node.sources.front();
   }
 
   ValueId leader(ValueId v) const {
@@ -162,6 +167,7 @@ class Quantizer {
     if (before.inputs[1].shape.rank() < 2) return "its weights are a vector";
     if (!is_finite(before.constants[1])) return "its weights are not finite";
     if (!(threshold(data) > 0)) return fmt::format("no range for '{}'", layout::framework_name(graph_, data));
+    if (floats_.contains(name_of(graph_.node(id)))) return "it is to stay in floats";
     const auto after = integer_product(before);
     return after && has_fast_kernel(*after, machine_) ? "" : "no fast int8 kernel can do it";
   }
@@ -249,6 +255,7 @@ class Quantizer {
 
   Graph& graph_;
   const Machine& machine_;
+  const std::set<std::string>& floats_;
   std::vector<NodeId> anchors_;
   std::map<ValueId, ValueId> leader_;                // towards the value whose threshold a tensor shares
   std::map<ValueId, double> thresholds_;             // of leaders
@@ -261,8 +268,9 @@ class Quantizer {
 
 }  // namespace
 
-std::vector<Unquantized> quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine) {
-  return Quantizer(graph, thresholds, machine).run();
+std::vector<Int8Layer> quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine,
+                                const std::set<std::string>& floats) {
+  return Quantizer(graph, thresholds, machine, floats).run();
 }
 
 }  // namespace hone

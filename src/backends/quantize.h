@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 
 #include "ir/graph.h"
 #include "tactics/tactic.h"
@@ -15,10 +16,11 @@ struct Magnitude {
 };
 using Thresholds = std::map<std::string, Magnitude>;  // of the graph's tensors, by name
 
-// Why a convolution or matrix product with constant weights stays in floats.
-struct Unquantized {
-  std::string node;
-  std::string reason;
+// A convolution or matrix product, by the framework's name.
+struct Int8Layer {
+  std::string name;
+  double range = 0;    // threshold of what it reads; 0: not known
+  std::string reason;  // why it stays in floats; empty: it is in int8
 };
 
 // Computes in int8, with sums in i32, the convolutions and matrix products with constant weights that a kernel of the
@@ -27,7 +29,9 @@ struct Unquantized {
 // reads a tensor whose channels' magnitudes are known, each channel has its own scale, which the weights that it meets
 // make up for (a depthwise convolution's take it whole, others' its root: they share it). What else reads a quantised
 // tensor elementwise, as a residual sum does, reads the quantised values too, so that a layer writes no other ones.
-// Maximum pooling, concatenations and movements of such tensors are done on int8.
-std::vector<Unquantized> quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine);
+// Maximum pooling, concatenations and movements of such tensors are done on int8. `floats`: layers that are to stay in
+// floats, by name. Returns all convolutions and matrix products, in the order of the network.
+std::vector<Int8Layer> quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine,
+                                const std::set<std::string>& floats = {});
 
 }  // namespace hone

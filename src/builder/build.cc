@@ -5,12 +5,29 @@
 
 #include "api/access.h"
 #include "builder/options.h"
+#include "builder/user_batches.h"
+#include "calibrate/held_back.h"
+#include "calibrate/observed_model.h"
 #include "calibrate/thresholds.h"
 #include "compile/compile.h"
 #include "compile/import_model.h"
 
 namespace hone {
 namespace {
+
+// The user's data as the graph takes it.
+Result<std::vector<Tensors>> samples_for(const Graph& graph, const std::string& path,
+                                         const std::map<std::string, Dims>& shapes, v0::CalibrationData* data) {
+  if (data == nullptr) return invalid("an accuracy budget is measured on data: give accuracy_data");
+  HONE_TRY(auto inputs, calibrate::inputs_of(path, shapes));
+  UserBatches batches(*data, inputs);
+  HONE_TRY(const auto runs, calibrate::runs_of(batches, inputs));
+  std::vector<TensorType> types;
+  for (ValueId v : graph.inputs()) types.push_back(graph.type(v));
+  auto samples = calibrate::fitted(runs, types);
+  if (samples.empty()) return invalid("none of the {} samples fits the shapes of the engine", runs.size());
+  return samples;
+}
 
 Result<std::shared_ptr<const v0::Engine::Impl>> compile(const std::string& path, const v0::BuildOptions& options) {
   const auto start = std::chrono::steady_clock::now();
@@ -27,6 +44,9 @@ Result<std::shared_ptr<const v0::Engine::Impl>> compile(const std::string& path,
   for (ValueId v : model.open)
     open += fmt::format("{}'{}' {}", open.empty() ? "" : ", ", model.graph.value(v).name, to_text(model.graph.type(v)));
   if (!open.empty()) return invalid("{}: some dims are open, give shapes for the inputs {}", path, open);
+  if (translated.budget) {
+    HONE_TRY(translated.budget->samples, samples_for(model.graph, path, translated.shapes, options.accuracy_data));
+  }
   auto data = compile_graph(std::move(model.graph), translated, start);
   if (!data.ok()) return data.status().within(path);
   auto engine = api::instantiate(std::move(*data));

@@ -38,6 +38,12 @@ Result<CompileOptions> api::compile_options(const v0::BuildOptions& options) {
                         .time_budget_s = options.time_budget_s,
                         .timing_cache = options.timing_cache,
                         .progress = options.progress};
+  if (!(options.accuracy_budget >= 0)) return invalid("an accuracy budget of {}", options.accuracy_budget);
+  if (options.accuracy_budget > 0) {
+    const auto metric = find_accuracy_metric(options.accuracy_metric);
+    if (!metric) return invalid("accuracy metric '{}': expected top1, error or auto", options.accuracy_metric);
+    result.budget = {.most = options.accuracy_budget, .metric = *metric};
+  }
   HONE_TRY(result.max_tier, tier_of(options.isa));
   const auto allowed = [&](v0::Precision p) {
     return std::find(options.precisions.begin(), options.precisions.end(), p) != options.precisions.end();

@@ -7,11 +7,11 @@
 #include "backends/cpu_fusion.h"
 #include "backends/fp16_range.h"
 #include "backends/gpu_fusion.h"
-#include "backends/network_timing.h"
 #include "backends/peaks.h"
 #include "backends/quantized_model.h"
 #include "backends/requantize.h"
 #include "base/cpu_info.h"
+#include "compile/mixed_precision.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
 #include "import/onnx/model.h"
@@ -20,15 +20,16 @@
 namespace hone {
 namespace {
 
-Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine, std::vector<std::string>& notes) {
+Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine,
+                std::vector<LayerPrecision>& layers) {
   const PassOptions passes{.verify = options.verify_passes};
   const bool gpu = !machine.cuda_arch.empty();
   HONE_CHECK(canonicalize(graph, passes));
   HONE_CHECK(assign_layout(graph, passes));
   if (run_quantized_model_in_integers(graph, machine)) HONE_CHECK(merge_elementwise(graph, passes));
   if (!options.thresholds.empty()) {
-    for (const Unquantized& layer : quantize(graph, options.thresholds, machine))
-      notes.push_back(fmt::format("{} stays in floats: {}", layer.node, layer.reason));
+    for (const Int8Layer& layer : quantize(graph, options.thresholds, machine, options.floats))
+      layers.push_back({.name = layer.name, .range = layer.range, .reason = layer.reason});
     HONE_CHECK(merge_elementwise(graph, passes));
     fold_steps(graph);
   }
@@ -47,34 +48,41 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
 }
 
 Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
-  std::vector<std::string> notes;
-  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, notes));
+  std::vector<LayerPrecision> layers;
+  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, layers));
   HONE_TRY(EngineData engine, lower(graph, selector, machine, options.progress));
   engine.program.target = options.target;
-  engine.program.build.notes = std::move(notes);
+  engine.program.build.layers = std::move(layers);
+  name_precisions(engine.program);
   return engine;
 }
 
-// With int8 allowed, the faster of two engines: with it and without.
-Result<EngineData> compile_faster(const Graph& graph, const CompileOptions& options, const Machine& machine,
-                                  Selector& selector) {
-  auto integers = compile_for(graph, options, machine, selector);
+// With int8 allowed or an accuracy to keep: the best of several engines.
+Result<EngineData> compile_best(const Graph& graph, const CompileOptions& options, const Machine& machine,
+                                const SelectOptions& select) {
+  Selector selector(select);
+  if (selector.reference_only() || (options.thresholds.empty() && !options.budget))
+    return compile_for(graph, options, machine, selector);
+  SelectOptions quick = select;
+  quick.tune = false;
+  Selector untuned(quick);
   const bool open = std::any_of(graph.inputs().begin(), graph.inputs().end(),
                                 [&](ValueId v) { return !graph.type(v).shape.concrete(); });
-  const bool timed = options.tune && !open && (machine.cuda_arch.empty() || machine.cuda_device >= 0);
-  if (options.thresholds.empty() || selector.reference_only() || !timed || !integers.ok()) return integers;
-  CompileOptions without = options;
-  without.thresholds.clear();
-  HONE_TRY(EngineData floats, compile_for(graph, without, machine, selector));
-  HONE_TRY(const double integers_us, time_network_us(*integers));
-  HONE_TRY(const double floats_us, time_network_us(floats));
-  const bool faster = integers_us < floats_us;
-  std::vector<std::string>& notes = integers->program.build.notes;
-  notes.insert(notes.begin(), fmt::format("int8 is {}: the network takes {:.3f} ms with it and {:.3f} ms without",
-                                          faster ? "used" : "not used", integers_us / 1e3, floats_us / 1e3));
-  if (faster) return integers;
-  floats.program.build.notes.insert(floats.program.build.notes.begin(), notes.front());
-  return floats;
+  const bool here = machine.cuda_arch.empty() || machine.cuda_device >= 0;
+  return choose_precisions(
+      options,
+      {.compile = [&](const CompileOptions& o) { return compile_for(graph, o, machine, o.tune ? selector : untuned); },
+       .fp32 =
+           [&] {
+             return compile_graph(graph, {.target = "cpu",
+                                          .threads = options.threads,
+                                          .max_tier = options.max_tier,
+                                          .winograd = false,
+                                          .tune = false,
+                                          .progress = options.progress});
+           },
+       .runs = here,
+       .timed = options.tune && !open && here});
 }
 
 // What `auto` stands for on this machine.
@@ -131,14 +139,14 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& given,
   if (!options.timing_cache.empty() && !reference) {
     HONE_TRY(cache, TacticCache::load(options.timing_cache));
   }
-  Selector selector({.machine = machine,
-                     .reference_only = reference,
-                     .tune = options.tune,
-                     .time_budget_s = options.time_budget_s,
-                     .max_workspace = options.max_workspace,
-                     .cache = &cache,
-                     .cancelled = options.cancelled});
-  auto engine = compile_faster(graph, options, machine, selector);
+  auto engine = compile_best(graph, options, machine,
+                             {.machine = machine,
+                              .reference_only = reference,
+                              .tune = options.tune,
+                              .time_budget_s = options.time_budget_s,
+                              .max_workspace = options.max_workspace,
+                              .cache = &cache,
+                              .cancelled = options.cancelled});
   if (engine.ok() && options.tune && !reference) add_peaks(engine->program, machine, cache);
   // What was learnt is kept even when the build was stopped.
   if (cache.changed() && !options.timing_cache.empty()) HONE_CHECK(cache.save(options.timing_cache));

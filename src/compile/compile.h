@@ -6,6 +6,7 @@
 
 #include "backends/lower.h"
 #include "backends/quantize.h"
+#include "compile/accuracy.h"
 #include "engine/engine_file.h"
 
 namespace hone {
@@ -17,11 +18,13 @@ struct CompileOptions {
   int threads = 0;                     // 0: as many as usable
   int max_tier = 2;                    // highest instruction tier: 0 scalar, 1 AVX2, 2 AVX-512
   bool winograd = true;
-  bool tf32 = false;                  // beside fp32; the CPU has none
-  DType half = DType::none;           // f16 or bf16: what a GPU may compute in that type it does
-  Thresholds thresholds;              // int8 is allowed where there are any; see backends/quantize.h
-  Thresholds ranges;                  // what f16 is to hold, where it is known; see backends/fp16_range.h
-  bool strict = false;                // f16 where it does not hold a tensor is an error, and not f32 there
+  bool tf32 = false;             // beside fp32; the CPU has none
+  DType half = DType::none;      // f16 or bf16: what a GPU may compute in that type it does
+  Thresholds thresholds;         // int8 is allowed where there are any; see backends/quantize.h
+  Thresholds ranges;             // what f16 is to hold, where it is known; see backends/fp16_range.h
+  bool strict = false;           // f16 where it does not hold a tensor is an error, and not f32 there
+  std::set<std::string> floats;  // layers that int8 may not compute, by name
+  std::optional<AccuracyBudget> budget;
   int64_t max_workspace = INT64_MAX;  // of a step, in bytes
   bool tune = true;
   double time_budget_s = 60;

@@ -75,6 +75,19 @@ Json layer_json(const Program& program, const Step& step) {
           {"refused", refused}};
 }
 
+Json precisions_json(const std::vector<LayerPrecision>& layers) {
+  const auto number = [](std::optional<double> value) { return value ? Json(*value) : Json(); };
+  Json list = Json::array();
+  for (const LayerPrecision& l : layers)
+    list.push_back({{"name", l.name},
+                    {"precision", l.precision},
+                    {"range", l.range > 0 ? Json(l.range) : Json()},
+                    {"sqnr_db", number(l.sqnr_db)},
+                    {"won_us", number(l.won_us)},
+                    {"reason", l.reason}});
+  return list;
+}
+
 // Values that lie in the memory of others, so that no step copies them.
 Json aliases_json(const Program& program) {
   Json list = Json::array();
@@ -111,7 +124,8 @@ std::string inspect_json(const Program& program) {
                       {{"seconds", program.build.seconds},
                        {"tactics_timed", program.build.tactics_timed},
                        {"cache_hits", program.build.cache_hits},
-                       {"notes", program.build.notes}}}};
+                       {"notes", program.build.notes},
+                       {"precisions", precisions_json(program.build.layers)}}}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 

@@ -148,6 +148,32 @@ Json peaks_json(const Peaks& peaks) {
   return {{"operations_per_s", peaks.operations_per_s}, {"bandwidths", bandwidths}};
 }
 
+Json number_or_null(std::optional<double> number) { return number ? Json(*number) : Json(); }
+
+std::optional<double> number_from(const Json& json) {
+  return json.is_null() ? std::nullopt : std::optional(json.get<double>());
+}
+
+Json layers_json(const std::vector<LayerPrecision>& layers) {
+  Json list = Json::array();
+  for (const LayerPrecision& l : layers)
+    list.push_back({{"name", l.name},
+                    {"precision", l.precision},
+                    {"range", l.range},
+                    {"sqnr_db", number_or_null(l.sqnr_db)},
+                    {"won_us", number_or_null(l.won_us)},
+                    {"reason", l.reason}});
+  return list;
+}
+
+std::vector<LayerPrecision> layers_from(const Json& json) {
+  std::vector<LayerPrecision> layers;
+  for (const Json& l : json)
+    layers.push_back({l.at("name"), l.at("precision"), l.at("range"), number_from(l.at("sqnr_db")),
+                      number_from(l.at("won_us")), l.at("reason")});
+  return layers;
+}
+
 Peaks peaks_from(const Json& json) {
   Peaks peaks{.operations_per_s = json.at("operations_per_s")};
   for (const Json& b : json.at("bandwidths")) peaks.bandwidths.push_back({b.at("bytes"), b.at("bytes_per_s")});
@@ -329,6 +355,7 @@ std::string to_json(const Program& p) {
                     {"tactics_timed", p.build.tactics_timed},
                     {"cache_hits", p.build.cache_hits},
                     {"notes", p.build.notes},
+                    {"precisions", layers_json(p.build.layers)},
                     {"cpu_peaks", peaks_json(p.build.cpu)},
                     {"gpu_peaks", peaks_json(p.build.gpu)}}}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace);
@@ -361,7 +388,8 @@ Result<Program> program_from_json(std::string_view text) {
                build.at("cache_hits"),
                peaks_from(build.at("cpu_peaks")),
                peaks_from(build.at("gpu_peaks")),
-               build.at("notes")};
+               build.at("notes"),
+               layers_from(build.at("precisions"))};
     HONE_CHECK(check(p));
     return p;
   } catch (const std::exception& e) {

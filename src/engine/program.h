@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -59,11 +60,22 @@ struct MemorySummary {
   int64_t arena_bytes = 0, lower_bound_bytes = 0, without_reuse_bytes = 0, weights_bytes = 0, workspace_bytes = 0;
 };
 
+// A layer that int8 was considered for.
+struct LayerPrecision {
+  std::string name;                 // the framework's node
+  std::string precision;            // that it is computed in: int8, fp32, ...
+  double range = 0;                 // threshold of what it reads; 0: not known
+  std::optional<double> sqnr_db;    // of the worst output with this layer alone in int8, where that was measured
+  std::optional<double> won_us;     // by int8, in the steps that compute it, where that was measured
+  std::string reason;
+};
+
 struct BuildSummary {
   double seconds = 0;
   int64_t tactics_timed = 0, cache_hits = 0;
   Peaks cpu, gpu;  // of the machine; not known when nothing was timed
-  std::vector<std::string> notes;  // what was decided about precisions, a line each
+  std::vector<std::string> notes;  // what was decided about precisions as a whole, a line each
+  std::vector<LayerPrecision> layers;  // in the order of the network
 };
 
 // Everything an engine runs, as data.

@@ -1,4 +1,6 @@
+#include "engine/inspect.h"
 #include "tools/common.h"
+#include "tools/precisions.h"
 
 namespace hone::tools {
 namespace {
@@ -13,18 +15,13 @@ struct Build {
     HONE_TRY(const EngineData engine, build_model(model, {}, 1, output));
     HONE_CHECK(save_engine(engine, path));
     const Program& p = engine.program;
-    HONE_CHECK(output.write({{"engine", path},
-                             {"build",
-                              {{"seconds", p.build.seconds},
-                               {"tactics_timed", p.build.tactics_timed},
-                               {"cache_hits", p.build.cache_hits}}}}));
+    HONE_CHECK(output.write({{"engine", path}, {"build", Json::parse(inspect_json(p))["build"]}}));
     if (output.shows_table())
       fmt::print(
           "{}: {} steps, {:.1f} MB weights, {:.1f} MB arena, built in {:.2f} s ({} tactics timed, {} from the cache)\n",
           path, p.steps.size(), p.memory.weights_bytes / 1e6, p.memory.arena_bytes / 1e6, p.build.seconds,
           p.build.tactics_timed, p.build.cache_hits);
-    for (const std::string& note : p.build.notes)
-      if (output.shows_table()) fmt::print("  {}\n", note);
+    if (output.shows_table()) print_precisions(p.build);
     return {};
   }
 };

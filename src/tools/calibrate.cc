@@ -122,8 +122,9 @@ void add_calibrate(CLI::App& app, int& exit) {
   auto* sub = app.add_subcommand("calibrate", "Find the ranges of a network's tensors on data, for int8");
   auto command = std::make_shared<Calibrate>();
   command->model.add_to(*sub);
-  for (const char* tuning : {"--precision", "--calibrate", "--calibration-cache", "--calibrator", "--preprocess",
-                             "--cuda-arch", "--no-tune", "--time-budget", "--timing-cache", "--deterministic"})
+  for (const char* tuning :
+       {"--precision", "--calibrate", "--calibration-cache", "--calibrator", "--preprocess", "--accuracy-budget",
+        "--accuracy-metric", "--cuda-arch", "--no-tune", "--time-budget", "--timing-cache", "--deterministic"})
     sub->remove_option(sub->get_option(tuning));
   command->output.add_to(*sub);
   std::vector<std::string> names{std::string(kAuto)};

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "calibrate/cache.h"
+#include "calibrate/held_back.h"
 #include "calibrate/observed_model.h"
 #include "calibrate/thresholds.h"
 #include "tools/interrupt.h"
@@ -14,52 +15,115 @@ namespace {
 
 using namespace hone::calibrate;
 
-// The data says how large the inputs are.
-Result<RangeTable> collect(const ModelOptions& model, const Output& output) {
+constexpr size_t kFewSamples = 8;
+
+void warn(const Output& output, std::string_view text) {
+  if (!output.quiet) fmt::print(stderr, "hone: warning: {}\n", text);
+}
+
+// The data, opened for one way through it.
+Result<std::unique_ptr<Batches>> open(const std::string& model, const std::string& data, const std::string& preprocess,
+                                      const std::vector<Input>& inputs) {
+  std::optional<Preprocess> how;
+  if (!preprocess.empty()) {
+    HONE_TRY(how, preprocess_from_text(preprocess));
+  }
+  return open_data(data, model, inputs, how);
+}
+
+Result<Report> run_on(const std::string& model, Batches& data, Options options, const Output& output) {
+  const bool terminal = isatty(STDERR_FILENO) && !output.quiet;
+  options.progress = [terminal](size_t done, size_t total) {
+    if (terminal && total > 0) show_progress("calibrating", done, total);
+    return !interrupted();
+  };
+  HONE_TRY(Report report, hone::calibrate::calibrate(model, data, options));
+  for (const std::string& warning : report.warnings) warn(output, warning);
+  return report;
+}
+
+// Of the fp32 network, whose inputs are as large as the data says.
+Result<Options> options_of(const ModelOptions& model) {
   Options options{.calibrator = model.calibrator};
   ModelOptions fp32 = model;
   fp32.precisions = {"fp32"};
   fp32.shapes.clear();
+  fp32.accuracy_budget.clear();
   HONE_TRY(options.compile, fp32.compile_options());
   options.compile.target = "cpu";
   options.compile.cuda_arch = {};
-  HONE_TRY(Report report, run_calibration(model.model, model.calibration_data, model.preprocess, options, output));
-  return std::move(report.table);
+  return options;
+}
+
+// Goes through the data once: for the ranges, unless a cache has them, and for what is kept back.
+Result<Calibrated> collect(const ModelOptions& model, bool ranges, bool budget, const Output& output) {
+  Calibrated result;
+  HONE_TRY(const Options options, options_of(model));
+  HONE_TRY(const auto inputs, inputs_of(model.model, options.compile.shapes));
+  HONE_TRY(const auto whole, open(model.model, model.calibration_data, model.preprocess, inputs));
+  HoldingBack parted(*whole, inputs);
+  if (ranges) {
+    HONE_TRY(const Report report,
+             run_on(model.model, budget ? static_cast<Batches&>(parted) : *whole, options, output));
+    const std::string& cache = model.calibration_cache;
+    if (!cache.empty()) HONE_CHECK(write_cache(report.table, cache, cache_format_for(cache)));
+    result.thresholds = hone::calibrate::thresholds_of(report.table);
+  }
+  for (bool more = budget && !ranges; more;) {
+    HONE_TRY(const auto run, parted.next());
+    more = run.has_value() && !interrupted();
+  }
+  result.held_back = parted.held();
+  if (parted.too_few())
+    warn(output, fmt::format("{}: too few samples to keep some back: the accuracy is measured on those that the ranges "
+                             "are from",
+                             model.calibration_data));
+  return result;
 }
 
 }  // namespace
 
 Result<Report> run_calibration(const std::string& model, const std::string& data, const std::string& preprocess,
                                Options options, const Output& output) {
-  const bool terminal = isatty(STDERR_FILENO) && !output.quiet;
-  options.progress = [terminal](size_t done, size_t total) {
-    if (terminal && total > 0) show_progress("calibrating", done, total);
-    return !interrupted();
-  };
-  std::optional<Preprocess> how;
-  if (!preprocess.empty()) {
-    HONE_TRY(how, preprocess_from_text(preprocess));
-  }
-  HONE_TRY(auto inputs, inputs_of(model, options.compile.shapes));
-  HONE_TRY(const auto batches, open_data(data, model, std::move(inputs), how));
-  HONE_TRY(Report report, hone::calibrate::calibrate(model, *batches, options));
-  for (const std::string& warning : report.warnings)
-    if (!output.quiet) fmt::print(stderr, "hone: warning: {}\n", warning);
-  return report;
+  HONE_TRY(const auto inputs, inputs_of(model, options.compile.shapes));
+  HONE_TRY(const auto batches, open(model, data, preprocess, inputs));
+  return run_on(model, *batches, std::move(options), output);
 }
 
-Result<Thresholds> thresholds_of(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
-                                 const Output& output) {
+Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
+                              const Output& output) {
   const std::string& cache = model.calibration_cache;
-  const bool read = !cache.empty() && std::filesystem::exists(cache);
-  if (!read && model.calibration_data.empty())
+  const bool int8 = model.allows("int8"), budget = !model.accuracy_budget.empty();
+  const bool wanted = int8 || (model.allows("fp16") && (!cache.empty() || !model.calibration_data.empty()));
+  const bool read = wanted && !cache.empty() && std::filesystem::exists(cache);
+  if (budget && model.calibration_data.empty())
+    return invalid("--accuracy-budget is measured on data: give --calibrate DATA{}",
+                   cache.empty() ? "" : ", beside the calibration cache");
+  if (wanted && !read && model.calibration_data.empty())
     return cache.empty() ? invalid("--precision int8 needs ranges: give --calibrate DATA or --calibration-cache FILE")
                          : invalid("{}: there is no such calibration cache: give --calibrate DATA to make it", cache);
-  if (read) return read_thresholds(cache, model.model, shapes);
-  if (!cache.empty()) HONE_CHECK(check_writable(cache));
-  HONE_TRY(const RangeTable table, collect(model, output));
-  if (!cache.empty()) HONE_CHECK(write_cache(table, cache, cache_format_for(cache)));
-  return hone::calibrate::thresholds_of(table);
+  const bool ranges = wanted && !read;
+  if (ranges && !cache.empty()) HONE_CHECK(check_writable(cache));
+  Calibrated result;
+  if (ranges || budget) {
+    HONE_TRY(result, collect(model, ranges, budget, output));
+  }
+  if (read) {
+    HONE_TRY(result.thresholds, read_thresholds(cache, model.model, shapes));
+  }
+  return result;
+}
+
+Result<std::vector<Tensors>> samples_for(const Graph& graph, std::span<const Tensors> held_back, const Output& output) {
+  std::vector<TensorType> inputs;
+  for (ValueId v : graph.inputs()) inputs.push_back(graph.type(v));
+  std::vector<Tensors> samples = fitted(held_back, inputs);
+  if (samples.empty())
+    return invalid("--accuracy-budget: none of the {} samples kept back has the shapes that the engine is built for",
+                   held_back.size());
+  if (held_back.size() < kFewSamples)
+    warn(output, fmt::format("the accuracy is measured on {} samples alone: more would tell more", held_back.size()));
+  return samples;
 }
 
 }  // namespace hone::tools

@@ -13,9 +13,18 @@ Result<calibrate::Report> run_calibration(const std::string& model, const std::s
                                           const std::string& preprocess, calibrate::Options options,
                                           const Output& output);
 
-// The ranges for int8: of the cache, when its file exists, else of --calibrate's data, and written to the cache then.
-// `shapes`: of the model's inputs.
-Result<Thresholds> thresholds_of(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
-                                 const Output& output);
+// What a model is built with.
+struct Calibrated {
+  Thresholds thresholds;           // none where neither int8 nor fp16 asks for them
+  std::vector<Tensors> held_back;  // runs of the model, none without an accuracy budget
+};
+
+// The ranges for int8, and for fp16 where they are to be had: of the cache, when its file exists, else of --calibrate's data, and written to the cache then.
+// For a budget some of the data is kept back. `shapes`: of the model's inputs.
+Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
+                              const Output& output);
+
+// The runs as the graph takes them. The error says that none fits.
+Result<std::vector<Tensors>> samples_for(const Graph& graph, std::span<const Tensors> held_back, const Output& output);
 
 }  // namespace hone::tools

@@ -114,6 +114,17 @@ void ModelOptions::add_options_to(CLI::App& app) {
       ->check(CLI::IsMember(calibrators))
       ->capture_default_str();
   app.add_option("--preprocess", preprocess, "Of images to calibrate with: " + calibrate::preprocess_help());
+  std::vector<std::string> metrics;
+  for (AccuracyMetric m : {AccuracyMetric::automatic, AccuracyMetric::top1, AccuracyMetric::error})
+    metrics.emplace_back(name(m));
+  app.add_option("--accuracy-budget", accuracy_budget,
+                 "How far outputs may be from fp32, e.g. 0.5%, on data of --calibrate that is kept back for it");
+  app.add_option("--accuracy-metric", accuracy_metric,
+                 "Of the budget: top1, the share of positions with another largest element; error, the RMS of the "
+                 "errors relative to that of the values; auto: top1 of a single output of 10 classes or more, else "
+                 "error")
+      ->check(CLI::IsMember(metrics))
+      ->capture_default_str();
   app.add_option("--time-budget", time_budget, "Limit for timing tactics, e.g. 30s")->capture_default_str();
   app.add_option("--max-workspace", max_workspace,
                  "Refuse tactics that need more scratch memory for a step, e.g. 512M");
@@ -137,6 +148,11 @@ Result<CompileOptions> ModelOptions::compile_options() const {
   options.max_tier = isa == "scalar" ? 0 : isa == "avx2" ? 1 : 2;
   HONE_TRY(options.time_budget_s, parse_seconds(time_budget));
   options.timing_cache = timing_cache.empty() ? own_cache() : timing_cache == "none" ? "" : timing_cache;
+  if (!accuracy_budget.empty()) {
+    AccuracyBudget& budget = options.budget.emplace();
+    HONE_TRY(budget.most, parse_percentage(accuracy_budget));
+    budget.metric = *find_accuracy_metric(accuracy_metric);
+  }
   if (!max_workspace.empty()) {
     HONE_TRY(options.max_workspace, parse_bytes(max_workspace));
   }
@@ -179,13 +195,14 @@ Result<EngineData> build_model(const ModelOptions& model, const std::map<std::st
   options.progress = progress_line(output);
   options.cancelled = interrupted;
   options.shapes.insert(inputs.begin(), inputs.end());
-  const bool given = !model.calibration_data.empty() || !model.calibration_cache.empty();
-  if (model.allows("int8") || (model.allows("fp16") && given)) {
-    HONE_TRY(options.ranges, thresholds_of(model, options.shapes, output));
-    if (model.allows("int8")) options.thresholds = options.ranges;
-  }
+  HONE_TRY(Calibrated data, calibrated(model, options.shapes, output));
+  if (model.allows("int8")) options.thresholds = data.thresholds;
+  options.ranges = std::move(data.thresholds);
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(Graph graph, import_filled(model.model, options.shapes, batch));
+  if (options.budget) {
+    HONE_TRY(options.budget->samples, samples_for(graph, data.held_back, output));
+  }
   auto engine = compile_graph(std::move(graph), options, start);
   if (interrupted()) return Status(Code::cancelled, fmt::format("{}: interrupted", model.model));
   if (!engine.ok()) return engine.status().within(model.model);
@@ -233,6 +250,14 @@ Result<double> parse_seconds(const std::string& text) {
   if (end == text.c_str() || scale < 0 || !(value >= 0))
     return invalid("'{}' is not a time such as 30s, 500ms or 2m", text);
   return value * scale;
+}
+
+Result<double> parse_percentage(const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (end == text.c_str() || std::string_view(end) != "%" || !(value >= 0 && value <= 100))
+    return invalid("'{}' is not a percentage such as 0.5%", text);
+  return value / 100;
 }
 
 Result<int64_t> parse_bytes(const std::string& text) {

@@ -31,11 +31,12 @@ struct ModelOptions {
   bool strict = false;
   std::vector<std::string> precisions = {"fp32"};
   std::string calibration_data, calibration_cache, preprocess, calibrator = "mse";  // for int8, fp16
+  std::string accuracy_budget, accuracy_metric = "auto";                            // empty: none
 
   void add_to(CLI::App& app);  // MODEL and the options
   void add_options_to(CLI::App& app);
   bool allows(std::string_view precision) const;
-  // All but the ranges for int8, which build_model finds.
+  // All but the ranges for int8 and the samples of a budget, which build_model finds.
   Result<CompileOptions> compile_options() const;
 };
 
@@ -69,6 +70,8 @@ Result<Opened> open_model(const ModelOptions& options, const std::map<std::strin
 
 // "512M" and so on: K, M and G are powers of 1024.
 Result<int64_t> parse_bytes(const std::string& text);
+// "0.5%" as 0.005.
+Result<double> parse_percentage(const std::string& text);
 // "30s", "500ms", "1.5m" and so on.
 Result<double> parse_seconds(const std::string& text);
 

@@ -4,6 +4,7 @@
 #include "import/onnx/model.h"
 #include "passes/pipeline.h"
 #include "tools/common.h"
+#include "tools/precisions.h"
 #include "tools/report.h"
 
 namespace hone::tools {
@@ -34,6 +35,8 @@ void print_table(const Program& p, bool verbose) {
       "{:.2f} MB\n",
       m.arena_bytes / 1e6, m.lower_bound_bytes / 1e6, m.without_reuse_bytes / 1e6, m.workspace_bytes / 1e6,
       m.weights_bytes / 1e6);
+  if (!p.build.layers.empty() || !p.build.notes.empty()) fmt::print("\n");
+  print_precisions(p.build);
 }
 
 std::string quoted(std::string text) {

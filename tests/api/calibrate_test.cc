@@ -35,6 +35,9 @@ class Buffer : public hone::CalibrationData {
 };
 
 class Calibrate : public testing::Test {
+ private:
+  TempFolder folder_;  // before what is written into it
+
  protected:
   std::string net = folder().write("tiny.onnx", add_relu());
   hone::CalibrationOptions options(std::string calibrator) {
@@ -44,9 +47,6 @@ class Calibrate : public testing::Test {
     return o;
   }
   TempFolder& folder() { return folder_; }
-
- private:
-  TempFolder folder_;
 };
 
 TEST_F(Calibrate, FindsSavesAndLoadsRanges) {
@@ -87,6 +87,20 @@ TEST_F(Calibrate, ErrorsAreValues) {
   other.ranges = {{"z", -1, 1, 1}};
   EXPECT_NE(other.check(net).message().find("another model"), std::string::npos);
   EXPECT_EQ(other.save(folder() / "a", "parquet").code(), Code::invalid);
+}
+
+TEST_F(Calibrate, AnAccuracyBudgetIsMeasuredOnTheUsersData) {
+  Buffer data(3), again(3);
+  hone::BuildOptions build{.target = "cpu", .accuracy_budget = 0.01, .threads = 1, .tune = false};
+  build.shapes["x"] = {2, 4};
+  EXPECT_NE(hone::build(net, build).status().message().find("accuracy_data"), std::string::npos);
+  build.accuracy_data = &data;
+  const auto built = hone::build(net, build);
+  ASSERT_TRUE(built.ok()) << built.status().message();
+  EXPECT_NE(built->inspect_json().find("accuracy: error (no single output"), std::string::npos);
+  build.accuracy_data = &again;
+  build.accuracy_metric = "f1";
+  EXPECT_NE(hone::build(net, build).status().message().find("'f1'"), std::string::npos);
 }
 
 }  // namespace

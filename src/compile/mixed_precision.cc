@@ -1,0 +1,230 @@
+#include "compile/mixed_precision.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "backends/network_timing.h"
+#include "backends/regions.h"
+#include "compile/accuracy_budget.h"
+#include "engine/inspect.h"
+
+namespace hone {
+namespace {
+
+constexpr size_t kSamplesForOrder = 16;  // at most: they sort the layers, the budget is judged on all
+constexpr double kLeastError = 1e-10;    // 200 dB
+
+// An engine that may be the result.
+struct Candidate {
+  EngineData engine;
+  double distance = 0;  // of the budget's metric
+  double us = 0;
+};
+
+std::string percent(double share) { return fmt::format("{:.3g}%", 100 * share); }
+
+class Chooser {
+ public:
+  Chooser(const CompileOptions& options, const PrecisionWays& ways) : options_(options), ways_(ways) {}
+
+  Result<EngineData> run() {
+    if (options_.budget) {
+      if (!ways_.runs) return invalid("an accuracy budget is measured by running the network: its GPU is not here");
+      HONE_TRY(const EngineData fp32, ways_.fp32());
+      HONE_TRY(yardstick_, Yardstick::make(fp32, *options_.budget));
+    } else if (!ways_.timed) {
+      HONE_TRY(EngineData engine, ways_.compile(options_));
+      for (LayerPrecision& layer : engine.program.build.layers)
+        if (layer.reason.empty()) layer.reason = "int8 wherever it can be: nothing was timed";
+      return engine;
+    }
+    HONE_CHECK(make_floats());
+    HONE_CHECK(make_integers());
+    HONE_TRY(Candidate* const best, fastest());
+    report(*best);
+    return std::move(best->engine);
+  }
+
+ private:
+  // Without int8.
+  Status make_floats() {
+    CompileOptions without = options_;
+    without.thresholds.clear();
+    HONE_TRY(floats_.engine, ways_.compile(without));
+    HONE_TRY(const bool kept, keeps_budget(floats_));
+    if (kept) return {};
+    const std::string distance =
+        fmt::format("{} is {} from fp32 on the data kept back, the budget is {}", name(yardstick_->metric()),
+                    percent(floats_.distance), percent(options_.budget->most));
+    if (options_.half == DType::none && !options_.tf32)
+      return invalid("the accuracy budget cannot be met: even where nothing is reduced, {}", distance);
+    notes_.push_back(fmt::format("no fp16, bf16 or tf32 is used: with them, and without int8, {}", distance));
+    options_.half = DType::none;
+    options_.tf32 = false;
+    return make_floats();
+  }
+
+  // With as much int8 as the budget allows.
+  Status make_integers() {
+    if (options_.thresholds.empty()) return {};
+    Candidate all;
+    HONE_TRY(all.engine, ways_.compile(options_));
+    layers_ = all.engine.program.build.layers;
+    for (const LayerPrecision& layer : layers_)
+      if (layer.reason.empty() && std::ranges::find(open_, layer.name) == open_.end()) open_.push_back(layer.name);
+    if (open_.empty()) return {};
+    if (!yardstick_) {
+      integers_ = std::move(all);
+      return {};
+    }
+    const PrecisionMeasures measures{.keeps_budget = [&](const InInt8& in_int8) -> Result<bool> {
+                                       Candidate candidate = all;
+                                       if (std::ranges::find(in_int8, false) != in_int8.end()) {
+                                         HONE_TRY(candidate.engine, compile_with(in_int8));
+                                       }
+                                       HONE_TRY(const bool kept, keeps_budget(candidate));
+                                       if (kept) integers_ = std::move(candidate);
+                                       return kept;
+                                     },
+                                     .sensitivity = [&](size_t layer) { return sensitivity(layer); }};
+    HONE_TRY(const auto chosen, most_in_int8(open_.size(), measures));
+    for (size_t i = 0; i < open_.size(); ++i)
+      if (!chosen || !(*chosen)[i]) reasons_[open_[i]] = "the accuracy budget needs it in floats";
+    if (!chosen) notes_.push_back("int8 is not used: the accuracy budget leaves no layer in it");
+    return {};
+  }
+
+  Result<EngineData> compile_with(const InInt8& in_int8, bool tune = true) const {
+    CompileOptions some = options_;
+    some.tune &= tune;
+    for (size_t i = 0; i < open_.size(); ++i)
+      if (!in_int8[i]) some.floats.insert(open_[i]);
+    return ways_.compile(some);
+  }
+
+  Result<bool> keeps_budget(Candidate& candidate) const {
+    if (!yardstick_) return true;
+    HONE_TRY(const Distance distance, yardstick_->distance(candidate.engine));
+    candidate.distance = yardstick_->of_metric(distance);
+    return candidate.distance <= options_.budget->most;
+  }
+
+  Result<double> sensitivity(size_t layer) {
+    InInt8 alone(open_.size(), false);
+    alone[layer] = true;
+    HONE_TRY(const EngineData engine, compile_with(alone, false));
+    HONE_TRY(const Distance distance, yardstick_->distance(engine, kSamplesForOrder));
+    sqnr_db_[open_[layer]] = -20 * std::log10(std::max(distance.error, kLeastError));
+    return distance.error;
+  }
+
+  // The fastest of the candidates, or what there is where nothing is timed.
+  Result<Candidate*> fastest() {
+    if (!integers_) return &floats_;
+    if (!ways_.timed) return &*integers_;
+    HONE_CHECK(compare_regions());
+    HONE_CHECK(make_mixed());
+    Candidate* best = &floats_;
+    for (auto* candidate : {&integers_, &mixed_}) {
+      if (!*candidate) continue;
+      HONE_TRY((*candidate)->us, time_network_us((*candidate)->engine));
+    }
+    HONE_TRY(floats_.us, time_network_us(floats_.engine));
+    for (auto* candidate : {&integers_, &mixed_})
+      if (*candidate && (*candidate)->us < best->us) best = &**candidate;
+    explain(best);
+    return best;
+  }
+
+  // What int8 wins, layer by layer and in the regions that can only be chosen as a whole.
+  Status compare_regions() {
+    HONE_TRY(const auto integers_us, time_steps_us(integers_->engine));
+    HONE_TRY(const auto floats_us, time_steps_us(floats_.engine));
+    const auto compared = [&](bool joined) {
+      return regions_of(timed_steps(integers_->engine.program, integers_us, joined),
+                        timed_steps(floats_.engine.program, floats_us, joined));
+    };
+    for (const Region& region : compared(false))
+      for (const std::string& source : region.sources) won_us_[source] = region.floats_us - region.integers_us;
+    for (const Region& region : compared(true)) {
+      if (region.integers_us <= region.floats_us) continue;
+      for (const std::string& source : region.sources)
+        if (in_integers(source)) slower_.emplace(source, region.integers_us - region.floats_us);
+    }
+    return {};
+  }
+
+  bool in_integers(const std::string& layer) const {
+    return std::ranges::find(open_, layer) != open_.end() && !reasons_.contains(layer);
+  }
+
+  // Int8 but for the regions that it slows down.
+  Status make_mixed() {
+    InInt8 layers;
+    for (const std::string& layer : open_) layers.push_back(in_integers(layer) && !slower_.contains(layer));
+    if (slower_.empty() || std::ranges::find(layers, true) == layers.end()) return {};
+    Candidate candidate;
+    HONE_TRY(candidate.engine, compile_with(layers));
+    HONE_TRY(const bool kept, keeps_budget(candidate));
+    if (kept) mixed_ = std::move(candidate);
+    return {};
+  }
+
+  void explain(const Candidate* best) {
+    const auto ms = [](const Candidate& candidate) { return fmt::format("{:.3f} ms", candidate.us / 1e3); };
+    notes_.push_back(fmt::format("int8 is {}: the network takes {} with it and {} without{}",
+                                 best == &floats_ ? "not used" : "used", ms(*integers_), ms(floats_),
+                                 mixed_ ? fmt::format(", {} with it where it alone is faster", ms(*mixed_)) : ""));
+    for (const std::string& layer : open_) {
+      const auto slower = slower_.find(layer);
+      if (best == &floats_) reasons_.emplace(layer, "the whole network is faster without int8");
+      else if (mixed_ && best == &*mixed_ && slower != slower_.end())
+        reasons_.emplace(layer, fmt::format("its region is {:.1f} us slower in int8", slower->second));
+    }
+  }
+
+  void report(Candidate& best) {
+    for (LayerPrecision& layer : layers_) {
+      if (const auto known = sqnr_db_.find(layer.name); known != sqnr_db_.end()) layer.sqnr_db = known->second;
+      if (const auto known = won_us_.find(layer.name); known != won_us_.end()) layer.won_us = known->second;
+      if (const auto known = reasons_.find(layer.name); known != reasons_.end()) layer.reason = known->second;
+      else if (layer.reason.empty()) layer.reason = yardstick_ ? "within the accuracy budget" : "faster as a whole";
+    }
+    if (yardstick_)
+      notes_.push_back(fmt::format("accuracy: {} ({}) is {} from fp32 in {} runs on data kept back, the budget is {}",
+                                   name(yardstick_->metric()), yardstick_->reason(), percent(best.distance),
+                                   yardstick_->samples(), percent(options_.budget->most)));
+    best.engine.program.build.layers = std::move(layers_);
+    auto& notes = best.engine.program.build.notes;
+    notes.insert(notes.begin(), std::make_move_iterator(notes_.begin()), std::make_move_iterator(notes_.end()));
+    name_precisions(best.engine.program);
+  }
+
+  CompileOptions options_;
+  const PrecisionWays& ways_;
+  std::optional<Yardstick> yardstick_;  // of the budget
+  Candidate floats_;
+  std::optional<Candidate> integers_, mixed_;
+  std::vector<LayerPrecision> layers_;
+  std::vector<std::string> open_;  // layers that can be in int8, each once
+  std::map<std::string, double> sqnr_db_, won_us_;
+  std::map<std::string, double> slower_;        // by how much, the regions of layers
+  std::map<std::string, std::string> reasons_;  // of layers that could be in int8 and are not
+  std::vector<std::string> notes_;
+};
+
+}  // namespace
+
+void name_precisions(Program& program) {
+  std::map<std::string_view, std::string_view> precisions;
+  for (const Step& step : program.steps)
+    for (const std::string& source : step.sources) precisions.emplace(source, precision_of(step));
+  for (LayerPrecision& layer : program.build.layers)
+    if (const auto found = precisions.find(layer.name); found != precisions.end()) layer.precision = found->second;
+}
+
+Result<EngineData> choose_precisions(const CompileOptions& options, const PrecisionWays& ways) {
+  return Chooser(options, ways).run();
+}
+
+}  // namespace hone
