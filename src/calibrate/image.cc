@@ -14,9 +14,19 @@ namespace {
 constexpr int kColours = 3;
 constexpr int64_t kMostPixels = int64_t{1} << 28;
 constexpr int64_t kMostSide = int64_t{1} << 16;  // resizing counts pixels in fp32, and stops where they do not fit
-constexpr int64_t kPixelsOfByte = 8 * 1100;      // deflate cannot hold more of one bit each: a larger size is a lie
-// Of PNG, JPEG, BMP and PPM. The decoder has others, which nobody feeds to networks and which have had holes.
-constexpr std::string_view kStarts[] = {"\x89PNG", "\xff\xd8\xff", "BM", "P5", "P6"};
+
+// What is read of what the decoder can: nobody feeds the rest to networks, and it has had holes.
+struct Format {
+  std::string_view start;
+  int64_t pixels_of_byte;  // it cannot hold more: a larger size is a lie
+};
+constexpr Format kFormats[] = {
+    {"\x89PNG", 8 * 1100},     // a bit each, deflated
+    {"\xff\xd8\xff", 8 * 64},  // a bit for each block
+    {"BM", 8},
+    {"P5", 1},
+    {"P6", 1},
+};
 
 struct Image {
   int width = 0, height = 0;
@@ -52,9 +62,9 @@ std::string decoder_reason() {
 
 Result<Image> decode(const std::string& path) {
   HONE_TRY(const auto file, FileMap::open(path));
-  const auto starts = [&](std::string_view start) { return file->text().starts_with(start); };
-  if (std::none_of(std::begin(kStarts), std::end(kStarts), starts))
-    return invalid("not an image that can be decoded (no PNG, JPEG, BMP or PPM)");
+  const auto format =
+      std::ranges::find_if(kFormats, [&](const Format& f) { return file->text().starts_with(f.start); });
+  if (format == std::end(kFormats)) return invalid("not an image that can be decoded (no PNG, JPEG, BMP or PPM)");
   const auto* bytes = reinterpret_cast<const stbi_uc*>(file->bytes().data());
   const int size = static_cast<int>(std::min<size_t>(file->bytes().size(), INT32_MAX));
   Image image;
@@ -63,7 +73,7 @@ Result<Image> decode(const std::string& path) {
     return invalid("not an image that can be decoded ({})", decoder_reason());
   if (image.width <= 0 || image.height <= 0)
     return invalid("{}x{} pixels are no image that can be decoded", image.width, image.height);
-  if (int64_t{image.width} * image.height > std::min(kMostPixels, size * kPixelsOfByte))
+  if (int64_t{image.width} * image.height > std::min(kMostPixels, size * format->pixels_of_byte))
     return invalid("{}x{} pixels are too many", image.width, image.height);
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(bytes, size, &image.width, &image.height, &stored, kColours), &stbi_image_free);

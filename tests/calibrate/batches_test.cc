@@ -217,6 +217,8 @@ TEST_F(Images, OfMorePixelsThanTheyCanHoldAreRefused) {
   const auto in = inputs({{"x", "f32[N,3,2,4]"}});
   text("photo.png", "P6 16000 16000 255\n");
   refuses(folder_.string(), in, {"photo.png", "16000x16000", "too many"}, Preprocess{.resize = true});
+  text("photo.png", "P5 300 1 255\n");
+  refuses(folder_.string(), in, {"photo.png", "300x1", "too many"}, Preprocess{.resize = true});
   text("photo.png", "P5 1 70000 255\n" + std::string(70000, 'x'));
   for (const Preprocess& how : {Preprocess{.short_side = 5}, Preprocess{.resize = true}})
     refuses(folder_.string(), in, {"photo.png", "1x70000", "too many"}, how);
