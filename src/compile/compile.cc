@@ -20,8 +20,8 @@
 namespace hone {
 namespace {
 
-Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine,
-                std::vector<LayerPrecision>& layers) {
+// What was decided about precisions goes into `build`.
+Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine, BuildSummary& build) {
   const PassOptions passes{.verify = options.verify_passes};
   const bool gpu = !machine.cuda_arch.empty();
   HONE_CHECK(canonicalize(graph, passes));
@@ -29,13 +29,12 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   if (run_quantized_model_in_integers(graph, machine)) HONE_CHECK(merge_elementwise(graph, passes));
   if (!options.thresholds.empty()) {
     for (const Int8Layer& layer : quantize(graph, options.thresholds, machine, options.floats))
-      layers.push_back({.name = layer.name, .range = layer.range, .reason = layer.reason});
+      build.layers.push_back({.name = layer.name, .range = layer.range, .reason = layer.reason});
     HONE_CHECK(merge_elementwise(graph, passes));
     fold_steps(graph);
   }
   if (gpu && options.half != DType::none) {
-    HONE_TRY(const auto more, reduce_safely(graph, options.half, machine, options.ranges, options.strict));
-    notes.insert(notes.end(), more.begin(), more.end());
+    HONE_TRY(build.notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict));
   }
   HONE_CHECK(fuse(graph, passes));
   if (gpu) {
@@ -48,11 +47,12 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
 }
 
 Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
-  std::vector<LayerPrecision> layers;
-  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, layers));
+  BuildSummary build;
+  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, build));
   HONE_TRY(EngineData engine, lower(graph, selector, machine, options.progress));
   engine.program.target = options.target;
-  engine.program.build.layers = std::move(layers);
+  engine.program.build.layers = std::move(build.layers);
+  engine.program.build.notes = std::move(build.notes);
   name_precisions(engine.program);
   return engine;
 }
