@@ -19,8 +19,8 @@ struct Calibrated {
   std::vector<Tensors> held_back;  // runs of the model, none without an accuracy budget
 };
 
-// The ranges for int8, and for fp16 where they are to be had: of the cache, when its file exists, else of --calibrate's data, and written to the cache then.
-// For a budget some of the data is kept back. `shapes`: of the model's inputs.
+// The ranges for int8, and for fp16 where they are to be had: of the cache, when its file exists, else of --calibrate's
+// data, and written to the cache then. For a budget some of the data is kept back. `shapes`: of the model's inputs.
 Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
                               const Output& output);
 

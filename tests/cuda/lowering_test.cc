@@ -11,6 +11,7 @@
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
 #include "runtime/context.h"
+#include "tactics/cuda/kernel.h"
 
 #include "more_kernel_rows.h"
 
@@ -151,6 +152,19 @@ TEST_P(Lowering, EveryTileOfHoppersTensorCoresCompiles) {
       else EXPECT_NE(find_tactic(name)->supports(problem, machine), "") << name;
     }
   }
+}
+
+TEST_P(Lowering, BlocksMayShareAnAverage) {
+  const Graph graph = parse(R"hone(graph {
+      input %1 "x" : f16[1,112,112,32]
+      const %2 : i64[2] = [1, 2]
+      %3 = Reduce(%1, %2) {kind="mean", keep_dims=false}
+      output %3 "y"
+    })hone");
+  const Machine machine{.cuda_arch = GetParam()};
+  const Problem problem = problem_of(graph, graph.order().front());
+  EXPECT_EQ(find_tactic("cuda.reduce_columns")->variants(problem, machine), cuda::has_clusters(GetParam()) ? 4 : 1);
+  expect_variants("cuda.reduce_columns", problem, INT_MAX);
 }
 
 TEST_P(Lowering, ANormStoresIntegers) {

@@ -44,7 +44,7 @@ inline const Row kMoreRows[] = {
       output %5 "y"
       output %6 "h"
     })hone"},
-    {"cuda.conv_grouped", R"hone(graph {
+    {"cuda.conv_depthwise", R"hone(graph {
       input %1 "x" : f16[1,2,5,6]
       const %2 : f16[2,1,1,2] = [1, 2, 3, 4]
       %3 = Conv(%1, %2) {strides=[1,1], dilations=[1,1], pads=[0,0,0,0], groups=2}
