@@ -141,7 +141,8 @@ Result<std::vector<std::string>> reduce_safely(Graph& graph, DType type, const M
                                 layout::framework_name(graph, v), wide.magnitude, wide.source));
   }
   if (strict && !notes.empty()) return unsupported("fp16 ends at 65504: {}", fmt::join(notes, "; "));
-  reduce_precision(graph, type, machine, judge.limits());
+  if (judge.limits().wide.empty() && judge.limits().saturated.empty()) graph = std::move(trial);
+  else reduce_precision(graph, type, machine, judge.limits());
   notes.insert(notes.end(), judge.notes().begin(), judge.notes().end());
   return notes;
 }

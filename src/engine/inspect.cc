@@ -5,6 +5,7 @@
 #include <set>
 
 #include "engine/floor.h"
+#include "engine/manifest.h"
 
 namespace hone {
 namespace {
@@ -73,19 +74,6 @@ Json layer_json(const Program& program, const Step& step) {
           {"time_us", step.time_us},
           {"floor_us", floor ? Json(*floor) : Json()},
           {"refused", refused}};
-}
-
-Json precisions_json(const std::vector<LayerPrecision>& layers) {
-  const auto number = [](std::optional<double> value) { return value ? Json(*value) : Json(); };
-  Json list = Json::array();
-  for (const LayerPrecision& l : layers)
-    list.push_back({{"name", l.name},
-                    {"precision", l.precision},
-                    {"range", l.range > 0 ? Json(l.range) : Json()},
-                    {"sqnr_db", number(l.sqnr_db)},
-                    {"won_us", number(l.won_us)},
-                    {"reason", l.reason}});
-  return list;
 }
 
 // Values that lie in the memory of others, so that no step copies them.

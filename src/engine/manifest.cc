@@ -148,29 +148,15 @@ Json peaks_json(const Peaks& peaks) {
   return {{"operations_per_s", peaks.operations_per_s}, {"bandwidths", bandwidths}};
 }
 
-Json number_or_null(std::optional<double> number) { return number ? Json(*number) : Json(); }
-
 std::optional<double> number_from(const Json& json) {
   return json.is_null() ? std::nullopt : std::optional(json.get<double>());
-}
-
-Json layers_json(const std::vector<LayerPrecision>& layers) {
-  Json list = Json::array();
-  for (const LayerPrecision& l : layers)
-    list.push_back({{"name", l.name},
-                    {"precision", l.precision},
-                    {"range", l.range},
-                    {"sqnr_db", number_or_null(l.sqnr_db)},
-                    {"won_us", number_or_null(l.won_us)},
-                    {"reason", l.reason}});
-  return list;
 }
 
 std::vector<LayerPrecision> layers_from(const Json& json) {
   std::vector<LayerPrecision> layers;
   for (const Json& l : json)
-    layers.push_back({l.at("name"), l.at("precision"), l.at("range"), number_from(l.at("sqnr_db")),
-                      number_from(l.at("won_us")), l.at("reason")});
+    layers.push_back({l.at("name"), l.at("precision"), number_from(l.at("range")).value_or(0),
+                      number_from(l.at("sqnr_db")), number_from(l.at("won_us")), l.at("reason")});
   return layers;
 }
 
@@ -324,6 +310,19 @@ Status check(const Program& program) {
 
 }  // namespace
 
+nlohmann::json precisions_json(const std::vector<LayerPrecision>& layers) {
+  const auto number = [](std::optional<double> value) { return value ? Json(*value) : Json(); };
+  Json list = Json::array();
+  for (const LayerPrecision& l : layers)
+    list.push_back({{"name", l.name},
+                    {"precision", l.precision},
+                    {"range", l.range > 0 ? Json(l.range) : Json()},
+                    {"sqnr_db", number(l.sqnr_db)},
+                    {"won_us", number(l.won_us)},
+                    {"reason", l.reason}});
+  return list;
+}
+
 bool agree(const TensorType& a, const TensorType& b) {
   if (a.dtype != b.dtype) return false;
   const auto from = a.shape.concrete(), to = b.shape.concrete();
@@ -355,7 +354,7 @@ std::string to_json(const Program& p) {
                     {"tactics_timed", p.build.tactics_timed},
                     {"cache_hits", p.build.cache_hits},
                     {"notes", p.build.notes},
-                    {"precisions", layers_json(p.build.layers)},
+                    {"precisions", precisions_json(p.build.layers)},
                     {"cpu_peaks", peaks_json(p.build.cpu)},
                     {"gpu_peaks", peaks_json(p.build.gpu)}}}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace);

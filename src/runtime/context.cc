@@ -119,6 +119,10 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
   return std::shared_ptr<const LoadedEngine>(std::move(engine));
 }
 
+bool LoadedEngine::all_on_gpu() const {
+  return !on_gpu_.empty() && std::find(on_gpu_.begin(), on_gpu_.end(), false) == on_gpu_.end();
+}
+
 ExecutionContext::ExecutionContext(std::shared_ptr<const LoadedEngine> engine)
     : engine_(std::move(engine)),
       arena_(allocate_arena(engine_->program().memory.arena_bytes)),
@@ -170,7 +174,7 @@ Status ExecutionContext::bind_input(std::string_view name, Tensor value) {
       return invalid("input '{}' is {}, not of shape {}", name, to_text(inputs[i].type), to_string(value.dims()));
     device_inputs_.erase(inputs[i].slot);
     if (lies_on_device(value.raw())) {
-      if (!all_on_gpu()) return unsupported("input '{}' lies on the GPU, and some steps run on the CPU", name);
+      if (!engine_->all_on_gpu()) return unsupported("input '{}' lies on the GPU, and some steps run on the CPU", name);
       HONE_CHECK(check_device_memory(value).within(fmt::format("input '{}'", name)));
       device_inputs_[inputs[i].slot] = std::move(value);
       bound_[i] = true;
@@ -192,7 +196,7 @@ Status ExecutionContext::bind_device_output(std::string_view name, const Tensor&
       device_outputs_.erase(b.slot);
       return {};
     }
-    if (!engine_->device_weights() || !all_on_gpu())
+    if (!engine_->device_weights() || !engine_->all_on_gpu())
       return unsupported("output '{}' is bound to the GPU, and steps run on the CPU", name);
     if (memory.type() != b.type.dtype || !accepts(b.type.shape, memory.dims()))
       return invalid("output '{}' is {}, not {}", name, to_text(b.type),
@@ -269,11 +273,6 @@ Status ExecutionContext::run() {
   return engine_->device_weights() ? run_with_gpu() : run_steps(0, program.steps.size());
 }
 
-bool ExecutionContext::all_on_gpu() const {
-  const auto& on_gpu = engine_->on_gpu();
-  return !on_gpu.empty() && std::find(on_gpu.begin(), on_gpu.end(), false) == on_gpu.end();
-}
-
 // A recorded graph holds addresses: it is recorded again when one of them is another.
 Status ExecutionContext::bind_on_device() {
   const Program& program = engine_->program();
@@ -305,7 +304,7 @@ Status ExecutionContext::run_with_gpu() {
     HONE_TRY(begun_, cuda::Event::create());
     HONE_TRY(ended_, cuda::Event::create());
   }
-  const bool as_graph = all_on_gpu() && !profiler && !observer && runs_ > 0;
+  const bool as_graph = engine_->all_on_gpu() && !profiler && !observer && runs_ > 0;
   if (as_graph) {
     for (const Binding& b : program.inputs) HONE_CHECK(device_->fetch(b.slot, true, slots_));
     if (!graph_) HONE_CHECK(cuda::Graph::begin(device_->stream()));

@@ -23,6 +23,8 @@ class LoadedEngine {
   const Op& control(size_t step) const { return control_.at(step); }
   // Whether a step runs on the GPU.
   const std::vector<bool>& on_gpu() const { return on_gpu_; }
+  // Whether all steps do; false where there is none.
+  bool all_on_gpu() const;
   // Whether a kernel on the GPU may find its input at fault.
   bool reports_faults() const { return reports_faults_; }
   // Null when all runs on the CPU.
@@ -75,7 +77,6 @@ class ExecutionContext {
   Status run_steps(size_t begin, size_t end);
   Status run_with_gpu();
   Status bind_on_device();
-  bool all_on_gpu() const;
   Status run_step(size_t step);
   Status run_step_on_gpu(size_t step);
   Tensor* slot(int index) { return index < 0 ? &absent_ : &slots_[static_cast<size_t>(index)]; }

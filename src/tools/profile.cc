@@ -91,9 +91,7 @@ struct Profile {
     HONE_TRY(const NamedTensors values, given.values(program.inputs, input.seed));
     ExecutionContext context(opened.engine);
     // Or the first step would be given the time of copying its input to the GPU.
-    const auto on_gpu = opened.engine->on_gpu();
-    if (opened.engine->device_weights() && std::count(on_gpu.begin(), on_gpu.end(), false) == 0)
-      HONE_CHECK(bind_on_device(context, values));
+    if (opened.engine->all_on_gpu()) HONE_CHECK(bind_on_device(context, values));
     else
       for (const auto& [name, value] : values) HONE_CHECK(context.bind_input(name, value));
     HONE_TRY(const auto profiled, measure(context));

@@ -3,10 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <future>
 #include <random>
 
-#include "backends/gpu_timing.h"
+#include "gpu/candidate.h"
 #include "ir/graph.h"
 
 // A fixture that runs all of the GPU's kernels for a case and compares them with the op's reference.
@@ -69,10 +68,6 @@ struct Pending {
   Problem problem;
   Tensors inputs, expected;
   double error = 0;
-  struct Candidate {
-    const Tactic& tactic;
-    std::future<Result<Prepared>> prepared;
-  };
   std::vector<Candidate> candidates = {};
 };
 
@@ -92,7 +87,7 @@ inline Result<Pending> start(const Case& c, DType type, const Machine& machine) 
   for (size_t k = 0; k < c.outputs; ++k) p.problem.outputs.push_back({types[k].dtype, Shape::of(p.expected[k].dims())});
   for (const Tactic& tactic : tactic_table())
     if (tactic.backend == Backend::cuda && tactic.supports(p.problem, machine).empty())
-      p.candidates.push_back({tactic, std::async(std::launch::async, tactic.prepare, p.problem, 0, machine)});
+      p.candidates.push_back({tactic, 0, std::async(std::launch::async, tactic.prepare, p.problem, 0, machine)});
   return p;
 }
 
@@ -112,15 +107,11 @@ inline void finish(Pending& p, const Machine& machine) {
   cpu::ThreadPool pool(1);
   auto box = GpuSandbox::create(p.problem, 0, p.inputs);
   ASSERT_TRUE(box.ok()) << box.status().message();
-  for (auto& [tactic, future] : p.candidates) {
-    const auto prepared = future.get();
-    ASSERT_TRUE(prepared.ok()) << what << ": " << prepared.status().message();
-    const auto kernel = tactic.make(p.problem, prepared->packed, 0, machine);
-    ASSERT_TRUE(kernel.ok()) << what << ": " << kernel.status().message();
-    const auto got = (*box)->run(**kernel, *prepared, pool);
+  for (Candidate& c : p.candidates) {
+    const auto got = c.run(p.problem, machine, **box, pool);
     ASSERT_TRUE(got.ok()) << what << ": " << got.status().message();
     for (size_t k = 0; k < p.problem.outputs.size(); ++k)
-      expect_same((*got)[k], p.expected[k], p.error, fmt::format("{} by {}: output {}", what, tactic.name, k));
+      expect_same((*got)[k], p.expected[k], p.error, fmt::format("{} by {}: output {}", what, c.tactic.name, k));
   }
 }
 

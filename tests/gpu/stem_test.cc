@@ -5,8 +5,8 @@
 #include <random>
 
 #include "backends/gpu_fusion.h"
-#include "backends/gpu_timing.h"
 #include "backends/problem.h"
+#include "gpu/candidate.h"
 
 namespace hone {
 namespace {
@@ -88,12 +88,9 @@ TEST_P(GpuStem, IsRight) {
     auto box = GpuSandbox::create(problem, 0, values);
     ASSERT_TRUE(box.ok()) << box.status().message();
     const double unit = bytes ? 0 : std::ldexp(1.0, type == DType::f16 ? -10 : -7);
-    for (int variant = 0; variant < tactic.variants(problem, machine); ++variant) {
-      const auto prepared = tactic.prepare(problem, variant, machine);
-      ASSERT_TRUE(prepared.ok()) << prepared.status().message();
-      const auto kernel = tactic.make(problem, prepared->packed, variant, machine);
-      ASSERT_TRUE(kernel.ok()) << kernel.status().message();
-      const auto got = (*box)->run(**kernel, *prepared, pool);
+    for (Candidate& candidate : candidates_of(problem, machine)) {
+      if (&candidate.tactic != &tactic) continue;
+      const auto got = candidate.run(problem, machine, **box, pool);
       ASSERT_TRUE(got.ok()) << got.status().message();
       int64_t wrong = 0;
       double largest = 0;
@@ -102,7 +99,7 @@ TEST_P(GpuStem, IsRight) {
         largest = std::max(largest, right);
         wrong += !(std::fabs((*got)[0].at(i) - right) <= unit * (std::fabs(right) + 0.01));
       }
-      EXPECT_EQ(wrong, 0) << "variant " << variant << " of " << c.h << " x " << c.w << ", " << c.cin << " to "
+      EXPECT_EQ(wrong, 0) << "variant " << candidate.variant << " of " << c.h << " x " << c.w << ", " << c.cin << " to "
                           << c.cout;
       EXPECT_GT(largest, 0.5);
     }

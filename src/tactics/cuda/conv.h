@@ -25,6 +25,8 @@ ConvGeometry conv_geometry(const Problem& problem);
 std::string conv_refusal(const Problem& problem, bool grouped);
 // The same for kernels that read 16 bytes of a pixel at once.
 std::string wide_refusal(const Problem& problem, const Machine& machine);
+// Why no kernel that gathers what makes up a result, which lies in either layout, can do a (transposed) convolution.
+std::string refuse_gathered(const Problem& problem, const AnchorView& anchor, bool channels_last);
 
 // The kernel's parameters: y, x, the bias, the epilogue's operands, and the weights w: at the end when they are packed,
 // else behind x.

@@ -1,4 +1,5 @@
 #include "ops/conv.h"
+#include "ops/fused.h"
 
 #include "tactics/cuda/conv.h"
 #include "tactics/cuda/source.h"
@@ -77,6 +78,15 @@ std::string wide_refusal(const Problem& problem, const Machine& machine) {
   if (geometry(problem, anchor).cin * static_cast<int64_t>(size_of(anchor.data.dtype)) % 16 != 0)
     return "a pixel's channels are not a multiple of 16 bytes";
   return refuse_tf32(anchor.data.dtype, machine);
+}
+
+std::string refuse_gathered(const Problem& problem, const AnchorView& anchor, bool channels_last) {
+  if (anchor.prologue) return "its input is computed in place";
+  if (!channels_last && problem.op.as<Fused>() != nullptr) return "fused, and activations are not channels-last";
+  for (const TensorType* t : {&problem.inputs[0], &problem.inputs[1], &problem.outputs[0]})
+    if (const int64_t count = element_count(dims_of(*t)); count == 0 || count > INT32_MAX)
+      return count == 0 ? "empty" : "2^31 elements or more";
+  return refuse_epilogue(problem);
 }
 
 std::string conv_parameters(const Problem& problem, const AnchorView& anchor, bool packed) {

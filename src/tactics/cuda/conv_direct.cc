@@ -19,13 +19,7 @@ std::string supports(const Problem& problem) {
   if (!cuda::is_real_element(data) && !is_whole(data)) return fmt::format("{} elements", name(data));
   if (weights != data && !(is_whole(weights) && is_whole(data))) return "weights of another type";
   if (is_whole(data) && anchor->inputs > 2 && has(problem, 2)) return "a bias of integers";
-  if (anchor->prologue) return "its input is computed in place";
-  if (!anchor->op.as<Conv>()->channels_last && problem.op.as<Conv>() == nullptr)
-    return "fused, and activations are not channels-last";
-  for (const TensorType* t : {&problem.inputs[0], &problem.inputs[1], &problem.outputs[0]})
-    if (const int64_t count = element_count(dims_of(*t)); count == 0 || count > INT32_MAX)
-      return count == 0 ? "empty" : "2^31 elements or more";
-  return cuda::refuse_epilogue(problem);
+  return cuda::refuse_gathered(problem, *anchor, anchor->op.as<Conv>()->channels_last);
 }
 
 // Channels of a group that a thread takes at once.

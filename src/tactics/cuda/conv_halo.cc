@@ -50,7 +50,7 @@ std::vector<Halo> candidates(const cuda::ConvGeometry& g) {
 
 std::string supports(const Problem& problem, const Machine& machine) {
   if (std::string reason = cuda::wide_refusal(problem, machine); !reason.empty()) return reason;
-  if (machine.cuda_arch != "sm_90") return fmt::format("{} is not sm_90", machine.cuda_arch);
+  if (std::string reason = cuda::refuse_other_than_hopper(machine); !reason.empty()) return reason;
   if (const auto g = cuda::conv_geometry(problem); g.pointwise() && g.n * g.oh * g.ow % 16 != 0)
     return "a number of pixels that 16 does not divide";
   const cuda::ConvGeometry g = geometry_of(problem);

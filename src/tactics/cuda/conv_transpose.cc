@@ -14,13 +14,7 @@ std::string supports(const Problem& problem) {
   if (!problem.is_static()) return "shapes are not fixed";
   if (!cuda::is_real_element(anchor->data.dtype)) return fmt::format("{} elements", name(anchor->data.dtype));
   if (problem.inputs[1].dtype != anchor->data.dtype) return "weights of another type";
-  if (anchor->prologue) return "its input is computed in place";
-  if (!anchor->op.as<ConvTranspose>()->channels_last && problem.op.as<ConvTranspose>() == nullptr)
-    return "fused, and activations are not channels-last";
-  for (const TensorType* t : {&problem.inputs[0], &problem.inputs[1], &problem.outputs[0]})
-    if (const int64_t count = element_count(dims_of(*t)); count == 0 || count > INT32_MAX)
-      return count == 0 ? "empty" : "2^31 elements or more";
-  return cuda::refuse_epilogue(problem);
+  return cuda::refuse_gathered(problem, *anchor, anchor->op.as<ConvTranspose>()->channels_last);
 }
 
 struct Channels {

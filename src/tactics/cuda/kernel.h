@@ -40,6 +40,9 @@ struct Source {
 // Of compute capability 9.0 on: blocks may share their memory, and kernels wait for the launch ahead of them.
 bool has_clusters(std::string_view arch);
 
+// Of the largest GPU: it shapes guesses, not results.
+inline constexpr int64_t kMultiprocessors = 132;
+
 // One thread an element.
 Launch elementwise(int64_t count);
 inline constexpr int64_t kElementwiseThreads = 256;

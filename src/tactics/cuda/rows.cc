@@ -339,7 +339,7 @@ std::vector<int> column_splits(const Problem& problem) {
   std::vector<int> splits{1};
   const int64_t blocks = Columns(problem).blocks(), extent = cuda::reduced_count(problem);
   for (const int split : {2, 4, 8})
-    if (blocks * split <= 264 && extent >= 64 * split) splits.push_back(split);
+    if (blocks * split <= 2 * cuda::kMultiprocessors && extent >= 64 * split) splits.push_back(split);
   return splits;
 }
 

@@ -13,8 +13,6 @@
 namespace hone {
 namespace {
 
-constexpr int64_t kMultiprocessors = 132;  // of the largest GPU: it shapes guesses, not results
-
 struct Stem {
   Problem convolution;
   std::optional<Pool> pool;
@@ -47,7 +45,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (problem.outputs.size() != 1 || !problem.is_static()) return "more than one result, or open shapes";
   const Stem stem = stem_of(problem);
   if (std::string reason = cuda::conv_refusal(stem.convolution, false); !reason.empty()) return reason;
-  if (machine.cuda_arch != "sm_90") return fmt::format("{} is not sm_90", machine.cuda_arch);
+  if (std::string reason = cuda::refuse_other_than_hopper(machine); !reason.empty()) return reason;
   if (stem.pool && !takes(*stem.pool)) return "pooling other than the maximum of 3 x 3, in steps of 2";
   const auto anchor = cuda::conv_anchor(stem.convolution);
   const cuda::ConvGeometry g = cuda::conv_geometry(stem.convolution);
@@ -86,7 +84,8 @@ std::vector<Share> candidates(const Problem& problem) {
     const int64_t count =
         y[0] * cuda::blocks(y[y.size() - 2], share.columns(pooled)) * cuda::blocks(steps, share.steps);
     const bool least = share.steps == 1 && share.warps == 4;
-    if ((least || (share.steps <= steps && count >= kMultiprocessors / 2)) && count <= 16 * kMultiprocessors)
+    if ((least || (share.steps <= steps && count >= cuda::kMultiprocessors / 2)) &&
+        count <= 16 * cuda::kMultiprocessors)
       all.push_back(share);
   }
   return all.empty() ? std::vector<Share>{{std::min<int64_t>(steps, 56), 8}} : all;

@@ -39,7 +39,6 @@ constexpr Tile kTiles[] = {{32, 1, 4},
                            {128, 2, 4, 2},
                            {128, 2, 4, 4},
                            {128, 2, 4, 8}};
-constexpr int64_t kMultiprocessors = 132;  // of the largest GPU: it shapes guesses, not results
 
 int64_t tiles(const Gemm& gemm, const Tile& t) {
   return blocks(gemm.m, t.rows() * t.cluster) * t.cluster * blocks(gemm.n, t.n) * gemm.batch;
@@ -176,8 +175,12 @@ std::string wgmma_multiply(DType type, int n, bool a_in_registers) {
       a, b, flags, sums, a_in_registers ? "\"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3)" : "\"l\"(a)");
 }
 
+std::string refuse_other_than_hopper(const Machine& machine) {
+  return machine.cuda_arch == "sm_90" ? "" : fmt::format("{} is not sm_90", machine.cuda_arch);
+}
+
 std::string refuse_wgmma(const WarpgroupProduct& p, const Machine& machine) {
-  if (machine.cuda_arch != "sm_90") return fmt::format("{} is not sm_90", machine.cuda_arch);
+  if (std::string reason = refuse_other_than_hopper(machine); !reason.empty()) return reason;
   const auto size = static_cast<int64_t>(size_of(p.gemm.type));
   if (tap_k(p) * size % 16 != 0) return "rows are not a multiple of 16 bytes";
   if (p.gemm.n % 4 != 0) return "columns are not a multiple of 4";

@@ -25,6 +25,8 @@ struct OperandPlaces {
   size_t a = 1, b = 2;
 };
 
+// The instruction exists on no other GPU, older or newer.
+std::string refuse_other_than_hopper(const Machine& machine);
 std::string refuse_wgmma(const WarpgroupProduct& product, const Machine& machine);
 // A variant is a tile size and how many blocks share a tile: those that may be the fastest for the sizes, best guess
 // first.
