@@ -7,8 +7,9 @@
 namespace hone {
 namespace {
 
-double once(const std::function<void()>& call) {
+double once(const std::function<void()>& before, const std::function<void()>& call) {
   using Clock = std::chrono::steady_clock;
+  before();
   const auto start = Clock::now();
   call();
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
@@ -16,11 +17,11 @@ double once(const std::function<void()>& call) {
 
 }  // namespace
 
-double time_us(const std::function<void()>& call, double give_up_us, int repeats) {
-  const double first = once(call);
+double time_us(const std::function<void()>& before, const std::function<void()>& call, double give_up_us, int repeats) {
+  const double first = once(before, call);
   if (first > give_up_us) return first;
   std::vector<double> times;
-  for (int i = 0; i < repeats; ++i) times.push_back(once(call));
+  for (int i = 0; i < repeats; ++i) times.push_back(once(before, call));
   std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
   return times[times.size() / 2];
 }

@@ -53,25 +53,23 @@ void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
 
 size_t workspace_bytes(const ConvProblem&, const ConvContext&) { return 0; }
 
+// Each thread gets neighbouring rows, as many as the others, so that it reads what it wrote of the layer before; in a few
+// pieces, so that who runs out can help.
 void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
   const DepthwiseKernel kernel = depthwise_kernel(ctx.tier);
   const Epilogue& ep = args.epilogue;
-  const int64_t oh = p.out_h(), ow = p.out_w(), pairs = ceil_div(oh, 2), jobs = p.n * pairs;
-  const int64_t units = ceil_div(p.cin, kChannelUnit);
-  // Too few rows to share out evenly: cut the channels as well.
-  const int64_t cuts = ctx.variant.split == 1 || jobs >= 8 * ctx.threads
-                           ? 1
-                           : std::min<int64_t>(units, ctx.threads);
-  args.pool->parallel(jobs * cuts, [&](int64_t i, int) {
-    const int64_t n = i % jobs / pairs, oy = i % pairs * 2, cut = i / jobs;
-    const int64_t row = n * oh + oy;
+  const int64_t oh = p.out_h(), ow = p.out_w(), rows = p.n * oh, units = ceil_div(p.cin, kChannelUnit);
+  const int64_t pieces = std::min(rows, ctx.threads * std::clamp<int64_t>(rows / (4 * ctx.threads), 1, 8));
+  const int64_t cuts = ctx.variant.split == 2 ? std::min<int64_t>(units, ctx.threads) : 1;
+  const auto two_rows = [&](int64_t row, int64_t count, int64_t cut) {
+    const int64_t n = row / oh;
     DepthwiseRows job{};
     job.problem = &p;
     job.image = args.in + n * p.h * p.w * p.in_pitch();
     job.weights = static_cast<const float*>(args.packed);
     job.weights_ld = padded_channels(p);
-    job.oy = oy;
-    job.rows = static_cast<int>(std::min<int64_t>(2, oh - oy));
+    job.oy = row % oh;
+    job.rows = static_cast<int>(count);
     job.c0 = units * cut / cuts * kChannelUnit;
     job.c1 = std::min(p.cin, units * (cut + 1) / cuts * kChannelUnit);
     job.out = args.out + row * ow * p.out_pitch();
@@ -79,14 +77,21 @@ void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
     job.epilogue = &ep;
     kernel(job);
     if (ep.tile_hook != nullptr)
-      ep.tile_hook(ep.hook_user, job.out + job.c0, row * ow, job.rows * ow, job.c0, job.c1 - job.c0, p.out_pitch());
+      ep.tile_hook(ep.hook_user, job.out + job.c0, row * ow, count * ow, job.c0, job.c1 - job.c0, p.out_pitch());
+  };
+  args.pool->parallel(pieces * cuts, [&](int64_t i, int) {
+    const int64_t piece = i % pieces, end = rows * (piece + 1) / pieces;
+    for (int64_t row = rows * piece / pieces, count = 0; row < end; row += count) {
+      count = std::min({int64_t{2}, end - row, oh - row % oh});
+      two_rows(row, count, i / pieces);
+    }
   });
 }
 
 size_t candidates(const ConvProblem&, const ConvContext& ctx, std::span<ConvVariant> variants) {
   size_t count = 0;
   if (count < variants.size()) variants[count++] = {};
-  if (count < variants.size() && ctx.threads > 1) variants[count++] = {.split = 1};
+  if (count < variants.size() && ctx.threads > 1) variants[count++] = {.split = 2};
   return count;
 }
 

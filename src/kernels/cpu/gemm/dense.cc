@@ -54,10 +54,9 @@ DenseBlocking choose_blocking(const DenseShape& s, Tier tier, int threads, const
   const bool columns = tuning.split > 0 ? tuning.split == 2 : prefers_columns(s, kernel, threads);
   int64_t blocks = std::max<int64_t>(1, ceil_div(s.m, rows));
   if (threads > 1 && columns) b.panel_block = ceil_div(panels, threads);
-  // Equal blocks, as many for each thread, and cut where register tiles end.
+  // Equal blocks, as many for each thread: the register tiles of a block get equal heights, too.
   if (threads > 1 && !columns) blocks = round_up(blocks, threads);
-  b.row_block = std::max<int64_t>(1, round_up(ceil_div(s.m, blocks), kernel.mr));
-  if (b.row_block > s.m) b.row_block = std::max<int64_t>(1, s.m);
+  b.row_block = std::max<int64_t>(1, ceil_div(s.m, blocks));
   return b;
 }
 
