@@ -12,6 +12,7 @@
 #include "base/cpu_info.h"
 #include "cuda/cublaslt.h"
 #include "ir/graph.h"
+#include "tune/evict.h"
 #include "tune/timer.h"
 
 namespace hone {
@@ -139,14 +140,21 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
     const Tactic* tactic;
     int variant;
     double us;
+    Tensors weights;
     std::unique_ptr<const Kernel> kernel;
   };
   std::vector<Timed> field;
   double best = 1e18;
   Winner winner;
-  const auto before = [&] { hand_over(problem, box, pool_); };
+  Tensors weights;  // of the kernel that is timed
+  const auto before = [&] {
+    if (options_.cold_weights)
+      for (const Tensor& w : weights) evict(w.raw(), w.bytes());
+    hand_over(problem, box, pool_);
+  };
   for (const auto& [tactic, variants, reason] : candidates) {
     HONE_TRY(const Prepared prepared, tactic->prepare(problem, 0, options_.machine));
+    weights = prepared.packed;
     for (int v : variants) {
       if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
       if (out_of_time() && !field.empty()) break;
@@ -161,7 +169,7 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
       const double us = time_us(before, call, 1.3 * best, best > 2000 ? 1 : best > 200 ? 3 : 7);
       ++timed_;
       best = std::min(best, us);
-      field.push_back({tactic, v, us, std::move(kernel)});
+      field.push_back({tactic, v, us, weights, std::move(kernel)});
     }
   }
   // The leaders once more, so that one lucky sample does not decide.
@@ -169,6 +177,7 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
   for (size_t i = 0; i < field.size() && i < 3 && !out_of_time(); ++i) {
     if (field[i].us > 1.15 * best) break;
     box.add_workspace(field[i].kernel->workspace_bytes());
+    weights = field[i].weights;
     const auto call = [&] { (void)field[i].kernel->run({box.in, box.out, box.workspace.get(), pool_}).ok(); };
     field[i].us = time_us(before, call, 1e18, best > 200 ? 5 : 15);
   }
@@ -314,7 +323,8 @@ bool Selector::times(const Problem& problem, std::span<const Candidate> candidat
 
 std::string Selector::key_of(const Problem& problem) const {
   const bool limited = options_.max_workspace < INT64_MAX;
-  return cache_key(device_ + library_ + (limited ? fmt::format(" workspace {}", options_.max_workspace) : ""),
+  return cache_key(device_ + library_ + (options_.cold_weights ? " cold" : "") +
+                       (limited ? fmt::format(" workspace {}", options_.max_workspace) : ""),
                    describe(problem));
 }
 

@@ -119,6 +119,14 @@ Result<Machine> machine_of(const std::string& target, const CompileOptions& opti
   return machine;
 }
 
+// So that each run of the network finds its weights in memory.
+bool weights_exceed_caches(const Graph& graph) {
+  size_t bytes = 0;
+  for (ValueId v : graph.values()) bytes += graph.value(v).constant.bytes();
+  const cpu::CpuInfo& cpu = cpu::cpu_info();
+  return static_cast<int64_t>(bytes) > std::max(cpu.l2, cpu.l3);
+}
+
 // Of the devices that are here. An engine is none the worse for not knowing a GPU's.
 void add_peaks(Program& program, const Machine& machine, TacticCache& cache) {
   program.build.cpu = cpu_peaks(machine, cache);
@@ -142,6 +150,7 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& given,
   auto engine = compile_best(graph, options, machine,
                              {.machine = machine,
                               .reference_only = reference,
+                              .cold_weights = machine.cuda_arch.empty() && weights_exceed_caches(graph),
                               .tune = options.tune,
                               .time_budget_s = options.time_budget_s,
                               .max_workspace = options.max_workspace,
