@@ -96,6 +96,12 @@ class Lowering {
     return scope.slot_of[v] = add_constant(scope.graph.value(v).constant, scope.graph.value(v).name);
   }
 
+  int slot_for_packed(const Tensor& packed) {
+    const auto [at, is_new] = packed_slots_.emplace(packed.raw(), 0);
+    if (is_new) at->second = add_constant(packed, {});
+    return at->second;
+  }
+
   const Slot& slot(int index) const { return data_.program.slots[static_cast<size_t>(index)]; }
 
   int root(int index) const {
@@ -140,7 +146,7 @@ class Lowering {
       step.inputs.push_back(dropped ? -1 : slot_for(scope, node.inputs[i]));
       extend(step.inputs.back(), index);
     }
-    for (Tensor& t : choice.prepared.packed) step.packed.push_back(add_constant(std::move(t), {}));
+    for (const Tensor& t : choice.prepared.packed) step.packed.push_back(slot_for_packed(t));
     const bool placed = scope.parts.contains(node.outputs[0]) || scope.slot_of.contains(node.outputs[0]);
     const int taken = placed ? -1 : in_place_slot(scope, *choice.tactic, problem, node);
     for (size_t i = 0; i < node.outputs.size(); ++i)
@@ -286,7 +292,8 @@ class Lowering {
     if (node.op.as<Split>() == nullptr || on_gpu()) return false;
     const auto offsets = part_offsets(scope.graph, id);
     const int whole = slot_for(scope, node.inputs[0]);
-    if (offsets.empty() || slot(root(whole)).kind != Slot::Kind::arena) return false;
+    const Slot::Kind kind = slot(root(whole)).kind;
+    if (offsets.empty() || (kind != Slot::Kind::arena && kind != Slot::Kind::input)) return false;
     for (size_t i = 0; i < offsets.size(); ++i) add_part(scope, node.outputs[i], whole, offsets[i]);
     return true;
   }
@@ -372,6 +379,7 @@ class Lowering {
   Scope top_;
   EngineData data_;
   std::map<int, int> sharers_;  // views of a slot's memory
+  std::map<const void*, int> packed_slots_;
   std::vector<int> first_, last_;
   std::vector<int64_t> workspaces_;
 };

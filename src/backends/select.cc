@@ -354,6 +354,17 @@ Status Selector::expect(const Problem& problem) {
   return {};
 }
 
+// Once for nodes that do the same with the same constants, so that they share what was packed.
+Result<Prepared> Selector::prepare(const Problem& problem, const Tactic& tactic, int variant) {
+  std::string key = fmt::format("{}/{} {}", tactic.name, variant, describe(problem));
+  for (const Tensor& c : problem.constants) key += fmt::format(" {}", c.raw());
+  const auto found = prepared_.find(key);
+  if (found != prepared_.end()) return found->second.second;
+  HONE_TRY(Prepared made, tactic.prepare(problem, variant, options_.machine));
+  if (!made.packed.empty()) prepared_.emplace(std::move(key), std::pair(problem.constants, made));
+  return made;
+}
+
 Result<Choice> Selector::choose(const Problem& problem, bool gpu) {
   Choice choice;
   HONE_TRY(const auto all, candidates(problem, gpu, choice.refused));
@@ -386,7 +397,7 @@ Result<Choice> Selector::choose(const Problem& problem, bool gpu) {
     choice.time_us = seen->second.choice.time_us;
     choice.refused.insert(choice.refused.end(), seen->second.losers.begin(), seen->second.losers.end());
   }
-  HONE_TRY(choice.prepared, choice.tactic->prepare(problem, choice.variant, options_.machine));
+  HONE_TRY(choice.prepared, prepare(problem, *choice.tactic, choice.variant));
   return choice;
 }
 

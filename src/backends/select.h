@@ -23,7 +23,7 @@ struct SelectOptions {
   Machine machine;
   bool reference_only = false;
   bool cold_weights = false;  // a run reads more than the caches hold: a CPU's kernels are timed without theirs there
-  bool tune = true;  // else the first tactic that supports the problem; on a GPU, only where it is
+  bool tune = true;           // else the first tactic that supports the problem; on a GPU, only where it is
   double time_budget_s = 1e9;
   int64_t max_workspace = INT64_MAX;  // of a step, in bytes: tactics that need more are refused
   TacticCache* cache = nullptr;       // read and written
@@ -40,6 +40,7 @@ class Selector {
   // `gpu`: whether a kernel of the machine's GPU may be taken.
   Result<Choice> choose(const Problem& problem, bool gpu = true);
   bool reference_only() const { return options_.reference_only; }
+  bool out_of_time() const;
   int64_t timed() const { return timed_; }
   int64_t cache_hits() const { return cache_hits_; }
   const std::string& device() const { return device_; }
@@ -68,12 +69,12 @@ class Selector {
                                             std::vector<std::pair<std::string, std::string>>& refused) const;
   bool times(const Problem& problem, std::span<const Candidate> candidates) const;
   std::optional<CachedChoice> cached(const std::string& key, std::span<const Candidate> candidates) const;
+  Result<Prepared> prepare(const Problem& problem, const Tactic& tactic, int variant);
   std::vector<Variant> compile(const Problem& problem, std::span<const Candidate> candidates) const;
   Result<Winner> measure(const Problem& problem, std::span<const Candidate> candidates);
   Result<Winner> measure_on_gpu(const Problem& problem, std::span<const Candidate> candidates,
                                 std::vector<Variant> field);
   std::string key_of(const Problem& problem) const;  // in the tactic cache
-  bool out_of_time() const;
   // With the variants whose workspace is allowed, or the reason why there are none.
   Result<Candidate> candidate_of(const Tactic& tactic, const Problem& problem) const;
 
@@ -82,6 +83,8 @@ class Selector {
   cpu::ThreadPool pool_;
   std::chrono::steady_clock::time_point start_;
   std::map<std::string, Winner> seen_;
+  // By problem and the addresses of its constants, which stay taken.
+  std::map<std::string, std::pair<Tensors, Prepared>> prepared_;
   std::map<std::string, std::vector<Variant>> expected_;
   std::vector<std::future<Result<Prepared>>> winners_;  // whose code is being compiled: NVRTC's results are kept
   int64_t timed_ = 0, cache_hits_ = 0;

@@ -7,9 +7,11 @@
 #include "backends/cpu_fusion.h"
 #include "backends/fp16_range.h"
 #include "backends/gpu_fusion.h"
+#include "backends/network_timing.h"
 #include "backends/peaks.h"
 #include "backends/quantized_model.h"
 #include "backends/requantize.h"
+#include "backends/sub_batches.h"
 #include "base/cpu_info.h"
 #include "compile/mixed_precision.h"
 #include "cuda/device.h"
@@ -20,8 +22,8 @@
 namespace hone {
 namespace {
 
-// What was decided about precisions goes into `build`.
-Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine, BuildSummary& build) {
+// All before fusion. What was decided about precisions goes into `build`.
+Status prepare(Graph& graph, const CompileOptions& options, const Machine& machine, BuildSummary& build) {
   const PassOptions passes{.verify = options.verify_passes};
   const bool gpu = !machine.cuda_arch.empty();
   HONE_CHECK(canonicalize(graph, passes));
@@ -36,8 +38,13 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   if (gpu && options.half != DType::none) {
     HONE_TRY(build.notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict));
   }
+  return {};
+}
+
+Status fuse_for(Graph& graph, const CompileOptions& options, const Machine& machine) {
+  const PassOptions passes{.verify = options.verify_passes};
   HONE_CHECK(fuse(graph, passes));
-  if (gpu) {
+  if (!machine.cuda_arch.empty()) {
     fuse_for_gpu(graph, machine);
   } else {
     fuse_for_cpu(graph);
@@ -46,10 +53,33 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   return options.verify_passes ? verify(graph) : Status();
 }
 
+Result<EngineData> lower_fused(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
+  if (!selector.reference_only()) HONE_CHECK(fuse_for(graph, options, machine));
+  return lower(graph, selector, machine, options.progress);
+}
+
+// Takes the first layers by parts of the batch where the network is faster so.
+Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOptions& options, const Machine& machine,
+                       Selector& selector, BuildSummary& build) {
+  if (!options.tune || selector.reference_only() || !machine.cuda_arch.empty() || selector.out_of_time()) return {};
+  HONE_TRY(auto divided, in_sub_batches(graph, cpu::cpu_info(), machine.threads));
+  if (!divided) return {};
+  HONE_TRY(EngineData parts, lower_fused(std::move(*divided), options, machine, selector));
+  HONE_TRY(const double whole_us, time_network_us(engine));
+  HONE_TRY(const double parts_us, time_network_us(parts));
+  build.notes.push_back(
+      fmt::format("the network takes {:.3f} ms with its first layers run for parts of the batch, {:.3f} "
+                  "ms without: they {}",
+                  parts_us / 1000, whole_us / 1000, parts_us < whole_us ? "are" : "are not"));
+  if (parts_us < whole_us) engine = std::move(parts);
+  return {};
+}
+
 Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
   BuildSummary build;
-  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, build));
-  HONE_TRY(EngineData engine, lower(graph, selector, machine, options.progress));
+  if (!selector.reference_only()) HONE_CHECK(prepare(graph, options, machine, build));
+  HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector));
+  HONE_CHECK(try_sub_batches(engine, graph, options, machine, selector, build));
   engine.program.target = options.target;
   engine.program.build.layers = std::move(build.layers);
   engine.program.build.notes = std::move(build.notes);

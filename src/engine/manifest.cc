@@ -211,10 +211,11 @@ Status check_slot(const Program& program, int s) {
   const auto owned = owner.shape.concrete();
   if (!owned || owner.dtype != slot.type.dtype) return invalid("slot {} is an alias of another size", s);
   if (element_count(*owned) == element_count(*dims) && slot.offset == 0) return {};
-  // Parts are looked for in the arena only.
+  // Parts are looked for in the arena, and in inputs, which are bound in their whole size.
   HONE_TRY(const int64_t whole, checked_bytes(owner.dtype, *owned));
   const auto size = static_cast<int64_t>(size_of(owner.dtype));
-  if (owner_of(program, s)->kind != Slot::Kind::arena || slot.offset < 0 || slot.offset > whole ||
+  const Slot::Kind kind = owner_of(program, s)->kind;
+  if ((kind != Slot::Kind::arena && kind != Slot::Kind::input) || slot.offset < 0 || slot.offset > whole ||
       bytes > whole - slot.offset || size == 0 || slot.offset % size != 0)
     return invalid("slot {} is an alias of another size", s);
   return {};

@@ -53,8 +53,8 @@ void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
 
 size_t workspace_bytes(const ConvProblem&, const ConvContext&) { return 0; }
 
-// Each thread gets neighbouring rows, as many as the others, so that it reads what it wrote of the layer before; in a few
-// pieces, so that who runs out can help.
+// Each thread gets neighbouring rows, as many as the others, so that it reads what it wrote of the layer before; in a
+// few pieces, so that who runs out can help.
 void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
   const DepthwiseKernel kernel = depthwise_kernel(ctx.tier);
   const Epilogue& ep = args.epilogue;

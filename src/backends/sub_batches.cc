@@ -1,0 +1,206 @@
+#include "backends/sub_batches.h"
+
+#include <algorithm>
+#include <set>
+
+#include "ops/conv.h"
+#include "ops/movement.h"
+#include "ops/pointwise.h"
+#include "ops/pool.h"
+#include "ops/reduce.h"
+#include "ops/shape.h"
+
+namespace hone {
+namespace {
+
+constexpr int64_t kMostCopies = 16;  // each of them is steps of the engine
+
+// The first layers, in order, and the one value of theirs that others read.
+struct Region {
+  std::vector<NodeId> nodes;
+  ValueId handed_on = ValueId::none;
+  int64_t batch = 0;
+  int64_t most_bytes = 0;  // that a layer of it reads and writes
+};
+
+int64_t leading(const TensorType& type) {
+  const auto dims = type.shape.concrete();
+  return dims && !dims->empty() ? dims->front() : 0;
+}
+
+int64_t bytes_of(const TensorType& type) {
+  return element_count(*type.shape.concrete()) * static_cast<int64_t>(size_of(type.dtype));
+}
+
+bool all_but_first_constant(const Graph& graph, const Node& node) {
+  return std::all_of(node.inputs.begin() + 1, node.inputs.end(),
+                     [&](ValueId v) { return v == ValueId::none || graph.value(v).is_constant(); });
+}
+
+// A constant that is the same for each item.
+bool elementwise_by_item(const Graph& graph, const Node& node) {
+  const int64_t rank = graph.type(node.outputs[0]).shape.rank();
+  return std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) {
+    const Value& value = graph.value(v);
+    if (!value.is_constant()) return value.type.shape.rank() == rank;
+    return value.type.shape.rank() < rank || leading(value.type) == 1;
+  });
+}
+
+bool reduces_within_items(const Graph& graph, const Node& node) {
+  if (node.inputs.size() < 2 || node.inputs[1] == ValueId::none) return false;
+  const Tensor& axes = graph.value(node.inputs[1]).constant;
+  if (!axes.defined() || axes.count() == 0) return false;
+  const int64_t rank = graph.type(node.inputs[0]).shape.rank();
+  for (int64_t i = 0; i < axes.count(); ++i)
+    if (const auto axis = static_cast<int64_t>(axes.at(i)); axis == 0 || axis == -rank) return false;
+  return true;
+}
+
+// Whether an op computes an item of its result from the same item of its inputs.
+struct Rule {
+  std::string_view op;
+  bool (*holds)(const Graph& graph, const Node& node);
+};
+
+constexpr Rule kRules[] = {
+    {Conv::kName, all_but_first_constant},
+    {Pool::kName, [](const Graph&, const Node& node) { return node.outputs.size() == 1; }},
+    {Pointwise::kName, elementwise_by_item},
+    {Reduce::kName, reduces_within_items},
+    {Transpose::kName, [](const Graph&, const Node& node) { return node.op.as<Transpose>()->perm.front() == 0; }},
+    {Concat::kName, [](const Graph&, const Node& node) { return node.op.as<Concat>()->axis > 0; }},
+};
+
+bool is_by_item(const Graph& graph, const Node& node, const std::set<ValueId>& batched) {
+  const auto rule = std::ranges::find(kRules, node.op.name(), &Rule::op);
+  return rule != std::end(kRules) && rule->holds(graph, node) && std::ranges::all_of(node.inputs, [&](ValueId v) {
+           return v == ValueId::none || graph.value(v).is_constant() || batched.contains(v);
+         });
+}
+
+// Up to behind the last layer whose data exceeds `cache`, and on to where one value alone is handed on.
+std::optional<Region> first_layers(const Graph& graph, int64_t cache) {
+  Region region, found;
+  std::set<ValueId> batched, open;
+  for (ValueId v : graph.inputs()) {
+    const int64_t batch = leading(graph.type(v));
+    if (batch < 2 || (region.batch != 0 && batch != region.batch)) return std::nullopt;
+    region.batch = batch;
+    batched.insert(v);
+    open.insert(v);
+  }
+  std::map<ValueId, size_t> uses;
+  bool exceeds = false;
+  for (NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    if (!is_by_item(graph, node, batched) || leading(graph.type(node.outputs[0])) != region.batch) break;
+    int64_t bytes = bytes_of(graph.type(node.outputs[0]));
+    for (ValueId v : node.inputs) {
+      if (!batched.contains(v)) continue;
+      bytes += bytes_of(graph.type(v));
+      if (++uses[v] == graph.value(v).users.size() && !graph.is_output(v)) open.erase(v);
+    }
+    region.nodes.push_back(id);
+    region.most_bytes = std::max(region.most_bytes, bytes);
+    batched.insert(node.outputs[0]);
+    open.insert(node.outputs[0]);
+    exceeds |= bytes > cache;
+    if (!exceeds || open.size() != 1) continue;
+    region.handed_on = *open.begin();
+    found = region;
+    exceeds = false;
+  }
+  return found.nodes.empty() ? std::nullopt : std::optional(std::move(found));
+}
+
+// Items of a copy: as many as keep a layer's data within `cache`.
+int64_t items_of_copy(const Region& region, int64_t cache) {
+  const int64_t fits = std::max<int64_t>(1, cache / (region.most_bytes / region.batch));
+  int64_t items = region.batch;
+  while (items > 1 && (items > fits || region.batch % items != 0)) --items;
+  while (region.batch / items > kMostCopies || region.batch % items != 0) ++items;
+  return items;
+}
+
+// Copies values into another graph.
+class Copier {
+ public:
+  Copier(const Graph& from, Graph& to) : from_(from), to_(to) {}
+
+  ValueId operator()(ValueId v, std::map<ValueId, ValueId>& mapped) {
+    if (v == ValueId::none) return v;
+    const Value& value = from_.value(v);
+    auto& map = value.is_constant() ? constants_ : mapped;
+    if (const auto at = map.find(v); at != map.end()) return at->second;
+    return map[v] = to_.add_constant(value.constant, value.name);
+  }
+  std::vector<ValueId> all(const std::vector<ValueId>& values, std::map<ValueId, ValueId>& mapped) {
+    std::vector<ValueId> copies;
+    for (ValueId v : values) copies.push_back((*this)(v, mapped));
+    return copies;
+  }
+
+ private:
+  const Graph& from_;
+  Graph& to_;
+  std::map<ValueId, ValueId> constants_;
+};
+
+Result<Graph> divide(const Graph& graph, const Region& region, int64_t items) {
+  Graph divided;
+  divided.name = graph.name;
+  divided.metadata = graph.metadata;
+  Copier copy(graph, divided);
+  std::map<ValueId, ValueId> whole;
+  const auto copies = static_cast<size_t>(region.batch / items);
+  const Tensor sizes = Tensor::vector(std::vector<int64_t>(copies, items));
+  std::vector<std::map<ValueId, ValueId>> parts(copies);
+  for (ValueId v : graph.inputs()) {
+    whole[v] = divided.add_input(graph.value(v).name, graph.type(v));
+    HONE_TRY(const NodeId split, divided.add_node(Split{.axis = 0}, {whole[v], divided.add_constant(sizes)}, copies));
+    for (size_t k = 0; k < copies; ++k) parts[k][v] = divided.node(split).outputs[k];
+  }
+  std::vector<ValueId> handed_on;
+  for (auto& mapped : parts) {
+    for (NodeId id : region.nodes) {
+      const Node& node = graph.node(id);
+      HONE_TRY(const NodeId made, divided.add_node(node.op, copy.all(node.inputs, mapped), 1, node.sources));
+      mapped[node.outputs[0]] = divided.node(made).outputs[0];
+    }
+    handed_on.push_back(mapped[region.handed_on]);
+  }
+  HONE_TRY(const NodeId joined, divided.add_node(Concat{.axis = 0}, handed_on));
+  whole[region.handed_on] = divided.node(joined).outputs[0];
+  divided.set_name(whole[region.handed_on], graph.value(region.handed_on).name);
+
+  const std::set<NodeId> copied(region.nodes.begin(), region.nodes.end());
+  for (NodeId id : graph.order()) {
+    if (copied.contains(id)) continue;
+    const Node& node = graph.node(id);
+    Types types;
+    for (ValueId v : node.outputs) types.push_back(graph.type(v));
+    const NodeId made = divided.add_node_typed(node.op, copy.all(node.inputs, whole), types, node.sources);
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      whole[node.outputs[i]] = divided.node(made).outputs[i];
+      divided.set_name(whole[node.outputs[i]], graph.value(node.outputs[i]).name);
+    }
+  }
+  for (size_t i = 0; i < graph.outputs().size(); ++i)
+    divided.add_output(copy(graph.outputs()[i], whole), graph.output_names()[i]);
+  return divided;
+}
+
+}  // namespace
+
+Result<std::optional<Graph>> in_sub_batches(const Graph& graph, const cpu::CpuInfo& cpu, int threads) {
+  const int64_t own = threads * cpu.l2;
+  const auto region = first_layers(graph, std::max(own, cpu.l3 / 2));
+  if (!region) return std::optional<Graph>();
+  const int64_t items = items_of_copy(*region, own);
+  if (items == region->batch) return std::optional<Graph>();
+  HONE_TRY(Graph divided, divide(graph, *region, items));
+  return std::optional(std::move(divided));
+}
+
+}  // namespace hone
