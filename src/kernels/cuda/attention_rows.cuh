@@ -8,13 +8,6 @@ struct Rows {
   float largest[2] = {-INF, -INF}, sum[2] = {0, 0};  // the sum of this thread's part of the row
 };
 
-// exp2: a result under 2^-126 is 0.
-__device__ inline float power_of_2(float a) {
-  float v;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(v) : "f"(a));
-  return v;
-}
-
 // What is subtracted ahead of the exponential; a row that is all masked so far gets zeros.
 __device__ inline float base_of(float largest) { return largest == -INF ? 0.0f : largest * FACTOR; }
 

@@ -106,8 +106,8 @@ std::string load_rows(const Layout& layout) {
 __device__ inline void load_rows(const TensorMap& map, unsigned barrier, unsigned to, int column, int row, int head,
                                  int part, int batch) {{
   asm volatile(
-      "cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {{{}}}], [%2];" ::"r"(to),
-      "l"(&map), "r"(barrier), "r"(column), "r"(row), "r"(head), "r"(part), "r"(batch)
+      "cp.async.bulk.tensor.{}d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {{{}}}], "
+      "[%2];" ::"r"(to), "l"(&map), "r"(barrier), "r"(column), "r"(row), "r"(head), "r"(part), "r"(batch)
       : "memory");
 }}
 )cuda",
@@ -121,7 +121,8 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
   return cuda::Source{
       .text = cuda::attention_definitions(problem) +
               fmt::format("#define HEADS_A_KV_HEAD {}\n#define KEYS_A_BLOCK {}\n#define GROUPS {}\n#define ROUNDS "
-                          "{}\n#define STAGES {}\n#define RESIDENT {}\n#define BLOCKS_AT_ONCE {}\ntypedef float Sum;\n",
+                          "{}\n#define STAGES {}\n#define RESIDENT {}\n#define BLOCKS_AT_ONCE {}\n"
+                          "typedef float Sum;\n",
                           g.heads / g.kv_heads, shape.keys, shape.groups, shape.rounds, shape.stages,
                           shape.resident ? 1 : 0, blocks_at_once(g, shape)) +
               kernels::attention_rows_cuh + kernels::boxes_cuh + load_rows(layout_of(problem)) +
