@@ -1,11 +1,8 @@
 // Functions for results of 11 or fewer significant bits. Their errors are under 2^-16 of the exact result (gelu_erf:
-// 2^-14) and 2^-31 (hyperbolic_tangent: 2^-21); tests/cuda/half_functions_test.cc tries all arguments in f16 and bf16.
+// 2^-14) and 2^-31; tests/cuda/half_functions_test.cc tries all arguments in f16 and bf16.
 #define LOG2_OF_E 1.44269504f
 __device__ inline float exponential(float a) { return power_of_2(a * LOG2_OF_E); }
 __device__ inline float sigmoid(float a) { return reciprocal(1 + power_of_2(a * -LOG2_OF_E)); }
-__device__ inline float hyperbolic_tangent(float a) {
-  return fmaf(-2, reciprocal(1 + power_of_2(a * (2 * LOG2_OF_E))), 1);
-}
 // a * sigmoid(2 u), where u is what the tanh is of.
 __device__ inline float gelu_tanh(float a) {
   const float square = a * a;
