@@ -147,6 +147,13 @@ class Reducer {
 
   bool is_wide(ValueId v) const { return limits_.wide.contains(v); }
 
+  // A Concat of what is reduced and constants, whichever comes first.
+  bool joins_constants(const Node& node) const {
+    return node.op.name() == "Concat" && std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) {
+             return reduced_.contains(v) || graph_.value(v).is_constant();
+           });
+  }
+
   bool convert(NodeId id) {
     const Node node = graph_.node(id);
     const Row* row = find_row(node.op.name());
@@ -158,7 +165,7 @@ class Reducer {
     }
     if (ends_integers(node)) any = data = true;
     if (!any || (row->kind != Kind::heavy && !data)) return false;
-    if (row->kind == Kind::movement && !reduced_.contains(node.inputs[0])) return false;
+    if (row->kind == Kind::movement && !reduced_.contains(node.inputs[0]) && !joins_constants(node)) return false;
     const auto* pointwise = node.op.as<Pointwise>();
     const bool makes_wide =
         std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId v) { return is_wide(v); });

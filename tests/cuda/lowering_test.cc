@@ -154,6 +154,34 @@ TEST_P(Lowering, EveryTileOfHoppersTensorCoresCompiles) {
   }
 }
 
+// Attention in f16 over all kinds of what narrows the keys.
+Problem attention_problem(const std::string& layout, Dims q, Dims k, Dims mask = {}, bool causal = false) {
+  const auto op = make_op("Attention", {{"layout", layout}, {"causal", causal}});
+  EXPECT_TRUE(op.ok());
+  const auto of = [](const Dims& dims) { return TensorType{DType::f16, Shape::of(dims)}; };
+  const bool packed = layout == "packed";
+  const Dims y = packed ? Dims{q[0], q[1], q[3], q[4]} : q;
+  Problem problem{.op = *op,
+                  .inputs = {of(q), packed ? TensorType{} : of(k), packed ? TensorType{} : of(k)},
+                  .outputs = {of(y)},
+                  .constants = Tensors(4)};
+  problem.inputs.push_back(mask.empty() ? TensorType{} : of(mask));
+  return problem;
+}
+
+TEST_P(Lowering, EveryShapeOfAttentionCompiles) {
+  const Problem problems[] = {attention_problem("packed", {32, 197, 3, 12, 64}, {}),
+                              attention_problem("packed", {1, 128, 3, 12, 64}, {}, {1, 1, 1, 128}),
+                              attention_problem("rows", {2, 70, 6, 80}, {2, 333, 2, 80}, {70, 300}),
+                              attention_problem("heads", {1, 4, 1000, 128}, {1, 4, 1000, 128}, {}, true),
+                              attention_problem("heads", {1, 2, 9, 32}, {1, 2, 40, 32})};
+  for (const Problem& problem : problems) {
+    expect_variants("cuda.attention_mma", problem, INT_MAX);
+    if (std::string_view(GetParam()) == "sm_90") expect_variants("cuda.attention_wgmma", problem, INT_MAX);
+    else EXPECT_NE(find_tactic("cuda.attention_wgmma")->supports(problem, {.cuda_arch = GetParam()}), "");
+  }
+}
+
 TEST_P(Lowering, BlocksMayShareAnAverage) {
   const Graph graph = parse(R"hone(graph {
       input %1 "x" : f16[1,112,112,32]

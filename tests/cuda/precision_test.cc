@@ -81,6 +81,27 @@ TEST(Precision, ScalesOfAResizeKeepAllDigits) {
   expect_same(now, before, 10 * std::ldexp(1.0, -11));
 }
 
+// As in front of a vision transformer, where a token that is known comes first; one that is computed in f32 stays.
+TEST(Precision, AConstantMayComeFirstInAConcat) {
+  for (const bool known : {true, false}) {
+    Graph before;
+    const ValueId x = before.add_input("x", {DType::f32, Shape::of(Dims{2, 3, 12, 12})});
+    const ValueId image = testing::add(before, "Transpose", {{"perm", std::vector<int64_t>{0, 2, 3, 1}}}, {x});
+    const ValueId conv = testing::add(before, "Conv",
+                                      {{"strides", std::vector<int64_t>{1, 1}},
+                                       {"dilations", std::vector<int64_t>{1, 1}},
+                                       {"pads", std::vector<int64_t>(4, 0)},
+                                       {"channels_last", true}},
+                                      {image, before.add_constant(testing::random_tensor({3, 3, 1, 1}, 1), "w")});
+    const ValueId token = known ? before.add_constant(testing::random_tensor({2, 1, 12, 3}, 2), "token") : image;
+    before.add_output(testing::add(before, "Concat", {{"axis", int64_t{1}}}, {token, conv}), "y");
+    Graph now = before;
+    reduce_precision(now, DType::f16, kHopper);
+    EXPECT_EQ(count_of(now, "Concat", DType::f16), known ? 1u : 0u);
+    expect_same(now, before, 4 * std::ldexp(1.0, -11));  // the roundings of factors and of sums of 3 products
+  }
+}
+
 TEST(Precision, FusionForAGpuComputesTheSame) {
   for (const DType type : {DType::none, DType::f16}) {
     Graph before = testing::small_network();

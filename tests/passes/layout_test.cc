@@ -28,7 +28,8 @@ TEST(ChannelsLast, WrapsConvolutions) {
     const %2 : f32[1,2,1,1] = [1, 2]
     %3 = Conv(%1, %2) {strides=[1, 1], dilations=[1, 1], pads=[0, 0, 0, 0]}
     output %3 "y"
-  })hone", R"hone(graph {
+  })hone",
+              R"hone(graph {
     input %1 "x" : f32[1,2,4,5]
     const %2 : f32[1,2,1,1] = [1, 2]
     %3 = Transpose(%1) {perm=[0, 2, 3, 1]}
@@ -55,7 +56,8 @@ TEST(SinkTransposes, ThroughPointwiseWithConstants) {
     %3 = Transpose(%1) {perm=[0, 3, 1, 2]}
     %4 = Pointwise(%3, %2) {program="in0:f32; in1:f32; mul:f32(0,1)"}
     output %4 "y"
-  })hone", R"hone(graph {
+  })hone",
+              R"hone(graph {
     input %1 "x" : f32[1,2,2,3]
     const %2 : f32[3,1,1] = [1, 2, 3]
     const %5 : i64[4] = [1, 3, 1, 1]
@@ -83,7 +85,8 @@ TEST(SinkTransposes, RemapsAxes) {
     output %8 "b"
     output %9 "c"
     output %10 "d"
-  })hone", R"hone(graph {
+  })hone",
+              R"hone(graph {
     input %1 "x" : f32[1,4,6,3]
     const %2 : i64[2] = [1, 2]
     const %3 : i64[8] = [0, 1, 2, 0, 0, 3, 4, 0]
@@ -100,6 +103,60 @@ TEST(SinkTransposes, RemapsAxes) {
     output %8 "b"
     output %19 "c"
     output %20 "d"
+  })hone");
+}
+
+TEST(SinkTransposes, ThroughReshapesOfSpatialDims) {
+  expect_pass("sink_transposes", R"hone(graph {
+    input %1 "x" : f32[N,4,6,3]
+    const %2 : i64[3] = [0, 3, 24]
+    const %3 : i64[6] = [0, 3, 2, 2, 3, 2]
+    %4 = Transpose(%1) {perm=[0, 3, 1, 2]}
+    %5 = Reshape(%4, %2)
+    %6 = Reshape(%4, %3)
+    output %5 "y"
+    output %6 "z"
+  })hone",
+              R"hone(graph {
+    input %1 "x" : f32[N,4,6,3]
+    const %2 : i64[3] = [0, 24, 3]
+    const %3 : i64[6] = [0, 2, 2, 3, 2, 3]
+    %5 = Reshape(%1, %2)
+    %7 = Transpose(%5) {perm=[0, 2, 1]}
+    %6 = Reshape(%1, %3)
+    %8 = Transpose(%6) {perm=[0, 5, 1, 2, 3, 4]}
+    output %7 "y"
+    output %8 "z"
+  })hone");
+  // Batch or channels change, or the spatial dims go.
+  expect_no_pass("sink_transposes", R"hone(graph {
+    input %1 "x" : f32[2,4,6,3]
+    input %2 "w" : f32[M,1,6,M]
+    const %3 : i64[3] = [1, 6, 24]
+    const %4 : i64[4] = [2, 1, 3, 24]
+    const %5 : i64[2] = [2, 72]
+    const %6 : i64[3] = [-1, 3, 2]
+    %7 = Transpose(%1) {perm=[0, 3, 1, 2]}
+    %8 = Transpose(%2) {perm=[0, 3, 1, 2]}
+    %9 = Reshape(%7, %3)
+    %10 = Reshape(%7, %4)
+    %11 = Reshape(%7, %5)
+    %12 = Reshape(%8, %6)
+    output %9 "a"
+    output %10 "b"
+    output %11 "c"
+    output %12 "d"
+  })hone");
+}
+
+// What follows two Transposes in a row waits until they are one.
+TEST(SinkTransposes, NotOfTwoInARow) {
+  expect_no_pass("sink_transposes", R"hone(graph {
+    input %1 "x" : f32[2,4,3]
+    %2 = Transpose(%1) {perm=[0, 2, 1]}
+    %3 = Transpose(%2) {perm=[0, 2, 1]}
+    %4 = Pointwise(%3) {program="in0:f32; relu:f32(0)"}
+    output %4 "y"
   })hone");
 }
 
@@ -131,7 +188,8 @@ TEST(TransposesToReshapes, OnlyDimsOfOneMove) {
     %4 = Transpose(%2) {perm=[0, 3, 1, 2]}
     output %3 "y"
     output %4 "w"
-  })hone", R"hone(graph {
+  })hone",
+              R"hone(graph {
     input %1 "x" : f32[N,1,1,3]
     input %2 "z" : f32[N,1,2,3]
     const %5 : i64[4] = [0, 3, 1, 1]
@@ -160,7 +218,8 @@ TEST(AssignLayout, ConvertsANetworkOnceAtItsEdges) {
     %18 = Concat(%17, %11) {{axis=1}}
     %19 = Resize(%18, _, %4)
     output %19 "y"
-  }})hone", kConv));
+  }})hone",
+                                           kConv));
   EXPECT_EQ(count(graph, "Transpose"), 2) << to_text(graph);
   EXPECT_EQ(count(graph, "Reshape"), 0) << to_text(graph);
 }
@@ -190,8 +249,28 @@ TEST(AssignLayout, ClassifierEndsWithoutATranspose) {
     %11 = Reduce(%10, %3) {{kind="mean"}}
     %12 = Reshape(%11, %4)
     output %12 "y"
-  }})hone", kConv));
+  }})hone",
+                                           kConv));
   EXPECT_EQ(count(graph, "Transpose"), 1) << to_text(graph);
+}
+
+// The patches of a vision transformer: behind the convolution they lie as the rest of the network reads them.
+TEST(AssignLayout, PatchesNeedNoTranspose) {
+  const Graph graph = laid_out(R"hone(graph {
+    input %1 "x" : f32[2,2,4,6]
+    input %2 "class" : f32[2,1,3]
+    const %3 : f32[3,2,2,2] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24]
+    const %4 : i64[3] = [0, 3, -1]
+    const %5 : f32[1,7,3] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]
+    %10 = Conv(%1, %3) {strides=[2, 2], dilations=[1, 1], pads=[0, 0, 0, 0]}
+    %11 = Reshape(%10, %4)
+    %12 = Transpose(%11) {perm=[0, 2, 1]}
+    %13 = Concat(%2, %12) {axis=1}
+    %14 = Pointwise(%13, %5) {program="in0:f32; in1:f32; add:f32(0,1)"}
+    output %14 "y"
+  })hone");
+  EXPECT_EQ(count(graph, "Transpose"), 1) << to_text(graph);  // of the image
+  EXPECT_EQ(count(graph, "Reshape"), 1) << to_text(graph);
 }
 
 TEST(AssignLayout, LeavesNetworksWithoutConvolutionsAlone) {

@@ -1,42 +1,15 @@
-// What the kernels for the tensor cores of compute capability 9.0 share: barriers of arriving boxes, operands in shared
-// memory, and the way of a warp's sums through it to the results.
+// What products on the tensor cores of compute capability 9.0 share: operands in shared memory, and the way of a warp's
+// sums through it to the results.
 //
-// Around it the source defines M, N (of the result), TILE_N, STAGED (columns that are brought out at once), ROW_BYTES
-// (of k), RUN, PARAMETERS, ARGUMENTS, Sum and `void store(parameters, i64 z, int m, int n, Operands, Columns, const Sum
-// (&)[RUN])`: RUN neighbouring columns, which divide N, with what `Operands operands_at(parameters, i64 index)` and
-// `Columns columns_at(parameters, int n)` loaded.
+// Around it, and boxes.cuh, the source defines M, N (of the result), TILE_N, STAGED (columns that are brought out at
+// once), ROW_BYTES (of k), RUN, PARAMETERS, ARGUMENTS, Sum and `void store(parameters, i64 z, int m, int n, Operands,
+// Columns, const Sum (&)[RUN])`: RUN neighbouring columns, which divide N, with what `Operands operands_at(parameters,
+// i64 index)` and `Columns columns_at(parameters, int n)` loaded.
 #define STAGED_PITCH (STAGED + 8)
 #define RUNS_A_ROW (STAGED / RUN)
 #define RUNS_A_LANE (16 * RUNS_A_ROW / 32)
 
-struct __align__(64) TensorMap {
-  u64 words[16];
-};
-
-__device__ inline unsigned to_shared(const void* pointer) { return (unsigned)__cvta_generic_to_shared(pointer); }
-
-__device__ inline void barrier_init(unsigned barrier, int arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals));
-}
-__device__ inline void barrier_expect(unsigned barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
-}
-__device__ inline void barrier_arrive(unsigned barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-__device__ inline void barrier_wait(unsigned barrier, unsigned phase) {
-  asm volatile(
-      "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@done bra over;\nbra "
-      "again;\nover:\n}" ::"r"(barrier),
-      "r"(phase)
-      : "memory");
-}
-
-// The swizzle of rows of 64 or 128 bytes, in groups of 8.
-__device__ inline u64 operand(unsigned address) {
-  return (u64)((address & 0x3ffff) >> 4) | (u64)1 << 16 | (u64)(8 * ROW_BYTES >> 4) << 32 |
-         (u64)(ROW_BYTES == 128 ? 1 : 2) << 62;
-}
+__device__ inline u64 operand(unsigned address) { return operand_of<ROW_BYTES>(address); }
 
 // Where a sum is staged. No two lanes share a bank: neither when they write pairs of 4 rows at once, for which rows lie
 // 8 banks apart, nor when they read fours, 8 columns from lane to lane, for which neighbouring fours change places.

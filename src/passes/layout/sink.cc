@@ -10,10 +10,11 @@ namespace {
 using namespace rewrite;
 using layout::Sunk;
 
-// The channels-first Transpose that makes `v`, as its perm; else null.
+// The channels-first Transpose that makes `v`, as its perm; else null. Two in a row are merged first.
 const Perm* first_perm(const Graph& graph, ValueId v) {
   const auto* t = producer<Transpose>(graph, v);
   if (t == nullptr || t->perm.size() < 3) return nullptr;
+  if (producer<Transpose>(graph, input(graph, graph.value(v).producer, 0)) != nullptr) return nullptr;
   return t->perm == layout::to_first(static_cast<int64_t>(t->perm.size())) ? &t->perm : nullptr;
 }
 

@@ -147,6 +147,8 @@ std::optional<Sunk> resize(Graph& graph, NodeId id, ValueId u, const Perm& perm,
   return Sunk{op, over(graph, id, u), perm};
 }
 
+bool surely_same(const Dim& a, const Dim& b) { return a == b && (a.known() || !a.symbol.empty()); }
+
 // A Reshape that only drops dims of 1.
 std::optional<Sunk> squeeze(Graph& graph, NodeId id, ValueId u, const Perm& perm) {
   const Shape from = graph.type(input(graph, id, 0)).shape, to = graph.type(output(graph, id)).shape;
@@ -154,9 +156,7 @@ std::optional<Sunk> squeeze(Graph& graph, NodeId id, ValueId u, const Perm& perm
   std::vector<int64_t> removed;
   size_t at = 0;
   for (size_t a = 0; a < from.dims.size(); ++a) {
-    const bool same = at < to.dims.size() && from.dims[a] == to.dims[at] &&
-                      (from.dims[a].known() || !from.dims[a].symbol.empty());
-    if (same) ++at;
+    if (at < to.dims.size() && surely_same(from.dims[a], to.dims[at])) ++at;
     else if (from.dims[a].value == 1) removed.push_back(static_cast<int64_t>(a));
     else return std::nullopt;
   }
@@ -171,6 +171,18 @@ std::optional<Sunk> squeeze(Graph& graph, NodeId id, ValueId u, const Perm& perm
   const auto dims = reshape_target(own, target);
   if (!dims) return std::nullopt;
   return Sunk{Reshape{.allow_zero = dims->allow_zero}, {u, add_ints(graph, dims->dims)}, without(perm, removed)};
+}
+
+// A Reshape that leaves batch and channels as they are does to the spatial dims what it does where channels come last.
+std::optional<Sunk> reshape_spatial(Graph& graph, NodeId id, ValueId u, const Perm& perm) {
+  const Shape from = graph.type(input(graph, id, 0)).shape, to = graph.type(output(graph, id)).shape;
+  if (!to.ranked || to.rank() < 3 || perm != to_first(from.rank())) return std::nullopt;
+  if (!surely_same(from.dims[0], to.dims[0]) || !surely_same(from.dims[1], to.dims[1])) return std::nullopt;
+  Shape target = to;
+  std::rotate(target.dims.begin() + 1, target.dims.begin() + 2, target.dims.end());
+  const auto dims = reshape_target(graph.type(u).shape, target);
+  if (!dims) return std::nullopt;
+  return Sunk{Reshape{.allow_zero = dims->allow_zero}, {u, add_ints(graph, dims->dims)}, to_first(to.rank())};
 }
 
 // Quantize and Dequantize, whose scales may belong to an axis.
@@ -202,7 +214,10 @@ std::optional<Sunk> sink_one(Graph& graph, NodeId id, ValueId u, const Perm& per
   if (const auto* op = op_of<Resize>(graph, id)) return resize(graph, id, u, perm, *op);
   if (const auto* op = op_of<Quantize>(graph, id)) return scaled(graph, id, u, perm, *op);
   if (const auto* op = op_of<Dequantize>(graph, id)) return scaled(graph, id, u, perm, *op);
-  if (op_of<Reshape>(graph, id) != nullptr) return squeeze(graph, id, u, perm);
+  if (op_of<Reshape>(graph, id) != nullptr) {
+    auto sunk = squeeze(graph, id, u, perm);
+    return sunk ? sunk : reshape_spatial(graph, id, u, perm);
+  }
   return std::nullopt;
 }
 

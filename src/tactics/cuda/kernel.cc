@@ -4,6 +4,8 @@
 #include <mutex>
 
 #include "cuda/nvrtc.h"
+#include "kernels/cuda/exact_functions.cuh.h"
+#include "kernels/cuda/half_functions.cuh.h"
 #include "kernels/cuda/prelude.cuh.h"
 #include "tactics/cuda/source.h"
 
@@ -89,8 +91,10 @@ Launch elementwise(int64_t count) {
 }
 
 Result<Prepared> prepare(const Source& source, bool half_results, const Machine& machine) {
-  HONE_TRY(Tensor cubin, compile((half_results ? "#define HALF_RESULTS\n" : "") + (kernels::prelude_cuh + source.text),
-                                 machine.cuda_arch + (source.arch_specific ? "a" : "")));
+  HONE_TRY(Tensor cubin,
+           compile(kernels::prelude_cuh + (half_results ? kernels::half_functions_cuh : kernels::exact_functions_cuh) +
+                       source.text,
+                   machine.cuda_arch + (source.arch_specific ? "a" : "")));
   Prepared prepared{.packed = {std::move(cubin)}, .drops = source.drops};
   prepared.packed.insert(prepared.packed.end(), source.packed.begin(), source.packed.end());
   return prepared;

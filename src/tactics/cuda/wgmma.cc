@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/boxes.cuh.h"
 #include "kernels/cuda/warpgroup.cuh.h"
 #include "kernels/cuda/wgmma.cuh.h"
 #include "tactics/cuda/source.h"
@@ -148,7 +149,7 @@ int wgmma_run(int64_t columns, DType result) { return size_of(result) <= 2 && co
 
 int wgmma_staged(int n) { return n % 64 == 0 ? 64 : 32; }
 
-std::string wgmma_multiply(DType type, int n, bool a_in_registers) {
+std::string wgmma_multiply(DType type, int n, bool a_in_registers, bool b_by_rows) {
   std::string registers, sums;
   for (int i = 0; i < n / 2; ++i) {
     registers += fmt::format("{}%{}", i > 0 ? ", " : "", i);
@@ -159,10 +160,8 @@ std::string wgmma_multiply(DType type, int n, bool a_in_registers) {
                      : type == DType::i8  ? "k32.s32.s8.s8"
                                           : "k16.f32.bf16.bf16";
   // Signs, of floats; and of 16-bit ones the order of the dims of what is in memory.
-  const char* flags = type == DType::i8    ? ""
-                      : type == DType::f32 ? ", 1, 1"
-                      : a_in_registers     ? ", 1, 1, 0"
-                                           : ", 1, 1, 0, 0";
+  const std::string order = fmt::format("{}, {}", a_in_registers ? "" : ", 0", b_by_rows ? 1 : 0);
+  const std::string flags = type == DType::i8 ? "" : type == DType::f32 ? ", 1, 1" : ", 1, 1" + order;
   const int first = n / 2, b = first + (a_in_registers ? 4 : 1);
   const std::string a = a_in_registers ? fmt::format("{{%{}, %{}, %{}, %{}}}", first, first + 1, first + 2, first + 3)
                                        : fmt::format("%{}", first);
@@ -216,7 +215,7 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
       wgmma_run(p.gemm.n, p.result), tile.n, staged_columns(tile), tile.groups, tile.stages, row_bytes(p), tile.split,
       tile.cluster, tile.alternate, p.b_batched, p.b_constant, rows_first, element_type(p.gemm.type),
       sum_type(p.gemm.type));
-  text += wgmma_multiply(p.gemm.type, tile.n, false) + store + kernels::warpgroup_cuh +
+  text += wgmma_multiply(p.gemm.type, tile.n, false) + store + kernels::boxes_cuh + kernels::warpgroup_cuh +
           (p.patches ? load_patches(*p.patches) : kLoadRows) + kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};
 }

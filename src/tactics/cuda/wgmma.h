@@ -40,8 +40,8 @@ int wgmma_run(int64_t columns, DType result);
 int wgmma_staged(int n);
 // `void multiply(Sum (&)[n / 2], u64 a, u64 b, bool add)`: the instruction for a tile of 64 x n, of operands in shared
 // memory, or with A in registers: `(Sum (&)[n / 2], unsigned a0, unsigned a1, unsigned a2, unsigned a3, u64 b, bool
-// add)`. The sums need no value where the product is not added to them.
-std::string wgmma_multiply(DType type, int n, bool a_in_registers);
+// add)`. The sums need no value where the product is not added to them. `b_by_rows`, of 16-bit types: B lies [k][n].
+std::string wgmma_multiply(DType type, int n, bool a_in_registers, bool b_by_rows = false);
 Launch wgmma_launch(const WarpgroupProduct& product, int variant, const OperandPlaces& places);
 
 }  // namespace hone::cuda
