@@ -48,6 +48,8 @@ TEST(GpuAgreement, FindsAnotherConvolution) {
   Tensor other(weights.type(), weights.dims());
   for (int64_t i = 0; i < weights.count(); ++i) other.set(i, i == 4711 ? weights.at(i) + 3 : weights.at(i));
   problem.constants[1] = other;
+  box = GpuSandbox::create(problem, 0, Tensors{inputs[0], other});
+  ASSERT_TRUE(box.ok()) << box.status().message();
   EXPECT_FALSE(agree(problem, machine, want, sample(*witness, 0)).ok());
 }
 
