@@ -1,10 +1,11 @@
 // C = A * B on the tensor cores of compute capability 9.0. The operands' type A is f16, bf16, or float read as TF32,
 // with sums (Sum) in float, or signed char with sums in int. Boxes of both come by the tensor memory accelerator, in
-// STAGES of 128 bytes of k, which one warp asks for; GROUPS of 4 warps multiply 64 rows each. Either all groups share a
+// STAGES of 128 bytes of k, which one thread asks for; GROUPS of 4 warps multiply 64 rows each. Either all groups share a
 // tile of 64 * GROUPS x TILE_N, or, with ALTERNATE, each takes tiles of 64 x TILE_N of its own, so that one stores its
 // results while another multiplies. A block takes every gridDim.x-th tile. The CLUSTER blocks of a cluster have
 // neighbouring rows of tiles, and each brings a part of B for all of them. With SPLIT > 1 a cluster of SPLIT blocks
-// takes one tile instead, each a part of k, and the sums are added in order of the parts.
+// takes one tile instead, each a part of k, and the sums are added in order of the parts. REGISTERS, unless 0, are what
+// a multiplying thread gets: those of a whole group that only asks for boxes are handed over.
 //
 // Around it, and warpgroup.cuh, the source defines M, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each),
 // PARAMETERS, ARGUMENTS, `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int
@@ -20,6 +21,7 @@
 #define TILES_M ((M + TILE_M * CLUSTER - 1) / (TILE_M * CLUSTER) * CLUSTER)
 #define TILES_N ((N + TILE_N - 1) / TILE_N)
 #define CONSUMERS (128 * GROUPS)
+#define PRODUCERS (REGISTERS > 0 ? 128 : 32)
 __device__ inline void barrier_arrive(unsigned barrier, int rank) {
   if (CLUSTER == 1) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
@@ -64,7 +66,7 @@ __device__ inline Tile tile_of(int t, int rank) {
   return {t / (rows * TILES_N), (m * CLUSTER + rank) * TILE_M, n * TILE_N};
 }
 
-extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
+extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 0)
     kernel(const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map, PARAMETERS) {
   extern __shared__ unsigned char unaligned[];
   unsigned char* const shared = unaligned + (-to_shared(unaligned) & 1023);
@@ -87,8 +89,9 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
   const int rank = blockIdx.x % CLUSTER, first = blockIdx.x / (SPLIT * CLUSTER), stride = gridDim.x / (SPLIT * CLUSTER);
   const int tiles = TILES_M / CLUSTER * TILES_N * BATCH;
 
-  if (warp == CONSUMERS / 32) {
-    if (lane == 0) {
+  if (warp >= CONSUMERS / 32) {
+    if (REGISTERS > 0) asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(GROUPS == 2 ? 40 : 32));
+    if (threadIdx.x == CONSUMERS) {
       const auto load_b = [&](const Tile& tile, int step, int stage) {
         const int k = step / CHUNKS * TAP_K + step % CHUNKS * TILE_K;
         const unsigned to = b_tiles + stage * BYTES_B + rank * (BYTES_B / CLUSTER);
@@ -131,6 +134,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       asm volatile("griddepcontrol.launch_dependents;");
     }
   } else {
+    if (REGISTERS > 0) asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS > 0 ? REGISTERS : 24));
     const int group = ALTERNATE ? 0 : warp / 4, row0 = group * 64 + warp % 4 * 16;
     const int turn = ALTERNATE ? warp / 4 : 0, turns = ALTERNATE ? 2 : 1;
     if (turn == 1) pass_turn(0);

@@ -15,6 +15,10 @@ struct Tile {
   bool alternate = false;
 
   int rows() const { return alternate ? 64 : 64 * groups; }
+  // Of a thread that multiplies, where the even share of them is too small for its sums: 65536 are shared by groups of
+  // 128 threads, one of which needs few.
+  int registers() const { return n < 192 ? 0 : groups == 2 ? 232 : 160; }
+  int threads() const { return 128 * groups + (registers() > 0 ? 128 : 32); }
 };
 
 constexpr Tile kTiles[] = {{32, 1, 4},
@@ -26,6 +30,8 @@ constexpr Tile kTiles[] = {{32, 1, 4},
                            {128, 2, 4, 1, 2},
                            {256, 2, 3, 1, 2},
                            {192, 2, 4, 1, 2},
+                           {192, 3, 3},
+                           {192, 3, 3, 1, 2},
                            {64, 2, 6, 1, 1, true},
                            {128, 2, 6, 1, 2, true},
                            {256, 2, 4, 1, 4, true},
@@ -209,11 +215,11 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
       "#define TILE_N {}\n#define STAGED {}\n#define GROUPS {}\n#define STAGES {}\n#define ROW_BYTES {}\n#define SPLIT "
       "{}\n#define "
       "CLUSTER {}\n#define "
-      "ALTERNATE {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
+      "ALTERNATE {}\n#define REGISTERS {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
       "typedef {} A;\ntypedef {} Sum;\n",
       p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters),
       wgmma_run(p.gemm.n, p.result), tile.n, staged_columns(tile), tile.groups, tile.stages, row_bytes(p), tile.split,
-      tile.cluster, tile.alternate, p.b_batched, p.b_constant, rows_first, element_type(p.gemm.type),
+      tile.cluster, tile.alternate, tile.registers(), p.b_batched, p.b_constant, rows_first, element_type(p.gemm.type),
       sum_type(p.gemm.type));
   text += wgmma_multiply(p.gemm.type, tile.n, false) + store + kernels::boxes_cuh + kernels::warpgroup_cuh +
           (p.patches ? load_patches(*p.patches) : kLoadRows) + kernels::wgmma_cuh;
@@ -224,7 +230,7 @@ Launch wgmma_launch(const WarpgroupProduct& p, int variant, const OperandPlaces&
   const Tile tile = candidates(p)[static_cast<size_t>(variant)];
   const Gemm& gemm = p.gemm;
   return {.grid = {static_cast<unsigned>(tiles(gemm, tile) * tile.split)},
-          .block = {static_cast<unsigned>(128 * tile.groups + 32)},
+          .block = {static_cast<unsigned>(tile.threads())},
           .shared_bytes = static_cast<unsigned>(shared_bytes(tile, row_bytes(p))),
           .cluster = static_cast<unsigned>(tile.split * tile.cluster),
           .persistent = tile.split == 1,
