@@ -59,11 +59,12 @@ std::vector<Tiling> tilings(const AttentionGeometry& g) {
       const auto rounds = static_cast<int>(cuda::blocks(tiles, groups));
       const Tiling one{keys, groups, 1, key_blocks, true}, every{keys, groups, rounds, key_blocks, true};
       const bool many = g.batch * g.heads * groups >= cuda::kMultiprocessors;
-      if (key_blocks > 4 || shared_bytes(g, every) > kMostShared / 2) {
+      const int half = kMostShared / 2;  // two blocks hide each other's waits
+      if (key_blocks > 1 && shared_bytes(g, one) > half) {
         all.push_back({keys, groups, 1, 2, false});
         continue;
       }
-      if (rounds > 1 && many) all.push_back(every);
+      if (rounds > 1 && many && shared_bytes(g, every) <= half) all.push_back(every);
       all.push_back(one);
     }
   std::erase_if(all, [&](const Tiling& s) { return shared_bytes(g, s) > kMostShared; });
