@@ -17,7 +17,7 @@ constexpr int kMostSize = 128;           // of a head: its results stay in regis
 constexpr int kMostShared = 227 * 1024;  // of a block, and nearly all that a multiprocessor has
 constexpr int kTile = 64;                // queries of a group of warps
 
-struct Shape {
+struct Tiling {
   int keys;    // of a block
   int groups;  // of 4 warps
   int rounds;  // tiles that a group takes
@@ -29,7 +29,7 @@ int to_multiple(int64_t value, int64_t of) { return static_cast<int>(cuda::block
 int box_columns(int64_t size) { return size > 32 ? 64 : 32; }
 int stored_columns(int64_t size) { return to_multiple(size, box_columns(size)); }
 
-int shared_bytes(const AttentionGeometry& g, const Shape& s) {
+int shared_bytes(const AttentionGeometry& g, const Tiling& s) {
   const int tiles = s.groups * (s.rounds > 1 ? 2 : 1);
   const int columns = std::max(stored_columns(g.size), static_cast<int>(g.v_size));
   return 1024 + tiles * (kTile * 2 * columns + 8) +
@@ -38,40 +38,41 @@ int shared_bytes(const AttentionGeometry& g, const Shape& s) {
 
 // How many blocks a multiprocessor holds at once: by shared memory, of which each takes 1 KiB more, and by registers,
 // for a thread's part of the scores and results, and some.
-int blocks_at_once(const AttentionGeometry& g, const Shape& s) {
+int blocks_at_once(const AttentionGeometry& g, const Tiling& s) {
   const int registers = to_multiple((s.keys + g.v_size) / 2 + 28, 8);
   const int by_registers = 65536 / (128 * s.groups * std::min(registers, 255));
   return std::max(1, std::min(by_registers, (kMostShared + 1024) / (shared_bytes(g, s) + 1024)));
 }
 
 // Best guess first. All keys at once need no running sums; fewer leave registers for more warps.
-std::vector<Shape> shapes(const AttentionGeometry& g) {
+std::vector<Tiling> tilings(const AttentionGeometry& g) {
   const auto tiles = static_cast<int>(cuda::blocks(g.queries, kTile));
   std::vector<int> widths;
   if (g.keys + g.v_size <= 352 && g.keys <= 256) widths.push_back(to_multiple(g.keys, 16));
   if (g.keys > 64) widths.push_back(g.keys > 256 ? 128 : to_multiple((g.keys + 1) / 2, 16));
   if (g.keys > 256) widths.push_back(g.v_size <= 64 ? 192 : 64);
-  std::vector<Shape> all;
+  std::vector<Tiling> all;
   for (const int keys : widths)
     for (const int groups : {1, 2}) {
       if (groups > 1 && tiles == 1) continue;
       const auto key_blocks = static_cast<int>(cuda::blocks(g.keys, keys));
       const auto rounds = static_cast<int>(cuda::blocks(tiles, groups));
-      const Shape one{keys, groups, 1, key_blocks, true}, every{keys, groups, rounds, key_blocks, true};
+      const Tiling one{keys, groups, 1, key_blocks, true}, every{keys, groups, rounds, key_blocks, true};
       const bool many = g.batch * g.heads * groups >= cuda::kMultiprocessors;
-      if (key_blocks > 4 || shared_bytes(g, every) > kMostShared / 2) {
+      const int half = kMostShared / 2;  // two blocks hide each other's waits
+      if (key_blocks > 1 && shared_bytes(g, one) > half) {
         all.push_back({keys, groups, 1, 2, false});
         continue;
       }
-      if (rounds > 1 && many) all.push_back(every);
+      if (rounds > 1 && many && shared_bytes(g, every) <= half) all.push_back(every);
       all.push_back(one);
     }
-  std::erase_if(all, [&](const Shape& s) { return shared_bytes(g, s) > kMostShared; });
+  std::erase_if(all, [&](const Tiling& s) { return shared_bytes(g, s) > kMostShared; });
   return all;
 }
 
-Shape shape_of(const Problem& problem, int variant) {
-  return shapes(cuda::attention_geometry(problem))[static_cast<size_t>(variant)];
+Tiling tiling_of(const Problem& problem, int variant) {
+  return tilings(cuda::attention_geometry(problem))[static_cast<size_t>(variant)];
 }
 
 std::string supports(const Problem& problem, const Machine& machine) {
@@ -84,7 +85,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
 }
 
 int variants(const Problem& problem, const Machine&) {
-  return static_cast<int>(shapes(cuda::attention_geometry(problem)).size());
+  return static_cast<int>(tilings(cuda::attention_geometry(problem)).size());
 }
 
 // Dims from the innermost on, which is also the order of strides: in each layout heads and rows lie elsewhere.
@@ -116,17 +117,17 @@ __device__ inline void load_rows(const TensorMap& map, unsigned barrier, unsigne
 
 Result<cuda::Source> source(const Problem& problem, int variant) {
   const AttentionGeometry g = cuda::attention_geometry(problem);
-  const Shape shape = shape_of(problem, variant);
+  const Tiling t = tiling_of(problem, variant);
   const DType type = problem.inputs[0].dtype;
   return cuda::Source{
       .text = cuda::attention_definitions(problem) +
               fmt::format("#define HEADS_A_KV_HEAD {}\n#define KEYS_A_BLOCK {}\n#define GROUPS {}\n#define ROUNDS "
                           "{}\n#define STAGES {}\n#define RESIDENT {}\n#define BLOCKS_AT_ONCE {}\n"
                           "typedef float Sum;\n",
-                          g.heads / g.kv_heads, shape.keys, shape.groups, shape.rounds, shape.stages,
-                          shape.resident ? 1 : 0, blocks_at_once(g, shape)) +
+                          g.heads / g.kv_heads, t.keys, t.groups, t.rounds, t.stages, t.resident ? 1 : 0,
+                          blocks_at_once(g, t)) +
               kernels::attention_rows_cuh + kernels::boxes_cuh + load_rows(layout_of(problem)) +
-              cuda::wgmma_multiply(type, shape.keys, false) +
+              cuda::wgmma_multiply(type, t.keys, false) +
               cuda::wgmma_multiply(type, static_cast<int>(g.v_size), true, true) + kernels::attention_wgmma_cuh,
       .arch_specific = true};
 }
@@ -150,16 +151,16 @@ cuda::TensorMapSpec map_of(const Problem& problem, size_t input, int64_t size, i
 
 cuda::Launch launch(const Problem& problem, int variant) {
   const AttentionGeometry g = cuda::attention_geometry(problem);
-  const Shape shape = shape_of(problem, variant);
+  const Tiling t = tiling_of(problem, variant);
   const bool packed = layout_of(problem).name == "packed";
   const size_t k = packed ? 0 : 1, v = packed ? 0 : 2;
-  return {.grid = {static_cast<unsigned>(cuda::blocks(g.queries, kTile * shape.groups * shape.rounds)),
+  return {.grid = {static_cast<unsigned>(cuda::blocks(g.queries, kTile * t.groups * t.rounds)),
                    static_cast<unsigned>(g.heads), static_cast<unsigned>(g.batch)},
-          .block = {static_cast<unsigned>(128 * shape.groups)},
-          .shared_bytes = static_cast<unsigned>(shared_bytes(g, shape)),
+          .block = {static_cast<unsigned>(128 * t.groups)},
+          .shared_bytes = static_cast<unsigned>(shared_bytes(g, t)),
           .maps = {{1, map_of(problem, 0, g.size, kTile)},
-                   {1 + k, map_of(problem, k, g.size, shape.keys)},
-                   {1 + v, map_of(problem, v, g.v_size, shape.keys)}}};
+                   {1 + k, map_of(problem, k, g.size, t.keys)},
+                   {1 + v, map_of(problem, v, g.v_size, t.keys)}}};
 }
 
 }  // namespace
