@@ -28,7 +28,7 @@ test-gpu bench-gpu: build
 	@scripts/gpu_bundle.sh
 	@build/gpu-bundle/run.sh $(@:%-gpu=%)
 
-# The tests under sanitizers: all under ASan and UBSan, those of threads under TSan. Both are builds of their own.
+# The tests under sanitizers, in builds of their own; scripts/sanitize.sh says which.
 sanitize: deps
 	@scripts/install_deps.sh clang libclang-rt-dev
 	@scripts/sanitize.sh

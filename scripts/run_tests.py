@@ -39,32 +39,38 @@ def check_sources(totals):
     totals.add("sources", count - len({f.split(":")[0] for f in found}), len(found))
 
 
-def run_unit_tests(build, totals):
-    """Every GoogleTest program of the build."""
-    for program in sorted((build / "bin").glob("*_test")):
+def run(command, limit):
+    """The finished process; status 124 says that it, or what it started, took longer than `limit` seconds."""
+    bounded = ["timeout", "--kill-after=10", str(limit)] if limit else []
+    return subprocess.run([*bounded, *command], capture_output=True, text=True)
+
+
+def run_unit_tests(programs, limit, totals):
+    """GoogleTest programs."""
+    for program in programs:
         with tempfile.NamedTemporaryFile(suffix=".json") as report:
-            done = subprocess.run([program, "--gtest_brief=1", f"--gtest_output=json:{report.name}"],
-                                  capture_output=True, text=True)
+            done = run([program, "--gtest_brief=1", f"--gtest_output=json:{report.name}"], limit)
             try:
                 result = json.load(open(report.name))
             except ValueError:
                 result = {"tests": 0, "failures": 0}
         failed = result["failures"] if done.returncode in (0, 1) else result["failures"] + 1
         if failed or done.returncode:
-            print(done.stdout[-4000:], done.stderr[-2000:], sep="\n")
+            print(f"{program.name} ended with status {done.returncode}",
+                  done.stdout[-4000:], done.stderr[-8000:], sep="\n")
             failed = max(failed, 1)
         skipped = sum(t.get("result") == "SKIPPED" for s in result.get("testsuites", []) for t in s["testsuite"])
         totals.add(program.name, result["tests"] - result["failures"] - skipped, failed, skipped)
 
 
-def verify(build, title, folders, options, totals):
+def verify(build, title, folders, options, totals, limit=None):
     """`hone verify` over folders; a crash counts as a failure of everything that it was to check."""
     if not folders:
         return
     command = [build / "bin/hone", "verify", "--timing-cache", "none", "--json", "-", *options, *folders]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run(command, limit)
     if done.returncode not in (0, 1):
-        print(f"hone verify ended with status {done.returncode}: {done.stderr[-2000:]}")
+        print(f"hone verify ended with status {done.returncode}: {done.stderr[-8000:]}")
         return totals.add(title, 0, len(folders))
     result = json.loads(done.stdout)
     for failure in result["failures"]:
@@ -108,18 +114,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="build folder")
     parser.add_argument("--sample", type=int, metavar="N", help="for slow builds: every Nth of ONNX's tests, no models")
+    parser.add_argument("--limit", type=int, metavar="SECONDS", help="what takes longer has failed")
+    parser.add_argument("--suites", nargs="+", metavar="SUITE",
+                        help="folders of tests/, or 'onnx'; left out, all and the models")
     args = parser.parse_args()
     build = args.build
     totals = Totals()
     find_nvrtc()
     check_sources(totals)
-    run_unit_tests(build, totals)
+    programs = sorted((build / "bin").glob("*_test"))
+    if args.suites:
+        programs = [build / f"bin/{suite}_test" for suite in args.suites if suite != "onnx"]
+    run_unit_tests(programs, args.limit, totals)
     skip = str(ROOT / "tests/conformance/skip.txt")
-    for target in ("reference", "cpu"):
+    for target in ("reference", "cpu") if not args.suites or "onnx" in args.suites else ():
         for name in CONFORMANCE:
             verify(build, f"ONNX {name} tests, {target}", folders_in(CACHE / "conformance" / name)[::args.sample],
-                   ["--target", target, "--no-tune", "--skip", skip], totals)
-    if not args.sample:
+                   ["--target", target, "--no-tune", "--skip", skip], totals, args.limit)
+    if not args.sample and not args.suites:
         verify_models(build, totals)
     print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped")
     return 1 if totals.failed else 0

@@ -73,7 +73,8 @@ TEST_F(CApi, SavesAndLoads) {
 }
 
 TEST_F(CApi, RefusesNullPointers) {
-  EXPECT_EQ(hone_build(nullptr, nullptr, &engine), HONE_INVALID);
+  hone_engine* built = nullptr;
+  EXPECT_EQ(hone_build(nullptr, nullptr, &built), HONE_INVALID);
   EXPECT_EQ(hone_engine_load("x", nullptr), HONE_INVALID);
   EXPECT_EQ(hone_context_bind(context, "x", nullptr), HONE_INVALID);
   EXPECT_EQ(hone_context_run(nullptr), HONE_INVALID);
