@@ -17,11 +17,13 @@ static void gather_bf16(const void* in, int64_t count, std::byte* to) {
     const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + i + 16), _mm512_loadu_ps(from + i));
     std::memcpy(to + 2 * i, &both, sizeof both);
   }
-  for (; i < count; i += 16) {
-    const auto lanes = static_cast<__mmask16>(count - i < 16 ? (1u << (count - i)) - 1 : 0xffffu);
-    const __m256bh part = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes, from + i));
-    _mm256_mask_storeu_epi16(to + 2 * i, lanes, (__m256i)part);
-  }
+  if (i == count) return;
+  // A store of all lanes is faster than one of some.
+  const uint32_t rest = (1u << (count - i)) - 1;
+  const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(rest), from + i),
+               high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(rest >> 16), from + i + 16);
+  const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+  std::memcpy(to + 2 * i, &both, sizeof both);
 #else
   for (; i < count; ++i) {
     const uint16_t bits = to_bf16(from[i]).bits;

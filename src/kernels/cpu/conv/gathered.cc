@@ -27,6 +27,7 @@ std::byte* gather_line(const ConvProblem& p, const GatherPlan& plan, const std::
   const int64_t pixel = plan.cin * form.a_bytes, pitch = p.in_pitch();
   const auto at = [&](int64_t x) { return line + x * pitch * form.in_bytes; };
   const auto zeros = [&](int64_t pixels) {
+    if (pixels == 0) return;
     std::memset(to, form.zero, static_cast<size_t>(pixels * pixel));
     to += pixels * pixel;
   };
@@ -104,8 +105,8 @@ void gather_rows(const ConvProblem& p, const GatherPlan& plan, const void* in, c
   const int64_t oh = p.out_h(), ow = p.out_w(), line = p.w * p.in_pitch() * form.in_bytes;
   const int64_t width = p.kw * plan.cin * form.a_bytes, padding = plan.depth * form.a_bytes - p.kh * width;
   const auto* image = static_cast<const std::byte*>(in) + task.group * plan.cin * form.in_bytes;
+  int64_t x = task.row % ow, y = task.row / ow % oh, n = task.row / ow / oh;
   for (int64_t i = 0; i < task.count; ++i, to += plan.a_ld) {
-    const int64_t index = task.row + i, x = index % ow, y = index / ow % oh, n = index / ow / oh;
     std::byte* at = to;
     for (int64_t ky = 0; ky < p.kh; ++ky) {
       const int64_t in_y = y * p.stride_h - p.pad_top + ky * p.dilation_h;
@@ -118,6 +119,11 @@ void gather_rows(const ConvProblem& p, const GatherPlan& plan, const void* in, c
     }
     // Weights are 0 there, but what memory holds may be no number.
     if (padding > 0) std::memset(at, form.zero, static_cast<size_t>(padding));
+    if (++x < ow) continue;
+    x = 0;
+    if (++y < oh) continue;
+    y = 0;
+    ++n;
   }
 }
 
