@@ -207,8 +207,8 @@ TEST(Bf16, RoundsFactorsToNearestEven) {
     EXPECT_EQ(y[2], -(1 + 0x1p-7f));
     EXPECT_EQ(y[3], INFINITY);
     EXPECT_TRUE(std::isnan(y[4]));
-    data.w[0] = 1 + 0x1p-8f;
-    EXPECT_EQ(run(p, *named.kernel, {}, data, {})[0], 1) << "of weights";
+    data.w[0] = 1 + 3 * 0x1p-8f;
+    EXPECT_EQ(run(p, *named.kernel, {}, data, {})[0], 1 + 0x1p-6f) << "of weights";
     data.w[0] = 1;
   }
 }
