@@ -4,10 +4,11 @@
 Run it in the environment of scripts/peers.sh:
 
     $(scripts/peers.sh --print) bench/compare.py resnet50 mobilenetv2 --batch 1,8 --threads 1,2
-    $(scripts/peers.sh --print) bench/compare.py my.onnx --shape x:1x3x224x224
+    $(scripts/peers.sh --print) bench/compare.py my.onnx --shape x:1x3x224x224 --precision bf16
 
 MODEL is a file, or a name in the cache (models/, generated/). Every runtime computes
-strict fp32. Each case (model, batch, threads) runs --rounds rounds; in a round each
+strict fp32; with --precision bf16, Hone and OpenVINO may use bf16, which ONNX Runtime has
+not on a CPU. Each case (model, batch, threads) runs --rounds rounds; in a round each
 runtime in turn measures for --duration seconds after a warm-up, so that a change of the
 machine's speed hits all of them. Each peer lives in a process of its own, which sleeps
 while another measures, and the median of all its runs counts. Its peak memory is that
@@ -145,8 +146,8 @@ def peak_memory(pid: int | str = "self") -> float:
 # Workers: one process a peer and case, told on its standard input when to measure.
 
 
-def open_onnxruntime(path: str, inputs: dict, threads: int) -> Callable[[], object]:
-    """A call that runs the model once in ONNX Runtime."""
+def open_onnxruntime(path: str, inputs: dict, threads: int, _: str) -> Callable[[], object]:
+    """A call that runs the model once in ONNX Runtime, in fp32."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -159,15 +160,16 @@ def open_onnxruntime(path: str, inputs: dict, threads: int) -> Callable[[], obje
     return lambda: session.run(None, inputs)
 
 
-def open_openvino(path: str, inputs: dict, threads: int) -> Callable[[], object]:
-    """A call that runs the model once in OpenVINO, in f32."""
+def open_openvino(path: str, inputs: dict, threads: int, precision: str) -> Callable[[], object]:
+    """A call that runs the model once in OpenVINO."""
     import openvino
 
     core = openvino.Core()
     model = core.read_model(path)
     model.reshape({name: list(array.shape) for name, array in inputs.items()})
     compiled = core.compile_model(model, "CPU", {
-        "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32"}.get(precision, precision),
+        "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"})
     request = compiled.create_infer_request()
     for name, array in inputs.items():
@@ -186,7 +188,7 @@ def measure(call: Callable[[], object], seconds: float) -> list[float]:
     return times
 
 
-def worker(peer: str, path: str, shapes: str, threads: int) -> None:
+def worker(peer: str, path: str, shapes: str, threads: int, precision: str) -> None:
     """Answers each number of seconds on standard input with a line of JSON."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints does not get among the answers
@@ -194,7 +196,7 @@ def worker(peer: str, path: str, shapes: str, threads: int) -> None:
         begin = time.perf_counter()
         inputs = make_inputs(path, json.loads(shapes))
         opened = {"onnxruntime": open_onnxruntime, "openvino": open_openvino}[peer]
-        call = opened(path, inputs, threads)
+        call = opened(path, inputs, threads, precision)
         call()
         ready = {"load_ms": (time.perf_counter() - begin) * 1e3}
     except Exception as error:  # a peer that cannot run a model is a result, not a crash
@@ -213,14 +215,14 @@ def worker(peer: str, path: str, shapes: str, threads: int) -> None:
 class Peer:
     """A worker process, seen from outside."""
 
-    def __init__(self, name: str, path: pathlib.Path, shapes: dict, threads: int) -> None:
+    def __init__(self, name: str, path: pathlib.Path, shapes: dict, threads: int, precision: str) -> None:
         self.name = name
         self.times: list[float] = []
         self.peak_rss_mib = 0.0
         self.error = ""
         self.process = subprocess.Popen(
             [sys.executable, __file__, "--worker", name, str(path), json.dumps(shapes),
-             str(threads)],
+             str(threads), precision],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.answer()
 
@@ -327,8 +329,9 @@ def run_with_peak(command: list[str]) -> tuple[str, str, int, float]:
 def compare(path: pathlib.Path, batch: int, threads: int, args: argparse.Namespace) -> dict:
     """One row: every runtime on one model, batch and thread count."""
     shapes = resolve_shapes(path, batch, dict(map(parse_shape, args.shape)))
-    runtimes = [Peer(name, path, shapes, threads) for name in args.peers]
-    runtimes.append(Hone(args.hone, path, shapes, threads, shlex.split(args.hone_options)))
+    runtimes = [Peer(name, path, shapes, threads, args.precision) for name in args.peers]
+    options = ["--precision", args.precision, *shlex.split(args.hone_options)]
+    runtimes.append(Hone(args.hone, path, shapes, threads, options))
     try:
         for number in range(args.rounds):
             turn = number % len(runtimes)  # nobody is always first
@@ -419,7 +422,7 @@ def write_results(rows: list[dict], means: dict, load: float,
         "versions": versions(args.hone),
         "command": shlex.join(["bench/compare.py", *(pathlib.Path(a).name if a.endswith(".onnx") else a
                                                      for a in sys.argv[1:])]),
-        "precision": "fp32", "rows": rows, "geometric_means": means,
+        "precision": args.precision, "rows": rows, "geometric_means": means,
     }
     path = args.output or ROOT / "bench/results" / f"compare-{now:%Y%m%d-%H%M%S}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -438,10 +441,10 @@ def arguments() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("--batch", type=numbers, default=[1, 8], metavar="N,N", help="default 1,8")
-    parser.add_argument("--threads", type=numbers, default=[1, 2], metavar="N,N",
-                        help="default 1,2")
+    parser.add_argument("--threads", type=numbers, default=[1, 2], metavar="N,N", help="default 1,2")
     parser.add_argument("--shape", action="append", default=[], metavar="NAME:DIMS",
                         help="an input's shape; -1 is the batch")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default fp32")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
     parser.add_argument("--duration", type=float, default=1.0, metavar="S",
                         help="seconds a runtime and round; default 1")
@@ -449,10 +452,8 @@ def arguments() -> argparse.Namespace:
                         metavar="NAME,NAME", help="default onnxruntime,openvino")
     parser.add_argument("--hone", type=pathlib.Path, default=ROOT / "build/bin/hone",
                         metavar="FILE", help="default build/bin/hone")
-    parser.add_argument("--hone-options", default="", metavar="OPTIONS",
-                        help="more options for hone bench")
-    parser.add_argument("--output", type=pathlib.Path, metavar="FILE",
-                        help="default bench/results/compare-TIME.json")
+    parser.add_argument("--hone-options", default="", metavar="OPTIONS", help="more options for hone bench")
+    parser.add_argument("--output", type=pathlib.Path, metavar="FILE", help="default bench/results/compare-TIME.json")
     args = parser.parse_args()
     if unknown := set(args.peers) - set(PEERS):
         parser.error(f"no peer called {', '.join(sorted(unknown))}")
@@ -475,7 +476,7 @@ def main() -> int:
     if load > 0.5:
         print(f"compare: the machine is busy (load {load:.1f}): do not trust absolute times",
               file=sys.stderr)
-    print(f"{cpu_name()}; median latency in ms, fp32; peak memory in MiB")
+    print(f"{cpu_name()}; median latency in ms, {args.precision}; peak memory in MiB")
     print(f"{'model':<24}{'N':>4}{'thr':>4}{'ORT':>12}{'OpenVINO':>12}{'Hone':>12}"
           f"{'vs fastest':>12}{'vs ORT':>12}  memory")
     rows = []
@@ -491,7 +492,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        worker(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))
+        worker(*sys.argv[2:5], int(sys.argv[5]), sys.argv[6])
     else:
         try:
             sys.exit(main())

@@ -5,7 +5,8 @@
 set(HONE_AVX2_FLAGS -mavx2 -mfma -mf16c)
 set(HONE_AVX512_FLAGS -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c)
 set(HONE_VNNI_FLAGS ${HONE_AVX512_FLAGS} -mavx512vnni)
-set(HONE_AMX_FLAGS ${HONE_AVX512_FLAGS} -mamx-tile -mamx-int8)
+set(HONE_BF16_FLAGS ${HONE_AVX512_FLAGS} -mavx512bf16)
+set(HONE_AMX_FLAGS ${HONE_BF16_FLAGS} -mamx-tile -mamx-int8 -mamx-bf16)
 
 function(hone_flags target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-missing-field-initializers -Wno-psabi
@@ -56,7 +57,7 @@ function(hone_room name)
 
   foreach(file ${sources})
     set(flags)
-    foreach(set AVX2 AVX512 VNNI AMX)
+    foreach(set AVX2 AVX512 VNNI BF16 AMX)
       string(TOLOWER ${set} suffix)
       if(file MATCHES "_${suffix}\\.cc$")
         set(flags ${HONE_${set}_FLAGS})

@@ -18,7 +18,7 @@ enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2, fp16 = 3, fp8 = 4, in
 struct BuildOptions {
   std::string target = "auto";  // auto, cpu, cuda, cuda:N, reference; auto: the best device there is
   std::vector<Precision> precisions = {
-      Precision::fp32};                // those allowed; on a CPU fp32 and int8 alone; fp8 is refused
+      Precision::fp32};                // those allowed; on a CPU fp32, bf16 and int8 alone; fp8 is refused
   std::string calibration_cache;       // file of ranges (calibrate.h), which int8 needs: the faster of the engines with
                                        // int8 and without is made; without tuning, that with it; fp16 uses it too
   bool strict = false;                 // a tensor that fp16 cannot hold is an error; false: it stays in fp32

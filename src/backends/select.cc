@@ -26,8 +26,9 @@ std::string device_name(const Machine& machine) {
     return fmt::format("hone {} cuda {}{}{}", kVersion, machine.cuda_arch,
                        gpu.ok() ? fmt::format(" '{}'", gpu->name) : "", machine.tf32 ? " tf32" : "");
   }
-  return fmt::format("hone {} cpu '{}' tier {} threads {}", kVersion, cpu::cpu_info().model,
-                     std::min(machine.max_tier, static_cast<int>(cpu::best_tier())), machine.threads);
+  return fmt::format("hone {} cpu '{}' tier {} threads {}{}", kVersion, cpu::cpu_info().model,
+                     std::min(machine.max_tier, static_cast<int>(cpu::best_tier())), machine.threads,
+                     machine.bf16 ? " bf16" : "");
 }
 
 // Variants of tactics that call a library are its own: another version has others.

@@ -50,6 +50,7 @@ Result<CompileOptions> api::compile_options(const v0::BuildOptions& options) {
   };
   result.tf32 = allowed(v0::Precision::tf32);
   result.half = allowed(v0::Precision::fp16) ? DType::f16 : allowed(v0::Precision::bf16) ? DType::bf16 : DType::none;
+  result.bf16 = allowed(v0::Precision::bf16);
   for (const auto& [name, dims] : options.shapes) {
     if (!dims.valid())
       return invalid("the shape of '{}' has rank {}, more than {}", name, dims.rank(), v0::Dims::kMaxRank);

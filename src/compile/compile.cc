@@ -1,6 +1,7 @@
 #include "compile/compile.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <regex>
 
@@ -16,7 +17,9 @@
 #include "compile/mixed_precision.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
+#include "engine/inspect.h"
 #include "import/onnx/model.h"
+#include "kernels/cpu/bf16/bf16.h"
 #include "passes/pipeline.h"
 
 namespace hone {
@@ -75,6 +78,18 @@ Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOpti
   return {};
 }
 
+// How far bf16, which is allowed, got on a CPU.
+std::string bf16_note(const Program& program, const Machine& machine) {
+  if (machine.max_tier < static_cast<int>(cpu::Tier::avx512) || !cpu::best_bf16_set())
+    return "bf16 is not used: the CPU must have AVX-512 BF16, and may be kept from it by no lower instruction set";
+  int64_t used = 0, products = 0;
+  for (const Step& step : program.steps) {
+    used += precision_of(step) == "bf16";
+    products += step.tactic.starts_with("cpu.conv") || step.tactic.starts_with("cpu.gemm");
+  }
+  return fmt::format("bf16 is used in {} of {} convolutions and matrix products", used, products);
+}
+
 Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
   BuildSummary build;
   if (!selector.reference_only()) HONE_CHECK(prepare(graph, options, machine, build));
@@ -83,36 +98,52 @@ Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const
   engine.program.target = options.target;
   engine.program.build.layers = std::move(build.layers);
   engine.program.build.notes = std::move(build.notes);
+  if (machine.bf16) engine.program.build.notes.push_back(bf16_note(engine.program, machine));
   name_precisions(engine.program);
   return engine;
 }
 
+// Engines of one graph that differ in what they may be computed in. No problem is timed twice.
+class Engines {
+ public:
+  Engines(const Graph& graph, const SelectOptions& select) : graph_(graph), select_(select) {}
+
+  Result<EngineData> compile(const CompileOptions& options) {
+    SelectOptions select = select_;
+    select.tune = options.tune;
+    select.machine.tf32 &= options.tf32;
+    select.machine.bf16 &= options.bf16;
+    auto& selector = selectors_[{options.tune, options.tf32, options.bf16}];
+    if (selector == nullptr) selector = std::make_unique<Selector>(select);
+    return compile_for(graph_, options, select.machine, *selector);
+  }
+
+ private:
+  const Graph& graph_;
+  const SelectOptions& select_;
+  std::map<std::array<bool, 3>, std::unique_ptr<Selector>> selectors_;
+};
+
 // With int8 allowed or an accuracy to keep: the best of several engines.
 Result<EngineData> compile_best(const Graph& graph, const CompileOptions& options, const Machine& machine,
                                 const SelectOptions& select) {
-  Selector selector(select);
-  if (selector.reference_only() || (options.thresholds.empty() && !options.budget))
-    return compile_for(graph, options, machine, selector);
-  SelectOptions quick = select;
-  quick.tune = false;
-  Selector untuned(quick);
+  Engines engines(graph, select);
+  if (select.reference_only || (options.thresholds.empty() && !options.budget)) return engines.compile(options);
   const bool open = std::any_of(graph.inputs().begin(), graph.inputs().end(),
                                 [&](ValueId v) { return !graph.type(v).shape.concrete(); });
   const bool here = machine.cuda_arch.empty() || machine.cuda_device >= 0;
-  return choose_precisions(
-      options,
-      {.compile = [&](const CompileOptions& o) { return compile_for(graph, o, machine, o.tune ? selector : untuned); },
-       .fp32 =
-           [&] {
-             return compile_graph(graph, {.target = "cpu",
-                                          .threads = options.threads,
-                                          .max_tier = options.max_tier,
-                                          .winograd = false,
-                                          .tune = false,
-                                          .progress = options.progress});
-           },
-       .runs = here,
-       .timed = options.tune && !open && here});
+  return choose_precisions(options, {.compile = [&](const CompileOptions& o) { return engines.compile(o); },
+                                     .fp32 =
+                                         [&] {
+                                           return compile_graph(graph, {.target = "cpu",
+                                                                        .threads = options.threads,
+                                                                        .max_tier = options.max_tier,
+                                                                        .winograd = false,
+                                                                        .tune = false,
+                                                                        .progress = options.progress});
+                                         },
+                                     .runs = here,
+                                     .timed = options.tune && !open && here});
 }
 
 // What `auto` stands for on this machine.
@@ -129,6 +160,7 @@ Result<Machine> machine_of(const std::string& target, const CompileOptions& opti
                   .winograd = options.winograd};
   if (target == "cpu" || target == "reference") {
     if (!options.cuda_arch.empty()) return invalid("target '{}' has no CUDA architecture", target);
+    machine.bf16 = options.bf16 && target == "cpu";
     return machine;
   }
   const auto ordinal = cuda::ordinal_of(target);

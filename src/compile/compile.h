@@ -20,6 +20,7 @@ struct CompileOptions {
   bool winograd = true;
   bool tf32 = false;             // beside fp32; the CPU has none
   DType half = DType::none;      // f16 or bf16: what a GPU may compute in that type it does
+  bool bf16 = false;             // a CPU may round factors of products to bf16, where that is faster
   Thresholds thresholds;         // int8 is allowed where there are any; see backends/quantize.h
   Thresholds ranges;             // what f16 is to hold, where it is known; see backends/fp16_range.h
   bool strict = false;           // f16 where it does not hold a tensor is an error, and not f32 there

@@ -56,11 +56,11 @@ class Chooser {
     const std::string distance =
         fmt::format("{} is {} from fp32 on the data kept back, the budget is {}", name(yardstick_->metric()),
                     percent(floats_.distance), percent(options_.budget->most));
-    if (options_.half == DType::none && !options_.tf32)
+    if (options_.half == DType::none && !options_.tf32 && !options_.bf16)
       return invalid("the accuracy budget cannot be met: even where nothing is reduced, {}", distance);
     notes_.push_back(fmt::format("no fp16, bf16 or tf32 is used: with them, and without int8, {}", distance));
     options_.half = DType::none;
-    options_.tf32 = false;
+    options_.tf32 = options_.bf16 = false;
     return make_floats();
   }
 

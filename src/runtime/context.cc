@@ -79,7 +79,8 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
                         .max_tier = program.max_tier,
                         .cuda_arch = program.cuda_arch,
                         .cuda_device = cuda::ordinal_of(program.target).value_or(-1),
-                        .tf32 = true};  // it was allowed, or no step has it
+                        .tf32 = true,  // they were allowed, or no step has them
+                        .bf16 = true};
   for (size_t i = 0; i < program.steps.size(); ++i) {
     const Step& step = program.steps[i];
     if (!step.bodies.empty()) {

@@ -1,8 +1,7 @@
 #include "kernels/cpu/int8/int8.h"
 
-#include "ops/matmul.h"
 #include "tactics/anchor.h"
-#include "tactics/conv_problem.h"
+#include "tactics/product.h"
 
 namespace hone {
 namespace {
@@ -44,54 +43,20 @@ std::optional<Sums> view_sums(const Problem& problem) {
   return Sums{first.op, form};
 }
 
-// A product of matrices is a 1x1 convolution of one line of pixels.
-cpu::ConvProblem geometry_of(const Problem& problem, const Op& op) {
-  if (const auto* conv = op.as<Conv>()) return conv_problem(problem, *conv);
-  const Dims a = dims_of(problem.inputs[0]), b = dims_of(problem.inputs[1]);
-  return {
-      .w = element_count(a) / a.back(), .cin = a.back(), .cout = op.as<MatMul>()->trans_b ? b[b.size() - 2] : b.back()};
-}
-
-cpu::Int8Weights weights_of(const Problem& problem, const Op& op, const cpu::ConvProblem& p) {
-  const auto* data = problem.constants[1].data<int8_t>();
-  if (const auto* matmul = op.as<MatMul>())
-    return matmul->trans_b ? cpu::Int8Weights{data, p.cin, 1, 0} : cpu::Int8Weights{data, 1, p.cout, 0};
-  const int64_t taps = p.kh * p.kw;
-  return {data, p.cin / p.groups * taps, taps, 1};
-}
-
-bool is_depthwise(const cpu::ConvProblem& p) { return p.groups == p.cin && p.cin == p.cout && p.groups > 1; }
-
-std::string refuse_operands(const Problem& problem) {
-  if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != DType::i8 || problem.inputs[1].dtype != DType::i8) return "not i8";
-  if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
-  if (element_count(dims_of(problem.outputs[0])) == 0 || element_count(dims_of(problem.inputs[0])) == 0) return "empty";
-  return {};
-}
-
 template <bool kDepthwise>
 std::string supports_conv(const Problem& problem, const Machine&) {
   const auto sums = view_sums(problem);
   const auto* conv = sums ? sums->op.as<Conv>() : nullptr;
   if (conv == nullptr) return kAnotherOp;
-  if (std::string reason = refuse_operands(problem); !reason.empty()) return reason;
-  if (!conv->channels_last) return "activations are not channels-last";
-  const int64_t rank = problem.inputs[0].shape.rank();
-  if (rank != 3 && rank != 4) return "neither 1-D nor 2-D";
+  if (std::string reason = refuse_product(problem, sums->op, DType::i8); !reason.empty()) return reason;
   if (kDepthwise == is_depthwise(conv_problem(problem, *conv))) return {};
   return kDepthwise ? "not one channel a group" : "one channel a group";
 }
 
 std::string supports_gemm(const Problem& problem, const Machine&) {
   const auto sums = view_sums(problem);
-  const auto* matmul = sums ? sums->op.as<MatMul>() : nullptr;
-  if (matmul == nullptr) return kAnotherOp;
-  if (std::string reason = refuse_operands(problem); !reason.empty()) return reason;
-  const Dims a = dims_of(problem.inputs[0]), b = dims_of(problem.inputs[1]);
-  if (a.size() < 2 || b.size() < 2) return "an operand is a vector";
-  if (matmul->trans_a) return "the left operand is transposed";
-  return element_count(b) != b[b.size() - 2] * b.back() ? "one right operand a batch item" : "";
+  if (!sums || sums->op.as<MatMul>() == nullptr) return kAnotherOp;
+  return refuse_product(problem, sums->op, DType::i8);
 }
 
 // Tiles of AMX may lose to VNNI where there are few rows.
@@ -115,10 +80,10 @@ int variants(const Problem&, const Machine& machine) { return static_cast<int>(t
 
 Result<Prepared> prepare(const Problem& problem, int variant, const Machine& machine) {
   const auto sums = view_sums(problem);
-  const cpu::ConvProblem p = geometry_of(problem, sums->op);
+  const cpu::ConvProblem p = product_geometry(problem, sums->op);
   const cpu::Int8Set set = tuning(machine, variant).set;
   Tensor packed(DType::u8, {static_cast<int64_t>(cpu::int8_packed_bytes(p, set))});
-  cpu::int8_pack(p, set, weights_of(problem, sums->op, p), packed.mutable_raw());
+  cpu::int8_pack(p, set, product_weights<int8_t>(problem, sums->op, p), packed.mutable_raw());
   return Prepared{{packed, Tensor::scalar(static_cast<int64_t>(set))}, {false, true}};
 }
 
@@ -213,7 +178,7 @@ Result<std::unique_ptr<const Kernel>> make_kernel(const Sums& sums, int64_t chan
 Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int variant,
                                            const Machine& machine) {
   const auto sums = view_sums(problem);
-  const cpu::ConvProblem p = geometry_of(problem, sums->op);
+  const cpu::ConvProblem p = product_geometry(problem, sums->op);
   cpu::Int8Context context = tuning(machine, variant);
   HONE_TRY(context.set, check_packed_set(p, packed));
   return make_kernel(*sums, p.cout, packed[0], cpu::int8_workspace_bytes(p, context),
@@ -222,16 +187,16 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
 
 Result<Prepared> prepare_depthwise(const Problem& problem, int, const Machine&) {
   const auto sums = view_sums(problem);
-  const cpu::ConvProblem p = geometry_of(problem, sums->op);
+  const cpu::ConvProblem p = product_geometry(problem, sums->op);
   Tensor packed(DType::u8, {static_cast<int64_t>(cpu::int8_depthwise_packed_bytes(p))});
-  cpu::int8_depthwise_pack(p, weights_of(problem, sums->op, p), packed.mutable_raw());
+  cpu::int8_depthwise_pack(p, product_weights<int8_t>(problem, sums->op, p), packed.mutable_raw());
   return Prepared{{packed}, {false, true}};
 }
 
 Result<std::unique_ptr<const Kernel>> make_depthwise(const Problem& problem, std::span<const Tensor> packed, int,
                                                      const Machine& machine) {
   const auto sums = view_sums(problem);
-  const cpu::ConvProblem p = geometry_of(problem, sums->op);
+  const cpu::ConvProblem p = product_geometry(problem, sums->op);
   if (packed.size() != 1 || packed[0].count() < static_cast<int64_t>(cpu::int8_depthwise_packed_bytes(p)))
     return invalid("packed weights are missing or too small");
   return make_kernel(*sums, p.cout, packed[0], cpu::int8_depthwise_workspace_bytes(p, machine.threads),

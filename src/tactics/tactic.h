@@ -26,6 +26,7 @@ struct Machine {
   std::string cuda_arch;   // of the GPU ("sm_90"); empty: none is used
   int cuda_device = -1;    // its ordinal; -1: it is not in this machine
   bool tf32 = false;       // products may be computed in TF32
+  bool bf16 = false;       // the CPU's products of f32 may round their factors to bf16
 };
 
 namespace cuda {

@@ -100,7 +100,7 @@ void ModelOptions::add_options_to(CLI::App& app) {
       ->check(CLI::IsMember({"auto", "avx512", "avx2", "scalar"}))
       ->capture_default_str();
   app.add_option("--precision", precisions,
-                 "Precisions allowed beside fp32, e.g. tf32,fp16 or fp16,int8; a CPU has fp32 and int8")
+                 "Precisions allowed beside fp32, e.g. tf32,fp16 or fp16,int8; a CPU has fp32, bf16 and int8")
       ->delimiter(',')
       ->check(CLI::IsMember(precision_names()))
       ->capture_default_str();
@@ -145,6 +145,7 @@ Result<CompileOptions> ModelOptions::compile_options() const {
   options.strict = strict;
   options.tf32 = allows("tf32");
   options.half = allows("fp16") ? DType::f16 : allows("bf16") ? DType::bf16 : DType::none;
+  options.bf16 = allows("bf16");
   options.max_tier = isa == "scalar" ? 0 : isa == "avx2" ? 1 : 2;
   HONE_TRY(options.time_budget_s, parse_seconds(time_budget));
   options.timing_cache = timing_cache.empty() ? own_cache() : timing_cache == "none" ? "" : timing_cache;

@@ -2,6 +2,7 @@
 #include "cuda/cublaslt.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
+#include "kernels/cpu/bf16/bf16.h"
 #include "tools/common.h"
 
 namespace hone::tools {
@@ -49,11 +50,13 @@ Status doctor(const Output& output) {
     cards.push_back(gpu_json(d));
     targets.push_back(fmt::format("cuda:{}", d.ordinal));
   }
+  const auto bf16 = cpu::best_bf16_set();
   const Json json{{"cpu",
                    {{"model", info.model},
                     {"usable_cpus", cpu::usable_cpu_count()},
                     {"tier", cpu::tier_name(cpu::best_tier())},
                     {"features", features},
+                    {"bf16", bf16 ? Json(cpu::bf16_set_name(*bf16)) : Json()},
                     {"l1d_bytes", info.l1d},
                     {"l2_bytes", info.l2},
                     {"l3_bytes", info.l3}}},
@@ -66,6 +69,7 @@ Status doctor(const Output& output) {
   if (!output.shows_table()) return {};
   fmt::print("cpu            {} ({} usable)\n", info.model, cpu::usable_cpu_count());
   fmt::print("kernels        {}\n", cpu::tier_name(cpu::best_tier()));
+  fmt::print("bf16           {}\n", bf16 ? cpu::bf16_set_name(*bf16) : "none: --precision bf16 leaves a CPU at fp32");
   fmt::print("caches         L1d {} KiB, L2 {} KiB, L3 {} KiB\n", info.l1d >> 10, info.l2 >> 10, info.l3 >> 10);
   fmt::print("features       {}\n", fmt::join(info.features, " "));
   fmt::print("tactic cache   {}\n", default_cache_path());

@@ -1,5 +1,6 @@
 // `hone doctor`, on a machine that lacks something.
 #include "cli/cli.h"
+#include "kernels/cpu/bf16/bf16.h"
 
 namespace hone {
 namespace {
@@ -12,6 +13,12 @@ TEST_F(Cli, DoctorSaysWhichLibrariesAreMissingAndWhatIsLost) {
   EXPECT_EQ(text.status, 0) << text.err;
   expect_words(text.out, {"cuBLASLt", "none.so", "HONE_CUBLASLT", "without it"});
   EXPECT_TRUE(missing.at("cublaslt").is_null()) << missing;
+}
+
+TEST_F(Cli, DoctorSaysWhatComputesBf16) {
+  const auto set = cpu::best_bf16_set();
+  const nlohmann::json cpu = json(hone({"doctor", "--json", "-"})).at("cpu");
+  EXPECT_EQ(cpu.at("bf16"), set ? nlohmann::json(cpu::bf16_set_name(*set)) : nlohmann::json());
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "kernels/cpu/int8/int8.h"
 
+#include "amx_emulation.h"
 #include "kernel_testing.h"
+#include "kernels/cpu/int8/tiles_impl.h"
 
 namespace hone::cpu {
 namespace {
@@ -204,6 +206,34 @@ TEST(Int8, Depthwise) {
                         .pool = &pool});
         ASSERT_EQ(y, data.sums) << tier_name(tier) << ", " << channels << " channels";
       }
+    }
+  }
+}
+
+// The tiles of AMX as they would be on a CPU that has them.
+TEST(Int8, EmulatedTiles) {
+  const Int8Kernel& kernel = HONE_TIER_NS::kInt8Tiles;
+  const int64_t depth = 3 * kernel.form.k_step, panel = kernel.form.panel;
+  const auto a = bytes(kernel.form.rows * depth, 1, true), b = bytes(panel * depth, 2, true);
+  for (int rows : {1, 16, 17, 32}) {
+    for (int columns : {1, 16, 17, 32}) {
+      std::vector<int32_t> sums(static_cast<size_t>(kernel.form.rows * panel));
+      kernel.form.begin();
+      kernel.run({.a = reinterpret_cast<const std::byte*>(a.data()),
+                  .a_ld = depth,
+                  .rows = rows,
+                  .steps = depth / 4,
+                  .b = b.data(),
+                  .columns = columns,
+                  .sums = sums.data()});
+      kernel.form.end();
+      for_each_index({rows, columns}, [&](const std::vector<int64_t>& at) {
+        int32_t want = 0;
+        for (int64_t k = 0; k < depth; ++k)
+          want +=
+              a[static_cast<size_t>(at[0] * depth + k)] * b[static_cast<size_t>((k / 4 * panel + at[1]) * 4 + k % 4)];
+        ASSERT_EQ(sums[static_cast<size_t>(at[0] * panel + at[1])], want) << rows << " rows, " << columns << " columns";
+      });
     }
   }
 }

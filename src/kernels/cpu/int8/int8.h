@@ -4,7 +4,7 @@
 // Nothing here allocates; workspaces and packed weights are 64-byte aligned.
 #pragma once
 
-#include "kernels/cpu/conv/conv.h"
+#include "kernels/cpu/conv/gathered.h"
 
 namespace hone::cpu {
 
@@ -38,11 +38,7 @@ struct Int8Context {
   int row_block = 0;  // output pixels a block; 0: what fits into L2
 };
 
-// Where a weight lies: weights[out * stride_out + in * stride_in + tap * stride_tap].
-struct Int8Weights {
-  const int8_t* data = nullptr;
-  int64_t stride_out = 0, stride_in = 0, stride_tap = 0;
-};
+using Int8Weights = WeightView<int8_t>;
 
 struct Int8Args {
   const int8_t* in = nullptr;

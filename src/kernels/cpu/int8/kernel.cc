@@ -1,7 +1,6 @@
 #include "kernels/cpu/int8/kernel.h"
 
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "kernels/cpu/amx/permission.h"
 
 namespace hone::cpu {
 
@@ -35,19 +34,6 @@ constexpr Row kSets[] = {{"scalar", &scalar::kInt8Pairs, nullptr},
                          {"AVX-512", &avx512::kInt8Pairs, nullptr},
                          {"AVX-512 VNNI", &avx512::kInt8Quads, "avx512_vnni"},
                          {"AMX", &avx512::kInt8Tiles, "amx_int8"}};
-
-// Whether the system lets threads use tiles: it must save their state (Intel SDM volume 1, 13.3 and 18.3), which Linux
-// does for processes that have asked. It refuses where signal stacks are too small for them.
-bool amx_permitted() {
-  constexpr long kRequest = 0x1023, kTileConfig = 17, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
-  static const bool permitted = [] {
-    uint32_t enabled = 0, high = 0;
-    asm volatile("xgetbv" : "=a"(enabled), "=d"(high) : "c"(0));
-    return (enabled >> kTileConfig & 1) != 0 && (enabled >> kTileData & 1) != 0 &&
-           syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
-  }();
-  return permitted;
-}
 
 const Row& row(Int8Set set) { return kSets[static_cast<size_t>(set)]; }
 

@@ -18,17 +18,9 @@ struct Int8Tile {
 };
 
 struct Int8Kernel {
-  int rows;      // most rows of a tile
-  int panel;     // columns of a panel
-  int k_unit;    // values of k taken at once
-  int k_step;    // what the depth is padded to, a multiple of k_unit
-  int a_bytes;   // of a value as gathered
-  int32_t zero;  // what a value of 0 is gathered as: its excess is taken off by `start`
-  void (*gather)(const int8_t* from, int64_t count, std::byte* to);
+  TileForm form;
+  int32_t excess;  // of gathered values, which is taken off by `start`
   void (*run)(const Int8Tile& tile);
-  // Around the tiles of a thread's task; null: nothing to do.
-  void (*begin)();
-  void (*end)();
 };
 
 const Int8Kernel& int8_kernel(Int8Set set);

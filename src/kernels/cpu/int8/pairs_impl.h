@@ -16,7 +16,8 @@ constexpr int kPairRows = 2;
 constexpr int kPairPanel = 2 * kLanes;
 
 // To 16 bits each.
-static void gather_pairs(const int8_t* from, int64_t count, std::byte* to) {
+static void gather_pairs(const void* in, int64_t count, std::byte* to) {
+  const auto* from = static_cast<const int8_t*>(in);
   auto* out = reinterpret_cast<int16_t*>(to);
   int64_t i = 0;
 #if defined(__AVX2__)
@@ -87,15 +88,16 @@ void pair_rows(const Int8Tile& t) {
 static void run_pairs(const Int8Tile& t) { t.columns <= kLanes ? pair_rows<1>(t) : pair_rows<2>(t); }
 
 extern const Int8Kernel kInt8Pairs;
-const Int8Kernel kInt8Pairs{.rows = kPairRows,
-                            .panel = kPairPanel,
-                            .k_unit = 2,
-                            .k_step = 2,
-                            .a_bytes = 2,
-                            .zero = 0,
-                            .gather = gather_pairs,
-                            .run = run_pairs,
-                            .begin = nullptr,
-                            .end = nullptr};
+const Int8Kernel kInt8Pairs{.form = {.rows = kPairRows,
+                                     .panel = kPairPanel,
+                                     .k_unit = 2,
+                                     .k_step = 2,
+                                     .in_bytes = 1,
+                                     .a_bytes = 2,
+                                     .b_bytes = 1,
+                                     .start_bytes = sizeof(int32_t),
+                                     .gather = gather_pairs},
+                            .excess = 0,
+                            .run = run_pairs};
 
 }  // namespace hone::cpu::HONE_TIER_NS

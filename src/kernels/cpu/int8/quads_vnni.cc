@@ -7,7 +7,8 @@ namespace {
 
 constexpr int kQuadRows = 12, kQuadPanel = 2 * kLanes;
 
-void gather_quads(const int8_t* from, int64_t count, std::byte* to) {
+void gather_quads(const void* in, int64_t count, std::byte* to) {
+  const auto* from = static_cast<const int8_t*>(in);
   const __m512i flip = _mm512_set1_epi8(-128);
   int64_t i = 0;
   for (; i + 64 <= count; i += 64) _mm512_storeu_si512(to + i, _mm512_xor_si512(_mm512_loadu_si512(from + i), flip));
@@ -62,15 +63,17 @@ void run_quads(const Int8Tile& t) { t.columns <= kLanes ? quad_rows<1>(t) : quad
 }  // namespace
 
 extern const Int8Kernel kInt8Quads;
-const Int8Kernel kInt8Quads{.rows = kQuadRows,
-                            .panel = kQuadPanel,
-                            .k_unit = 4,
-                            .k_step = 4,
-                            .a_bytes = 1,
-                            .zero = 128,
-                            .gather = gather_quads,
-                            .run = run_quads,
-                            .begin = nullptr,
-                            .end = nullptr};
+const Int8Kernel kInt8Quads{.form = {.rows = kQuadRows,
+                                     .panel = kQuadPanel,
+                                     .k_unit = 4,
+                                     .k_step = 4,
+                                     .in_bytes = 1,
+                                     .a_bytes = 1,
+                                     .b_bytes = 1,
+                                     .start_bytes = sizeof(int32_t),
+                                     .zero = 128,
+                                     .gather = gather_quads},
+                            .excess = 128,
+                            .run = run_quads};
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -1,0 +1,40 @@
+// Convolutions and matrix products of f32 tensors whose factors are rounded to bf16: activations where they are
+// gathered, weights when they are packed. Products of bf16 are exact in f32, and so are sums but for rounding: the
+// instructions (vdpbf16ps, tdpbf16ps) add in f32, to nearest even, in an order of their own, and take denormal factors
+// and sums for 0. The bias, the residual and the activation are f32. A matrix product is a 1x1 convolution of one line
+// of pixels. Nothing here allocates; workspaces and packed weights are 64-byte aligned.
+#pragma once
+
+#include <optional>
+
+#include "kernels/cpu/conv/gathered.h"
+
+namespace hone::cpu {
+
+// What multiplies, worst first. There is none for CPUs without such instructions: f32 is faster there.
+enum class Bf16Set { avx512, amx };
+
+const char* bf16_set_name(Bf16Set set);
+// Whether this CPU, and for AMX the system, lets it run.
+bool has_bf16_set(Bf16Set set);
+// The best that this CPU has; none: it has none.
+std::optional<Bf16Set> best_bf16_set();
+
+struct Bf16Kernel;
+const Bf16Kernel& bf16_kernel(Bf16Set set);
+
+struct Bf16Args {
+  const float* in = nullptr;
+  const void* packed = nullptr;
+  float* out = nullptr;  // may be the residual
+  Epilogue epilogue;     // its hook is not called
+  void* workspace = nullptr;
+  ThreadPool* pool = nullptr;
+};
+
+size_t bf16_packed_bytes(const ConvProblem& p, const Bf16Kernel& kernel);
+void bf16_pack(const ConvProblem& p, const Bf16Kernel& kernel, const WeightView<float>& weights, void* packed);
+size_t bf16_workspace_bytes(const ConvProblem& p, const Bf16Kernel& kernel, const GatherSharing& sharing);
+void bf16_conv(const ConvProblem& p, const Bf16Kernel& kernel, const GatherSharing& sharing, const Bf16Args& args);
+
+}  // namespace hone::cpu

@@ -1,0 +1,65 @@
+// Dense and grouped convolution in bf16, by gathered rows.
+#include <algorithm>
+
+#include "base/dtype.h"
+#include "kernels/cpu/bf16/kernel.h"
+#include "kernels/cpu/gemm/dense.h"
+
+namespace hone::cpu {
+namespace {
+
+// The rows of a task, which are gathered at `a`, by its panels.
+void multiply(const ConvProblem& p, const Bf16Kernel& kernel, const GatherPlan& plan, const Bf16Args& args,
+              const GatherTask& task, const std::byte* a, float* sums) {
+  const TileForm& form = plan.form;
+  const Epilogue& epilogue = args.epilogue;
+  const int64_t tiles = ceil_div(task.count, form.rows);
+  Bf16Tile tile{
+      .a_ld = plan.a_ld, .steps = plan.depth / form.k_unit, .sums = sums, .ld = p.out_pitch(), .epilogue = &epilogue};
+  for (int64_t panel = task.first; panel < task.last; ++panel) {
+    const int64_t column = panel * form.panel, channel = task.group * plan.cout + column;
+    tile.b = reinterpret_cast<const uint16_t*>(static_cast<const std::byte*>(args.packed) +
+                                               (task.group * plan.panels + panel) * plan.panel_bytes);
+    tile.columns = static_cast<int>(std::min<int64_t>(form.panel, plan.cout - column));
+    tile.bias = epilogue.bias == nullptr ? nullptr : epilogue.bias + channel;
+    for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
+      const int64_t from = task.count * t / tiles, at = (task.row + from) * tile.ld + channel;
+      tile.rows = static_cast<int>(task.count * (t + 1) / tiles - from);
+      tile.a = a + from * plan.a_ld;
+      tile.out = args.out + at;
+      tile.residual = epilogue.residual == nullptr ? nullptr : epilogue.residual + at;
+      kernel.run(tile);
+    }
+  }
+}
+
+}  // namespace
+
+size_t bf16_packed_bytes(const ConvProblem& p, const Bf16Kernel& kernel) {
+  return packed_plan(p, kernel.form).packed_bytes();
+}
+
+void bf16_pack(const ConvProblem& p, const Bf16Kernel& kernel, const WeightView<float>& weights, void* packed) {
+  for_each_weight(p, packed_plan(p, kernel.form), weights, packed,
+                  [](std::byte* panel, int64_t, int64_t place, float w) {
+                    reinterpret_cast<uint16_t*>(panel)[place] = to_bf16(w).bits;
+                  });
+}
+
+size_t bf16_workspace_bytes(const ConvProblem& p, const Bf16Kernel& kernel, const GatherSharing& sharing) {
+  return static_cast<size_t>(gather_plan(p, kernel.form, sharing).worker_bytes() * sharing.threads);
+}
+
+void bf16_conv(const ConvProblem& p, const Bf16Kernel& kernel, const GatherSharing& sharing, const Bf16Args& args) {
+  const GatherPlan plan = gather_plan(p, kernel.form, sharing);
+  args.pool->parallel(plan.tasks(), [&](int64_t index, int worker) {
+    const GatherTask task = task_of(plan, index);
+    std::byte* a = static_cast<std::byte*>(args.workspace) + worker * plan.worker_bytes();
+    gather_rows(p, plan, args.in, task, a);
+    if (plan.form.begin != nullptr) plan.form.begin();
+    multiply(p, kernel, plan, args, task, a, reinterpret_cast<float*>(a + plan.rows_bytes()));
+    if (plan.form.end != nullptr) plan.form.end();
+  });
+}
+
+}  // namespace hone::cpu

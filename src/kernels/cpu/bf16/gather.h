@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+
+#include "base/dtype.h"
+#include "kernels/cpu/simd.h"
+
+namespace hone::cpu::HONE_TIER_NS {
+
+// f32 to bf16, to nearest even; denormals may become 0.
+static void gather_bf16(const void* in, int64_t count, std::byte* to) {
+  const auto* from = static_cast<const float*>(in);
+  int64_t i = 0;
+#if defined(__AVX512BF16__)
+  for (; i + 32 <= count; i += 32) {
+    const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + i + 16), _mm512_loadu_ps(from + i));
+    std::memcpy(to + 2 * i, &both, sizeof both);
+  }
+  if (i == count) return;
+  // A store of all lanes is faster than one of some.
+  const uint32_t rest = (1u << (count - i)) - 1;
+  const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(rest), from + i),
+               high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(rest >> 16), from + i + 16);
+  const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+  std::memcpy(to + 2 * i, &both, sizeof both);
+#else
+  for (; i < count; ++i) {
+    const uint16_t bits = to_bf16(from[i]).bits;
+    std::memcpy(to + 2 * i, &bits, sizeof bits);
+  }
+#endif
+}
+
+}  // namespace hone::cpu::HONE_TIER_NS

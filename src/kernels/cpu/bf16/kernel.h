@@ -1,0 +1,29 @@
+// The inner kernels of one instruction set.
+#pragma once
+
+#include "kernels/cpu/bf16/bf16.h"
+
+namespace hone::cpu {
+
+// out[i][j] = epilogue(sum over k of a[i][k] * b[k][j]), for `rows` rows and one panel of columns.
+struct Bf16Tile {
+  const std::byte* a = nullptr;  // as the form's `gather` writes values
+  int64_t a_ld = 0;              // bytes from row to row
+  int rows = 0;
+  int64_t steps = 0;            // pairs of k
+  const uint16_t* b = nullptr;  // [pair][column][2]
+  int columns = 0;              // of the result; a panel's others are left out
+  float* sums = nullptr;        // scratch for a tile
+  float* out = nullptr;
+  int64_t ld = 0;  // from row to row of the result and the residual
+  const Epilogue* epilogue = nullptr;
+  const float* bias = nullptr;      // of the first column, or null
+  const float* residual = nullptr;  // of the first element, or null
+};
+
+struct Bf16Kernel {
+  TileForm form;
+  void (*run)(const Bf16Tile& tile);
+};
+
+}  // namespace hone::cpu

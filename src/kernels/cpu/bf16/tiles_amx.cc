@@ -1,0 +1,1 @@
+#include "kernels/cpu/bf16/tiles_impl.h"

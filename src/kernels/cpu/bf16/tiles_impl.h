@@ -1,0 +1,45 @@
+// Products of bf16 by tiles (tdpbf16ps).
+#pragma once
+
+#include "kernels/cpu/amx/tiles.h"
+#include "kernels/cpu/bf16/gather.h"
+#include "kernels/cpu/bf16/kernel.h"
+#include "kernels/cpu/gemm/activation.inc"
+
+namespace hone::cpu::HONE_TIER_NS {
+
+// ROWS rows of sums from `row` on, a vector of each at once, so that one bias does for all.
+template <int ROWS>
+void finish_rows(const Bf16Tile& t, int row) {
+  const int64_t at = row * t.ld;
+  for (int c = 0; c < t.columns; c += kLanes) {
+    V v[ROWS][1];
+    for (int i = 0; i < ROWS; ++i) v[i][0] = load(t.sums + (row + i) * kTilePanel + c);
+    finish_and_store(v, *t.epilogue, t.bias == nullptr ? nullptr : t.bias + c,
+                     t.residual == nullptr ? nullptr : t.residual + at + c, t.out + at + c, t.ld,
+                     t.columns - c < kLanes ? t.columns - c : kLanes);
+  }
+}
+
+static void run_bf16_tiles(const Bf16Tile& t) {
+  multiply_tiles<TileProduct::bf16>({t.a, t.a_ld, reinterpret_cast<const std::byte*>(t.b), t.steps, t.sums}, t.rows,
+                                    t.columns);
+  int row = 0;
+  for (; row + 4 <= t.rows; row += 4) finish_rows<4>(t, row);
+  for (; row < t.rows; ++row) finish_rows<1>(t, row);
+}
+
+extern const Bf16Kernel kBf16Tiles;
+const Bf16Kernel kBf16Tiles{.form = {.rows = kTileRows,
+                                     .panel = kTilePanel,
+                                     .k_unit = 2,
+                                     .k_step = 2 * kTileUnits,
+                                     .in_bytes = 4,
+                                     .a_bytes = 2,
+                                     .b_bytes = 2,
+                                     .gather = gather_bf16,
+                                     .begin = configure_tiles,
+                                     .end = release_tiles},
+                            .run = run_bf16_tiles};
+
+}  // namespace hone::cpu::HONE_TIER_NS
