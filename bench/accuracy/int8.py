@@ -211,9 +211,13 @@ class Hone:
         for k, sample in enumerate(data):
             np.savez(samples / f"{k:06}.npz", **sample)
         shapes = (f"{name}:{'x'.join(map(str, (args.batch, *array.shape[1:])))}" for name, array in data[0].items())
-        self.call("build", model, *(part for shape in shapes for part in ("--shape", shape)), "--precision", "int8",
-                  "--calibrate", samples, "--calibrator", calibrator, "--no-tune", "-o", self.engine,
-                  *shlex.split(args.hone_options))
+        self.options = [*(part for shape in shapes for part in ("--shape", shape)), "--precision", "int8", "--no-tune",
+                        "--calibration-cache", folder / "ranges.json", *shlex.split(args.hone_options)]
+        self.call("build", model, "--calibrate", samples, "--calibrator", calibrator, "-o", self.engine, *self.options)
+
+    def build_from_cache(self, model: pathlib.Path) -> None:
+        """The engine that a user gets who has the ranges and no data: what is corrected on data is not."""
+        self.call("build", model, "-o", self.engine, *self.options)
 
     def call(self, *arguments: object) -> None:
         """A command of Hone."""
@@ -270,6 +274,8 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
     for calibrator in args.calibrators:
         engine = Hone(args, model, data, calibrator, folder / calibrator)
         yield row(f"hone {calibrator}", engine.run(held_out, task.output))
+        engine.build_from_cache(model)
+        yield row(f"hone {calibrator}, cache", engine.run(held_out, task.output))
     for method in args.onnxruntime:
         quantised = folder / f"{method}.onnx"
         make_onnxruntime(model, data, method, task.operators, quantised)

@@ -68,11 +68,13 @@ class Quantizer {
     for (NodeId id : graph_.order()) {
       const Node& node = graph_.node(id);
       if (node.op.as<Conv>() == nullptr && node.op.as<MatMul>() == nullptr) continue;
-      layers.push_back({name_of(node), threshold(node.inputs[0]), refuse(id)});
+      layers.push_back({name_of(node), threshold(node.inputs[0]), refuse(id), node.outputs[0]});
       if (layers.back().reason.empty()) anchors_.push_back(id);
     }
     for (NodeId id : anchors_) divide_channels(graph_.node(id).inputs[0]);
-    for (NodeId id : anchors_) convert(id);
+    auto anchor = anchors_.begin();
+    for (Int8Layer& layer : layers)
+      if (layer.reason.empty()) layer.in_integers = convert(*anchor++);
     for (NodeId id : graph_.order()) quantize_all_but_one_sum(id);
     const auto quantized = quantized_;
     for (const auto& [from, to] : quantized) redirect_readers(from);
@@ -172,7 +174,8 @@ class Quantizer {
     return after && has_fast_kernel(*after, machine_) ? "" : "no fast int8 kernel can do it";
   }
 
-  void convert(NodeId id) {
+  // Returns the result.
+  ValueId convert(NodeId id) {
     const Node node = graph_.node(id);
     const Tensor& given = graph_.value(node.inputs[1]).constant;
     const auto steps = steps_.find(node.inputs[0]);
@@ -197,6 +200,7 @@ class Quantizer {
     results_.insert(result);
     if (const auto made = quantized_.find(node.outputs[0]); made != quantized_.end()) quantized_[result] = made->second;
     graph_.replace_uses(node.outputs[0], result);
+    return result;
   }
 
   // The tensor in int8.

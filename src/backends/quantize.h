@@ -19,8 +19,10 @@ using Thresholds = std::map<std::string, Magnitude>;  // of the graph's tensors,
 // A convolution or matrix product, by the framework's name.
 struct Int8Layer {
   std::string name;
-  double range = 0;    // threshold of what it reads; 0: not known
-  std::string reason;  // why it stays in floats; empty: it is in int8
+  double range = 0;                     // threshold of what it reads; 0: not known
+  std::string reason;                   // why it stays in floats; empty: it is in int8
+  ValueId in_floats = ValueId::none;    // its output in the graph as it was given
+  ValueId in_integers = ValueId::none;  // of a layer in int8: its sums, scaled and with its bias, by add_rescaling()
 };
 
 // Computes in int8, with sums in i32, the convolutions and matrix products with constant weights that a kernel of the

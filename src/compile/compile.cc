@@ -11,6 +11,7 @@
 #include "backends/quantized_model.h"
 #include "backends/requantize.h"
 #include "base/cpu_info.h"
+#include "compile/bias_correction.h"
 #include "compile/mixed_precision.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
@@ -21,15 +22,19 @@ namespace hone {
 namespace {
 
 // What was decided about precisions goes into `build`.
-Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine, BuildSummary& build) {
+Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine, BiasCorrection& biases,
+                BuildSummary& build) {
   const PassOptions passes{.verify = options.verify_passes};
   const bool gpu = !machine.cuda_arch.empty();
   HONE_CHECK(canonicalize(graph, passes));
   HONE_CHECK(assign_layout(graph, passes));
   if (run_quantized_model_in_integers(graph, machine)) HONE_CHECK(merge_elementwise(graph, passes));
   if (!options.thresholds.empty()) {
-    for (const Int8Layer& layer : quantize(graph, options.thresholds, machine, options.floats))
+    const Graph floats = graph;
+    const auto layers = quantize(graph, options.thresholds, machine, options.floats);
+    for (const Int8Layer& layer : layers)
       build.layers.push_back({.name = layer.name, .range = layer.range, .reason = layer.reason});
+    HONE_CHECK(biases.correct(floats, layers, graph));
     HONE_CHECK(merge_elementwise(graph, passes));
     fold_steps(graph);
   }
@@ -46,9 +51,10 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   return options.verify_passes ? verify(graph) : Status();
 }
 
-Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
+Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
+                               BiasCorrection& biases) {
   BuildSummary build;
-  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, build));
+  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, biases, build));
   HONE_TRY(EngineData engine, lower(graph, selector, machine, options.progress));
   engine.program.target = options.target;
   engine.program.build.layers = std::move(build.layers);
@@ -61,28 +67,30 @@ Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const
 Result<EngineData> compile_best(const Graph& graph, const CompileOptions& options, const Machine& machine,
                                 const SelectOptions& select) {
   Selector selector(select);
+  BiasCorrection biases(options.samples, options);
   if (selector.reference_only() || (options.thresholds.empty() && !options.budget))
-    return compile_for(graph, options, machine, selector);
+    return compile_for(graph, options, machine, selector, biases);
   SelectOptions quick = select;
   quick.tune = false;
   Selector untuned(quick);
   const bool open = std::any_of(graph.inputs().begin(), graph.inputs().end(),
                                 [&](ValueId v) { return !graph.type(v).shape.concrete(); });
   const bool here = machine.cuda_arch.empty() || machine.cuda_device >= 0;
-  return choose_precisions(
-      options,
-      {.compile = [&](const CompileOptions& o) { return compile_for(graph, o, machine, o.tune ? selector : untuned); },
-       .fp32 =
-           [&] {
-             return compile_graph(graph, {.target = "cpu",
-                                          .threads = options.threads,
-                                          .max_tier = options.max_tier,
-                                          .winograd = false,
-                                          .tune = false,
-                                          .progress = options.progress});
-           },
-       .runs = here,
-       .timed = options.tune && !open && here});
+  return choose_precisions(options, {.compile =
+                                         [&](const CompileOptions& o) {
+                                           return compile_for(graph, o, machine, o.tune ? selector : untuned, biases);
+                                         },
+                                     .fp32 =
+                                         [&] {
+                                           return compile_graph(graph, {.target = "cpu",
+                                                                        .threads = options.threads,
+                                                                        .max_tier = options.max_tier,
+                                                                        .winograd = false,
+                                                                        .tune = false,
+                                                                        .progress = options.progress});
+                                         },
+                                     .runs = here,
+                                     .timed = options.tune && !open && here});
 }
 
 // What `auto` stands for on this machine.

@@ -12,6 +12,7 @@
 
 #include "base/cpu_info.h"
 #include "base/file_map.h"
+#include "calibrate/held_back.h"
 #include "compile/import_model.h"
 #include "tools/calibration.h"
 #include "tools/interrupt.h"
@@ -201,8 +202,9 @@ Result<EngineData> build_model(const ModelOptions& model, const std::map<std::st
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(Graph graph, import_filled(model.model, options.shapes, batch));
   if (options.budget) {
-    HONE_TRY(options.budget->samples, samples_for(graph, data.held_back, output));
+    HONE_TRY(options.budget->samples, budget_samples(graph, data.held_back, output));
   }
+  if (model.allows("int8")) options.samples = calibrate::fitted(data.typical, graph);
   auto engine = compile_graph(std::move(graph), options, start);
   if (interrupted()) return Status(Code::cancelled, fmt::format("{}: interrupted", model.model));
   if (!engine.ok()) return engine.status().within(model.model);
