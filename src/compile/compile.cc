@@ -22,8 +22,7 @@ namespace hone {
 namespace {
 
 // What was decided about precisions goes into `build`.
-Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine, BiasCorrection& biases,
-                BuildSummary& build) {
+Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine, BuildSummary& build) {
   const PassOptions passes{.verify = options.verify_passes};
   const bool gpu = !machine.cuda_arch.empty();
   HONE_CHECK(canonicalize(graph, passes));
@@ -31,15 +30,17 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   if (run_quantized_model_in_integers(graph, machine)) HONE_CHECK(merge_elementwise(graph, passes));
   if (!options.thresholds.empty()) {
     const Graph floats = graph;
-    const auto layers = quantize(graph, options.thresholds, machine, options.floats);
+    auto layers = quantize(graph, options.thresholds, machine, options.floats).layers;
     for (const Int8Layer& layer : layers)
       build.layers.push_back({.name = layer.name, .range = layer.range, .reason = layer.reason});
-    HONE_CHECK(biases.correct(floats, layers, graph));
+    HONE_TRY(const std::string note, correct_biases(floats, layers, options, graph));
+    if (!note.empty()) build.notes.push_back(note);
     HONE_CHECK(merge_elementwise(graph, passes));
     fold_steps(graph);
   }
   if (gpu && options.half != DType::none) {
-    HONE_TRY(build.notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict));
+    HONE_TRY(const auto notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict));
+    build.notes.insert(build.notes.end(), notes.begin(), notes.end());
   }
   HONE_CHECK(fuse(graph, passes));
   if (gpu) {
@@ -51,10 +52,9 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   return options.verify_passes ? verify(graph) : Status();
 }
 
-Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
-                               BiasCorrection& biases) {
+Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
   BuildSummary build;
-  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, biases, build));
+  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, build));
   HONE_TRY(EngineData engine, lower(graph, selector, machine, options.progress));
   engine.program.target = options.target;
   engine.program.build.layers = std::move(build.layers);
@@ -67,30 +67,28 @@ Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const
 Result<EngineData> compile_best(const Graph& graph, const CompileOptions& options, const Machine& machine,
                                 const SelectOptions& select) {
   Selector selector(select);
-  BiasCorrection biases(options.samples, options);
   if (selector.reference_only() || (options.thresholds.empty() && !options.budget))
-    return compile_for(graph, options, machine, selector, biases);
+    return compile_for(graph, options, machine, selector);
   SelectOptions quick = select;
   quick.tune = false;
   Selector untuned(quick);
   const bool open = std::any_of(graph.inputs().begin(), graph.inputs().end(),
                                 [&](ValueId v) { return !graph.type(v).shape.concrete(); });
   const bool here = machine.cuda_arch.empty() || machine.cuda_device >= 0;
-  return choose_precisions(options, {.compile =
-                                         [&](const CompileOptions& o) {
-                                           return compile_for(graph, o, machine, o.tune ? selector : untuned, biases);
-                                         },
-                                     .fp32 =
-                                         [&] {
-                                           return compile_graph(graph, {.target = "cpu",
-                                                                        .threads = options.threads,
-                                                                        .max_tier = options.max_tier,
-                                                                        .winograd = false,
-                                                                        .tune = false,
-                                                                        .progress = options.progress});
-                                         },
-                                     .runs = here,
-                                     .timed = options.tune && !open && here});
+  return choose_precisions(
+      options,
+      {.compile = [&](const CompileOptions& o) { return compile_for(graph, o, machine, o.tune ? selector : untuned); },
+       .fp32 =
+           [&] {
+             return compile_graph(graph, {.target = "cpu",
+                                          .threads = options.threads,
+                                          .max_tier = options.max_tier,
+                                          .winograd = false,
+                                          .tune = false,
+                                          .progress = options.progress});
+           },
+       .runs = here,
+       .timed = options.tune && !open && here});
 }
 
 // What `auto` stands for on this machine.

@@ -8,7 +8,10 @@
 
 namespace hone {
 
-// The nodes of a graph that make `outputs`, in order, as a network of their own, on the CPU and untuned.
+// A graph as it is, untuned and without Winograd; threads and instruction sets are those of `options`.
+Result<EngineData> compile_on_cpu(Graph graph, const CompileOptions& options);
+
+// The nodes of a graph that make `outputs`, in order, as a network of their own.
 struct CompiledPart {
   std::vector<ValueId> inputs;  // of the graph, which the part's inputs "0", "1", ... stand for
   std::shared_ptr<const LoadedEngine> engine;
