@@ -38,15 +38,6 @@ Result<std::pair<std::string, Dims>> parse_shape(const std::string& text) {
   return std::pair(text.substr(0, colon), dims);
 }
 
-Result<Graph> import_filled(const std::string& path, const std::map<std::string, Dims>& shapes, int64_t batch) {
-  HONE_TRY(const ImportedModel model, import_model(path, shapes, std::max<int64_t>(batch, 1)));
-  std::string open;
-  for (ValueId v : model.open)
-    open += fmt::format("\n  input '{}' is {}", model.graph.value(v).name, to_text(model.graph.type(v)));
-  if (!open.empty()) return invalid("{}: some dims are open: give --shape NAME:1x3x224x224 for{}", path, open);
-  return model.graph;
-}
-
 // The user's own cache, or none where it cannot be kept: a home that is read only does not stop a build.
 std::string own_cache() {
   const std::string path = default_cache_path();
@@ -187,6 +178,15 @@ Status Output::write_text(const std::string& text) const {
   }
   const std::string_view parts[] = {text};
   return write_file(json, parts);
+}
+
+Result<Graph> import_filled(const std::string& path, const std::map<std::string, Dims>& shapes, int64_t batch) {
+  HONE_TRY(const ImportedModel model, import_model(path, shapes, std::max<int64_t>(batch, 1)));
+  std::string open;
+  for (ValueId v : model.open)
+    open += fmt::format("\n  input '{}' is {}", model.graph.value(v).name, to_text(model.graph.type(v)));
+  if (!open.empty()) return invalid("{}: some dims are open: give --shape NAME:1x3x224x224 for{}", path, open);
+  return model.graph;
 }
 
 Result<EngineData> build_model(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch,
