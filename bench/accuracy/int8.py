@@ -222,12 +222,12 @@ class Hone:
         """The engine that a user gets who has the ranges and no data: what is corrected on data is not."""
         self.call("build", model, "-o", self.engine, *self.options)
 
-    def export(self, model: pathlib.Path) -> pathlib.Path:
-        """The quantised network as an ONNX model, with the same ranges and samples."""
+    def export(self, model: pathlib.Path, calibrator: str) -> pathlib.Path:
+        """The quantised network as an ONNX model, of the same samples."""
         ready, out = self.folder / "ready.onnx", self.folder / "int8.onnx"
         onnx.save(prepared(model), ready)
-        self.call("quantize", ready, "-o", out, *self.shapes, "--calibrate", self.folder / "samples",
-                  "--calibration-cache", self.folder / "ranges.json")
+        self.call("quantize", ready, "-o", out, *self.shapes, "--calibrate", self.folder / "samples", "--calibrator",
+                  calibrator)
         return out
 
     def call(self, *arguments: object) -> None:
@@ -287,7 +287,7 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
         yield row(f"hone {calibrator}", engine.run(held_out, task.output))
         engine.build_from_cache(model)
         yield row(f"hone {calibrator}, cache", engine.run(held_out, task.output))
-        exported = engine.export(model)
+        exported = engine.export(model, calibrator)
         yield row(f"hone {calibrator}, as ONNX", run_onnxruntime(exported, held_out, task.output, optimised=False))
     for method in args.onnxruntime:
         quantised = folder / f"{method}.onnx"
