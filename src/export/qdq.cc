@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <optional>
 
 #include "backends/integers.h"
 #include "base/cpu_info.h"
@@ -120,8 +122,11 @@ class QdqWriter {
       if (!gain) return "its weights are not the file's";
       to.steps = steps_of(floats, node, layer, file_node.input(0));
       if (to.steps.empty()) return fmt::format("no range for '{}'", file_node.input(0));
+      // What the layer has and the node's own result has not: a batch norm, for instance, but not a Gemm's alpha.
+      const auto* alpha = attribute(file_node, "alpha");
+      const double own = alpha == nullptr ? 1 : static_cast<double>(alpha->f());
       for (size_t o = 0; o < gain->size() && !offsets.empty(); ++o)
-        to.offsets.push_back(offsets[static_cast<size_t>(first) + o] / (*gain)[o]);
+        to.offsets.push_back(offsets[static_cast<size_t>(first) + o] * own / (*gain)[o]);
       first += to.map.outputs;
     }
     if (first != all) return "no node of the file is this layer alone";

@@ -49,7 +49,12 @@ class Quantize : public Cli {
     b.node("Flatten", {"pooled"}, {"flat"});
     vary(b.weight("w4", {12, 16}), 5);
     b.weight("b4", {12});
-    auto* turned = b.node("Gemm", {"flat", "w4", "b4"}, {"g"}).add_attribute();
+    auto& gemm = b.node("Gemm", {"flat", "w4", "b4"}, {"g"});
+    auto* alpha = gemm.add_attribute();
+    alpha->set_name("alpha");
+    alpha->set_type(onnx::AttributeProto::FLOAT);
+    alpha->set_f(0.25f);
+    auto* turned = gemm.add_attribute();
     turned->set_name("transB");
     turned->set_type(onnx::AttributeProto::INT);
     turned->set_i(1);
