@@ -6,9 +6,11 @@ Run it in the environment of scripts/peers.sh, after scripts/fetch.py --set mode
     $(scripts/peers.sh --print) bench/accuracy/int8.py ppocr-rec minilm --samples 64 --score 200
 
 Each network runs on other data than it was calibrated with: in fp32 by ONNX Runtime, which is the yardstick; in
-int8 by Hone (--no-tune: always in int8, however fast); and as ONNX Runtime's quantize_static makes it (QDQ, int8,
-symmetric, weights per channel), run by ONNX Runtime twice: `exact`, without graph optimisations, which computes
-the quantised network in floats, and `fast`, as a user gets it. (On a CPU without VNNI the latter may saturate.)
+int8 by Hone (--no-tune: always in int8, however fast), with biases corrected on the calibration data, from its
+`cache` alone, and as the ONNX model that `hone quantize` writes, by ONNX Runtime without optimisations; and as ONNX
+Runtime's quantize_static makes it (QDQ, int8, symmetric, weights per channel), run by ONNX Runtime twice: `exact`,
+without graph optimisations, which computes the quantised network in floats, and `fast`, as a user gets it. (On a CPU
+without VNNI the latter may saturate.)
 
 Outputs are taken before the last softmax or sigmoid, which hides errors where it is saturated. SQNR is in dB, of
 the whole output; `cosine` is the mean over samples; `same` is how often a decision is fp32's
@@ -211,9 +213,22 @@ class Hone:
         for k, sample in enumerate(data):
             np.savez(samples / f"{k:06}.npz", **sample)
         shapes = (f"{name}:{'x'.join(map(str, (args.batch, *array.shape[1:])))}" for name, array in data[0].items())
-        self.call("build", model, *(part for shape in shapes for part in ("--shape", shape)), "--precision", "int8",
-                  "--calibrate", samples, "--calibrator", calibrator, "--no-tune", "-o", self.engine,
-                  *shlex.split(args.hone_options))
+        self.shapes = [part for shape in shapes for part in ("--shape", shape)]
+        self.options = [*self.shapes, "--precision", "int8", "--no-tune",
+                        "--calibration-cache", folder / "ranges.json", *shlex.split(args.hone_options)]
+        self.call("build", model, "--calibrate", samples, "--calibrator", calibrator, "-o", self.engine, *self.options)
+
+    def build_from_cache(self, model: pathlib.Path) -> None:
+        """The engine that a user gets who has the ranges and no data: what is corrected on data is not."""
+        self.call("build", model, "-o", self.engine, *self.options)
+
+    def export(self, model: pathlib.Path, calibrator: str) -> pathlib.Path:
+        """The quantised network as an ONNX model, of the same samples."""
+        ready, out = self.folder / "ready.onnx", self.folder / "int8.onnx"
+        onnx.save(prepared(model), ready)
+        self.call("quantize", ready, "-o", out, *self.shapes, "--calibrate", self.folder / "samples", "--calibrator",
+                  calibrator)
+        return out
 
     def call(self, *arguments: object) -> None:
         """A command of Hone."""
@@ -270,6 +285,10 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
     for calibrator in args.calibrators:
         engine = Hone(args, model, data, calibrator, folder / calibrator)
         yield row(f"hone {calibrator}", engine.run(held_out, task.output))
+        engine.build_from_cache(model)
+        yield row(f"hone {calibrator}, cache", engine.run(held_out, task.output))
+        exported = engine.export(model, calibrator)
+        yield row(f"hone {calibrator}, as ONNX", run_onnxruntime(exported, held_out, task.output, optimised=False))
     for method in args.onnxruntime:
         quantised = folder / f"{method}.onnx"
         make_onnxruntime(model, data, method, task.operators, quantised)

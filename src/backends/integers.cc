@@ -112,6 +112,13 @@ OutputChannels output_channels(const Op& op, const Dims& weights) {
   return {weights[0], element_count(weights) / weights[0]};
 }
 
+int64_t input_channel(const Op& op, const Dims& weights, int64_t i) {
+  if (const auto* product = op.as<MatMul>()) return product->trans_b ? i % weights[1] : i / weights[1];
+  const int64_t taps = element_count(weights) / (weights[0] * weights[1]);
+  const int64_t group = i / (taps * weights[1]) / (weights[0] / op.as<Conv>()->groups);
+  return group * weights[1] + i / taps % weights[1];
+}
+
 bool keeps_values(const Op& op) {
   if (const auto* pool = op.as<Pool>()) return pool->kind == "max";
   return op.as<Concat>() != nullptr || op.as<Transpose>() != nullptr || op.view();

@@ -42,6 +42,8 @@ struct OutputChannels {
   int64_t of(int64_t i) const { return i / inner % count; }
 };
 OutputChannels output_channels(const Op& op, const Dims& weights);
+// The input channel that element i of its weights meets.
+int64_t input_channel(const Op& op, const Dims& weights, int64_t i);
 
 // Ops whose results hold values of their data inputs, and no others.
 bool keeps_values(const Op& op);

@@ -22,14 +22,6 @@ struct Weights {
   std::vector<double> scales;  // of each output channel
 };
 
-// The input channel that element i of the weights meets.
-int64_t input_channel(const Op& op, const Dims& weights, int64_t i) {
-  if (const auto* product = op.as<MatMul>()) return product->trans_b ? i % weights[1] : i / weights[1];
-  const int64_t taps = element_count(weights) / (weights[0] * weights[1]);
-  const int64_t group = i / (taps * weights[1]) / (weights[0] / op.as<Conv>()->groups);
-  return group * weights[1] + i / taps % weights[1];
-}
-
 bool is_depthwise(const Op& op, const Dims& weights) {
   const auto* conv = op.as<Conv>();
   return conv != nullptr && conv->groups > 1 && weights[1] == 1;
@@ -63,21 +55,24 @@ class Quantizer {
     share_thresholds(thresholds);
   }
 
-  std::vector<Int8Layer> run() {
-    std::vector<Int8Layer> layers;
+  Int8Network run() {
+    Int8Network made;
+    std::vector<Int8Layer>& layers = made.layers;
     for (NodeId id : graph_.order()) {
       const Node& node = graph_.node(id);
       if (node.op.as<Conv>() == nullptr && node.op.as<MatMul>() == nullptr) continue;
-      layers.push_back({name_of(node), threshold(node.inputs[0]), refuse(id)});
+      layers.push_back({name_of(node), threshold(node.inputs[0]), refuse(id), id});
       if (layers.back().reason.empty()) anchors_.push_back(id);
     }
     for (NodeId id : anchors_) divide_channels(graph_.node(id).inputs[0]);
-    for (NodeId id : anchors_) convert(id);
+    for (Int8Layer& layer : layers)
+      if (layer.reason.empty()) convert(layer);
     for (NodeId id : graph_.order()) quantize_all_but_one_sum(id);
     const auto quantized = quantized_;
-    for (const auto& [from, to] : quantized) redirect_readers(from);
+    for (const auto& [from, to] : quantized)
+      if (redirect_readers(from)) made.tensors.push_back({given(from), threshold(from) / kLargest});
     graph_.remove_dead();
-    return layers;
+    return made;
   }
 
  private:
@@ -172,14 +167,15 @@ class Quantizer {
     return after && has_fast_kernel(*after, machine_) ? "" : "no fast int8 kernel can do it";
   }
 
-  void convert(NodeId id) {
-    const Node node = graph_.node(id);
+  void convert(Int8Layer& layer) {
+    const Node node = graph_.node(layer.node);
     const Tensor& given = graph_.value(node.inputs[1]).constant;
     const auto steps = steps_.find(node.inputs[0]);
     const bool divided = steps != steps_.end();
     const Weights weights = hone::quantized(divided ? in_steps(node.op, given, steps->second) : given,
                                             output_channels(node.op, given.dims()));
-    const double step = divided ? 1 : threshold(node.inputs[0]) / kLargest;
+    layer.steps = divided ? steps->second : std::vector{threshold(node.inputs[0]) / kLargest};
+    const double step = divided ? 1 : layer.steps[0];
     Tensor scales(DType::f32, {static_cast<int64_t>(weights.scales.size())});
     for (size_t c = 0; c < weights.scales.size(); ++c)
       scales.mutable_data<float>()[c] = static_cast<float>(step * weights.scales[c]);
@@ -194,9 +190,16 @@ class Quantizer {
     // What is known of the old value holds for the new one.
     leader_[result] = leader(node.outputs[0]);
     if (const auto known = steps_.find(node.outputs[0]); known != steps_.end()) steps_[result] = known->second;
-    results_.insert(result);
+    results_[result] = node.outputs[0];
     if (const auto made = quantized_.find(node.outputs[0]); made != quantized_.end()) quantized_[result] = made->second;
     graph_.replace_uses(node.outputs[0], result);
+    layer.result = result;
+  }
+
+  // The tensor as it was called before its layer was converted.
+  ValueId given(ValueId v) const {
+    const auto found = results_.find(v);
+    return found == results_.end() ? v : found->second;
   }
 
   // The tensor in int8.
@@ -240,17 +243,21 @@ class Quantizer {
     for (size_t i = 0; i + 1 < sums.size(); ++i) quantized(sums[i]);
   }
 
-  // Elementwise work on a quantised tensor reads its int8 values.
-  void redirect_readers(ValueId v) {
+  // Elementwise work on a quantised tensor reads its int8 values. Whether there is any.
+  bool redirect_readers(ValueId v) {
+    bool any = false;
     const ValueId values = quantized_.at(v);
     const auto scale = static_cast<float>(threshold(v) / kLargest);
     for (NodeId user : std::vector(graph_.value(v).users)) {
       const auto inputs = graph_.node(user).inputs;
       if (graph_.node(user).op.as<Pointwise>() == nullptr || graph_.node(user).outputs[0] == values) continue;
       for (size_t i = 0; i < inputs.size(); ++i)
-        if (inputs[i] == v)
+        if (inputs[i] == v) {
           graph_.set_input(user, i, add_value(graph_, Pointwise{dequantizing(scale)}, {values}, graph_.type(v)));
+          any = true;
+        }
     }
+    return any;
   }
 
   Graph& graph_;
@@ -263,13 +270,13 @@ class Quantizer {
   std::map<ValueId, std::vector<double>> channels_;  // magnitudes of channels
   std::map<ValueId, std::vector<double>> steps_;     // what 1 stands for in each channel, where channels differ
   std::map<ValueId, ValueId> quantized_;
-  std::set<ValueId> results_;  // of converted anchors, in f32
+  std::map<ValueId, ValueId> results_;  // of converted anchors, in f32, and what they stand for
 };
 
 }  // namespace
 
-std::vector<Int8Layer> quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine,
-                                const std::set<std::string>& floats) {
+Int8Network quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine,
+                     const std::set<std::string>& floats) {
   return Quantizer(graph, thresholds, machine, floats).run();
 }
 

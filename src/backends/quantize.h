@@ -19,8 +19,23 @@ using Thresholds = std::map<std::string, Magnitude>;  // of the graph's tensors,
 // A convolution or matrix product, by the framework's name.
 struct Int8Layer {
   std::string name;
-  double range = 0;    // threshold of what it reads; 0: not known
-  std::string reason;  // why it stays in floats; empty: it is in int8
+  double range = 0;            // threshold of what it reads; 0: not known
+  std::string reason;          // why it stays in floats; empty: it is in int8
+  NodeId node = NodeId::none;  // in the graph as it was given
+  // Of a layer in int8.
+  ValueId result = ValueId::none;  // its sums, scaled and with its bias, by add_rescaling()
+  std::vector<double> steps;       // what 1 of the int8 that it reads stands for: one number, or one for each channel
+};
+
+// A tensor, of the graph as it was given, that elementwise work reads in int8.
+struct Int8Tensor {
+  ValueId value = ValueId::none;
+  double step = 1;  // what 1 stands for
+};
+
+struct Int8Network {
+  std::vector<Int8Layer> layers;  // all convolutions and matrix products, in the order of the network
+  std::vector<Int8Tensor> tensors;
 };
 
 // Computes in int8, with sums in i32, the convolutions and matrix products with constant weights that a kernel of the
@@ -30,8 +45,8 @@ struct Int8Layer {
 // make up for (a depthwise convolution's take it whole, others' its root: they share it). What else reads a quantised
 // tensor elementwise, as a residual sum does, reads the quantised values too, so that a layer writes no other ones.
 // Maximum pooling, concatenations and movements of such tensors are done on int8. `floats`: layers that are to stay in
-// floats, by name. Returns all convolutions and matrix products, in the order of the network.
-std::vector<Int8Layer> quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine,
-                                const std::set<std::string>& floats = {});
+// floats, by name.
+Int8Network quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine,
+                     const std::set<std::string>& floats = {});
 
 }  // namespace hone

@@ -22,9 +22,7 @@ Result<std::vector<Tensors>> samples_for(const Graph& graph, const std::string& 
   HONE_TRY(auto inputs, calibrate::inputs_of(path, shapes));
   UserBatches batches(*data, inputs);
   HONE_TRY(const auto runs, calibrate::runs_of(batches, inputs));
-  std::vector<TensorType> types;
-  for (ValueId v : graph.inputs()) types.push_back(graph.type(v));
-  auto samples = calibrate::fitted(runs, types);
+  auto samples = calibrate::fitted(runs, graph);
   if (samples.empty()) return invalid("none of the {} samples fits the shapes of the engine", runs.size());
   return samples;
 }

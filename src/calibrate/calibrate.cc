@@ -1,6 +1,6 @@
 #include "calibrate/calibrate.h"
 
-#include <cstring>
+#include <algorithm>
 #include <list>
 
 #include "base/thread_pool.h"
@@ -8,6 +8,7 @@
 #include "calibrate/noise.h"
 #include "calibrate/observed_model.h"
 #include "calibrate/pieces.h"
+#include "calibrate/spread.h"
 #include "calibrate/warnings.h"
 
 namespace hone::calibrate {
@@ -15,6 +16,10 @@ namespace {
 
 constexpr size_t kMostNetworks = 4;  // for inputs of different shapes, kept ready
 constexpr size_t kHeldRuns = 8;      // at most so many inputs are kept for `auto` to run again
+
+bool alike(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
+  return std::ranges::equal(a, b, [](const Tensor& x, const Tensor& y) { return x.dims() == y.dims(); });
+}
 
 Status check_options(const Options& options) {
   if (options.calibrator != kAuto && find_calibrator(options.calibrator) == nullptr) {
@@ -52,8 +57,8 @@ class Calibration {
     if (report_.tensors.empty())
       return unsupported("{}: has no tensor to calibrate: only floats outside the bodies of If, Loop and Scan are",
                          path_);
-    HONE_TRY(ObservedModel* const model, network(held_[0]));
-    HONE_CHECK(choose_ranges(*model, held_, options_, pool_, report_.tensors));
+    HONE_TRY(ObservedModel* const model, network(held_.runs()[0]));
+    HONE_CHECK(choose_ranges(*model, held_.runs(), options_, pool_, report_.tensors));
     report_.table.calibrator = options_.calibrator;
     for (const TensorReport& t : report_.tensors)
       if (!t.calibrator.empty()) report_.table.ranges.push_back(t.range);
@@ -109,7 +114,7 @@ class Calibration {
     });
     for (size_t i = 0; i < inputs.size(); ++i)
       if (inputs[i].defined()) noise_[i].observe(inputs[i]);
-    if (runs_++ % apart_ == 0) hold(inputs);
+    if (held_.runs().empty() || alike(inputs, held_.runs()[0])) held_.offer(inputs);
     if (nans() == 0) return {};
     for (size_t k = 0; k < tensors.size(); ++k) {
       const int64_t infinite = statistics[k]->infinities - infinities[k];
@@ -120,26 +125,6 @@ class Calibration {
     return {};
   }
 
-  // Keeps runs that are equally far apart, whatever their number: when there are too many, every second one goes. Only
-  // those of the first shapes, copied: the data's owner may use the memory again.
-  void hold(const std::vector<Tensor>& inputs) {
-    std::vector<Tensor> copies;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      const Tensor& t = inputs[i];
-      if (!held_.empty() && t.dims() != held_[0][i].dims()) return;
-      Tensor& copy = copies.emplace_back(t);
-      if (size_of(t.type()) == 0) continue;
-      copy = Tensor(t.type(), t.dims());
-      std::memcpy(copy.mutable_raw(), t.raw(), t.bytes());
-    }
-    if (held_.size() == kHeldRuns) {
-      for (size_t k = 1; k < kHeldRuns / 2; ++k) held_[k] = std::move(held_[2 * k]);
-      held_.resize(kHeldRuns / 2);
-      apart_ *= 2;
-    }
-    held_.push_back(std::move(copies));
-  }
-
   std::string path_;
   std::vector<Input> inputs_;
   std::vector<NoiseTest> noise_;
@@ -147,8 +132,7 @@ class Calibration {
   cpu::ThreadPool pool_;
   std::list<Network> networks_;           // the last used first
   std::map<std::string, size_t> places_;  // of tensors in the report
-  std::vector<std::vector<Tensor>> held_;
-  size_t runs_ = 0, apart_ = 1;  // of held runs
+  Spread held_{kHeldRuns};                // of the first shapes
   Report report_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/copy.h"
+
 namespace hone::calibrate {
 namespace {
 
@@ -12,12 +14,7 @@ constexpr size_t kMost = 256;  // are kept
 // The owner of the data may use its memory again.
 Tensors copied(const Tensors& values) {
   Tensors copies;
-  for (const Tensor& t : values) {
-    Tensor& copy = copies.emplace_back(t);
-    if (size_of(t.type()) == 0) continue;
-    copy = Tensor(t.type(), t.dims());
-    std::copy_n(static_cast<const std::byte*>(t.raw()), t.bytes(), static_cast<std::byte*>(copy.mutable_raw()));
-  }
+  for (const Tensor& t : values) copies.push_back(hone::copied(t));
   return copies;
 }
 
@@ -122,6 +119,12 @@ std::vector<Tensors> fitted(std::span<const Tensors> runs, std::span<const Tenso
     for (size_t i = 0; i < inputs.size(); ++i) run.push_back(joined(group, i, inputs[i]));
   }
   return result;
+}
+
+std::vector<Tensors> fitted(std::span<const Tensors> runs, const Graph& graph) {
+  std::vector<TensorType> inputs;
+  for (ValueId v : graph.inputs()) inputs.push_back(graph.type(v));
+  return fitted(runs, inputs);
 }
 
 }  // namespace hone::calibrate

@@ -5,7 +5,7 @@
 
 #include "calibrate/batches.h"
 #include "calibrate/pieces.h"
-#include "ir/op.h"
+#include "ir/graph.h"
 
 namespace hone::calibrate {
 
@@ -41,5 +41,6 @@ Result<std::vector<Tensors>> runs_of(Batches& data, std::span<const Input> input
 // The runs as runs of a network whose inputs have these types: where it takes n times as many rows, n runs are joined,
 // the last ones with the first ones again; runs of other shapes are left out.
 std::vector<Tensors> fitted(std::span<const Tensors> runs, std::span<const TensorType> inputs);
+std::vector<Tensors> fitted(std::span<const Tensors> runs, const Graph& graph);
 
 }  // namespace hone::calibrate

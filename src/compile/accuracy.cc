@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/copy.h"
 #include "runtime/context.h"
 
 namespace hone {
@@ -50,14 +51,6 @@ size_t bytes_of(const Tensors& tensors) {
   size_t bytes = 0;
   for (const Tensor& t : tensors) bytes += has_numbers(t) ? t.bytes() : 0;
   return bytes;
-}
-
-// Outputs lie in the context's memory.
-Tensor copied(const Tensor& t) {
-  if (!has_numbers(t)) return t;
-  Tensor copy(t.type(), t.dims());
-  std::copy_n(static_cast<const std::byte*>(t.raw()), t.bytes(), static_cast<std::byte*>(copy.mutable_raw()));
-  return copy;
 }
 
 }  // namespace

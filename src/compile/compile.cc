@@ -14,6 +14,7 @@
 #include "backends/requantize.h"
 #include "backends/sub_batches.h"
 #include "base/cpu_info.h"
+#include "compile/bias_correction.h"
 #include "compile/mixed_precision.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
@@ -33,13 +34,18 @@ Status prepare(Graph& graph, const CompileOptions& options, const Machine& machi
   HONE_CHECK(assign_layout(graph, passes));
   if (run_quantized_model_in_integers(graph, machine)) HONE_CHECK(merge_elementwise(graph, passes));
   if (!options.thresholds.empty()) {
-    for (const Int8Layer& layer : quantize(graph, options.thresholds, machine, options.floats))
+    const Graph floats = graph;
+    auto layers = quantize(graph, options.thresholds, machine, options.floats).layers;
+    for (const Int8Layer& layer : layers)
       build.layers.push_back({.name = layer.name, .range = layer.range, .reason = layer.reason});
+    HONE_TRY(const std::string note, correct_biases(floats, layers, options, graph));
+    if (!note.empty()) build.notes.push_back(note);
     HONE_CHECK(merge_elementwise(graph, passes));
     fold_steps(graph);
   }
   if (gpu && options.half != DType::none) {
-    HONE_TRY(build.notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict));
+    HONE_TRY(const auto notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict));
+    build.notes.insert(build.notes.end(), notes.begin(), notes.end());
   }
   return {};
 }

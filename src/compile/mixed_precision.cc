@@ -96,7 +96,10 @@ class Chooser {
 
   Result<EngineData> compile_with(const InInt8& in_int8, bool tune = true) const {
     CompileOptions some = options_;
-    some.tune &= tune;
+    if (!tune) {  // nor corrected: it is to be quick
+      some.tune = false;
+      some.samples.clear();
+    }
     for (size_t i = 0; i < open_.size(); ++i)
       if (!in_int8[i]) some.floats.insert(open_[i]);
     return ways_.compile(some);

@@ -7,6 +7,7 @@
 #include "calibrate/cache.h"
 #include "calibrate/held_back.h"
 #include "calibrate/observed_model.h"
+#include "calibrate/spread.h"
 #include "calibrate/thresholds.h"
 #include "tools/interrupt.h"
 
@@ -16,6 +17,7 @@ namespace {
 using namespace hone::calibrate;
 
 constexpr size_t kFewSamples = 8;
+constexpr size_t kTypicalRuns = 64;  // at most
 
 void warn(const Output& output, std::string_view text) {
   if (!output.quiet) fmt::print(stderr, "hone: warning: {}\n", text);
@@ -62,17 +64,18 @@ Result<Calibrated> collect(const ModelOptions& model, bool ranges, bool budget, 
   HONE_TRY(const auto inputs, inputs_of(model.model, options.compile.shapes));
   HONE_TRY(const auto whole, open(model.model, model.calibration_data, model.preprocess, inputs));
   HoldingBack parted(*whole, inputs);
+  Remembering data(budget ? static_cast<Batches&>(parted) : *whole, inputs, kTypicalRuns);
   if (ranges) {
-    HONE_TRY(const Report report,
-             run_on(model.model, budget ? static_cast<Batches&>(parted) : *whole, options, output));
+    HONE_TRY(const Report report, run_on(model.model, data, options, output));
     const std::string& cache = model.calibration_cache;
     if (!cache.empty()) HONE_CHECK(write_cache(report.table, cache, cache_format_for(cache)));
     result.thresholds = hone::calibrate::thresholds_of(report.table);
   }
-  for (bool more = budget && !ranges; more;) {
-    HONE_TRY(const auto run, parted.next());
-    more = run.has_value() && !interrupted();
+  for (bool more = !ranges; more;) {
+    HONE_TRY(const auto batch, data.next());
+    more = batch.has_value() && !interrupted();
   }
+  result.typical = data.runs();
   result.held_back = parted.held();
   if (parted.too_few())
     warn(output, fmt::format("{}: too few samples to keep some back: the accuracy is measured on those that the ranges "
@@ -105,7 +108,7 @@ Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::str
   const bool ranges = wanted && !read;
   if (ranges && !cache.empty()) HONE_CHECK(check_writable(cache));
   Calibrated result;
-  if (ranges || budget) {
+  if (!model.calibration_data.empty() && (int8 || ranges || budget)) {
     HONE_TRY(result, collect(model, ranges, budget, output));
   }
   if (read) {
@@ -114,10 +117,9 @@ Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::str
   return result;
 }
 
-Result<std::vector<Tensors>> samples_for(const Graph& graph, std::span<const Tensors> held_back, const Output& output) {
-  std::vector<TensorType> inputs;
-  for (ValueId v : graph.inputs()) inputs.push_back(graph.type(v));
-  std::vector<Tensors> samples = fitted(held_back, inputs);
+Result<std::vector<Tensors>> budget_samples(const Graph& graph, std::span<const Tensors> held_back,
+                                            const Output& output) {
+  std::vector<Tensors> samples = fitted(held_back, graph);
   if (samples.empty())
     return invalid("--accuracy-budget: none of the {} samples kept back has the shapes that the engine is built for",
                    held_back.size());

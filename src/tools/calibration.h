@@ -17,6 +17,7 @@ Result<calibrate::Report> run_calibration(const std::string& model, const std::s
 struct Calibrated {
   Thresholds thresholds;           // none where neither int8 nor fp16 asks for them
   std::vector<Tensors> held_back;  // runs of the model, none without an accuracy budget
+  std::vector<Tensors> typical;    // others, of those that ranges are found on, for int8
 };
 
 // The ranges for int8, and for fp16 where they are to be had: of the cache, when its file exists, else of --calibrate's
@@ -24,7 +25,8 @@ struct Calibrated {
 Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
                               const Output& output);
 
-// The runs as the graph takes them. The error says that none fits.
-Result<std::vector<Tensors>> samples_for(const Graph& graph, std::span<const Tensors> held_back, const Output& output);
+// The runs kept back as the graph takes them. The error says that none fits.
+Result<std::vector<Tensors>> budget_samples(const Graph& graph, std::span<const Tensors> held_back,
+                                            const Output& output);
 
 }  // namespace hone::tools

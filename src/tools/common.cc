@@ -12,6 +12,7 @@
 
 #include "base/cpu_info.h"
 #include "base/file_map.h"
+#include "calibrate/held_back.h"
 #include "compile/import_model.h"
 #include "tools/calibration.h"
 #include "tools/interrupt.h"
@@ -35,15 +36,6 @@ Result<std::pair<std::string, Dims>> parse_shape(const std::string& text) {
     rest.remove_prefix(1);
   }
   return std::pair(text.substr(0, colon), dims);
-}
-
-Result<Graph> import_filled(const std::string& path, const std::map<std::string, Dims>& shapes, int64_t batch) {
-  HONE_TRY(const ImportedModel model, import_model(path, shapes, std::max<int64_t>(batch, 1)));
-  std::string open;
-  for (ValueId v : model.open)
-    open += fmt::format("\n  input '{}' is {}", model.graph.value(v).name, to_text(model.graph.type(v)));
-  if (!open.empty()) return invalid("{}: some dims are open: give --shape NAME:1x3x224x224 for{}", path, open);
-  return model.graph;
 }
 
 // The user's own cache, or none where it cannot be kept: a home that is read only does not stop a build.
@@ -189,6 +181,15 @@ Status Output::write_text(const std::string& text) const {
   return write_file(json, parts);
 }
 
+Result<Graph> import_filled(const std::string& path, const std::map<std::string, Dims>& shapes, int64_t batch) {
+  HONE_TRY(const ImportedModel model, import_model(path, shapes, std::max<int64_t>(batch, 1)));
+  std::string open;
+  for (ValueId v : model.open)
+    open += fmt::format("\n  input '{}' is {}", model.graph.value(v).name, to_text(model.graph.type(v)));
+  if (!open.empty()) return invalid("{}: some dims are open: give --shape NAME:1x3x224x224 for{}", path, open);
+  return model.graph;
+}
+
 Result<EngineData> build_model(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch,
                                const Output& output) {
   const InterruptGuard guard;
@@ -202,8 +203,9 @@ Result<EngineData> build_model(const ModelOptions& model, const std::map<std::st
   const auto start = std::chrono::steady_clock::now();
   HONE_TRY(Graph graph, import_filled(model.model, options.shapes, batch));
   if (options.budget) {
-    HONE_TRY(options.budget->samples, samples_for(graph, data.held_back, output));
+    HONE_TRY(options.budget->samples, budget_samples(graph, data.held_back, output));
   }
+  if (model.allows("int8")) options.samples = calibrate::fitted(data.typical, graph);
   auto engine = compile_graph(std::move(graph), options, start);
   if (interrupted()) return Status(Code::cancelled, fmt::format("{}: interrupted", model.model));
   if (!engine.ok()) return engine.status().within(model.model);

@@ -65,6 +65,8 @@ struct Opened {
 };
 Result<EngineData> build_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
                                const Output& output);
+// A model imported for a build: an error names the inputs whose dims nobody gave.
+Result<Graph> import_filled(const std::string& path, const std::map<std::string, Dims>& shapes, int64_t batch);
 Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
                           const Output& output);
 
@@ -97,5 +99,6 @@ void add_inspect(CLI::App& app, int& exit);
 void add_doctor(CLI::App& app, int& exit);
 void add_cache(CLI::App& app, int& exit);
 void add_calibrate(CLI::App& app, int& exit);
+void add_quantize(CLI::App& app, int& exit);
 
 }  // namespace hone::tools

@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   add_doctor(app, exit);
   add_cache(app, exit);
   add_calibrate(app, exit);
+  add_quantize(app, exit);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -43,6 +43,7 @@ TEST_F(Int8, IsComputedWithRangesFoundOnTheWayAndKept) {
   for (const auto& layer : report["layers"])
     integers += layer["precision"] == "int8" && layer["tactic"] == "cpu.conv_int8";
   EXPECT_EQ(integers, 2u);
+  EXPECT_EQ(report["build"]["notes"].dump().find("[\"biases of int8 are "), 0u) << report["build"]["notes"].dump();
   // Steps of 1/127 of the ranges: some 40 dB a tensor.
   const Outcome compared = hone({"compare", path("e.hone"), path("conv.onnx"), "--target-b", "reference", "--input",
                                  "x=0.5", "--tolerance", "0.05"});

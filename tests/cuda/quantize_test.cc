@@ -65,7 +65,7 @@ TEST(Quantize, ANetworkIsComputedInIntegersAndIsCloseToItsFloats) {
   const Tensors inputs{testing::random_tensor({2, 3, 12, 12}, 9)};
   const Thresholds ranges = ranges_of(before, inputs);
   Graph now = before;
-  EXPECT_TRUE(left_in_floats(quantize(now, ranges, kHopper)).empty());
+  EXPECT_TRUE(left_in_floats(quantize(now, ranges, kHopper).layers).empty());
   ASSERT_TRUE(verify(now).ok()) << verify(now).message();
   EXPECT_EQ(count_of(now, DType::i32), 3u);
   EXPECT_EQ(count_of(now, DType::f32, "Conv") + count_of(now, DType::f32, "MatMul"), 0u);
@@ -99,7 +99,7 @@ TEST(Quantize, ALayerWithoutARangeStaysAndSaysWhy) {
   ranges.erase("x");
   for (NodeId id : g.order())
     if (g.node(id).op.name() == "Transpose") ranges.erase(g.value(g.node(id).outputs[0]).name);
-  const auto left = left_in_floats(quantize(g, ranges, kHopper));
+  const auto left = left_in_floats(quantize(g, ranges, kHopper).layers);
   ASSERT_EQ(left.size(), 1u);
   EXPECT_NE(left[0].reason.find("no range"), std::string::npos);
   EXPECT_EQ(count_of(g, DType::f32, "Conv"), 1u);
@@ -139,7 +139,7 @@ TEST(Quantize, ChannelsOfUnequalMagnitudesHaveScalesOfTheirOwn) {
     if (read_by_another)
       g.add_output(testing::add(g, "Pointwise", {{"program", std::string("in0:f32; relu:f32(0)")}}, {in}), "z");
     const auto want = interpret(g, Tensors{x});
-    EXPECT_TRUE(left_in_floats(quantize(g, {{"x", magnitude}}, kHopper)).empty());
+    EXPECT_TRUE(left_in_floats(quantize(g, {{"x", magnitude}}, kHopper).layers).empty());
     EXPECT_TRUE(verify(g).ok()) << verify(g).message();
     EXPECT_EQ(count_of(g, DType::i32), 1u);
     const auto got = interpret(g, Tensors{x});
@@ -182,7 +182,7 @@ TEST(Quantize, PoolingAndConcatenationAreDoneOnIntegersOfOneScale) {
   const Tensors inputs{testing::random_tensor({1, 6, 6, 16}, 9)};
   const Thresholds ranges = ranges_of(g, inputs);
   const auto want = interpret(g, inputs);
-  EXPECT_TRUE(left_in_floats(quantize(g, ranges, kHopper)).empty());
+  EXPECT_TRUE(left_in_floats(quantize(g, ranges, kHopper).layers).empty());
   ASSERT_TRUE(verify(g).ok()) << verify(g).message();
   const auto got = interpret(g, inputs);
   ASSERT_TRUE(got.ok() && want.ok());
