@@ -87,7 +87,7 @@ Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOpti
 // How far bf16, which is allowed, got on a CPU.
 std::string bf16_note(const Program& program, const Machine& machine) {
   if (machine.max_tier < static_cast<int>(cpu::Tier::avx512) || !cpu::best_bf16_set())
-    return "bf16 is not used: the CPU must have AVX-512 BF16, and may be kept from it by no lower instruction set";
+    return "bf16 is not used: this CPU has no AVX-512 BF16, or a lower instruction set is asked for";
   int64_t used = 0, products = 0;
   for (const Step& step : program.steps) {
     used += precision_of(step) == "bf16";
