@@ -10,6 +10,7 @@
 #include "backends/peaks.h"
 #include "backends/quantized_model.h"
 #include "backends/requantize.h"
+#include "backends/variation.h"
 #include "base/cpu_info.h"
 #include "compile/mixed_precision.h"
 #include "cuda/device.h"
@@ -134,6 +135,7 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& given,
   options.target = resolve_target(given);
   const bool reference = options.target == "reference";
   HONE_TRY(const Machine machine, machine_of(options.target, options));
+  if (options.deterministic) HONE_CHECK(refuse_variation(graph));
 
   TacticCache cache;
   if (!options.timing_cache.empty() && !reference) {
@@ -144,6 +146,7 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& given,
                               .reference_only = reference,
                               .tune = options.tune,
                               .time_budget_s = options.time_budget_s,
+                              .deterministic = options.deterministic,
                               .max_workspace = options.max_workspace,
                               .cache = &cache,
                               .cancelled = options.cancelled});

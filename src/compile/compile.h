@@ -25,6 +25,7 @@ struct CompileOptions {
   bool strict = false;           // f16 where it does not hold a tensor is an error, and not f32 there
   std::set<std::string> floats;  // layers that int8 may not compute, by name
   std::optional<AccuracyBudget> budget;
+  bool deterministic = false;         // the same engine gives the same bits in every run
   int64_t max_workspace = INT64_MAX;  // of a step, in bytes
   bool tune = true;
   double time_budget_s = 60;
