@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <regex>
 
 #include "backends/cpu_fusion.h"
 #include "backends/fp16_range.h"
 #include "backends/gpu_fusion.h"
+#include "backends/network_timing.h"
 #include "backends/peaks.h"
 #include "backends/quantized_model.h"
 #include "backends/requantize.h"
@@ -22,7 +24,8 @@ namespace hone {
 namespace {
 
 // What was decided about precisions goes into `build`.
-Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine, BuildSummary& build) {
+Status optimise(Graph& graph, const CompileOptions& options, const Machine& machine, SeenRanges& seen,
+                BuildSummary& build) {
   const PassOptions passes{.verify = options.verify_passes};
   const bool gpu = !machine.cuda_arch.empty();
   HONE_CHECK(canonicalize(graph, passes));
@@ -35,7 +38,7 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
     fold_steps(graph);
   }
   if (gpu && options.half != DType::none) {
-    HONE_TRY(build.notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict));
+    HONE_TRY(build.notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict, seen));
   }
   HONE_CHECK(fuse(graph, passes));
   if (gpu) {
@@ -47,9 +50,10 @@ Status optimise(Graph& graph, const CompileOptions& options, const Machine& mach
   return options.verify_passes ? verify(graph) : Status();
 }
 
-Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
+Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
+                               SeenRanges& seen) {
   BuildSummary build;
-  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, build));
+  if (!selector.reference_only()) HONE_CHECK(optimise(graph, options, machine, seen, build));
   HONE_TRY(EngineData engine, lower(graph, selector, machine, options.progress));
   engine.program.target = options.target;
   engine.program.build.layers = std::move(build.layers);
@@ -58,32 +62,50 @@ Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const
   return engine;
 }
 
-// With int8 allowed or an accuracy to keep: the best of several engines.
+// Where precisions may be reduced or an accuracy is to be kept: the best of several engines.
 Result<EngineData> compile_best(const Graph& graph, const CompileOptions& options, const Machine& machine,
                                 const SelectOptions& select) {
-  Selector selector(select);
-  if (selector.reference_only() || (options.thresholds.empty() && !options.budget))
-    return compile_for(graph, options, machine, selector);
-  SelectOptions quick = select;
-  quick.tune = false;
-  Selector untuned(quick);
+  SeenRanges seen;
+  const bool reduces = !machine.cuda_arch.empty() && (options.half != DType::none || options.tf32);
+  if (select.reference_only || (options.thresholds.empty() && !options.budget && !reduces)) {
+    Selector selector(select);
+    return compile_for(graph, options, machine, selector, seen);
+  }
   const bool open = std::any_of(graph.inputs().begin(), graph.inputs().end(),
                                 [&](ValueId v) { return !graph.type(v).shape.concrete(); });
   const bool here = machine.cuda_arch.empty() || machine.cuda_device >= 0;
-  return choose_precisions(
-      options,
-      {.compile = [&](const CompileOptions& o) { return compile_for(graph, o, machine, o.tune ? selector : untuned); },
-       .fp32 =
-           [&] {
-             return compile_graph(graph, {.target = "cpu",
-                                          .threads = options.threads,
-                                          .max_tier = options.max_tier,
-                                          .winograd = false,
-                                          .tune = false,
-                                          .progress = options.progress});
-           },
-       .runs = here,
-       .timed = options.tune && !open && here});
+  const bool timed = options.tune && !open && here;
+  double fp32_operations_per_s = 0;
+  if (timed && reduces) {
+    if (const auto peaks = gpu_peaks(machine, *select.cache); peaks.ok())
+      fp32_operations_per_s = peaks->operations_per_s;
+  }
+  // TF32 is the machine's to allow: the selectors with and without it are two, and share the time for tuning.
+  const auto start = std::chrono::steady_clock::now();
+  std::map<std::pair<bool, bool>, Selector> selectors;  // by whether they have TF32 and tune
+  const auto compile = [&](const CompileOptions& o) {
+    SelectOptions own = select;
+    own.machine.tf32 = machine.tf32 && o.tf32;
+    own.tune = o.tune;
+    own.time_budget_s -= std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    Selector& selector = selectors.try_emplace({own.machine.tf32, own.tune}, own).first->second;
+    return compile_for(graph, o, own.machine, selector, seen);
+  };
+  return choose_precisions(options, {.compile = compile,
+                                     .fp32 =
+                                         [&] {
+                                           return compile_graph(graph, {.target = "cpu",
+                                                                        .threads = options.threads,
+                                                                        .max_tier = options.max_tier,
+                                                                        .winograd = false,
+                                                                        .tune = false,
+                                                                        .progress = options.progress});
+                                         },
+                                     .time_us = time_network_us,
+                                     .runs = here,
+                                     .timed = timed,
+                                     .reduces = reduces,
+                                     .fp32_operations_per_s = fp32_operations_per_s});
 }
 
 // What `auto` stands for on this machine.
