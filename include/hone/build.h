@@ -18,10 +18,10 @@ enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2, fp16 = 3, fp8 = 4, in
 struct BuildOptions {
   std::string target = "auto";  // auto, cpu, cuda, cuda:N, reference; auto: the best device there is
   std::vector<Precision> precisions = {
-      Precision::fp32};                // those allowed; on a CPU fp32, bf16 and int8 alone; fp8 is refused
-  std::string calibration_cache;       // file of ranges (calibrate.h), which int8 needs: the faster of the engines with
-                                       // int8 and without is made; without tuning, that with it; fp16 uses it too
-  bool strict = false;                 // a tensor that fp16 cannot hold is an error; false: it stays in fp32
+      Precision::fp32};           // those allowed; on a CPU fp32, bf16 and int8 alone; fp8 is refused
+  std::string calibration_cache;  // file of ranges (calibrate.h), which int8 needs: the faster of the engines with
+                                  // int8 and without is made; without tuning, that with it; fp16 uses it too
+  bool strict = false;            // a tensor that fp16 cannot hold is an error; false: it stays in fp32
   // How far outputs may be from fp32: 0.005 for 0.5 %; 0: no limit. As many layers are in int8 as keep the budget, and
   // fp32 takes the place of fp16, bf16 and TF32 that do not; when fp32 does not either, that is an error (invalid).
   double accuracy_budget = 0;
@@ -38,7 +38,9 @@ struct BuildOptions {
   std::string timing_cache;            // file of earlier timings to read and extend; empty: none
   bool tune = true;                    // false: the first tactic that fits, without timing
   bool winograd = true;                // false: no Winograd convolutions
-  bool deterministic = false;          // the same bits on every run; CPU engines always are
+  // The same engine on the same device gives the same bits on every run: tactics that do not promise that are refused
+  // (on a CPU there are none), and random numbers without a seed are an error (unsupported).
+  bool deterministic = false;
   // Called from build()'s thread before each layer is tuned; false cancels the build. Must not throw.
   std::function<bool(size_t done, size_t total, std::string_view what)> progress;
 };

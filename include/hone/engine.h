@@ -27,7 +27,7 @@ struct MemorySummary {
   int64_t lower_bound = 0;    // no plan can be smaller than this
   int64_t without_reuse = 0;  // if no two tensors shared memory
   int64_t weights = 0;
-  int64_t workspace = 0;      // the largest workspace of a step, part of the arena
+  int64_t workspace = 0;  // the largest workspace of a step, part of the arena
 };
 
 // An optimised network. Immutable: copies share it, and any number of threads may use it at once. It lives as long as
@@ -89,9 +89,20 @@ class HONE_API Context {
   // Computes all outputs. Errors: invalid (an input is not bound, or a size that depends on data does not fit), or what
   // a step reports. After an error the outputs are undefined until the next run that succeeds.
   Status run();
-  // The same on a device stream (a CUstream). CPU engines have no streams: with nullptr this is run(), all else is
-  // refused.
+  // Launches the work of one run on a CUDA stream of the caller (a CUstream or cudaStream_t of the engine's GPU; null:
+  // the default stream) and returns without waiting for it. All steps must be on the GPU, and all inputs and outputs
+  // bound to its memory, which must stay valid until the run has ended. Runs of a context follow each other, on
+  // whatever streams they are; run() and the end of the context wait for them. What a kernel finds wrong with its input
+  // (an index outside of the data) is returned by the first call of enqueue(), run() or synchronize() that knows of it,
+  // which then does nothing else. output() gives where a result will be. The profiler is not called. The GPU becomes
+  // the calling thread's current one. A stream that is being captured gets the launches into its graph, once the
+  // context has run before. Such a graph keeps the memory that was bound; the context must outlive it, and the caller
+  // orders its launches among themselves and with other runs of the context. An engine that runs on the CPU has no
+  // streams: with null this is run(), which waits, and all else is refused. Errors: those of run(), unsupported (a
+  // step, an input or an output is on the host: the message names all), device (the stream is none of the GPU's).
   Status enqueue(void* stream = nullptr);
+  // Waits for what was enqueued, and returns what it found wrong.
+  Status synchronize();
 
   // A view of the last run's output in the context's memory; valid until the next bind(), run() or the end of the
   // context. Outputs that are an input under another name lie in the memory bound to that input. Errors: invalid (no

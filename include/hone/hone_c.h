@@ -136,8 +136,12 @@ HONE_C_API void hone_context_free(hone_context* context);
  * The rules are those of Context::bind in engine.h. */
 HONE_C_API hone_code hone_context_bind(hone_context* context, const char* name, const hone_tensor* tensor);
 HONE_C_API hone_code hone_context_run(hone_context* context);
-/* stream: a CUstream; NULL on a CPU engine, where this is hone_context_run. */
+/* Launches a run on a CUDA stream (CUstream or cudaStream_t; NULL: the default one) and returns without waiting. The
+ * rules are those of Context::enqueue in engine.h. On an engine that runs on the CPU, NULL makes it hone_context_run,
+ * and all else is refused. */
 HONE_C_API hone_code hone_context_enqueue(hone_context* context, void* stream);
+/* Waits for what was enqueued, and returns what it found wrong. */
+HONE_C_API hone_code hone_context_synchronize(hone_context* context);
 /* A view of the last run's output. data is valid until the next bind or run of the context, dims until the next call of
  * this function for the same context. */
 HONE_C_API hone_code hone_context_output(hone_context* context, const char* name, hone_tensor* tensor);

@@ -131,6 +131,11 @@ hone_code hone_context_enqueue(hone_context* context, void* stream) {
   return guarded([&] { return context->context.enqueue(stream); });
 }
 
+hone_code hone_context_synchronize(hone_context* context) {
+  if (context == nullptr) return report(null_argument("context"));
+  return guarded([&] { return context->context.synchronize(); });
+}
+
 hone_code hone_context_output(hone_context* context, const char* name, hone_tensor* tensor) {
   if (context == nullptr) return report(null_argument("context"));
   if (name == nullptr) return report(null_argument("name"));

@@ -20,6 +20,7 @@ struct [[gnu::visibility("hidden")]] v0::Context::Impl {
   hone::Status bind(std::string_view name, const TensorView& view);
   hone::Status bind_output(size_t index, const TensorView& view);
   hone::Status run();
+  hone::Status enqueue(void* stream);
   hone::Status copy_output(size_t index) const;
   hone::Result<TensorView> output(std::string_view name);
 
@@ -119,6 +120,19 @@ hone::Status v0::Context::Impl::run() {
   return {};
 }
 
+hone::Status v0::Context::Impl::enqueue(void* stream) {
+  HONE_CHECK(failed);
+  if (!context->engine().device_weights()) {
+    if (stream != nullptr)
+      return unsupported("a stream was given, but the engine runs on the CPU: give a null pointer");
+    return run();
+  }
+  ran = false;
+  HONE_CHECK(context->enqueue(static_cast<cuda::CUstr*>(stream)));
+  ran = true;
+  return {};
+}
+
 hone::Status v0::Context::Impl::copy_output(size_t index) const {
   HONE_TRY(const Tensor value, context->output(program().outputs[index].name));
   const TensorView& target = outputs[index].target;
@@ -182,9 +196,14 @@ v0::Status v0::Context::run() {
 }
 
 v0::Status v0::Context::enqueue(void* stream) {
-  if (stream != nullptr)
-    return {Code::unsupported, "a stream was given, but the engine runs on the CPU: give a null pointer"};
-  return run();
+  if (!impl_) return {Code::invalid, kMovedFrom};
+  return api::to_public(api::guarded([&] { return impl_->enqueue(stream); }));
+}
+
+v0::Status v0::Context::synchronize() {
+  if (!impl_) return {Code::invalid, kMovedFrom};
+  return api::to_public(
+      api::guarded([&] { return impl_->failed.ok() ? impl_->context->synchronize() : impl_->failed; }));
 }
 
 v0::Result<v0::TensorView> v0::Context::output(std::string_view name) const {

@@ -67,17 +67,26 @@ class Judge {
     follow_movements();
   }
 
-  void by_random_data(const Machine& machine) {
+  void by_random_data(const Machine& machine, SeenRanges& seen) {
     if (open_.empty()) return;
-    const size_t before = wide_.size(), count = open_.size();
-    const auto ranges = ranges_on_random_data(graph_, open_, machine);
-    if (!ranges.ok()) {
-      notes_.push_back(fmt::format("whether fp16 can hold {} tensors is not known: {}; {}", count,
-                                   ranges.status().message(), kAdvice));
-      return;
+    if (!std::ranges::all_of(open_, [&](ValueId v) { return seen.contains(key(v)); })) {
+      const auto ranges = ranges_on_random_data(graph_, open_, machine);
+      if (!ranges.ok()) {
+        notes_.push_back(fmt::format("whether fp16 can hold {} tensors is not known: {}; {}", open_.size(),
+                                     ranges.status().message(), kAdvice));
+        return;
+      }
+      for (ValueId v : open_) {
+        std::optional<Interval>& known = seen[key(v)];
+        const auto found = ranges->find(v);
+        if (found != ranges->end()) known = known ? hull(*known, found->second) : found->second;
+      }
     }
-    for (const auto& [v, range] : *ranges)
-      if (!fits(v, range, kSeen)) add_wide(v, range.magnitude(), "random data");
+    const size_t before = wide_.size(), count = open_.size();
+    for (ValueId v : open_) {
+      const std::optional<Interval>& range = seen.at(key(v));
+      if (range && !fits(v, *range, kSeen)) add_wide(v, range->magnitude(), "random data");
+    }
     notes_.push_back(fmt::format("that fp16 can hold {} tensors was seen on random data alone; {}",
                                  count - (wide_.size() - before), kAdvice));
   }
@@ -89,6 +98,13 @@ class Judge {
  private:
   bool fits(ValueId v, const Interval& bound, double largest) const {
     return bound.high <= largest && (bound.low >= -largest || limits_.saturated.contains(v));
+  }
+
+  // The name of a tensor, or of what makes it; one for several tensors stands for all they reach.
+  std::string key(ValueId v) const {
+    const NodeId producer = graph_.value(v).producer;
+    const std::string name = layout::framework_name(graph_, v);
+    return name.empty() && producer != NodeId::none ? graph_.label(producer) : name;
   }
 
   // Where the values of a wide tensor move to.
@@ -120,7 +136,7 @@ class Judge {
 }  // namespace
 
 Result<std::vector<std::string>> reduce_safely(Graph& graph, DType type, const Machine& machine,
-                                               const Thresholds& ranges, bool strict) {
+                                               const Thresholds& ranges, bool strict, SeenRanges& seen) {
   std::vector<std::string> notes;
   if (type != DType::f16) {
     reduce_precision(graph, type, machine);
@@ -133,7 +149,7 @@ Result<std::vector<std::string>> reduce_safely(Graph& graph, DType type, const M
                                 graph.value(wide.constant).name, wide.magnitude));
   Judge judge(graph, reduction.values);
   judge.by_calibration(ranges);
-  judge.by_random_data(machine);
+  judge.by_random_data(machine, seen);
   for (const auto& [v, wide] : judge.wide()) {
     const NodeId producer = graph.value(v).producer;
     notes.push_back(fmt::format("{}: '{}' stays in fp32: it reaches {:.3g} on {}",

@@ -5,6 +5,7 @@
 #include "backends/control.h"
 #include "backends/parts.h"
 #include "backends/problem.h"
+#include "backends/variation.h"
 #include "ops/movement.h"
 #include "ops/shape.h"
 #include "plan/memory.h"
@@ -136,6 +137,7 @@ class Lowering {
     Step step = step_of(scope, id, problem);
     step.tactic = choice.tactic->name;
     step.variant = choice.variant;
+    step.varies = choice.tactic->varies.empty() ? variation_of(node.op) : choice.tactic->varies;
     step.time_us = choice.time_us;
     step.refused = std::move(choice.refused);
     step.library = std::move(choice.prepared.library);

@@ -18,6 +18,7 @@ namespace hone {
 namespace {
 
 constexpr double kMostOperations = 200e9;  // some seconds
+constexpr double kManyOperations = 25e9;   // one item of the batch will do
 constexpr double kReferenceCost = 200;     // of an operation by an op's reference
 
 double operations(const Graph& graph, const Machine& machine) {
@@ -46,8 +47,9 @@ std::optional<Graph> for_one_item(Graph graph) {
 
 Result<Graph> affordable(const Graph& graph, const Machine& machine) {
   const double whole = operations(graph, machine);
-  if (whole <= kMostOperations) return graph;
+  if (whole <= kManyOperations) return graph;
   if (auto one = for_one_item(graph); one && operations(*one, machine) <= kMostOperations) return std::move(*one);
+  if (whole <= kMostOperations) return graph;
   return unsupported("a run of the network takes {:.0f} G multiply-adds", whole / 2e9);
 }
 

@@ -7,7 +7,7 @@
 
 namespace hone {
 
-// A step of one of two engines of the same network, one with int8 and one without.
+// A step of one of two engines of the same network, one of them with a smaller precision, mostly int8.
 struct TimedStep {
   std::vector<std::string> sources;  // framework nodes
   std::vector<int> integers;         // slots of i8 that it reads or writes

@@ -269,6 +269,8 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
 
 Result<Selector::Candidate> Selector::candidate_of(const Tactic& tactic, const Problem& problem) const {
   Candidate candidate{.tactic = &tactic, .reason = tactic.supports(problem, options_.machine)};
+  if (candidate.reason.empty() && options_.deterministic && !tactic.varies.empty())
+    candidate.reason = fmt::format("not deterministic: {}", tactic.varies);
   if (!candidate.reason.empty()) return candidate;
   const bool limited = options_.max_workspace < INT64_MAX;
   int64_t least = INT64_MAX;
@@ -323,10 +325,12 @@ bool Selector::times(const Problem& problem, std::span<const Candidate> candidat
 }
 
 std::string Selector::key_of(const Problem& problem) const {
-  const bool limited = options_.max_workspace < INT64_MAX;
-  return cache_key(device_ + library_ + (options_.cold_weights ? " cold" : "") +
-                       (limited ? fmt::format(" workspace {}", options_.max_workspace) : ""),
-                   describe(problem));
+  std::string limits;
+  if (options_.cold_weights) limits += " cold";
+  if (options_.max_workspace < INT64_MAX) limits += fmt::format(" workspace {}", options_.max_workspace);
+  if (options_.deterministic && !options_.machine.cuda_arch.empty())
+    limits += " deterministic";  // no CPU tactic varies
+  return cache_key(device_ + library_ + limits, describe(problem));
 }
 
 std::optional<CachedChoice> Selector::cached(const std::string& key, std::span<const Candidate> candidates) const {

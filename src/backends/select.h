@@ -25,6 +25,7 @@ struct SelectOptions {
   bool cold_weights = false;  // a run reads more than the caches hold: a CPU's kernels are timed without theirs there
   bool tune = true;           // else the first tactic that supports the problem; on a GPU, only where it is
   double time_budget_s = 1e9;
+  bool deterministic = false;         // tactics whose results vary are refused
   int64_t max_workspace = INT64_MAX;  // of a step, in bytes: tactics that need more are refused
   TacticCache* cache = nullptr;       // read and written
   std::function<bool()> cancelled;

@@ -53,8 +53,8 @@ const Row& row(DType type) { return kRows[static_cast<size_t>(type)]; }
 // A small float format: sign, exponent and mantissa bits, and how it spells NaN and infinity.
 struct Format {
   int exponent_bits, mantissa_bits, bias;
-  bool has_infinity;  // IEEE: the top exponent is infinity and NaN
-  bool unsigned_zero; // fnuz: the only NaN is 0x80, no negative zero
+  bool has_infinity;   // IEEE: the top exponent is infinity and NaN
+  bool unsigned_zero;  // fnuz: the only NaN is 0x80, no negative zero
   double largest;
 };
 
@@ -154,12 +154,12 @@ f16 to_f16(double value) {
   if (std::isnan(value)) return {static_cast<uint16_t>(sign | 0x7e00)};
   const double magnitude = std::fabs(value);
   if (magnitude >= 65520) return {static_cast<uint16_t>(sign | 0x7c00)};
-  if (magnitude == 0) return {sign};
-  int exponent;
-  std::frexp(magnitude, &exponent);
-  exponent = std::max(exponent - 1, -14);
-  // Subnormals and normals alike: the rounded count of units, carried into the exponent by plain addition.
-  const auto units = static_cast<uint32_t>(std::nearbyint(std::ldexp(magnitude, 10 - exponent)));
+  // Of 64 bits the exponent is the upper 11: models have many weights, so that no function is called.
+  const int exponent = std::max(static_cast<int>(std::bit_cast<uint64_t>(magnitude) >> 52) - 1023, -14);
+  const double scale = std::bit_cast<double>(static_cast<uint64_t>(1023 + 10 - exponent) << 52);
+  // Subnormals and normals alike: the rounded count of units, carried into the exponent by plain addition. Beside 2^52
+  // a double has no digits behind the point.
+  const auto units = static_cast<uint32_t>(magnitude * scale + 0x1p52 - 0x1p52);
   const uint32_t bits = units + (static_cast<uint32_t>(exponent + 14) << 10);
   return {static_cast<uint16_t>(sign | bits)};
 }

@@ -34,6 +34,7 @@ Result<CompileOptions> api::compile_options(const v0::BuildOptions& options) {
                         .threads = options.threads,
                         .winograd = options.winograd,
                         .strict = options.strict,
+                        .deterministic = options.deterministic,
                         .tune = options.tune,
                         .time_budget_s = options.time_budget_s,
                         .timing_cache = options.timing_cache,

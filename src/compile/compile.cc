@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <map>
 #include <regex>
 
 #include "backends/cpu_fusion.h"
@@ -13,6 +14,7 @@
 #include "backends/quantized_model.h"
 #include "backends/requantize.h"
 #include "backends/sub_batches.h"
+#include "backends/variation.h"
 #include "base/cpu_info.h"
 #include "compile/bias_correction.h"
 #include "compile/mixed_precision.h"
@@ -27,7 +29,8 @@ namespace hone {
 namespace {
 
 // All before fusion. What was decided about precisions goes into `build`.
-Status prepare(Graph& graph, const CompileOptions& options, const Machine& machine, BuildSummary& build) {
+Status prepare(Graph& graph, const CompileOptions& options, const Machine& machine, SeenRanges& seen,
+               BuildSummary& build) {
   const PassOptions passes{.verify = options.verify_passes};
   const bool gpu = !machine.cuda_arch.empty();
   HONE_CHECK(canonicalize(graph, passes));
@@ -44,7 +47,7 @@ Status prepare(Graph& graph, const CompileOptions& options, const Machine& machi
     fold_steps(graph);
   }
   if (gpu && options.half != DType::none) {
-    HONE_TRY(const auto notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict));
+    HONE_TRY(const auto notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict, seen));
     build.notes.insert(build.notes.end(), notes.begin(), notes.end());
   }
   return {};
@@ -96,9 +99,10 @@ std::string bf16_note(const Program& program, const Machine& machine) {
   return fmt::format("bf16 is used in {} of {} convolutions and matrix products", used, products);
 }
 
-Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
+Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
+                               SeenRanges& seen) {
   BuildSummary build;
-  if (!selector.reference_only()) HONE_CHECK(prepare(graph, options, machine, build));
+  if (!selector.reference_only()) HONE_CHECK(prepare(graph, options, machine, seen, build));
   HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector));
   HONE_CHECK(try_sub_batches(engine, graph, options, machine, selector, build));
   engine.program.target = options.target;
@@ -109,35 +113,47 @@ Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const
   return engine;
 }
 
-// Engines of one graph that differ in what they may be computed in. No problem is timed twice.
+// Engines of one graph that differ in what they may be computed in. No problem is timed twice, and all share the time
+// for tuning.
 class Engines {
  public:
   Engines(const Graph& graph, const SelectOptions& select) : graph_(graph), select_(select) {}
 
   Result<EngineData> compile(const CompileOptions& options) {
-    SelectOptions select = select_;
-    select.tune = options.tune;
-    select.machine.tf32 &= options.tf32;
-    select.machine.bf16 &= options.bf16;
+    SelectOptions own = select_;
+    own.tune = options.tune;
+    own.machine.tf32 &= options.tf32;
+    own.machine.bf16 &= options.bf16;
+    own.time_budget_s -= std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     auto& selector = selectors_[{options.tune, options.tf32, options.bf16}];
-    if (selector == nullptr) selector = std::make_unique<Selector>(select);
-    return compile_for(graph_, options, select.machine, *selector);
+    if (selector == nullptr) selector = std::make_unique<Selector>(own);
+    return compile_for(graph_, options, own.machine, *selector, seen_);
   }
 
  private:
   const Graph& graph_;
   const SelectOptions& select_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  SeenRanges seen_;
   std::map<std::array<bool, 3>, std::unique_ptr<Selector>> selectors_;
 };
 
-// With int8 allowed or an accuracy to keep: the best of several engines.
+// Where precisions may be reduced or an accuracy is to be kept: the best of several engines.
 Result<EngineData> compile_best(const Graph& graph, const CompileOptions& options, const Machine& machine,
                                 const SelectOptions& select) {
   Engines engines(graph, select);
-  if (select.reference_only || (options.thresholds.empty() && !options.budget)) return engines.compile(options);
+  const bool reduces = !machine.cuda_arch.empty() && (options.half != DType::none || options.tf32);
+  if (select.reference_only || (options.thresholds.empty() && !options.budget && !reduces))
+    return engines.compile(options);
   const bool open = std::any_of(graph.inputs().begin(), graph.inputs().end(),
                                 [&](ValueId v) { return !graph.type(v).shape.concrete(); });
   const bool here = machine.cuda_arch.empty() || machine.cuda_device >= 0;
+  const bool timed = options.tune && !open && here;
+  double fp32_operations_per_s = 0;
+  if (timed && reduces) {
+    if (const auto peaks = gpu_peaks(machine, *select.cache); peaks.ok())
+      fp32_operations_per_s = peaks->operations_per_s;
+  }
   return choose_precisions(options, {.compile = [&](const CompileOptions& o) { return engines.compile(o); },
                                      .fp32 =
                                          [&] {
@@ -148,8 +164,11 @@ Result<EngineData> compile_best(const Graph& graph, const CompileOptions& option
                                                                         .tune = false,
                                                                         .progress = options.progress});
                                          },
+                                     .time_us = time_network_us,
                                      .runs = here,
-                                     .timed = options.tune && !open && here});
+                                     .timed = timed,
+                                     .reduces = reduces,
+                                     .fp32_operations_per_s = fp32_operations_per_s});
 }
 
 // What `auto` stands for on this machine.
@@ -210,6 +229,7 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& given,
   options.target = resolve_target(given);
   const bool reference = options.target == "reference";
   HONE_TRY(const Machine machine, machine_of(options.target, options));
+  if (options.deterministic) HONE_CHECK(refuse_variation(graph));
 
   TacticCache cache;
   if (!options.timing_cache.empty() && !reference) {
@@ -221,6 +241,7 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& given,
                               .cold_weights = machine.cuda_arch.empty() && weights_exceed_caches(graph),
                               .tune = options.tune,
                               .time_budget_s = options.time_budget_s,
+                              .deterministic = options.deterministic,
                               .max_workspace = options.max_workspace,
                               .cache = &cache,
                               .cancelled = options.cancelled});

@@ -27,6 +27,7 @@ struct CompileOptions {
   std::set<std::string> floats;  // layers that int8 may not compute, by name
   std::vector<Tensors> samples;  // of the inputs, in the shapes of the build: biases of int8 are corrected on them
   std::optional<AccuracyBudget> budget;
+  bool deterministic = false;         // the same engine gives the same bits in every run
   int64_t max_workspace = INT64_MAX;  // of a step, in bytes
   bool tune = true;
   double time_budget_s = 60;

@@ -16,6 +16,7 @@ enum Attribute { kMultiprocessors = 16, kL2Bytes = 38, kMajor = 75, kMinor = 76 
 constexpr int kMaxDynamicShared = 8;              // of CUfunction_attribute
 constexpr unsigned kPlainSharedBytes = 48 << 10;  // more must be asked for
 constexpr unsigned kNonBlockingStream = 1;
+constexpr unsigned kPortable = 1, kMapped = 2;  // of cuMemHostAlloc
 constexpr int kRelaxedCapture = 2;
 constexpr int kMemoryType = 2, kDeviceMemory = 2;                     // of CUpointer_attribute and CUmemorytype
 constexpr int kClusterDimension = 4, kProgrammaticSerialization = 6;  // of CUlaunchAttributeID
@@ -86,12 +87,12 @@ Result<Device> device(int ordinal) {
 }
 
 Status make_current(int ordinal) {
-  HONE_CHECK(device(ordinal));
   static std::mutex mutex;
   static std::map<int, CUctx*> contexts;
   const std::lock_guard lock(mutex);
   CUctx*& context = contexts[ordinal];
   if (context == nullptr) {
+    HONE_CHECK(device(ordinal));
     CUdevice handle = 0;
     HONE_CUDA(cuDeviceGet, &handle, ordinal);
     HONE_CUDA(cuDevicePrimaryCtxRetain, &context, handle);
@@ -107,6 +108,14 @@ Result<std::shared_ptr<std::byte>> allocate(int64_t bytes) {
                                     [](std::byte* p) { api().cuMemFree_v2(address(p)); });
 }
 
+Result<std::shared_ptr<std::byte>> allocate_on_host(int64_t bytes) {
+  void* pointer = nullptr;
+  const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
+  HONE_CUDA(cuMemHostAlloc, &pointer, size, kPortable | kMapped);
+  std::memset(pointer, 0, size);
+  return std::shared_ptr<std::byte>(static_cast<std::byte*>(pointer), [](std::byte* p) { api().cuMemFreeHost(p); });
+}
+
 bool on_device(const void* pointer) {
   unsigned type = 0;
   // The driver does not know memory that it did not allocate.
@@ -117,10 +126,12 @@ bool on_device(const void* pointer) {
 Result<std::unique_ptr<Stream>> Stream::create() {
   CUstr* handle = nullptr;
   HONE_CUDA(cuStreamCreate, &handle, kNonBlockingStream);
-  return std::unique_ptr<Stream>(new Stream(handle));
+  return std::unique_ptr<Stream>(new Stream(handle, true));
 }
 
-Stream::~Stream() { api().cuStreamDestroy_v2(handle_); }
+Stream::~Stream() {
+  if (owned_) api().cuStreamDestroy_v2(handle_);
+}
 
 Status Stream::copy_to_device(void* to, const void* from, size_t bytes) {
   if (bytes > 0) HONE_CUDA(cuMemcpyHtoDAsync_v2, address(to), from, bytes, handle_);
@@ -140,6 +151,17 @@ Status Stream::copy_on_device(void* to, const void* from, size_t bytes) {
 Status Stream::synchronize() {
   HONE_CUDA(cuStreamSynchronize, handle_);
   return {};
+}
+
+Status Stream::wait(const Event& event) {
+  HONE_CUDA(cuStreamWaitEvent, handle_, event.handle(), 0u);
+  return {};
+}
+
+Result<bool> Stream::capturing() const {
+  int status = 0;
+  HONE_CUDA(cuStreamIsCapturing, handle_, &status);
+  return status != 0;
 }
 
 namespace {
@@ -209,6 +231,11 @@ Event::~Event() { api().cuEventDestroy_v2(handle_); }
 
 Status Event::record(Stream& stream) {
   HONE_CUDA(cuEventRecord, handle_, stream.handle());
+  return {};
+}
+
+Status Event::synchronize() {
+  HONE_CUDA(cuEventSynchronize, handle_);
   return {};
 }
 

@@ -37,14 +37,20 @@ Status make_current(int ordinal);
 
 // Device memory, zeroed by nobody; freed with the last owner. The device must be current.
 Result<std::shared_ptr<std::byte>> allocate(int64_t bytes);
+// Zeroed memory of the host that kernels write as well, at the same address: for what they rarely say.
+Result<std::shared_ptr<std::byte>> allocate_on_host(int64_t bytes);
 
 // Whether memory that somebody else allocated lies on a GPU.
 bool on_device(const void* pointer);
+
+class Event;
 
 // Kernels run in the order of their launch. Not thread safe; the device must be current.
 class Stream {
  public:
   static Result<std::unique_ptr<Stream>> create();
+  // One of the caller, who keeps it; null: CUDA's default stream.
+  static Stream of(CUstr* handle) { return Stream(handle, false); }
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -54,6 +60,10 @@ class Stream {
   // The data is there after synchronize().
   Status copy_to_host(void* to, const void* from, size_t bytes);
   Status synchronize();
+  // What is launched from now on waits for the event, where that was recorded.
+  Status wait(const Event& event);
+  // Whether launches are recorded in a graph and not run.
+  Result<bool> capturing() const;
 
   struct Dim3 {
     unsigned x = 1, y = 1, z = 1;
@@ -69,8 +79,9 @@ class Stream {
   CUstr* handle() const { return handle_; }
 
  private:
-  explicit Stream(CUstr* handle) : handle_(handle) {}
+  Stream(CUstr* handle, bool owned) : handle_(handle), owned_(owned) {}
   CUstr* handle_;
+  bool owned_;
 };
 
 // What was launched on a stream between begin and end, to be launched again as a whole.
@@ -98,6 +109,9 @@ class Event {
   Event& operator=(const Event&) = delete;
 
   Status record(Stream& stream);
+  // Waits for it on the host.
+  Status synchronize();
+  CUevt* handle() const { return handle_; }
   // Microseconds from `start` to this one; both must have been reached.
   Result<double> since(const Event& start) const;
 

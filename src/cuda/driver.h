@@ -47,6 +47,8 @@ struct CUlaunchConfig {
   X(cuCtxGetDevice, (CUdevice * device))                                                                            \
   X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                                           \
   X(cuMemFree_v2, (CUdeviceptr pointer))                                                                            \
+  X(cuMemHostAlloc, (void** pointer, size_t bytes, unsigned flags))                                                 \
+  X(cuMemFreeHost, (void* pointer))                                                                                 \
   X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstr* stream))                          \
   X(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstr* stream))                                \
   X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstr* stream))                            \
@@ -58,6 +60,8 @@ struct CUlaunchConfig {
   X(cuStreamCreate, (CUstr * *stream, unsigned flags))                                                              \
   X(cuStreamDestroy_v2, (CUstr * stream))                                                                           \
   X(cuStreamSynchronize, (CUstr * stream))                                                                          \
+  X(cuStreamWaitEvent, (CUstr * stream, CUevt * event, unsigned flags))                                             \
+  X(cuStreamIsCapturing, (CUstr * stream, int* status))                                                             \
   X(cuStreamBeginCapture_v2, (CUstr * stream, int mode))                                                            \
   X(cuStreamEndCapture, (CUstr * stream, CUgra * *graph))                                                           \
   X(cuGraphInstantiateWithFlags, (CUgraExec * *executable, CUgra * graph, unsigned long long flags))                \
@@ -67,6 +71,7 @@ struct CUlaunchConfig {
   X(cuEventCreate, (CUevt * *event, unsigned flags))                                                                \
   X(cuEventDestroy_v2, (CUevt * event))                                                                             \
   X(cuEventRecord, (CUevt * event, CUstr * stream))                                                                 \
+  X(cuEventSynchronize, (CUevt * event))                                                                            \
   X(cuEventElapsedTime, (float* milliseconds, CUevt* from, CUevt* to))                                              \
   X(cuOccupancyMaxActiveBlocksPerMultiprocessor, (int* blocks, CUfunc* function, int threads, size_t shared_bytes)) \
   X(cuOccupancyMaxActiveClusters, (int* clusters, CUfunc* function, const CUlaunchConfig* config))                    \

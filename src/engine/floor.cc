@@ -48,23 +48,23 @@ double saved_by(const Step& step) {
   return step.tactic.ends_with("winograd_f2") ? 2.25 : 1;
 }
 
+}  // namespace
+
 double operations_of(const Program& program, const Step& step) {
-  if (precision_of(step) != "fp32") return 0;
   const auto op = make_op(step.op, step.attrs);
   if (!op.ok()) return 0;
   Types outputs;
   for (int s : step.outputs) outputs.push_back(s < 0 ? TensorType() : program.slots[static_cast<size_t>(s)].type);
-  return operation_count(*op, step.input_types, outputs) / saved_by(step);
+  return operation_count(*op, step.input_types, outputs);
 }
-
-}  // namespace
 
 std::optional<double> floor_us(const Program& program, const Step& step) {
   const Peaks& peaks = runs_on_gpu(step) ? program.build.gpu : program.build.cpu;
   if (!peaks.known() || !step.bodies.empty()) return std::nullopt;
   const auto bytes = bytes_of(program, step);
   if (!bytes) return std::nullopt;
-  return 1e6 * std::max(operations_of(program, step) / peaks.operations_per_s, *bytes / peaks.bytes_per_s(*bytes));
+  const double operations = precision_of(step) == "fp32" ? operations_of(program, step) / saved_by(step) : 0;
+  return 1e6 * std::max(operations / peaks.operations_per_s, *bytes / peaks.bytes_per_s(*bytes));
 }
 
 }  // namespace hone

@@ -4,6 +4,9 @@
 
 namespace hone {
 
+// The arithmetic operations of a step as ops/cost.h counts them; 0 where that counts none.
+double operations_of(const Program& program, const Step& step);
+
 // The least time in microseconds that a step can take where the engine was built: the larger of its operations over the
 // peak of arithmetic and of its bytes over the bandwidth that working sets of its size reach. Bytes are those of
 // inputs, weights and outputs, each once; operations are those of ops/cost.h, less what a Winograd tactic saves, and

@@ -66,6 +66,7 @@ Json layer_json(const Program& program, const Step& step) {
           {"precision", precision_of(step)},
           {"tactic", step.tactic},
           {"variant", step.variant},
+          {"varies", step.varies.empty() ? Json() : Json(step.varies)},
           {"library", step.library.empty() ? Json() : Json(step.library)},
           {"algorithm", step.algorithm.empty() ? Json() : Json(step.algorithm)},
           {"fused", step.sources},

@@ -115,6 +115,7 @@ Json step_json(const Step& step) {
           {"time_us", step.time_us},
           {"refused", refused},
           {"bodies", bodies_json(step.bodies)},
+          {"varies", step.varies},
           {"library", step.library},
           {"algorithm", step.algorithm}};
 }
@@ -136,6 +137,7 @@ Step step_from(const Json& json) {
   step.time_us = json.at("time_us");
   for (const Json& r : json.at("refused")) step.refused.emplace_back(r.at("tactic"), r.at("reason"));
   step.bodies = bodies_from(json.at("bodies"));
+  step.varies = json.value("varies", "");
   step.library = json.value("library", "");
   step.algorithm = json.value("algorithm", "");
   return step;

@@ -40,6 +40,7 @@ struct Step {
   double time_us = 0;                    // as tuned; 0 when it was not timed
   std::vector<std::pair<std::string, std::string>> refused;  // tactic, reason
   std::vector<Body> bodies;                                  // of a control step, one behind the other
+  std::string varies;              // why its results may differ from run to run; empty: they never do
   std::string library, algorithm;  // that the kernel calls, with its version, and what it is asked to do
 
   // How many steps the bodies have.
@@ -60,13 +61,13 @@ struct MemorySummary {
   int64_t arena_bytes = 0, lower_bound_bytes = 0, without_reuse_bytes = 0, weights_bytes = 0, workspace_bytes = 0;
 };
 
-// A layer that int8 was considered for.
+// A layer that int8 was considered for, or where fp32 was timed beside them fp16, bf16 or TF32.
 struct LayerPrecision {
   std::string name;                 // the framework's node
   std::string precision;            // that it is computed in: int8, fp32, ...
   double range = 0;                 // threshold of what it reads; 0: not known
   std::optional<double> sqnr_db;    // of the worst output with this layer alone in int8, where that was measured
-  std::optional<double> won_us;     // by int8, in the steps that compute it, where that was measured
+  std::optional<double> won_us;     // by the smaller precision, in the steps that compute it, where that was measured
   std::string reason;
 };
 

@@ -1,5 +1,7 @@
 #include "runtime/context.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -129,7 +131,9 @@ ExecutionContext::ExecutionContext(std::shared_ptr<const LoadedEngine> engine)
       arena_(allocate_arena(engine_->program().memory.arena_bytes)),
       pool_(engine_->program().threads),
       slots_(engine_->program().slots.size()),
-      bound_(engine_->program().inputs.size(), false) {
+      bound_(engine_->program().inputs.size(), false),
+      device_inputs_(engine_->program().inputs.size()),
+      device_outputs_(engine_->program().outputs.size()) {
   const Program& program = engine_->program();
   for (size_t s = 0; s < slots_.size(); ++s) {
     const Slot& slot = program.slots[s];
@@ -144,6 +148,10 @@ ExecutionContext::ExecutionContext(std::shared_ptr<const LoadedEngine> engine)
     for (int s : step.inputs) inputs.push_back(slot(s));
     for (int s : step.outputs) outputs.push_back(slot(s));
   }
+}
+
+ExecutionContext::~ExecutionContext() {
+  if (waits_) (void)enqueued_->synchronize();
 }
 
 void ExecutionContext::refresh_aliases() {
@@ -173,11 +181,11 @@ Status ExecutionContext::bind_input(std::string_view name, Tensor value) {
       return invalid("input '{}' is {}, not {}", name, hone::name(inputs[i].type.dtype), hone::name(value.type()));
     if (!accepts(inputs[i].type.shape, value.dims()))
       return invalid("input '{}' is {}, not of shape {}", name, to_text(inputs[i].type), to_string(value.dims()));
-    device_inputs_.erase(inputs[i].slot);
+    device_inputs_[i] = Tensor();
     if (lies_on_device(value.raw())) {
       if (!engine_->all_on_gpu()) return unsupported("input '{}' lies on the GPU, and some steps run on the CPU", name);
       HONE_CHECK(check_device_memory(value).within(fmt::format("input '{}'", name)));
-      device_inputs_[inputs[i].slot] = std::move(value);
+      device_inputs_[i] = std::move(value);
       bound_[i] = true;
       return {};
     }
@@ -191,19 +199,19 @@ Status ExecutionContext::bind_input(std::string_view name, Tensor value) {
 }
 
 Status ExecutionContext::bind_device_output(std::string_view name, const Tensor& memory) {
-  for (const Binding& b : engine_->program().outputs) {
+  const auto& outputs = engine_->program().outputs;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Binding& b = outputs[i];
     if (b.name != name) continue;
-    if (!memory.defined()) {
-      device_outputs_.erase(b.slot);
-      return {};
-    }
+    device_outputs_[i] = Tensor();
+    if (!memory.defined()) return {};
     if (!engine_->device_weights() || !engine_->all_on_gpu())
       return unsupported("output '{}' is bound to the GPU, and steps run on the CPU", name);
     if (memory.type() != b.type.dtype || !accepts(b.type.shape, memory.dims()))
       return invalid("output '{}' is {}, not {}", name, to_text(b.type),
                      to_text(TensorType{memory.type(), Shape::of(memory.dims())}));
     HONE_CHECK(check_device_memory(memory).within(fmt::format("output '{}'", name)));
-    device_outputs_[b.slot] = memory;
+    device_outputs_[i] = memory;
     return {};
   }
   return invalid("there is no output '{}'", name);
@@ -230,13 +238,13 @@ Status ExecutionContext::run_step(size_t index) {
       {step_inputs_[index], step_outputs_[index], arena_.get() + step.workspace_offset, pool_});
 }
 
-Status ExecutionContext::run_step_on_gpu(size_t index) {
+Status ExecutionContext::run_step_on_gpu(size_t index, cuda::Stream& stream) {
   return engine_->kernel(index).run({.inputs = device_->inputs(index),
                                      .outputs = device_->outputs(index),
                                      .workspace = device_->arena() + engine_->program().steps[index].workspace_offset,
                                      .pool = pool_,
                                      .packed = device_->packed(index),
-                                     .stream = &device_->stream(),
+                                     .stream = &stream,
                                      .fault = device_->fault(index)});
 }
 
@@ -264,10 +272,16 @@ Status ExecutionContext::show(size_t index) {
   return {};
 }
 
+Status ExecutionContext::check_bound() const {
+  for (size_t i = 0; i < bound_.size(); ++i)
+    if (!bound_[i]) return invalid("input '{}' is not bound", engine_->program().inputs[i].name);
+  return {};
+}
+
 Status ExecutionContext::run() {
   const Program& program = engine_->program();
-  for (size_t i = 0; i < bound_.size(); ++i)
-    if (!bound_[i]) return invalid("input '{}' is not bound", program.inputs[i].name);
+  HONE_CHECK(check_bound());
+  HONE_CHECK(synchronize());
   refresh_aliases();
   for (const Slot& s : program.slots)
     if (s.kind == Slot::Kind::dynamic) slots_[static_cast<size_t>(&s - program.slots.data())] = Tensor();
@@ -277,54 +291,127 @@ Status ExecutionContext::run() {
 // A recorded graph holds addresses: it is recorded again when one of them is another.
 Status ExecutionContext::bind_on_device() {
   const Program& program = engine_->program();
-  const auto bound = [](const std::map<int, Tensor>& tensors, int slot) {
-    const auto found = tensors.find(slot);
-    return found == tensors.end() ? Tensor() : found->second;
-  };
   bool changed = false;
-  for (const Binding& b : program.inputs) changed |= device_->bind(b.slot, bound(device_inputs_, b.slot));
-  // What shares its memory with others stays there and is copied out.
-  for (const Binding& b : program.outputs)
-    if (program.slots[static_cast<size_t>(b.slot)].kind == Slot::Kind::arena)
-      changed |= device_->bind(b.slot, bound(device_outputs_, b.slot));
+  for (size_t i = 0; i < program.inputs.size(); ++i)
+    changed |= device_->bind(program.inputs[i].slot, device_inputs_[i]);
+  // What shares its memory with others stays there and is copied out; of outputs that are one value, all but the first.
+  const auto& outputs = program.outputs;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const int slot = outputs[i].slot;
+    const bool again = std::any_of(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(i),
+                                   [&](const Binding& before) { return before.slot == slot; });
+    if (program.slots[static_cast<size_t>(slot)].kind == Slot::Kind::arena && !again)
+      changed |= device_->bind(slot, device_outputs_[i]);
+  }
   if (changed) graph_.reset();
   return {};
 }
 
-// The first run loads the kernels; the second records a graph of them when no step needs the host, and later ones
-// launch that.
-Status ExecutionContext::run_with_gpu() {
-  const Program& program = engine_->program();
-  const auto& on_gpu = engine_->on_gpu();
+Status ExecutionContext::begin_on_gpu() {
   if (!device_) {
-    HONE_TRY(device_, DeviceSide::create(program, engine_->device_weights(), on_gpu));
+    HONE_TRY(device_, DeviceSide::create(engine_->program(), engine_->device_weights(), engine_->on_gpu()));
   }
   HONE_CHECK(bind_on_device());
-  HONE_CHECK(device_->start());
-  if (times_device && !begun_) {
-    HONE_TRY(begun_, cuda::Event::create());
-    HONE_TRY(ended_, cuda::Event::create());
-  }
-  const bool as_graph = engine_->all_on_gpu() && !profiler && !observer && runs_ > 0;
+  return device_->start();
+}
+
+Status ExecutionContext::launch_steps(cuda::Stream& stream) {
+  const auto& steps = engine_->program().steps;
+  for (size_t i = 0; i < steps.size(); ++i) HONE_CHECK(run_step_on_gpu(i, stream).within(steps[i].label));
+  return {};
+}
+
+Status ExecutionContext::record_graph() {
+  if (graph_) return {};
+  HONE_CHECK(cuda::Graph::begin(device_->stream()));
+  const Status launched = launch_steps(device_->stream());
+  auto graph = cuda::Graph::end(device_->stream());
+  HONE_CHECK(launched);
+  HONE_TRY(graph_, std::move(graph));
+  return {};
+}
+
+Status ExecutionContext::take_fault() {
+  const int step = engine_->reports_faults() && device_ ? device_->take_fault() : -1;
+  if (step < 0) return {};
+  return invalid("{}: {}", engine_->program().steps[static_cast<size_t>(step)].label,
+                 engine_->kernel(static_cast<size_t>(step)).fault());
+}
+
+// One message for all that is on the host.
+Status ExecutionContext::check_all_on_gpu() const {
+  const Program& program = engine_->program();
+  std::vector<std::string> there;
+  for (size_t i = 0; i < program.steps.size(); ++i)
+    if (!engine_->on_gpu()[i]) there.push_back(program.steps[i].label + " runs on the CPU");
+  for (size_t i = 0; i < program.inputs.size(); ++i)
+    if (!device_inputs_[i].defined())
+      there.push_back(fmt::format("input '{}' is bound to memory of the host", program.inputs[i].name));
+  for (size_t i = 0; i < program.outputs.size(); ++i)
+    if (!device_outputs_[i].defined())
+      there.push_back(fmt::format("output '{}' is not bound to memory of the GPU", program.outputs[i].name));
+  if (there.empty()) return {};
+  return unsupported("only what is on the GPU as a whole can be enqueued: {}", fmt::join(there, ", "));
+}
+
+// `as_graph`: as the one that was recorded, else step by step.
+Status ExecutionContext::launch_run(cuda::Stream& stream, bool as_graph) {
   if (as_graph) {
-    for (const Binding& b : program.inputs) HONE_CHECK(device_->fetch(b.slot, true, slots_));
-    if (!graph_) HONE_CHECK(cuda::Graph::begin(device_->stream()));
+    HONE_CHECK(record_graph());
+    HONE_CHECK(graph_->launch(stream));
+  } else {
+    HONE_CHECK(launch_steps(stream));
   }
+  const auto& outputs = engine_->program().outputs;
+  for (size_t i = 0; i < outputs.size(); ++i)
+    HONE_CHECK(device_->copy_out(outputs[i].slot, device_outputs_[i], stream));
+  return {};
+}
+
+Status ExecutionContext::enqueue(cuda::CUstr* handle) {
+  HONE_CHECK(check_bound());
+  HONE_CHECK(check_all_on_gpu());
+  HONE_CHECK(take_fault().within("a run enqueued before"));
+  HONE_CHECK(cuda::make_current(engine_->device_weights()->ordinal()));
+  auto stream = cuda::Stream::of(handle);
+  HONE_TRY(const bool captured, stream.capturing());
+  if (captured && runs_ == 0)
+    return invalid("the stream is being captured, and the first run loads and allocates: run once before");
+  HONE_CHECK(begin_on_gpu());
+  if (captured) return launch_run(stream, false);
+  if (!enqueued_) {
+    HONE_TRY(enqueued_, cuda::Event::create());
+  }
+  HONE_CHECK(stream.wait(*enqueued_));
+  const Status launched = launch_run(stream, runs_ > 0);
+  HONE_CHECK(enqueued_->record(stream));  // part of it may run
+  waits_ = true;
+  if (launched.ok()) ++runs_;
+  return launched;
+}
+
+Status ExecutionContext::synchronize() {
+  if (waits_) HONE_CHECK(enqueued_->synchronize());
+  waits_ = false;
+  return take_fault().within("a run enqueued before");
+}
+
+Status ExecutionContext::run_on_both_sides() {
+  const Program& program = engine_->program();
+  const auto& on_gpu = engine_->on_gpu();
   size_t next = 0;
   for (size_t i = 0; i < program.steps.size(); i = next) {
     const Step& step = program.steps[i];
     next = i + 1 + static_cast<size_t>(step.inner_steps());
     const bool timed = profiler && step.bodies.empty();
     const auto start = timed ? Clock::now() : Clock::time_point();
-    if (!as_graph || !graph_) {
-      // The bodies of a control step run on the host as a whole.
-      for (size_t k = i; k < next; ++k)
-        for (int s : program.steps[k].inputs) HONE_CHECK(device_->fetch(s, on_gpu[i], slots_).within(step.label));
-      for (const Body& body : step.bodies)
-        for (int s : body.outputs) HONE_CHECK(device_->fetch(s, false, slots_).within(step.label));
-      if (!on_gpu[i]) HONE_CHECK(device_->finish().within(step.label));
-      HONE_CHECK((on_gpu[i] ? run_step_on_gpu(i) : run_step(i)).within(step.label));
-    }
+    // The bodies of a control step run on the host as a whole.
+    for (size_t k = i; k < next; ++k)
+      for (int s : program.steps[k].inputs) HONE_CHECK(device_->fetch(s, on_gpu[i], slots_).within(step.label));
+    for (const Body& body : step.bodies)
+      for (int s : body.outputs) HONE_CHECK(device_->fetch(s, false, slots_).within(step.label));
+    if (!on_gpu[i]) HONE_CHECK(device_->finish().within(step.label));
+    HONE_CHECK((on_gpu[i] ? run_step_on_gpu(i, device_->stream()) : run_step(i)).within(step.label));
     for (size_t k = i; k < next; ++k)
       for (int s : program.steps[k].outputs) device_->wrote(s, on_gpu[i]);
     if (timed) {
@@ -333,27 +420,38 @@ Status ExecutionContext::run_with_gpu() {
     }
     HONE_CHECK(show(i));
   }
+  return {};
+}
+
+// The first run loads the kernels; the second records a graph of them when no step needs the host, and later ones
+// launch that.
+Status ExecutionContext::run_with_gpu() {
+  const Program& program = engine_->program();
+  HONE_CHECK(begin_on_gpu());
+  if (times_device && !begun_) {
+    HONE_TRY(begun_, cuda::Event::create());
+    HONE_TRY(ended_, cuda::Event::create());
+  }
+  const bool as_graph = engine_->all_on_gpu() && !profiler && !observer && runs_ > 0;
   if (as_graph) {
-    if (!graph_) {
-      HONE_TRY(graph_, cuda::Graph::end(device_->stream()));
-    }
+    for (const Binding& b : program.inputs) HONE_CHECK(device_->fetch(b.slot, true, slots_));
+    HONE_CHECK(record_graph());
     if (times_device) HONE_CHECK(begun_->record(device_->stream()));
     HONE_CHECK(graph_->launch(device_->stream()));
     if (times_device) HONE_CHECK(ended_->record(device_->stream()));
+    for (const Step& step : program.steps)
+      for (int s : step.outputs) device_->wrote(s, true);
+  } else {
+    HONE_CHECK(run_on_both_sides());
   }
-  for (const Binding& b : program.outputs) {
-    const auto bound = device_outputs_.find(b.slot);
-    HONE_CHECK(bound == device_outputs_.end() ? device_->fetch(b.slot, false, slots_)
-                                              : device_->copy_out(b.slot, bound->second));
+  for (size_t i = 0; i < program.outputs.size(); ++i) {
+    const int slot = program.outputs[i].slot;
+    HONE_CHECK(device_outputs_[i].defined() ? device_->copy_out(slot, device_outputs_[i], device_->stream())
+                                            : device_->fetch(slot, false, slots_));
   }
   ++runs_;
   HONE_CHECK(device_->finish());
-  if (engine_->reports_faults()) {
-    HONE_TRY(const int step, device_->take_fault());
-    if (step >= 0)
-      return invalid("{}: {}", program.steps[static_cast<size_t>(step)].label,
-                     engine_->kernel(static_cast<size_t>(step)).fault());
-  }
+  HONE_CHECK(take_fault());
   if (times_device && as_graph) {
     HONE_TRY(device_us_, ended_->since(*begun_));
   }

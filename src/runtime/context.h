@@ -43,6 +43,10 @@ class LoadedEngine {
 class ExecutionContext {
  public:
   explicit ExecutionContext(std::shared_ptr<const LoadedEngine> engine);
+  // Waits for what was enqueued.
+  ~ExecutionContext();
+  ExecutionContext(const ExecutionContext&) = delete;
+  ExecutionContext& operator=(const ExecutionContext&) = delete;
 
   // Reads `value` in place on the next run. The dtype and shape must be those of the binding. It may lie on the GPU of
   // an engine whose steps all run there.
@@ -56,6 +60,14 @@ class ExecutionContext {
   Tensors outputs() const;
 
   Status run();
+  // Launches a run on a stream of the caller (null: CUDA's default one) and does not wait for it; it begins when those
+  // enqueued before have ended, on other streams too. While the stream is captured the launches go into the caller's
+  // graph, whose own launches are the caller's to order. What kernels find at fault is returned by the next call that
+  // knows of it, which does nothing else. Errors: unsupported (a step, an input or an output is on the host), invalid
+  // (an input is not bound, a captured stream before the first run).
+  Status enqueue(cuda::CUstr* stream);
+  // Waits for the runs that were enqueued, and returns what they found at fault.
+  Status synchronize();
 
   // Whether the GPU takes the time of the recorded steps in each run but the first, copies not counted; device_us is
   // that of the last run.
@@ -74,11 +86,19 @@ class ExecutionContext {
 
  private:
   Status show(size_t step);
+  Status check_bound() const;
+  Status check_all_on_gpu() const;
   Status run_steps(size_t begin, size_t end);
   Status run_with_gpu();
+  Status run_on_both_sides();
+  Status begin_on_gpu();
   Status bind_on_device();
+  Status record_graph();
+  Status launch_steps(cuda::Stream& stream);
+  Status launch_run(cuda::Stream& stream, bool as_graph);
+  Status take_fault();
   Status run_step(size_t step);
-  Status run_step_on_gpu(size_t step);
+  Status run_step_on_gpu(size_t step, cuda::Stream& stream);
   Tensor* slot(int index) { return index < 0 ? &absent_ : &slots_[static_cast<size_t>(index)]; }
   void refresh_aliases();
 
@@ -90,10 +110,11 @@ class ExecutionContext {
   std::vector<std::vector<Tensor*>> step_outputs_;
   std::vector<bool> bound_;
   Tensor absent_;
-  std::unique_ptr<DeviceSide> device_;  // made by the first run
-  std::unique_ptr<cuda::Graph> graph_;  // of all steps, when all are on the GPU
-  std::unique_ptr<cuda::Event> begun_, ended_;
-  std::map<int, Tensor> device_inputs_, device_outputs_;  // by slot
+  std::unique_ptr<DeviceSide> device_;                     // made by the first run
+  std::unique_ptr<cuda::Graph> graph_;                     // of all steps, when all are on the GPU
+  std::unique_ptr<cuda::Event> begun_, ended_, enqueued_;  // enqueued_: the end of what was enqueued last
+  bool waits_ = false;                                     // for enqueued_ is still to be done
+  Tensors device_inputs_, device_outputs_;                 // one a binding, undefined where it is on the host
   double device_us_ = 0;
   int64_t runs_ = 0;
 };

@@ -1,6 +1,6 @@
 #include "runtime/device_side.h"
 
-#include <algorithm>
+#include <atomic>
 
 namespace hone {
 namespace {
@@ -61,12 +61,7 @@ Result<std::unique_ptr<DeviceSide>> DeviceSide::create(const Program& program,
   HONE_TRY(side->stream_, cuda::Stream::create());
   HONE_TRY(auto arena, cuda::allocate(program.memory.arena_bytes));
   side->memory_.push_back(arena);
-
-  const Dims steps{static_cast<int64_t>(program.steps.size())};
-  HONE_TRY(side->faults_, allocate({DType::i32, Shape::of(steps)}, side->memory_));
-  side->faults_here_ = Tensor(DType::i32, steps);
-  HONE_CHECK(
-      side->stream_->copy_to_device(side->faults_.mutable_raw(), side->faults_here_.raw(), side->faults_.bytes()));
+  HONE_TRY(side->faults_, cuda::allocate_on_host(static_cast<int64_t>(program.steps.size() * sizeof(int32_t))));
   std::vector<bool> read(program.slots.size(), false);  // by a step on the GPU
   for (size_t i = 0; i < program.steps.size(); ++i)
     for (int s : program.steps[i].inputs)
@@ -148,23 +143,17 @@ Status DeviceSide::fetch(int slot, bool to_gpu, std::span<Tensor> host) {
   return {};
 }
 
-Status DeviceSide::copy_out(int slot, const Tensor& memory) {
+Status DeviceSide::copy_out(int slot, const Tensor& memory, cuda::Stream& stream) {
   const Tensor& value = slots_[static_cast<size_t>(slot)];
   if (value.raw() == memory.raw()) return {};
-  return stream_->copy_on_device(const_cast<void*>(memory.raw()), value.raw(), value.bytes());
+  return stream.copy_on_device(const_cast<void*>(memory.raw()), value.raw(), value.bytes());
 }
 
-Result<int> DeviceSide::take_fault() {
-  HONE_CHECK(stream_->copy_to_host(faults_here_.mutable_raw(), faults_.raw(), faults_.bytes()));
-  HONE_CHECK(stream_->synchronize());
-  const std::span faults(faults_here_.mutable_data<int32_t>(), static_cast<size_t>(faults_here_.count()));
-  const auto found = std::find_if(faults.begin(), faults.end(), [](int32_t f) { return f != 0; });
-  if (found == faults.end()) return -1;
-  const auto step = static_cast<int>(found - faults.begin());
-  std::fill(faults.begin(), faults.end(), 0);
-  HONE_CHECK(stream_->copy_to_device(faults_.mutable_raw(), faults.data(), faults.size_bytes()));
-  HONE_CHECK(stream_->synchronize());
-  return step;
+int DeviceSide::take_fault() {
+  int found = -1;
+  for (size_t step = 0; step < program_->steps.size(); ++step)
+    if (std::atomic_ref(faults()[step]).exchange(0) != 0 && found < 0) found = static_cast<int>(step);
+  return found;
 }
 
 void DeviceSide::wrote(int slot, bool on_gpu) {

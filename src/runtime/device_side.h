@@ -38,7 +38,7 @@ class DeviceSide {
   // Makes a slot's newest value readable on one side. `host`: the host's tensors, one a slot.
   Status fetch(int slot, bool to_gpu, std::span<Tensor> host);
   // Copies a slot to memory of the caller on this GPU, unless it was written there.
-  Status copy_out(int slot, const Tensor& memory);
+  Status copy_out(int slot, const Tensor& memory, cuda::Stream& stream);
   // A step of one side has written the slot.
   void wrote(int slot, bool on_gpu);
   // Waits for all launches and copies.
@@ -48,16 +48,18 @@ class DeviceSide {
   std::span<Tensor* const> outputs(size_t step) const { return step_outputs_[step]; }
   std::span<const Tensor* const> packed(size_t step) const { return step_packed_[step]; }
   std::byte* arena() { return memory_.front().get(); }
-  int32_t* fault(size_t step) { return faults_.mutable_data<int32_t>() + step; }
+  int32_t* fault(size_t step) { return faults() + step; }
   cuda::Stream& stream() { return *stream_; }
 
-  // After the end of a run: the first step whose kernel has set its fault, or -1. It is reset.
-  Result<int> take_fault();
+  // The first step whose kernel has set its fault since the last call, or -1: of all runs that have ended, and perhaps
+  // of one that has not.
+  int take_fault();
 
  private:
   enum : uint8_t { kNobody = 0, kHost = 1, kDevice = 2 };
 
   size_t root(int slot) const;
+  int32_t* faults() { return reinterpret_cast<int32_t*>(faults_.get()); }
   void refresh_aliases();
 
   const Program* program_ = nullptr;
@@ -69,7 +71,8 @@ class DeviceSide {
   std::vector<uint8_t> newest_;  // of roots: the sides that hold it
   std::vector<std::vector<const Tensor*>> step_inputs_, step_packed_;
   std::vector<std::vector<Tensor*>> step_outputs_;
-  Tensor absent_, faults_, faults_here_;  // one i32 a step, on the device and on the host
+  Tensor absent_;
+  std::shared_ptr<std::byte> faults_;  // one i32 a step, on the host, so that they are read without waiting
 };
 
 }  // namespace hone

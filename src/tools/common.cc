@@ -124,7 +124,8 @@ void ModelOptions::add_options_to(CLI::App& app) {
   app.add_flag("--no-winograd", no_winograd, "Forbid Winograd convolutions");
   app.add_flag("--no-tune", no_tune, "Take the first tactic that fits instead of timing");
   app.add_flag("--strict", strict, "Refuse to build where fp16 cannot hold a tensor, instead of keeping it in fp32");
-  app.add_flag("--deterministic", deterministic, "The same bits on every run (always so on the CPU)");
+  app.add_flag("--deterministic", deterministic,
+               "The same bits on every run: tactics that do not promise that are refused (there are none on the CPU)");
 }
 
 bool ModelOptions::allows(std::string_view precision) const {
@@ -135,6 +136,7 @@ Result<CompileOptions> ModelOptions::compile_options() const {
   CompileOptions options{
       .target = target, .cuda_arch = cuda_arch, .threads = threads, .winograd = !no_winograd, .tune = !no_tune};
   options.strict = strict;
+  options.deterministic = deterministic;
   options.tf32 = allows("tf32");
   options.half = allows("fp16") ? DType::f16 : allows("bf16") ? DType::bf16 : DType::none;
   options.bf16 = allows("bf16");
@@ -225,6 +227,10 @@ Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std
   if (options.threads > 0 && options.threads != data.program.threads)
     return invalid("{}: built for {} threads, not {}: build it again with --threads {}", options.model,
                    data.program.threads, options.threads, options.threads);
+  for (const Step& step : data.program.steps)
+    if (options.deterministic && !step.varies.empty())
+      return unsupported("{}: {} may differ from run to run ({}): build it again with --deterministic", options.model,
+                         step.label, step.varies);
   return data;
 }
 

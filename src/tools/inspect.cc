@@ -21,6 +21,7 @@ void print_table(const Program& p, bool verbose) {
     const auto floor = floor_us(p, s);
     fmt::print("{:>4}  {:<28} {:<14} {:>10.1f} {:>10}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op,
                s.time_us, floor ? fmt::format("{:.1f}", *floor) : "-", fmt::join(s.sources, " + "));
+    if (verbose && !s.varies.empty()) fmt::print("      varies: {}\n", s.varies);
     if (verbose && !s.library.empty()) fmt::print("      by {}: {}\n", s.library, s.algorithm);
     for (const auto& [tactic, reason] : s.refused)
       if (verbose) fmt::print("      not {}: {}\n", tactic, reason);

@@ -198,6 +198,26 @@ TEST_F(CublasLt, AGpuThatCannotBeAskedCostsNothingButItsTactics) {
   EXPECT_NE(refused->second.find("driver"), std::string::npos) << refused->second;
 }
 
+TEST_F(CublasLt, IsRefusedWhereTheSameBitsAreWanted) {
+  if (!cuda::nvrtc_version().ok()) GTEST_SKIP() << "NVRTC is missing";
+  auto graph = graph_from_text(testing::kLibraryProduct);
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  Selector selector({.machine = kHopper, .tune = false, .deterministic = true});
+  const auto choice = selector.choose(problem_of(*graph, graph->order()[0]));
+  ASSERT_TRUE(choice.ok()) << choice.status().message();
+  EXPECT_TRUE(choice->tactic->varies.empty());
+  const auto refused = std::find_if(choice->refused.begin(), choice->refused.end(),
+                                    [](const auto& r) { return r.first == "cuda.matmul_cublaslt"; });
+  ASSERT_NE(refused, choice->refused.end());
+  EXPECT_EQ(refused->second.find("not deterministic: "), 0u) << refused->second;
+}
+
+// Sums in an order of Hone's own are always the same; that is the library's business where it adds up.
+TEST(Tactics, ThatVaryAreTheLibrarys) {
+  for (const Tactic& tactic : tactic_table())
+    EXPECT_EQ(!tactic.varies.empty(), tactic.name.find("cublaslt") != std::string_view::npos) << tactic.name;
+}
+
 // Element (row, column) of entry z of a matrix as the library reads it, after its own transposition.
 double element(const cuda::LibraryMatrix& m, const Tensor& memory, int64_t z, int64_t row, int64_t column) {
   if (m.transposed) std::swap(row, column);

@@ -23,8 +23,8 @@ ValueId dense(Graph& g, ValueId x, int64_t in, int64_t out, float scale, unsigne
   return add(g, "MatMul", {}, {x, g.add_constant(testing::random_tensor({in, out}, seed, scale), "w")});
 }
 
-std::vector<std::string> reduce(Graph& graph, const Thresholds& ranges = {}) {
-  const auto notes = reduce_safely(graph, DType::f16, kHopper, ranges, false);
+std::vector<std::string> reduce(Graph& graph, const Thresholds& ranges = {}, SeenRanges seen = {}) {
+  const auto notes = reduce_safely(graph, DType::f16, kHopper, ranges, false, seen);
   EXPECT_TRUE(notes.ok()) << notes.status().message();
   EXPECT_TRUE(verify(graph).ok()) << verify(graph).message();
   return notes.ok() ? *notes : std::vector<std::string>();
@@ -76,15 +76,16 @@ TEST(Fp16Range, WhatOverflowsIsAnIslandAndNothingElse) {
 TEST(Fp16Range, StrictnessNamesEverythingInOneLine) {
   Graph graph = testing::squaring_network(100);
   const Graph before = graph;
-  const auto refused = reduce_safely(graph, DType::f16, kHopper, {}, true);
+  SeenRanges seen, of_fits;
+  const auto refused = reduce_safely(graph, DType::f16, kHopper, {}, true, seen);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.status().code(), Code::unsupported);
   EXPECT_NE(refused.status().message().find("'square'"), std::string::npos) << refused.status().message();
   EXPECT_EQ(refused.status().message().find('\n'), std::string::npos);
   EXPECT_TRUE(equal(graph, before));
   Graph fits = testing::squaring_network(1);
-  EXPECT_TRUE(reduce_safely(fits, DType::f16, kHopper, {}, true).ok());
-  EXPECT_TRUE(reduce_safely(graph, DType::bf16, kHopper, {}, true).ok());
+  EXPECT_TRUE(reduce_safely(fits, DType::f16, kHopper, {}, true, of_fits).ok());
+  EXPECT_TRUE(reduce_safely(graph, DType::bf16, kHopper, {}, true, seen).ok());
 }
 
 TEST(Fp16Range, WhatFitsHasNoIsland) {
@@ -136,6 +137,24 @@ TEST(Fp16Range, RangesOfACalibrationDecide) {
   notes = reduce(now, {{"x", {1}}, {"product", {10}}, {"square", {400}}});
   EXPECT_EQ(islands(notes), 0u);
   EXPECT_EQ(notes.size(), 1u);
+}
+
+// The engines of a build have tensors of the same names, and so one run for all: of small weights here, which the
+// second network does not have.
+TEST(Fp16Range, WhatWasSeenOnceIsKnown) {
+  SeenRanges seen;
+  Graph first = testing::squaring_network(1);
+  ASSERT_TRUE(reduce_safely(first, DType::f16, kHopper, {}, false, seen).ok());
+  EXPECT_TRUE(seen.contains("square"));
+  Graph known = testing::squaring_network(100), unknown = known;
+  const auto notes = reduce(known, {}, seen);
+  EXPECT_EQ(islands(notes), 0u);
+  EXPECT_NE(notes.back().find("seen on random data alone"), std::string::npos) << notes.back();
+  EXPECT_EQ(islands(reduce(unknown)), 1u);
+  // One more tensor, and all are looked at again: what was seen before counts as well.
+  seen.erase("square");
+  Graph again = testing::squaring_network(100);
+  EXPECT_EQ(islands(reduce(again, {}, seen)), 1u);
 }
 
 TEST(Fp16Range, ANetworkThatIsTooLargeRunsForOneItemOrNot) {

@@ -37,6 +37,7 @@ EngineData small_engine() {
   step.sources = {"add", "relu"};
   step.label = "node 'add' (Pointwise)";
   step.refused = {{"other", "too slow"}};
+  step.varies = "as it likes";
   p.steps = {step};
   p.inputs = {{"x", 0, type("f32[2,3]")}};
   p.outputs = {{"y", 3, type("f32[6]")}};

@@ -86,7 +86,8 @@ TEST_F(GpuEngine, WhatFp16CannotHoldStaysFinite) {
   const auto want = interpret(network, {&x, 1});
   ASSERT_TRUE(want.ok());
   Graph graph = network;
-  const auto notes = reduce_safely(graph, DType::f16, machine_, {}, false);
+  SeenRanges seen;
+  const auto notes = reduce_safely(graph, DType::f16, machine_, {}, false, seen);
   ASSERT_TRUE(notes.ok()) << notes.status().message();
   ASSERT_TRUE(fuse(graph).ok());
   fuse_for_gpu(graph, machine_);

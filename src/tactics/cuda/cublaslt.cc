@@ -207,6 +207,9 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
       new LibraryKernel(call_of<kind, tf32>(problem), algorithm, packs_b, machine.cuda_device));
 }
 
+// As NVIDIA's documentation of reproducibility has it.
+constexpr std::string_view kVaries = "cuBLASLt promises the same bits only while no other stream is active";
+
 template <const Kind& kind, bool tf32>
 constexpr Tactic row(std::string_view name) {
   return {.name = name,
@@ -215,7 +218,8 @@ constexpr Tactic row(std::string_view name) {
           .prepare = prepare<kind, tf32>,
           .make = make<kind, tf32>,
           .backend = Backend::cuda,
-          .tier = kBesideAll};
+          .tier = kBesideAll,
+          .varies = kVaries};
 }
 
 }  // namespace

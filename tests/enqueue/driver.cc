@@ -1,0 +1,202 @@
+#include "enqueue/driver.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <utility>
+
+#include "cuda/driver.h"
+
+namespace hone::cuda {
+
+struct CUstr {
+  int number;
+  CUgra* captured = nullptr;
+};
+struct CUevt {
+  int number;
+};
+struct CUgra {
+  int launches = 0;
+};
+struct CUgraExec {
+  int launches;
+};
+
+}  // namespace hone::cuda
+
+namespace hone::testing {
+
+std::vector<std::string>& calls() {
+  static std::vector<std::string> all;
+  return all;
+}
+
+std::function<void(void**)>& on_launch() {
+  static std::function<void(void**)> hook;
+  return hook;
+}
+
+namespace {
+
+constexpr int kInvalidValue = 1, kOutOfMemory = 2;
+constexpr int kDeviceMemory = 2;
+int streams = 0, events = 0;
+int loaded = 0;  // any address stands for what has no content
+
+template <class... Args>
+int note(fmt::format_string<Args...> text, Args&&... args) {
+  calls().push_back(fmt::format(text, std::forward<Args>(args)...));
+  return 0;
+}
+
+int number(const cuda::CUstr* stream) { return stream == nullptr ? 0 : stream->number; }
+
+std::set<cuda::CUdeviceptr>& allocated() {
+  static std::set<cuda::CUdeviceptr> all;
+  return all;
+}
+
+template <class T>
+T* anything() {
+  return reinterpret_cast<T*>(&loaded);
+}
+
+int copy(void* to, const void* from, size_t bytes, cuda::CUstr* stream) {
+  std::memcpy(to, from, bytes);
+  return note("copy s{}", number(stream));
+}
+
+}  // namespace
+}  // namespace hone::testing
+
+namespace hone::cuda {
+
+using namespace hone::testing;
+
+extern "C" {
+
+int cuInit(unsigned) { return 0; }
+int cuDriverGetVersion(int* version) { return *version = 13000, 0; }
+int cuGetErrorName(int, const char** text) { return *text = "NAME", 0; }
+int cuGetErrorString(int, const char** text) { return *text = "an error", 0; }
+int cuDeviceGetCount(int* count) { return *count = 1, 0; }
+int cuDeviceGet(CUdevice* device, int ordinal) { return *device = ordinal, 0; }
+int cuDeviceGetName(char* name, int length, CUdevice) {
+  return std::snprintf(name, static_cast<size_t>(length), "recording"), 0;
+}
+int cuDeviceGetAttribute(int* value, int attribute, CUdevice) {
+  constexpr int kMajor = 75, kMinor = 76;
+  return *value = attribute == kMajor ? 9 : attribute == kMinor ? 0 : 132, 0;
+}
+int cuDeviceTotalMem_v2(size_t* bytes, CUdevice) { return *bytes = size_t{1} << 30, 0; }
+int cuDevicePrimaryCtxRetain(CUctx** context, CUdevice) { return *context = anything<CUctx>(), 0; }
+int cuCtxSetCurrent(CUctx*) { return 0; }
+int cuCtxGetDevice(CUdevice* device) { return *device = 0, 0; }
+
+int cuMemAlloc_v2(CUdeviceptr* pointer, size_t bytes) {
+  *pointer = reinterpret_cast<CUdeviceptr>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+  return *pointer == 0 ? kOutOfMemory : (allocated().insert(*pointer), 0);
+}
+int cuMemFree_v2(CUdeviceptr pointer) {
+  allocated().erase(pointer);
+  return std::free(reinterpret_cast<void*>(pointer)), 0;
+}
+int cuMemHostAlloc(void** pointer, size_t bytes, unsigned) { return *pointer = std::malloc(bytes), 0; }
+int cuMemFreeHost(void* pointer) { return std::free(pointer), 0; }
+int cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CUstr* stream) {
+  return copy(reinterpret_cast<void*>(to), from, bytes, stream);
+}
+int cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstr* stream) {
+  return copy(to, reinterpret_cast<const void*>(from), bytes, stream);
+}
+int cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstr* stream) {
+  return copy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes, stream);
+}
+int cuPointerGetAttribute(void* value, int, CUdeviceptr pointer) {
+  if (!allocated().contains(pointer)) return kInvalidValue;
+  return *static_cast<unsigned*>(value) = kDeviceMemory, 0;
+}
+
+int cuModuleLoadData(CUmod** module, const void*) { return *module = anything<CUmod>(), note("load"); }
+int cuModuleUnload(CUmod*) { return 0; }
+int cuModuleGetFunction(CUfunc** function, CUmod*, const char*) { return *function = anything<CUfunc>(), 0; }
+int cuFuncSetAttribute(CUfunc*, int, int) { return 0; }
+
+int cuStreamCreate(CUstr** stream, unsigned) { return *stream = new CUstr{++streams}, 0; }
+int cuStreamDestroy_v2(CUstr* stream) { return delete stream, 0; }
+int cuStreamSynchronize(CUstr* stream) { return note("synchronize s{}", number(stream)); }
+int cuStreamWaitEvent(CUstr* stream, CUevt* event, unsigned) {
+  return note("wait s{} e{}", number(stream), event->number);
+}
+int cuStreamIsCapturing(CUstr* stream, int* status) {
+  return *status = stream != nullptr && stream->captured != nullptr ? 1 : 0, 0;
+}
+int cuStreamBeginCapture_v2(CUstr* stream, int) {
+  return stream->captured = new CUgra, note("capture s{}", stream->number);
+}
+int cuStreamEndCapture(CUstr* stream, CUgra** graph) {
+  *graph = std::exchange(stream->captured, nullptr);
+  return note("captured {}", (*graph)->launches);
+}
+int cuGraphInstantiateWithFlags(CUgraExec** executable, CUgra* graph, unsigned long long) {
+  return *executable = new CUgraExec{graph->launches}, 0;
+}
+int cuGraphLaunch(CUgraExec*, CUstr* stream) { return note("graph s{}", number(stream)); }
+int cuGraphDestroy(CUgra* graph) { return delete graph, 0; }
+int cuGraphExecDestroy(CUgraExec* executable) { return delete executable, 0; }
+int cuEventCreate(CUevt** event, unsigned) { return *event = new CUevt{++events}, 0; }
+int cuEventDestroy_v2(CUevt* event) { return delete event, 0; }
+int cuEventRecord(CUevt* event, CUstr* stream) { return note("record e{} s{}", event->number, number(stream)); }
+int cuEventSynchronize(CUevt* event) { return note("synchronize e{}", event->number); }
+int cuEventElapsedTime(float* milliseconds, CUevt*, CUevt*) { return *milliseconds = 1, 0; }
+int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunc*, int, size_t) { return *blocks = 1, 0; }
+int cuOccupancyMaxActiveClusters(int* clusters, CUfunc*, const CUlaunchConfig*) { return *clusters = 1, 0; }
+int cuTensorMapEncodeTiled(void*, int, uint32_t, void*, const uint64_t*, const uint64_t*, const uint32_t*,
+                           const uint32_t*, int, int, int, int) {
+  return 0;
+}
+int cuTensorMapEncodeIm2col(void*, int, uint32_t, void*, const uint64_t*, const uint64_t*, const int*, const int*,
+                            uint32_t, uint32_t, const uint32_t*, int, int, int, int) {
+  return 0;
+}
+int cuLaunchKernelEx(const CUlaunchConfig* config, CUfunc*, void** parameters, void**) {
+  CUstr* const stream = config->stream;
+  if (stream != nullptr && stream->captured != nullptr) return ++stream->captured->launches, 0;
+  if (on_launch()) on_launch()(parameters);
+  return note("launch s{}", number(stream));
+}
+
+}  // extern "C"
+}  // namespace hone::cuda
+
+namespace hone::testing {
+
+void* allocate(size_t bytes) {
+  cuda::CUdeviceptr memory = 0;
+  cuda::cuMemAlloc_v2(&memory, bytes);
+  return reinterpret_cast<void*>(memory);
+}
+
+void release(void* memory) { cuda::cuMemFree_v2(reinterpret_cast<cuda::CUdeviceptr>(memory)); }
+
+void* create_stream() {
+  cuda::CUstr* stream = nullptr;
+  cuda::cuStreamCreate(&stream, 0);
+  return stream;
+}
+
+void destroy(void* stream) { cuda::cuStreamDestroy_v2(static_cast<cuda::CUstr*>(stream)); }
+
+void begin_capture(void* stream) { cuda::cuStreamBeginCapture_v2(static_cast<cuda::CUstr*>(stream), 0); }
+
+void end_capture(void* stream) {
+  cuda::CUgra* graph = nullptr;
+  cuda::cuStreamEndCapture(static_cast<cuda::CUstr*>(stream), &graph);
+  cuda::cuGraphDestroy(graph);
+}
+
+}  // namespace hone::testing

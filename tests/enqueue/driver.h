@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+// A driver of one GPU of compute capability 9.0 that computes nothing, at once, and notes what it is asked to do with
+// streams. Device memory is the host's. What an application would ask it for:
+namespace hone::testing {
+
+#define DRIVER __attribute__((visibility("default")))
+
+DRIVER void* allocate(size_t bytes);
+DRIVER void release(void* memory);
+DRIVER void* create_stream();
+DRIVER void destroy(void* stream);
+DRIVER void begin_capture(void* stream);
+DRIVER void end_capture(void* stream);
+
+// "launch s1", "wait s1 e2", "record e2 s1", "graph s1", "copy s1", "synchronize e2", ...: streams and events are
+// numbered as they are made; s0 is the default stream.
+DRIVER std::vector<std::string>& calls();
+// Called with the parameters of each kernel that is launched and not captured.
+DRIVER std::function<void(void** parameters)>& on_launch();
+
+}  // namespace hone::testing
