@@ -162,8 +162,10 @@ void expect_exact(const Op& op, const Tensors& operands) {
   }
 }
 
-// The same for other ops: an error of `error` times the type's rounding of 1, and of the result's own.
-void expect_close(const Op& op, const Tensors& values, size_t constants, DType type, double error) {
+// The same for other ops: an error of `error` times the type's rounding of 1, and of the result's own. `reference`
+// computes in f32 what `op` does.
+void expect_close(const Op& op, const Op& reference, const Tensors& values, size_t constants, DType type,
+                  double error) {
   Problem problem{.op = op};
   Tensors inputs, exact;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -174,7 +176,7 @@ void expect_close(const Op& op, const Tensors& values, size_t constants, DType t
                                                  : TensorType{});
     problem.constants.push_back(i >= constants ? inputs[i] : Tensor());
   }
-  const auto expected = op.evaluate({exact, 1});
+  const auto expected = reference.evaluate({exact, 1});
   ASSERT_TRUE(expected.ok()) << expected.status().message();
   problem.outputs.push_back({type, Shape::of((*expected)[0].dims())});
   const auto device = cuda::device(0);
@@ -195,6 +197,10 @@ void expect_close(const Op& op, const Tensors& values, size_t constants, DType t
     }
     EXPECT_LE(worst, 1) << c.tactic.name << " variant " << c.variant << " of " << to_text(problem.inputs[0]);
   }
+}
+
+void expect_close(const Op& op, const Tensors& values, size_t constants, DType type, double error) {
+  expect_close(op, op, values, constants, type, error);
 }
 
 constexpr ConvCase kConvolutions[] = {{1, 56, 56, 32, 32, 3, 3, 1, 1, 1, 1},   {2, 7, 9, 4, 20, 3, 3, 1, 1, 1, 1},
@@ -370,6 +376,20 @@ TEST_P(Gpu, OtherOpsAreRight) {
       values.push_back(i >= c.constants ? Tensor::vector(c.axes)
                                         : random_tensor(c.inputs[i], static_cast<unsigned>(i)));
     expect_close(*op, values, c.constants, GetParam(), c.error);
+  }
+}
+
+// Functions have short forms for results of 16 bits, with errors of up to 2^-14 of values up to 8: a rounding of 1.
+TEST_P(Gpu, FunctionsAreRight) {
+  Tensor x = random_tensor({4, 4099}, 1);
+  for (int64_t i = 0; i < x.count(); ++i) x.mutable_data<float>()[i] *= 8;
+  for (const char* fn : {"exp", "sigmoid", "silu", "gelu_erf", "gelu_tanh", "tanh"}) {
+    const auto program = [&](const std::string& steps) { return *make_op("Pointwise", {{"program", steps}}); };
+    const Op exact = program(fmt::format("in0:f32; {}:f32(0)", fn));
+    const Op op = GetParam() == DType::f32
+                      ? exact
+                      : program(fmt::format("in0:{0}; cast:f32(0); {1}:f32(1); cast:{0}(2)", name(GetParam()), fn));
+    expect_close(op, exact, {x}, SIZE_MAX, GetParam(), GetParam() == DType::f32 ? 0 : 1);
   }
 }
 

@@ -4,10 +4,10 @@
 // accelerator: with RESIDENT all blocks of keys at once, over which a group takes ROUNDS x 64 queries, else through a
 // ring of STAGES.
 //
-// Around it, and attention_rows.cuh and boxes.cuh, the source defines what attention.cuh asks for, HEADS_A_KV_HEAD, and
-// `load_rows(const TensorMap&, unsigned barrier, unsigned to, int column, int row, int head, int part, int batch)`,
-// `multiply(float (&)[KEYS_A_BLOCK / 2], u64, u64, bool add)` and `multiply(float (&)[V_SIZE / 2], unsigned x 4, u64,
-// bool add)`, the latter with the right operand in the order of its rows.
+// Around it, and attention_rows.cuh and boxes.cuh, the source defines what attention.cuh asks for, HEADS_A_KV_HEAD,
+// BLOCKS_AT_ONCE (on a multiprocessor), and `load_rows(const TensorMap&, unsigned barrier, unsigned to, int column, int
+// row, int head, int part, int batch)`, `multiply(float (&)[KEYS_A_BLOCK / 2], u64, u64, bool add)` and `multiply(float
+// (&)[V_SIZE / 2], unsigned x 4, u64, bool add)`, the latter with the right operand in the order of its rows.
 #define COLUMNS_K (SIZE > 32 ? 64 : 32)  // of a box of q or k
 #define COLUMNS_V (V_SIZE > 32 ? 64 : 32)
 #define BOXES_K ((SIZE + COLUMNS_K - 1) / COLUMNS_K)
@@ -28,7 +28,7 @@ __device__ inline int staged_at(int row, int run) {
   return row * RUNS_A_ROW + (RUNS_A_ROW % 8 == 0 ? run ^ (row & 7) : run);
 }
 
-// How many blocks of keys the tile with that last query needs.
+// How many blocks of keys the queries of a tile see, at least one.
 __device__ inline int blocks_for(PARAMETERS, int batch, int tile) {
   if (KEY_BLOCKS == 1) return 1;
   const int last = tile * 64 + 63, seen = keys_seen(ARGUMENTS, batch, last < QUERIES ? last : QUERIES - 1);

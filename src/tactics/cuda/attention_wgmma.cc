@@ -99,7 +99,9 @@ constexpr Layout kLayouts[] = {
 
 const Layout& layout_of(const Problem& problem) {
   const std::string& name = problem.op.as<Attention>()->layout;
-  return *std::find_if(std::begin(kLayouts), std::end(kLayouts), [&](const Layout& l) { return l.name == name; });
+  const auto found =
+      std::find_if(std::begin(kLayouts), std::end(kLayouts), [&](const Layout& l) { return l.name == name; });
+  return found == std::end(kLayouts) ? kLayouts[0] : *found;
 }
 
 std::string load_rows(const Layout& layout) {
