@@ -19,6 +19,6 @@ void name_precisions(Program& program);
 // or, where nothing is timed, int8 wherever it can be. With a budget: only engines that keep it, see accuracy_budget.h;
 // where fp16, bf16 or TF32 alone exceed it, fp32 takes their place. Errors: invalid (a budget that fp32 does not keep
 // either, or that cannot be measured), and those of builds and runs.
-Result<EngineData> choose_precisions(const CompileOptions& options, const PrecisionWays& ways);
+Result<Compiled> choose_precisions(const CompileOptions& options, const PrecisionWays& ways);
 
 }  // namespace hone

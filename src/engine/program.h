@@ -15,8 +15,9 @@ struct Slot {
   Kind kind = Kind::dynamic;
   TensorType type;
   std::string name;
-  int64_t offset = 0;  // in bytes from the start of: the arena, the weights, or the slot that an alias is part of
+  int64_t offset = 0;  // in bytes from the start of: the arena, or the slot that an alias is part of
   int alias_of = -1;   // alias: the slot whose elements it shows under another shape, or a part of them
+  int tensor = -1;     // constant: its number in the engine file; -1: not saved yet
 };
 
 // A graph inside a control step. What it reads from outside it reads from the same slots.
