@@ -20,10 +20,8 @@ inline void use_library(EngineData& engine, const Tensor& algorithm, int64_t wor
   step.tactic = "cuda.matmul_cublaslt";
   step.library = fmt::format("cuBLASLt {}.{}.{}", version[0], version[1], version[2]);
   step.packed = {static_cast<int>(program.slots.size())};
-  program.slots.push_back({.kind = Slot::Kind::constant,
-                           .type = {algorithm.type(), Shape::of(algorithm.dims())},
-                           .offset = (program.memory.weights_bytes + 63) / 64 * 64});
-  program.memory.weights_bytes = program.slots.back().offset + static_cast<int64_t>(algorithm.bytes());
+  program.slots.push_back({.kind = Slot::Kind::constant, .type = {algorithm.type(), Shape::of(algorithm.dims())}});
+  program.memory.weights_bytes += static_cast<int64_t>(algorithm.bytes());
   engine.constants.push_back(algorithm);
   step.workspace_offset = (program.memory.arena_bytes + 63) / 64 * 64;
   step.workspace_bytes = workspace_bytes;

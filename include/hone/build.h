@@ -16,12 +16,11 @@ enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2, fp16 = 3, fp8 = 4, in
 
 // How to optimise. The defaults are those of `hone build`, but for the timing cache.
 struct BuildOptions {
-  std::string target = "auto";  // auto, cpu, cuda, cuda:N, reference; auto: the best device there is
-  std::vector<Precision> precisions = {
-      Precision::fp32};           // those allowed; on a CPU fp32, bf16 and int8 alone; fp8 is refused
-  std::string calibration_cache;  // file of ranges (calibrate.h), which int8 needs: the faster of the engines with
-                                  // int8 and without is made; without tuning, that with it; fp16 uses it too
-  bool strict = false;            // a tensor that fp16 cannot hold is an error; false: it stays in fp32
+  std::string target = "auto";        // auto, cpu, cuda, cuda:N, reference; auto: the best device there is
+  std::vector<Precision> precisions;  // those allowed beside fp32; on a CPU bf16 and int8; fp8 is refused
+  std::string calibration_cache;      // file of ranges (calibrate.h), which int8 needs: the faster of the engines with
+                                      // int8 and without is made; without tuning, that with it; fp16 uses it too
+  bool strict = false;                // a tensor that fp16 cannot hold is an error; false: it stays in fp32
   // How far outputs may be from fp32: 0.005 for 0.5 %; 0: no limit. As many layers are in int8 as keep the budget, and
   // fp32 takes the place of fp16, bf16 and TF32 that do not; when fp32 does not either, that is an error (invalid).
   double accuracy_budget = 0;
@@ -41,16 +40,20 @@ struct BuildOptions {
   // The same engine on the same device gives the same bits on every run: tactics that do not promise that are refused
   // (on a CPU there are none), and random numbers without a seed are an error (unsupported).
   bool deterministic = false;
+  bool portable = true;  // the engine holds, and saves, what it can be built from again elsewhere
   // Called from build()'s thread before each layer is tuned; false cancels the build. Must not throw.
   std::function<bool(size_t done, size_t total, std::string_view what)> progress;
 };
 
 // Imports an ONNX model, optimises it for this machine and makes an engine; takes from milliseconds to time_budget_s
 // and more. Leading dims that the model leaves open and `shapes` does not give are 1. Thread safe, but builds that run
-// at the same time disturb each other's timings. Errors: invalid (missing or broken model, open dims, bad options),
-// unsupported (all that the model needs and Hone lacks, or with `strict` all that fp16 cannot hold, in one message with
-// the node names), device (no such target
-// here), cancelled.
+// at the same time disturb each other's timings.
+// `path` may be an engine file as well, told apart by content: it is built again from the portable graph inside. What
+// is left at its default in `options` is as the engine was built then, and its shapes and ranges are fixed: shapes, a
+// calibration cache and a budget are refused, and int8 needs an engine with ranges.
+// Errors: invalid (missing or broken model, open dims, bad options, an engine without a portable graph), unsupported
+// (all that the model needs and Hone lacks, or with `strict` all that fp16 cannot hold, in one message with the node
+// names), device (no such target here), cancelled.
 HONE_API Result<Engine> build(const std::string& path, const BuildOptions& options = {});
 
 HONE_NAMESPACE_END

@@ -92,7 +92,7 @@ typedef struct hone_shape {
 typedef struct hone_build_options {
   size_t size;
   const char* target;               /* NULL: auto */
-  const hone_precision* precisions; /* those allowed; NULL: fp32 */
+  const hone_precision* precisions; /* those allowed; NULL: fp32, or those of the engine that is built again */
   size_t precision_count;
   const hone_shape* shapes;         /* dims of inputs that the model leaves open, or to override */
   size_t shape_count;
@@ -106,12 +106,13 @@ typedef struct hone_build_options {
   void* user;                       /* handed to progress */
   const char* calibration_cache;    /* file of ranges, which int8 needs and fp16 uses; NULL: none */
   int32_t strict;                   /* flag: a tensor that fp16 cannot hold is an error, and does not stay in fp32 */
+  int32_t no_portable;              /* flag: leave out what the engine could be built from again */
 } hone_build_options;
 #define HONE_BUILD_OPTIONS_INIT \
-  { sizeof(hone_build_options), NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, 0 }
+  { sizeof(hone_build_options), NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, 0, 0 }
 
-/* Optimises an ONNX model for this machine. options may be NULL. On success *engine is to be freed by hone_engine_free;
- * on failure it is NULL. */
+/* Optimises an ONNX model for this machine, or builds an engine file again for it, see build.h. options may be NULL. On
+ * success *engine is to be freed by hone_engine_free; on failure it is NULL. */
 HONE_C_API hone_code hone_build(const char* path, const hone_build_options* options, hone_engine** engine);
 
 HONE_C_API hone_code hone_engine_load(const char* path, hone_engine** engine);

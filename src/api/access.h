@@ -1,5 +1,6 @@
 #pragma once
 
+#include "engine/engine_file.h"
 #include "hone/engine.h"
 #include "runtime/context.h"
 
@@ -7,6 +8,8 @@ namespace hone {
 
 struct [[gnu::visibility("hidden")]] v0::Engine::Impl {
   std::shared_ptr<const LoadedEngine> engine;
+  std::shared_ptr<const Portable> portable;  // of an engine that was built with one
+  std::optional<EngineFile> file;            // of one that was loaded
 };
 
 namespace api {
@@ -29,8 +32,8 @@ auto guarded(F&& f) -> decltype(f()) {
   }
 }
 
-// Makes the kernels of an engine that was loaded or built.
-Result<std::shared_ptr<const v0::Engine::Impl>> instantiate(EngineData data);
+// Makes the kernels of a program; what else the engine has is for the caller to fill in.
+Result<std::shared_ptr<v0::Engine::Impl>> instantiate(EngineData data);
 
 }  // namespace api
 }  // namespace hone

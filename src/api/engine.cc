@@ -1,5 +1,6 @@
 #include "api/access.h"
 #include "engine/inspect.h"
+#include "runtime/load.h"
 
 namespace hone {
 namespace api {
@@ -19,10 +20,10 @@ v0::Status to_public(const Status& status) {
   return {static_cast<v0::Code>(status.code()), status.message()};
 }
 
-Result<std::shared_ptr<const v0::Engine::Impl>> instantiate(EngineData data) {
-  HONE_TRY(auto loaded, LoadedEngine::make(std::move(data)));
-  return std::shared_ptr<const v0::Engine::Impl>(
-      std::make_shared<v0::Engine::Impl>(v0::Engine::Impl{std::move(loaded)}));
+Result<std::shared_ptr<v0::Engine::Impl>> instantiate(EngineData data) {
+  auto impl = std::make_shared<v0::Engine::Impl>();
+  HONE_TRY(impl->engine, LoadedEngine::make(std::move(data)));
+  return impl;
 }
 
 namespace {
@@ -53,10 +54,13 @@ size_t v0::size_of(DType type) {
 }
 
 v0::Result<v0::Engine> v0::Engine::load(const std::string& path) {
-  auto impl = api::guarded([&]() -> hone::Result<std::shared_ptr<const Impl>> {
-    HONE_TRY(EngineData data, load_engine(path));
+  auto impl = api::guarded([&]() -> hone::Result<std::shared_ptr<Impl>> {
+    HONE_TRY(EngineFile file, EngineFile::open(path));
+    HONE_TRY(const size_t number, program_for_this_machine(file));
+    HONE_TRY(EngineData data, file.program(number));
     auto made = api::instantiate(std::move(data));
     if (!made.ok()) return made.status().within(path);
+    (*made)->file = std::move(file);
     return made;
   });
   if (!impl.ok()) return api::to_public(impl.status());
@@ -65,7 +69,9 @@ v0::Result<v0::Engine> v0::Engine::load(const std::string& path) {
 
 v0::Status v0::Engine::save(const std::string& path) const {
   if (!impl_) return {Code::invalid, "save: the engine is empty"};
-  return api::to_public(api::guarded([&] { return save_engine(impl_->engine->data(), path); }));
+  return api::to_public(api::guarded([&] {
+    return impl_->file ? impl_->file->save(path) : save_engine({{impl_->engine->data()}, impl_->portable}, path);
+  }));
 }
 
 std::vector<v0::TensorInfo> v0::Engine::inputs() const {
@@ -87,7 +93,8 @@ v0::MemorySummary v0::Engine::memory() const {
 }
 
 std::string v0::Engine::inspect_json() const {
-  return impl_ ? hone::inspect_json(impl_->engine->program()) : std::string("{}");
+  if (!impl_) return "{}";
+  return hone::inspect_json(impl_->engine->program(), impl_->file ? summary_of(*impl_->file) : FileSummary());
 }
 
 }  // namespace hone

@@ -65,7 +65,7 @@ class Lowering {
       extend(slot, static_cast<int>(program().steps.size()));
     }
     plan();
-    place_weights();
+    count_weights();
     program().build.tactics_timed = selector_.timed();
     program().build.cache_hits = selector_.cache_hits();
     return std::move(data_);
@@ -365,15 +365,9 @@ class Lowering {
     program().memory.without_reuse_bytes = plan.without_reuse_bytes;
   }
 
-  void place_weights() {
-    int64_t at = 0;
-    for (size_t s = 0; s < program().slots.size(); ++s) {
-      if (program().slots[s].kind != Slot::Kind::constant) continue;
-      const Tensor& t = data_.constants[s];
-      program().slots[s].offset = at;
-      if (t.type() != DType::string) at = (at + static_cast<int64_t>(t.bytes()) + kAlign - 1) / kAlign * kAlign;
-    }
-    program().memory.weights_bytes = at;
+  void count_weights() {
+    for (const Tensor& t : data_.constants)
+      if (t.defined() && t.type() != DType::string) program().memory.weights_bytes += static_cast<int64_t>(t.bytes());
   }
 
   Selector& selector_;

@@ -1,20 +1,12 @@
 #pragma once
 
-#include <map>
 #include <set>
 
+#include "base/magnitude.h"
 #include "ir/graph.h"
 #include "tactics/tactic.h"
 
 namespace hone {
-
-// Of a tensor: what int8 is to reach, see calibrate/ranges.h.
-struct Magnitude {
-  double whole = 0;
-  std::vector<double> channels = {};  // the largest in each channel; empty where it is not known
-  double largest = 0;                 // that was seen, clipped by nothing; 0 where it is not known
-};
-using Thresholds = std::map<std::string, Magnitude>;  // of the graph's tensors, by name
 
 // A convolution or matrix product, by the framework's name.
 struct Int8Layer {

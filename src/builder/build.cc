@@ -1,7 +1,6 @@
 #include "hone/build.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "api/access.h"
 #include "builder/options.h"
@@ -9,7 +8,7 @@
 #include "calibrate/held_back.h"
 #include "calibrate/observed_model.h"
 #include "calibrate/thresholds.h"
-#include "compile/compile.h"
+#include "compile/build_engine.h"
 #include "compile/import_model.h"
 
 namespace hone {
@@ -27,11 +26,19 @@ Result<std::vector<Tensors>> samples_for(const Graph& graph, const std::string& 
   return samples;
 }
 
-Result<std::shared_ptr<const v0::Engine::Impl>> compile(const std::string& path, const v0::BuildOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
+// What there is to compile, and how.
+struct Network {
+  Graph graph;
+  CompileOptions options;
+};
+
+bool allows_int8(const v0::BuildOptions& options) {
+  return std::ranges::find(options.precisions, v0::Precision::int8) != options.precisions.end();
+}
+
+Result<Network> read_model(const std::string& path, const v0::BuildOptions& options) {
   HONE_TRY(CompileOptions translated, api::compile_options(options));
-  const bool int8 =
-      std::find(options.precisions.begin(), options.precisions.end(), v0::Precision::int8) != options.precisions.end();
+  const bool int8 = allows_int8(options);
   if (int8 && options.calibration_cache.empty()) return invalid("int8 among the precisions needs a calibration cache");
   if (int8 || (translated.half == DType::f16 && !options.calibration_cache.empty())) {
     HONE_TRY(translated.ranges, calibrate::read_thresholds(options.calibration_cache, path, translated.shapes));
@@ -45,17 +52,44 @@ Result<std::shared_ptr<const v0::Engine::Impl>> compile(const std::string& path,
   if (translated.budget) {
     HONE_TRY(translated.budget->samples, samples_for(model.graph, path, translated.shapes, options.accuracy_data));
   }
-  auto data = compile_graph(std::move(model.graph), translated, start);
-  if (!data.ok()) return data.status().within(path);
-  auto engine = api::instantiate(std::move(*data));
+  return Network{std::move(model.graph), std::move(translated)};
+}
+
+Result<Network> read_engine(const std::string& path, const v0::BuildOptions& options) {
+  if (!options.shapes.empty() || !options.calibration_cache.empty() || options.accuracy_budget > 0)
+    return invalid(
+        "{}: the shapes and ranges of an engine are fixed: shapes, calibration_cache and accuracy_budget need its "
+        "model",
+        path);
+  HONE_TRY(const EngineFile file, EngineFile::open(path));
+  HONE_TRY(Portable portable, file.portable());
+  HONE_TRY(CompileOptions given, api::compile_options(options));
+  auto merged = options_from(portable.recipe, std::move(given), !options.precisions.empty(), allows_int8(options));
+  if (!merged.ok()) return merged.status().within(path);
+  return Network{std::move(portable.graph), std::move(*merged)};
+}
+
+Result<std::shared_ptr<v0::Engine::Impl>> make(const std::string& path, const v0::BuildOptions& options) {
+  const Start start = now();
+  HONE_TRY(const auto file, FileMap::open(path));
+  HONE_TRY(Network network, looks_like_engine(file->text()) ? read_engine(path, options) : read_model(path, options));
+  std::vector<std::string> warnings;
+  network.options.warn = [&](const std::string& line) { warnings.push_back(line); };
+  auto built = build_engine(std::move(network.graph), network.options, {.portable = options.portable}, start);
+  if (!built.ok()) return built.status().within(path);
+  EngineData& program = built->programs.front();
+  auto& notes = program.program.build.notes;
+  notes.insert(notes.end(), warnings.begin(), warnings.end());
+  auto engine = api::instantiate(std::move(program));
   if (!engine.ok()) return engine.status().within(path);
+  (*engine)->portable = std::move(built->portable);
   return engine;
 }
 
 }  // namespace
 
 v0::Result<v0::Engine> v0::build(const std::string& path, const BuildOptions& options) {
-  auto engine = api::guarded([&] { return compile(path, options); });
+  auto engine = api::guarded([&] { return make(path, options); });
   if (!engine.ok()) return api::to_public(engine.status());
   return Engine(std::move(*engine));
 }

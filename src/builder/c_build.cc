@@ -14,7 +14,6 @@ Status translate(const hone_build_options* given, BuildOptions& options) {
   if (o.precision_count > 0 && o.precisions == nullptr) return hone::capi::null_argument("options: precisions");
   if (o.shape_count > 0 && o.shapes == nullptr) return hone::capi::null_argument("options: shapes");
   if (o.precisions != nullptr) {
-    options.precisions.clear();
     for (size_t i = 0; i < o.precision_count; ++i)
       options.precisions.push_back(static_cast<hone::v0::Precision>(o.precisions[i]));
   }
@@ -34,6 +33,7 @@ Status translate(const hone_build_options* given, BuildOptions& options) {
   options.winograd = o.no_winograd == 0;
   options.deterministic = o.deterministic != 0;
   options.strict = o.strict != 0;
+  options.portable = o.no_portable == 0;
   if (o.progress != nullptr)
     options.progress = [call = o.progress, user = o.user](size_t done, size_t total, std::string_view what) {
       return call(done, total, std::string(what).c_str(), user) != 0;

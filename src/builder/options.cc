@@ -15,7 +15,6 @@ Result<int> tier_of(const std::string& isa) {
 }
 
 Status check_precisions(const std::vector<v0::Precision>& precisions) {
-  if (precisions.empty()) return invalid("no precision is allowed: give at least fp32");
   for (v0::Precision p : precisions)
     if (p == v0::Precision::fp8)
       return unsupported(

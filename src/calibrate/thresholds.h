@@ -1,6 +1,6 @@
 #pragma once
 
-#include "backends/quantize.h"
+#include "base/magnitude.h"
 #include "calibrate/ranges.h"
 #include "ir/type.h"
 

@@ -139,12 +139,14 @@ class Engines {
 };
 
 // Where precisions may be reduced or an accuracy is to be kept: the best of several engines.
-Result<EngineData> compile_best(const Graph& graph, const CompileOptions& options, const Machine& machine,
-                                const SelectOptions& select) {
+Result<Compiled> compile_best(const Graph& graph, const CompileOptions& options, const Machine& machine,
+                              const SelectOptions& select) {
   Engines engines(graph, select);
   const bool reduces = !machine.cuda_arch.empty() && (options.half != DType::none || options.tf32);
-  if (select.reference_only || (options.thresholds.empty() && !options.budget && !reduces))
-    return engines.compile(options);
+  if (select.reference_only || (options.thresholds.empty() && !options.budget && !reduces)) {
+    HONE_TRY(EngineData engine, engines.compile(options));
+    return Compiled{std::move(engine), options};
+  }
   const bool open = std::any_of(graph.inputs().begin(), graph.inputs().end(),
                                 [&](ValueId v) { return !graph.type(v).shape.concrete(); });
   const bool here = machine.cuda_arch.empty() || machine.cuda_device >= 0;
@@ -195,9 +197,10 @@ Result<Machine> machine_of(const std::string& target, const CompileOptions& opti
   HONE_CHECK(cuda::nvrtc_version());
   machine.tf32 = options.tf32;
   if (!options.cuda_arch.empty()) {
-    if (!std::regex_match(options.cuda_arch, std::regex("sm_[1-9][0-9]+")))
-      return invalid("'{}' is no CUDA architecture such as sm_90", options.cuda_arch);
+    HONE_CHECK(check_cuda_arch(options.cuda_arch));
     machine.cuda_arch = options.cuda_arch;
+    if (const auto here = cuda::device(*ordinal); here.ok() && here->arch() == machine.cuda_arch)
+      machine.cuda_device = *ordinal;
     return machine;
   }
   HONE_TRY(const cuda::Device device, cuda::device(*ordinal));
@@ -223,8 +226,12 @@ void add_peaks(Program& program, const Machine& machine, TacticCache& cache) {
 
 }  // namespace
 
-Result<EngineData> compile_graph(Graph graph, const CompileOptions& given,
-                                 std::chrono::steady_clock::time_point start) {
+Status check_cuda_arch(const std::string& arch) {
+  if (std::regex_match(arch, std::regex("sm_[1-9][0-9]+"))) return {};
+  return invalid("'{}' is no CUDA architecture such as sm_90", arch);
+}
+
+Result<Compiled> compile(Graph graph, const CompileOptions& given, Start start) {
   CompileOptions options = given;
   options.target = resolve_target(given);
   const bool reference = options.target == "reference";
@@ -235,26 +242,41 @@ Result<EngineData> compile_graph(Graph graph, const CompileOptions& given,
   if (!options.timing_cache.empty() && !reference) {
     HONE_TRY(cache, TacticCache::load(options.timing_cache));
   }
-  auto engine = compile_best(graph, options, machine,
-                             {.machine = machine,
-                              .reference_only = reference,
-                              .cold_weights = machine.cuda_arch.empty() && weights_exceed_caches(graph),
-                              .tune = options.tune,
-                              .time_budget_s = options.time_budget_s,
-                              .deterministic = options.deterministic,
-                              .max_workspace = options.max_workspace,
-                              .cache = &cache,
-                              .cancelled = options.cancelled});
-  if (engine.ok() && options.tune && !reference) add_peaks(engine->program, machine, cache);
-  // What was learnt is kept even when the build was stopped.
-  if (cache.changed() && !options.timing_cache.empty()) HONE_CHECK(cache.save(options.timing_cache));
-  HONE_CHECK(engine);
-  engine->program.build.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return engine;
+  auto compiled = compile_best(graph, options, machine,
+                               {.machine = machine,
+                                .reference_only = reference,
+                                .cold_weights = machine.cuda_arch.empty() && weights_exceed_caches(graph),
+                                .tune = options.tune,
+                                .time_budget_s = options.time_budget_s,
+                                .deterministic = options.deterministic,
+                                .max_workspace = options.max_workspace,
+                                .cache = &cache,
+                                .cancelled = options.cancelled});
+  if (compiled.ok() && options.tune && !reference) add_peaks(compiled->engine.program, machine, cache);
+  // What was learnt is kept even when the build was stopped; that it cannot be is no reason to lose the engine.
+  if (cache.changed() && !options.timing_cache.empty())
+    if (const Status saved = cache.save(options.timing_cache); !saved.ok() && options.warn)
+      options.warn(fmt::format("what was timed is not remembered: {}", saved.message()));
+  HONE_CHECK(compiled);
+  BuildSummary& build = compiled->engine.program.build;
+  if (!machine.cuda_arch.empty() && machine.cuda_device < 0)
+    build.notes.push_back(
+        fmt::format("nothing was timed for {}, which is not here: first guesses are taken, and hone build "
+                    "--from-engine tunes there",
+                    machine.cuda_arch));
+  if (!options.accuracy.empty() && !options.budget)
+    build.notes.push_back(fmt::format("not measured again: {}", options.accuracy));
+  build.seconds = std::chrono::duration<double>(now() - start).count();
+  return compiled;
+}
+
+Result<EngineData> compile_graph(Graph graph, const CompileOptions& options, Start start) {
+  HONE_TRY(Compiled compiled, compile(std::move(graph), options, start));
+  return std::move(compiled.engine);
 }
 
 Result<EngineData> compile_file(const std::string& path, const CompileOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = now();
   HONE_TRY(Graph graph, import_onnx_file(path, {.shapes = options.shapes}));
   auto engine = compile_graph(std::move(graph), options, start);
   if (!engine.ok()) return engine.status().within(path);

@@ -12,8 +12,8 @@
 namespace hone {
 
 struct CompileOptions {
-  std::string target = "auto";         // cpu, cuda, cuda:N, reference; auto: a GPU that can be used, else the CPU
-  std::string cuda_arch;               // to build for a GPU that is not here ("sm_90"); empty: the target's own
+  std::string target = "auto";  // cpu, cuda, cuda:N, reference; auto: a GPU that can be used, else the CPU
+  std::string cuda_arch;  // "sm_90", of a GPU that need not be here; nothing is timed then; empty: the target's own
   std::map<std::string, Dims> shapes;  // of inputs, by name
   int threads = 0;                     // 0: as many as usable
   int max_tier = 2;                    // highest instruction tier: 0 scalar, 1 AVX2, 2 AVX-512
@@ -27,6 +27,7 @@ struct CompileOptions {
   std::set<std::string> floats;  // layers that int8 may not compute, by name
   std::vector<Tensors> samples;  // of the inputs, in the shapes of the build: biases of int8 are corrected on them
   std::optional<AccuracyBudget> budget;
+  std::string accuracy;               // what a budget of an earlier build found, for the report
   bool deterministic = false;         // the same engine gives the same bits in every run
   int64_t max_workspace = INT64_MAX;  // of a step, in bytes
   bool tune = true;
@@ -35,12 +36,24 @@ struct CompileOptions {
   bool verify_passes = false;
   Progress progress;
   std::function<bool()> cancelled;  // asked before each timing as well; true cancels the build
+  // Told, a line each, of what went wrong beside the engine; may be empty.
+  std::function<void(const std::string& line)> warn;
 };
 
-// The whole pipeline: import, canonical, fuse, layout, tune, plan.
+struct Compiled {
+  EngineData engine;
+  CompileOptions options;  // as they were given, less what an accuracy budget has ruled out
+};
+
+// Whether it names an architecture of GPUs: "sm_90".
+Status check_cuda_arch(const std::string& arch);
+
+using Start = std::chrono::steady_clock::time_point;  // of a build, for its report
+inline Start now() { return std::chrono::steady_clock::now(); }
+
+// The whole pipeline: import, canonical, fuse, layout, tune, plan. A tactic cache that cannot be saved is warned of.
 Result<EngineData> compile_file(const std::string& path, const CompileOptions& options);
-// `start`: when the build began, for its report.
-Result<EngineData> compile_graph(Graph graph, const CompileOptions& options,
-                                 std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now());
+Result<EngineData> compile_graph(Graph graph, const CompileOptions& options, Start start = now());
+Result<Compiled> compile(Graph graph, const CompileOptions& options, Start start = now());
 
 }  // namespace hone

@@ -35,7 +35,7 @@ class Chooser {
  public:
   Chooser(const CompileOptions& options, const PrecisionWays& ways) : options_(options), ways_(ways) {}
 
-  Result<EngineData> run() {
+  Result<Compiled> run() {
     if (options_.budget) {
       if (!ways_.runs) return invalid("an accuracy budget is measured by running the network: its GPU is not here");
       HONE_TRY(const EngineData fp32, ways_.fp32());
@@ -44,14 +44,14 @@ class Chooser {
       HONE_TRY(EngineData engine, ways_.compile(options_));
       for (LayerPrecision& layer : engine.program.build.layers)
         if (layer.reason.empty()) layer.reason = "int8 wherever it can be: nothing was timed";
-      return engine;
+      return Compiled{std::move(engine), std::move(options_)};
     }
     HONE_CHECK(make_floats());
     HONE_CHECK(make_full());
     HONE_CHECK(make_integers());
     HONE_TRY(Candidate* const best, fastest());
     report(*best);
-    return std::move(best->engine);
+    return Compiled{std::move(best->engine), std::move(options_)};
   }
 
  private:
@@ -122,8 +122,11 @@ class Chooser {
                                      },
                                      .sensitivity = [&](size_t layer) { return sensitivity(layer); }};
     HONE_TRY(const auto chosen, most_in_int8(open_.size(), measures));
-    for (size_t i = 0; i < open_.size(); ++i)
-      if (!chosen || !(*chosen)[i]) reasons_[open_[i]] = "the accuracy budget needs it in floats";
+    for (size_t i = 0; i < open_.size(); ++i) {
+      if (chosen && (*chosen)[i]) continue;
+      reasons_[open_[i]] = "the accuracy budget needs it in floats";
+      options_.floats.insert(open_[i]);
+    }
     if (!chosen) notes_.push_back("int8 is not used: the accuracy budget leaves no layer in it");
     return {};
   }
@@ -233,7 +236,7 @@ class Chooser {
     const bool unused = full_ && best == &*full_;
     const std::string why =
         full_ ? fmt::format("the network takes {} with it and {} in fp32", ms(floats_.us), ms(full_->us))
-              : fmt::format("the network takes {} with it, and its arithmetic alone {} in fp32 at the GPU's peak",
+              : fmt::format("the network takes {} with it, and its arithmetic {} in fp32 at half of the GPU's peak",
                             ms(floats_.us), ms(least_full_us_));
     notes_.push_back(fmt::format("{} is {}: {}", name, unused ? "not used" : "used", why));
     std::map<std::string, double> won;
@@ -268,17 +271,20 @@ class Chooser {
       if (const auto known = reasons_.find(layer.name); known != reasons_.end()) layer.reason = known->second;
       else if (layer.reason.empty()) layer.reason = yardstick_ ? "within the accuracy budget" : "faster as a whole";
     }
-    if (yardstick_)
-      notes_.push_back(fmt::format("accuracy: {} ({}) is {} from fp32 in {} runs on data kept back, the budget is {}",
-                                   name(yardstick_->metric()), yardstick_->reason(), percent(best.distance),
-                                   yardstick_->samples(), percent(options_.budget->most)));
+    if (yardstick_) {
+      options_.accuracy =
+          fmt::format("accuracy: {} ({}) is {} from fp32 in {} runs on data kept back, the budget is {}",
+                      name(yardstick_->metric()), yardstick_->reason(), percent(best.distance), yardstick_->samples(),
+                      percent(options_.budget->most));
+      notes_.push_back(options_.accuracy);
+    }
     best.engine.program.build.layers = std::move(layers_);
     auto& notes = best.engine.program.build.notes;
     notes.insert(notes.begin(), std::make_move_iterator(notes_.begin()), std::make_move_iterator(notes_.end()));
     name_precisions(best.engine.program);
   }
 
-  CompileOptions options_;
+  CompileOptions options_;  // less what the budget has ruled out
   const PrecisionWays& ways_;
   std::optional<Yardstick> yardstick_;  // of the budget
   Candidate floats_;
@@ -303,7 +309,7 @@ void name_precisions(Program& program) {
     if (const auto found = precisions.find(layer.name); found != precisions.end()) layer.precision = found->second;
 }
 
-Result<EngineData> choose_precisions(const CompileOptions& options, const PrecisionWays& ways) {
+Result<Compiled> choose_precisions(const CompileOptions& options, const PrecisionWays& ways) {
   return Chooser(options, ways).run();
 }
 

@@ -63,6 +63,7 @@ std::optional<int> ordinal_of(std::string_view target) {
 
 bool Device::runs(std::string_view arch) const {
   const std::string own = this->arch();
+  if (arch == "sm_90") return own == arch;
   return arch.size() == own.size() &&
          arch.substr(0, own.size() - 1) == std::string_view(own).substr(0, own.size() - 1) && arch.back() <= own.back();
 }

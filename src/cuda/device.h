@@ -21,7 +21,8 @@ struct Device {
 
   // The architecture that kernels are compiled for: "sm_90".
   std::string arch() const { return fmt::format("sm_{}{}", major, minor); }
-  // Whether code compiled for `arch` runs: the same major number, and no higher minor one.
+  // Whether code compiled for `arch` runs: the same major number, and no higher minor one. Code for sm_90 may be
+  // sm_90a's, which runs nowhere else.
   bool runs(std::string_view arch) const;
 };
 

@@ -3,8 +3,8 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <numeric>
 #include <system_error>
-#include <vector>
 
 #include "base/cpu_info.h"
 #include "base/thread_pool.h"
@@ -23,19 +23,31 @@ int threads_for(int64_t pieces) {
 
 }  // namespace
 
-uint64_t checksum(std::string_view bytes) {
-  std::vector<uint64_t> hashes((bytes.size() + kPiece - 1) / kPiece);
-  const auto pieces = static_cast<int64_t>(hashes.size());
+std::vector<uint64_t> checksums(std::span<const std::string_view> all) {
+  std::vector<std::string_view> pieces;
+  std::vector<size_t> first{0};  // piece of each of them, and where the last one ends
+  for (const std::string_view bytes : all) {
+    for (size_t at = 0; at < bytes.size(); at += kPiece) pieces.push_back(bytes.substr(at, kPiece));
+    first.push_back(pieces.size());
+  }
+  std::vector<uint64_t> hashes(pieces.size());
   const auto hash_piece = [&](int64_t i, int) {
-    const std::string_view piece = bytes.substr(static_cast<size_t>(i) * kPiece, kPiece);
+    const std::string_view piece = pieces[static_cast<size_t>(i)];
     hashes[static_cast<size_t>(i)] = XXH3_64bits(piece.data(), piece.size());
   };
+  const auto count = static_cast<int64_t>(pieces.size());
+  const auto bytes = std::accumulate(all.begin(), all.end(), size_t{0}, [](size_t n, auto b) { return n + b.size(); });
   try {
-    cpu::ThreadPool(threads_for(pieces)).parallel(pieces, hash_piece);
+    cpu::ThreadPool(threads_for(static_cast<int64_t>(bytes / kPiece))).parallel(count, hash_piece);
   } catch (const std::system_error&) {  // no more threads to be had
-    cpu::ThreadPool(1).parallel(pieces, hash_piece);
+    cpu::ThreadPool(1).parallel(count, hash_piece);
   }
-  return XXH3_64bits(hashes.data(), hashes.size() * sizeof(uint64_t));
+  std::vector<uint64_t> results;
+  for (size_t k = 0; k < all.size(); ++k)
+    results.push_back(XXH3_64bits(hashes.data() + first[k], (first[k + 1] - first[k]) * sizeof(uint64_t)));
+  return results;
 }
+
+uint64_t checksum(std::string_view bytes) { return checksums({&bytes, 1})[0]; }
 
 }  // namespace hone

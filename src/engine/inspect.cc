@@ -91,7 +91,15 @@ Json aliases_json(const Program& program) {
 
 }  // namespace
 
-std::string inspect_json(const Program& program) {
+FileSummary summary_of(const EngineFile& file) {
+  FileSummary summary;
+  for (const auto& p : file.programs())
+    if (!p.cuda_arch.empty()) summary.cuda_archs.push_back(p.cuda_arch);
+  if (file.has_portable()) summary.portable_bytes = file.portable_bytes();
+  return summary;
+}
+
+std::string inspect_json(const Program& program, const FileSummary& file) {
   Json layers = Json::array();
   for (const Step& s : program.steps) layers.push_back(layer_json(program, s));
   const MemorySummary& m = program.memory;
@@ -99,6 +107,9 @@ std::string inspect_json(const Program& program) {
                      {"outputs", bindings_json(program.outputs)},
                      {"target", program.target},
                      {"device", program.device},
+                     {"cuda_arch", program.cuda_arch.empty() ? Json() : Json(program.cuda_arch)},
+                     {"cuda_archs", file.cuda_archs},
+                     {"portable_bytes", file.portable_bytes ? Json(*file.portable_bytes) : Json()},
                      {"needs", libraries_of(program)},
                      {"layers", layers},
                      {"aliases", aliases_json(program)},

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "engine/program.h"
+#include "engine/engine_file.h"
 
 namespace hone {
 
@@ -13,7 +13,14 @@ std::vector<std::string> libraries_of(const Program& program);
 // The first of the framework's nodes that a step computes.
 std::string layer_name(const Step& step);
 
+// What lies beside a program in its engine file.
+struct FileSummary {
+  std::vector<std::string> cuda_archs;    // that there are programs for, this one among them; none on CPUs
+  std::optional<int64_t> portable_bytes;  // that the portable graph adds; nothing: there is none, or no file yet
+};
+FileSummary summary_of(const EngineFile& file);
+
 // What a program does, as users see it: the JSON of `hone inspect --json` and of the API.
-std::string inspect_json(const Program& program);
+std::string inspect_json(const Program& program, const FileSummary& file = {});
 
 }  // namespace hone

@@ -64,7 +64,8 @@ Json slot_json(const Slot& slot) {
   Json json{{"kind", kKinds[static_cast<size_t>(slot.kind)]}, {"type", type_text(slot.type)}};
   if (!slot.name.empty()) json["name"] = slot.name;
   const bool part = slot.kind == Slot::Kind::alias && slot.offset != 0;
-  if (slot.kind == Slot::Kind::constant || slot.kind == Slot::Kind::arena || part) json["offset"] = slot.offset;
+  if (slot.kind == Slot::Kind::arena || part) json["offset"] = slot.offset;
+  if (slot.kind == Slot::Kind::constant) json["tensor"] = slot.tensor;
   if (slot.kind == Slot::Kind::alias) json["alias_of"] = slot.alias_of;
   return json;
 }
@@ -79,6 +80,7 @@ Slot slot_from(const Json& json) {
   slot.name = json.value("name", "");
   slot.offset = json.value("offset", int64_t{0});
   slot.alias_of = json.value("alias_of", -1);
+  slot.tensor = json.value("tensor", -1);
   return slot;
 }
 
@@ -203,8 +205,8 @@ Status check_slot(const Program& program, int s) {
   const bool flat = arena || (slot.kind == Slot::Kind::constant && slot.type.dtype != DType::string);
   if (flat && size_of(slot.type.dtype) == 0)
     return invalid("slot {} is {}, which is no flat memory", s, name(slot.type.dtype));
-  const int64_t limit = arena ? program.memory.arena_bytes : program.memory.weights_bytes;
-  if (flat && (slot.offset < 0 || slot.offset % kAlign != 0 || slot.offset > limit || bytes > limit - slot.offset))
+  const int64_t limit = program.memory.arena_bytes;
+  if (arena && (slot.offset < 0 || slot.offset % kAlign != 0 || slot.offset > limit || bytes > limit - slot.offset))
     return invalid("slot {} lies outside its memory", s);
   if (slot.kind != Slot::Kind::alias) return {};
   if (owner_of(program, s)->kind == Slot::Kind::dynamic)
@@ -291,11 +293,24 @@ Status check_order(const Program& program, size_t begin, size_t end, std::vector
   return {};
 }
 
+Status check_weights(const Program& program) {
+  const auto other_size = [] { return invalid("the weights have another size than the manifest says"); };
+  int64_t left = program.memory.weights_bytes;
+  for (const Slot& slot : program.slots) {
+    if (slot.kind != Slot::Kind::constant || slot.type.dtype == DType::string) continue;
+    HONE_TRY(const int64_t bytes, checked_bytes(slot.type.dtype, *slot.type.shape.concrete()));
+    if (bytes > left) return other_size();
+    left -= bytes;
+  }
+  return left == 0 ? Status() : other_size();
+}
+
 // What indexing at run time relies on.
 Status check(const Program& program) {
   const auto slots = static_cast<int>(program.slots.size());
   if (program.memory.arena_bytes < 0 || program.memory.weights_bytes < 0) return invalid("negative memory sizes");
   for (int s = 0; s < slots; ++s) HONE_CHECK(check_slot(program, s));
+  HONE_CHECK(check_weights(program));
   for (const Step& step : program.steps) HONE_CHECK(check_step(program, step));
   HONE_CHECK(check_bodies(program, 0, program.steps.size()));
   for (const auto* bindings : {&program.inputs, &program.outputs})

@@ -15,8 +15,9 @@ struct Slot {
   Kind kind = Kind::dynamic;
   TensorType type;
   std::string name;
-  int64_t offset = 0;  // in bytes from the start of: the arena, the weights, or the slot that an alias is part of
+  int64_t offset = 0;  // in bytes from the start of: the arena, or the slot that an alias is part of
   int alias_of = -1;   // alias: the slot whose elements it shows under another shape, or a part of them
+  int tensor = -1;     // constant: its number in the engine file; -1: not saved yet
 };
 
 // A graph inside a control step. What it reads from outside it reads from the same slots.
@@ -32,12 +33,12 @@ struct Step {
   std::string op;
   Attrs attrs;
   std::vector<int> inputs, outputs;
-  std::vector<int> packed;               // constants in the tactic's own format
-  Types input_types;                     // of the problem, those of dropped inputs too
+  std::vector<int> packed;                            // constants in the tactic's own format
+  Types input_types;                                  // of the problem, those of dropped inputs too
   int64_t workspace_offset = 0, workspace_bytes = 0;  // in the arena
-  std::vector<std::string> sources;      // framework nodes
+  std::vector<std::string> sources;                   // framework nodes
   std::string label;
-  double time_us = 0;                    // as tuned; 0 when it was not timed
+  double time_us = 0;                                        // as tuned; 0 when it was not timed
   std::vector<std::pair<std::string, std::string>> refused;  // tactic, reason
   std::vector<Body> bodies;                                  // of a control step, one behind the other
   std::string varies;              // why its results may differ from run to run; empty: they never do
@@ -63,28 +64,28 @@ struct MemorySummary {
 
 // A layer that int8 was considered for, or where fp32 was timed beside them fp16, bf16 or TF32.
 struct LayerPrecision {
-  std::string name;                 // the framework's node
-  std::string precision;            // that it is computed in: int8, fp32, ...
-  double range = 0;                 // threshold of what it reads; 0: not known
-  std::optional<double> sqnr_db;    // of the worst output with this layer alone in int8, where that was measured
-  std::optional<double> won_us;     // by the smaller precision, in the steps that compute it, where that was measured
+  std::string name;               // the framework's node
+  std::string precision;          // that it is computed in: int8, fp32, ...
+  double range = 0;               // threshold of what it reads; 0: not known
+  std::optional<double> sqnr_db;  // of the worst output with this layer alone in int8, where that was measured
+  std::optional<double> won_us;   // by the smaller precision, in the steps that compute it, where that was measured
   std::string reason;
 };
 
 struct BuildSummary {
   double seconds = 0;
   int64_t tactics_timed = 0, cache_hits = 0;
-  Peaks cpu, gpu;  // of the machine; not known when nothing was timed
-  std::vector<std::string> notes;  // what was decided about precisions as a whole, a line each
+  Peaks cpu, gpu;                      // of the machine; not known when nothing was timed
+  std::vector<std::string> notes;      // what was decided about precisions as a whole, a line each
   std::vector<LayerPrecision> layers;  // in the order of the network
 };
 
 // Everything an engine runs, as data.
 struct Program {
   std::string name, target, device;
-  int threads = 1;                       // that the kernels share their work among
-  int max_tier = 2;                      // highest instruction tier allowed: see base/cpu_info.h
-  std::string cuda_arch;                 // that the GPU's kernels are compiled for; empty: all runs on the CPU
+  int threads = 1;        // that the kernels share their work among
+  int max_tier = 2;       // highest instruction tier allowed: see base/cpu_info.h
+  std::string cuda_arch;  // that the GPU's kernels are compiled for; empty: all runs on the CPU
   std::vector<Slot> slots;
   std::vector<Step> steps;
   std::vector<Binding> inputs, outputs;

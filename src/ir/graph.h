@@ -96,13 +96,15 @@ Status verify(const Graph& graph);
 // The same nodes, types, constants and names, whatever the ids.
 bool equal(const Graph& a, const Graph& b);
 
-// Text that parses back to an equal graph. Constants larger than `max_inline` elements are given by hash only and can
-// be read back from `constants` alone.
+// Text that parses back to an equal graph. Constants of more than `max_inline` elements are given by the number "@3"
+// under which `store` keeps them, for `read` to find; without `store` by their hash, which cannot be read back.
 struct TextOptions {
   int64_t max_inline = INT64_MAX;
+  std::function<uint64_t(const Tensor&)> store = {};
 };
+using ConstantReader = std::function<Result<Tensor>(uint64_t number, DType type, const Dims& dims)>;
 std::string to_text(const Graph& graph, const TextOptions& options = {});
-Result<Graph> graph_from_text(std::string_view text);
+Result<Graph> graph_from_text(std::string_view text, const ConstantReader& read = {});
 
 // Runs the graph by each op's reference evaluation. `inputs` in the order of graph.inputs().
 // `observe`, when given, sees every node's outputs.

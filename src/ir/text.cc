@@ -130,7 +130,7 @@ class Printer {
     const Tensor& t = g.value(v).constant;
     out_ += fmt::format("{}const {}{} : {} = ", indent, ref(v), named(g, v), type_text(g.type(v)));
     if (t.count() > options_.max_inline) {
-      out_ += fmt::format("#{:016x}\n", hash_of(t));
+      out_ += options_.store ? fmt::format("@{}\n", options_.store(t)) : fmt::format("#{:016x}\n", hash_of(t));
       return;
     }
     out_ += '[';

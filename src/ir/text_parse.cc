@@ -177,7 +177,7 @@ struct Target {
 // One graph of the text; nested ones get a parser of their own over the same scanner.
 class Parser {
  public:
-  Parser(Scanner& scan, int depth) : scan_(scan), depth_(depth) {}
+  Parser(Scanner& scan, const ConstantReader& read, int depth) : scan_(scan), read_(read), depth_(depth) {}
 
   // What follows the word "graph".
   Result<Graph> graph() {
@@ -232,8 +232,18 @@ class Parser {
     if (!dims) return scan_.error("constant %{} has unknown dims", t.id);
     const auto bytes = checked_bytes(t.type->dtype, *dims);
     if (!bytes.ok()) return scan_.error("constant %{}: {}", t.id, bytes.status().message());
-    HONE_TRY(Tensor value, elements(*t.type, *dims));
+    HONE_TRY(Tensor value, scan_.accept('@') ? stored(t, *dims) : elements(*t.type, *dims));
     return define(t.id, graph_.add_constant(std::move(value), t.name));
+  }
+
+  Result<Tensor> stored(const Target& t, const Dims& dims) {
+    uint64_t number = 0;
+    const auto text = scan_.number();
+    if (!whole(text, number)) return scan_.error("'@{}' is not a stored constant", text);
+    if (!read_) return scan_.error("constant %{} is stored elsewhere and cannot be read back", t.id);
+    auto value = read_(number, t.type->dtype, dims);
+    if (!value.ok()) return scan_.error("constant %{}: {}", t.id, value.status().message());
+    return value;
   }
 
   // "[1, 2]": reads all before it allocates, so that the dims cannot ask for more than the text holds.
@@ -343,7 +353,7 @@ class Parser {
     }
     if (scan_.accept('[')) return list();
     if (scan_.accept_word("graph")) {
-      HONE_TRY(Graph body, Parser(scan_, depth_ + 1).graph());
+      HONE_TRY(Graph body, Parser(scan_, read_, depth_ + 1).graph());
       return Attr(std::make_shared<const Graph>(std::move(body)));
     }
     if (scan_.accept_word("true")) return Attr(true);
@@ -450,6 +460,7 @@ class Parser {
   }
 
   Scanner& scan_;
+  const ConstantReader& read_;
   const int depth_;
   Graph graph_;
   std::map<uint64_t, ValueId> ids_;
@@ -457,10 +468,10 @@ class Parser {
 
 }  // namespace
 
-Result<Graph> graph_from_text(std::string_view text) {
+Result<Graph> graph_from_text(std::string_view text, const ConstantReader& read) {
   Scanner scan(text);
   if (!scan.accept_word("graph")) return scan.error("expected 'graph'");
-  HONE_TRY(Graph graph, Parser(scan, 0).graph());
+  HONE_TRY(Graph graph, Parser(scan, read, 0).graph());
   if (!scan.done()) return scan.error("text follows the graph");
   return graph;
 }

@@ -16,6 +16,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kArenaAlign = 4096;
+constexpr const char* kBuildAgain = "build the engine again, from its model or with hone build --from-engine";
 
 double microseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
@@ -96,15 +97,15 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
     const Tactic* tactic = find_tactic(step.tactic);
     if (tactic == nullptr)
       return Status(Code::device,
-                    fmt::format("tactic '{}' is not in this build of Hone: build the engine again", step.tactic));
+                    fmt::format("tactic '{}' is not in this build of Hone: {}", step.tactic, kBuildAgain));
     HONE_TRY(Op op, make_op(step.op, step.attrs));
     Problem problem{.op = std::move(op), .inputs = step.input_types};
     for (int s : step.outputs) problem.outputs.push_back(program.slots[static_cast<size_t>(s)].type);
     if (const Status status = check_problem(engine->data_, step, problem); !status.ok())
       return status.within(fmt::format("step '{}' is malformed", step.label));
     if (const std::string reason = tactic->supports(problem, machine); !reason.empty())
-      return Status(Code::device, fmt::format("step '{}': tactic '{}' does not run here ({}): build the engine again",
-                                              step.label, step.tactic, reason));
+      return Status(Code::device, fmt::format("step '{}': tactic '{}' does not run here ({}): {}", step.label,
+                                              step.tactic, reason, kBuildAgain));
     Tensors packed;
     for (int s : step.packed) packed.push_back(engine->data_.constants[static_cast<size_t>(s)]);
     if (const int missing = missing_input(*tactic, step, packed); missing >= 0)

@@ -21,12 +21,12 @@ struct Problem {
 // The machine that a tactic is judged for.
 struct Machine {
   int threads = 1;
-  int max_tier = 2;        // see base/cpu_info.h: Tier
-  bool winograd = true;    // allowed to trade rounding error for speed, within its bound
-  std::string cuda_arch;   // of the GPU ("sm_90"); empty: none is used
-  int cuda_device = -1;    // its ordinal; -1: it is not in this machine
-  bool tf32 = false;       // products may be computed in TF32
-  bool bf16 = false;       // the CPU's products of f32 may round their factors to bf16
+  int max_tier = 2;       // see base/cpu_info.h: Tier
+  bool winograd = true;   // allowed to trade rounding error for speed, within its bound
+  std::string cuda_arch;  // of the GPU ("sm_90"); empty: none is used
+  int cuda_device = -1;   // its ordinal; -1: it is not in this machine
+  bool tf32 = false;      // products may be computed in TF32
+  bool bf16 = false;      // the CPU's products of f32 may round their factors to bf16
 };
 
 namespace cuda {
@@ -39,7 +39,7 @@ enum class Backend { cpu, cuda };
 struct KernelArgs {
   std::span<const Tensor* const> inputs;  // an absent or packed input is an undefined tensor
   std::span<Tensor* const> outputs;
-  std::byte* workspace;                   // 64-byte aligned, as large as the kernel asked for
+  std::byte* workspace;  // 64-byte aligned, as large as the kernel asked for
   cpu::ThreadPool& pool;
   // Of the GPU's kernels alone: what Prepared held, in the device's memory, and the stream to launch on.
   std::span<const Tensor* const> packed = {};

@@ -19,10 +19,6 @@ using namespace hone::calibrate;
 constexpr size_t kFewSamples = 8;
 constexpr size_t kTypicalRuns = 64;  // at most
 
-void warn(const Output& output, std::string_view text) {
-  if (!output.quiet) fmt::print(stderr, "hone: warning: {}\n", text);
-}
-
 // The data, opened for one way through it.
 Result<std::unique_ptr<Batches>> open(const std::string& model, const std::string& data, const std::string& preprocess,
                                       const std::vector<Input>& inputs) {
@@ -48,7 +44,7 @@ Result<Report> run_on(const std::string& model, Batches& data, Options options, 
 Result<Options> options_of(const ModelOptions& model) {
   Options options{.calibrator = model.calibrator};
   ModelOptions fp32 = model;
-  fp32.precisions = {"fp32"};
+  fp32.precisions.clear();
   fp32.shapes.clear();
   fp32.accuracy_budget.clear();
   HONE_TRY(options.compile, fp32.compile_options());

@@ -1,5 +1,6 @@
 #include "tools/common.h"
 
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +15,7 @@
 #include "base/file_map.h"
 #include "calibrate/held_back.h"
 #include "compile/import_model.h"
+#include "runtime/load.h"
 #include "tools/calibration.h"
 #include "tools/interrupt.h"
 
@@ -47,6 +49,18 @@ std::string own_cache() {
   return access(folder.empty() ? "." : folder.c_str(), W_OK) == 0 ? path : "";
 }
 
+Result<EngineData> read_engine(const ModelOptions& options) {
+  HONE_TRY(EngineData data, load_engine(options.model));
+  if (options.threads > 0 && options.threads != data.program.threads)
+    return invalid("{}: built for {} threads, not {}: build it again with --threads {}", options.model,
+                   data.program.threads, options.threads, options.threads);
+  for (const Step& step : data.program.steps)
+    if (options.deterministic && !step.varies.empty())
+      return unsupported("{}: {} may differ from run to run ({}): build it again with --deterministic", options.model,
+                         step.label, step.varies);
+  return data;
+}
+
 Progress progress_line(const Output& output) {
   const bool terminal = isatty(STDERR_FILENO) && !output.quiet;
   return [terminal](size_t done, size_t total, std::string_view) {
@@ -76,15 +90,18 @@ const std::vector<std::string>& precision_names() {
   return names;
 }
 
-void ModelOptions::add_to(CLI::App& app) {
-  app.add_option("MODEL", model, "An .onnx file or an engine")->required();
+CLI::Option* ModelOptions::add_to(CLI::App& app) {
+  auto* option = app.add_option("MODEL", model, "An .onnx file or an engine")->required();
   add_options_to(app);
+  return option;
 }
 
 void ModelOptions::add_options_to(CLI::App& app) {
   app.add_option("--target", target, "cpu, cuda, cuda:N or reference; auto: the GPU if one can be used, else the CPU")
       ->capture_default_str();
-  app.add_option("--cuda-arch", cuda_arch, "build for a GPU that is not here, e.g. sm_90 (target cuda)");
+  app.add_option("--cuda-arch", cuda_archs,
+                 "Architectures of GPUs that need not be here, e.g. sm_90; hone build takes several: sm_80,sm_90")
+      ->delimiter(',');
   app.add_option("--shape", shapes, "Shape of an input, NAME:1x3x224x224 (repeatable)");
   app.add_option("--shapes", shape_ranges, "Ranges of dims, NAME:1..8..32x3x224x224: not supported yet");
   app.add_option("--threads", threads, "CPU threads; 0: as many as usable")->check(CLI::Range(0, 1024));
@@ -94,8 +111,7 @@ void ModelOptions::add_options_to(CLI::App& app) {
   app.add_option("--precision", precisions,
                  "Precisions allowed beside fp32, e.g. tf32,fp16 or fp16,int8; a CPU has fp32, bf16 and int8")
       ->delimiter(',')
-      ->check(CLI::IsMember(precision_names()))
-      ->capture_default_str();
+      ->check(CLI::IsMember(precision_names()));
   app.add_option("--calibrate", calibration_data,
                  "Of int8 and fp16: typical inputs to find ranges on, as for hone calibrate --data");
   app.add_option("--calibration-cache", calibration_cache,
@@ -133,8 +149,11 @@ bool ModelOptions::allows(std::string_view precision) const {
 }
 
 Result<CompileOptions> ModelOptions::compile_options() const {
-  CompileOptions options{
-      .target = target, .cuda_arch = cuda_arch, .threads = threads, .winograd = !no_winograd, .tune = !no_tune};
+  if (cuda_archs.size() > 1)
+    return invalid("--cuda-arch {}: only hone build makes an engine for several architectures",
+                   fmt::join(cuda_archs, ","));
+  CompileOptions options{.target = target, .threads = threads, .winograd = !no_winograd, .tune = !no_tune};
+  if (!cuda_archs.empty()) options.cuda_arch = cuda_archs.front();
   options.strict = strict;
   options.deterministic = deterministic;
   options.tf32 = allows("tf32");
@@ -183,6 +202,10 @@ Status Output::write_text(const std::string& text) const {
   return write_file(json, parts);
 }
 
+void warn(const Output& output, std::string_view text) {
+  if (!output.quiet) fmt::print(stderr, "hone: warning: {}\n", text);
+}
+
 Result<Graph> import_filled(const std::string& path, const std::map<std::string, Dims>& shapes, int64_t batch) {
   HONE_TRY(const ImportedModel model, import_model(path, shapes, std::max<int64_t>(batch, 1)));
   std::string open;
@@ -192,23 +215,35 @@ Result<Graph> import_filled(const std::string& path, const std::map<std::string,
   return model.graph;
 }
 
-Result<EngineData> build_model(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch,
-                               const Output& output) {
-  const InterruptGuard guard;
+Result<CompileOptions> attended_options(const ModelOptions& model, const Output& output) {
   HONE_TRY(CompileOptions options, model.compile_options());
   options.progress = progress_line(output);
   options.cancelled = interrupted;
+  options.warn = [quiet = output.quiet](const std::string& line) { warn({.quiet = quiet}, line); };
+  return options;
+}
+
+Result<Network> read_network(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch,
+                             const Output& output) {
+  HONE_TRY(CompileOptions options, attended_options(model, output));
   options.shapes.insert(inputs.begin(), inputs.end());
   HONE_TRY(Calibrated data, calibrated(model, options.shapes, output));
   if (model.allows("int8")) options.thresholds = data.thresholds;
   options.ranges = std::move(data.thresholds);
-  const auto start = std::chrono::steady_clock::now();
+  const Start start = now();
   HONE_TRY(Graph graph, import_filled(model.model, options.shapes, batch));
   if (options.budget) {
     HONE_TRY(options.budget->samples, budget_samples(graph, data.held_back, output));
   }
   if (model.allows("int8")) options.samples = calibrate::fitted(data.typical, graph);
-  auto engine = compile_graph(std::move(graph), options, start);
+  return Network{std::move(graph), std::move(options), start};
+}
+
+Result<EngineData> build_model(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch,
+                               const Output& output) {
+  const InterruptGuard guard;
+  HONE_TRY(Network network, read_network(model, inputs, batch, output));
+  auto engine = compile_graph(std::move(network.graph), network.options, network.start);
   if (interrupted()) return Status(Code::cancelled, fmt::format("{}: interrupted", model.model));
   if (!engine.ok()) return engine.status().within(model.model);
   return engine;
@@ -219,27 +254,12 @@ Result<bool> is_engine_file(const std::string& path) {
   return looks_like_engine(file->text());
 }
 
-Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
-                                 const Output& output) {
-  HONE_TRY(const bool is_engine, is_engine_file(options.model));
-  if (!is_engine) return build_model(options, inputs, batch, output);
-  HONE_TRY(EngineData data, load_engine(options.model));
-  if (options.threads > 0 && options.threads != data.program.threads)
-    return invalid("{}: built for {} threads, not {}: build it again with --threads {}", options.model,
-                   data.program.threads, options.threads, options.threads);
-  for (const Step& step : data.program.steps)
-    if (options.deterministic && !step.varies.empty())
-      return unsupported("{}: {} may differ from run to run ({}): build it again with --deterministic", options.model,
-                         step.label, step.varies);
-  return data;
-}
-
 Result<Opened> open_model(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
                           const Output& output) {
   HONE_TRY(const bool is_engine, is_engine_file(options.model));
   Opened opened;
   const auto start = std::chrono::steady_clock::now();
-  HONE_TRY(EngineData data, read_or_build(options, inputs, batch, output));
+  HONE_TRY(EngineData data, is_engine ? read_engine(options) : build_model(options, inputs, batch, output));
   if (!is_engine) opened.build_s = data.program.build.seconds;
   HONE_TRY(opened.engine, LoadedEngine::make(std::move(data)));
   if (is_engine)

@@ -17,8 +17,8 @@ const std::vector<std::string>& precision_names();
 struct ModelOptions {
   std::string model;
   std::string target = "auto";
-  std::string cuda_arch;            // empty: the target's own
-  std::vector<std::string> shapes;  // NAME:1x3x224x224
+  std::vector<std::string> cuda_archs;  // empty: the target's own
+  std::vector<std::string> shapes;      // NAME:1x3x224x224
   int threads = 0;
   std::string isa = "auto";  // auto, avx512, avx2, scalar
   bool no_winograd = false;
@@ -29,11 +29,11 @@ struct ModelOptions {
   std::string timing_cache;  // empty: the user's own; "none": none
   bool deterministic = false;
   bool strict = false;
-  std::vector<std::string> precisions = {"fp32"};
+  std::vector<std::string> precisions;                                              // beside fp32
   std::string calibration_data, calibration_cache, preprocess, calibrator = "mse";  // for int8, fp16
   std::string accuracy_budget, accuracy_metric = "auto";                            // empty: none
 
-  void add_to(CLI::App& app);  // MODEL and the options
+  CLI::Option* add_to(CLI::App& app);  // MODEL, which is returned, and the options
   void add_options_to(CLI::App& app);
   bool allows(std::string_view precision) const;
   // All but the ranges for int8 and the samples of a budget, which build_model finds.
@@ -51,12 +51,23 @@ struct Output {
   bool shows_table() const { return json != "-" && !quiet; }
 };
 
+// "hone: warning: ..." on standard error.
+void warn(const Output& output, std::string_view text);
+
+// What a build needs, of a model.
+struct Network {
+  Graph graph;
+  CompileOptions options;
+  Start start = now();  // of the build proper, behind what is done with data
+};
+// Imports a model and collects the data that its options ask for. `inputs` and `batch` as for open_model.
+Result<Network> read_network(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
+                             const Output& output);
+// The options with what a command does while it builds: progress, warnings, an end when it is interrupted.
+Result<CompileOptions> attended_options(const ModelOptions& options, const Output& output);
+
 // Whether the file is an engine, by content.
 Result<bool> is_engine_file(const std::string& path);
-// What an engine file holds, or what a model becomes; the machine need not be able to run it.
-Result<EngineData> read_or_build(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,
-                                 const Output& output);
-
 // An engine file is loaded; anything else is compiled. `inputs` give the shapes that are not fixed by the options;
 // `batch`, when positive, is the leading dim of inputs that leave it open.
 struct Opened {

@@ -1,8 +1,14 @@
 #include "engine/inspect.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
 #include "base/file_map.h"
 #include "engine/floor.h"
 #include "import/onnx/model.h"
 #include "passes/pipeline.h"
+#include "runtime/load.h"
 #include "tools/common.h"
 #include "tools/precisions.h"
 #include "tools/report.h"
@@ -10,12 +16,20 @@
 namespace hone::tools {
 namespace {
 
-void print_table(const Program& p, bool verbose) {
+void print_file(const FileSummary& file) {
+  if (file.cuda_archs.size() > 1)
+    fmt::print("for     {} (another than is shown: --cuda-arch)\n", fmt::join(file.cuda_archs, ", "));
+  if (file.portable_bytes)
+    fmt::print("graph   {}, for hone build --from-engine\n", readable_bytes(*file.portable_bytes));
+}
+
+void print_table(const Program& p, const FileSummary& file, bool verbose) {
   for (const Binding& b : p.inputs) fmt::print("input   {} : {}\n", b.name, to_text(b.type));
   for (const Binding& b : p.outputs) fmt::print("output  {} : {}\n", b.name, to_text(b.type));
   for (const std::string& library : libraries_of(p)) fmt::print("needs   {}\n", library);
-  fmt::print("target  {} ({})\n\n{:>4}  {:<28} {:<14} {:>10} {:>10}  {}\n", p.target, p.device, "#", "tactic", "op",
-             "us", "floor", "source nodes");
+  fmt::print("target  {} ({})\n", p.target, p.device);
+  print_file(file);
+  fmt::print("\n{:>4}  {:<28} {:<14} {:>10} {:>10}  {}\n", "#", "tactic", "op", "us", "floor", "source nodes");
   for (size_t i = 0; i < p.steps.size(); ++i) {
     const Step& s = p.steps[i];
     const auto floor = floor_us(p, s);
@@ -71,10 +85,18 @@ struct Inspect {
   std::string html;
   bool text = false, dot = false, optimised = false;
 
+  Result<Graph> read_graph() const {
+    HONE_TRY(const CompileOptions options, model.compile_options());
+    HONE_TRY(const bool is_engine, is_engine_file(model.model));
+    if (!is_engine) return import_onnx_file(model.model, {.shapes = options.shapes});
+    HONE_TRY(const EngineFile file, EngineFile::open(model.model));
+    HONE_TRY(Portable portable, file.portable());
+    return std::move(portable.graph);
+  }
+
   // The portable graph as text, before or after the passes.
   Status print_text() const {
-    HONE_TRY(const CompileOptions options, model.compile_options());
-    HONE_TRY(Graph graph, import_onnx_file(model.model, {.shapes = options.shapes}));
+    HONE_TRY(Graph graph, read_graph());
     if (optimised) {
       HONE_CHECK(canonicalize(graph));
       HONE_CHECK(assign_layout(graph));
@@ -84,18 +106,42 @@ struct Inspect {
     return {};
   }
 
+  // Of an engine for several architectures the program asked for, else that which runs here, else the first.
+  Result<size_t> program_of(const EngineFile& file) const {
+    if (model.cuda_archs.empty()) {
+      const auto here = program_for_this_machine(file);
+      return here.ok() ? *here : 0;
+    }
+    if (model.cuda_archs.size() > 1) return invalid("--cuda-arch: give one, whose program is to be shown");
+    const auto found = std::ranges::find(file.programs(), model.cuda_archs[0], &EngineFile::ProgramInfo::cuda_arch);
+    if (found == file.programs().end())
+      return invalid("{}: holds no program for {}, but for {}", model.model, model.cuda_archs[0],
+                     fmt::join(summary_of(file).cuda_archs, ", "));
+    return static_cast<size_t>(found - file.programs().begin());
+  }
+
+  Result<EngineData> read(FileSummary& beside) const {
+    HONE_TRY(const bool is_engine, is_engine_file(model.model));
+    if (!is_engine) return build_model(model, {}, 1, output);
+    HONE_TRY(const EngineFile file, EngineFile::open(model.model));
+    beside = summary_of(file);
+    HONE_TRY(const size_t number, program_of(file));
+    return file.program(number);
+  }
+
   Status run() const {
     if (text || optimised) return print_text();
-    HONE_TRY(const EngineData data, read_or_build(model, {}, 1, output));
+    FileSummary beside;
+    HONE_TRY(const EngineData data, read(beside));
     const Program& p = data.program;
-    HONE_CHECK(output.write_text(inspect_json(p)));
+    HONE_CHECK(output.write_text(inspect_json(p, beside)));
     if (!html.empty()) {
       const std::string page = html_report(model.model, p);
       const std::string_view parts[] = {page};
       HONE_CHECK(write_file(html, parts));
     }
     if (dot) print_dot(p);
-    else if (output.shows_table()) print_table(p, output.verbose);
+    else if (output.shows_table()) print_table(p, beside, output.verbose);
     return {};
   }
 };
@@ -107,7 +153,7 @@ void add_inspect(CLI::App& app, int& exit) {
   auto command = std::make_shared<Inspect>();
   command->model.add_to(*sub);
   command->output.add_to(*sub);
-  sub->add_flag("--text", command->text, "Print the imported graph in Hone's text form");
+  sub->add_flag("--text", command->text, "Print the imported or portable graph in Hone's text form");
   sub->add_flag("--optimised", command->optimised, "Print the graph after all passes in Hone's text form");
   sub->add_flag("--dot", command->dot, "Print the engine as a Graphviz graph");
   sub->add_option("--html", command->html, "Write a page about the engine, with its layers and its memory plan");

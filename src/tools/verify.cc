@@ -5,6 +5,7 @@
 
 #include "import/onnx/model.h"
 #include "import/onnx/test_set.h"
+#include "runtime/load.h"
 #include "tools/common.h"
 
 namespace hone::tools {

@@ -72,6 +72,20 @@ TEST_F(CApi, SavesAndLoads) {
   EXPECT_NE(std::strlen(hone_last_error()), 0u);
 }
 
+TEST_F(CApi, BuildsAgainFromAnEngine) {
+  const std::string path = folder / "tiny.hone";
+  ASSERT_EQ(hone_engine_save(engine, path.c_str()), HONE_OK) << hone_last_error();
+  hone_build_options options = HONE_BUILD_OPTIONS_INIT;
+  options.no_portable = 1;
+  hone_engine* again = nullptr;
+  ASSERT_EQ(hone_build(path.c_str(), &options, &again), HONE_OK) << hone_last_error();
+  EXPECT_EQ(hone_engine_input_count(again), 2u);
+  ASSERT_EQ(hone_engine_save(again, path.c_str()), HONE_OK) << hone_last_error();
+  hone_engine_free(again);
+  EXPECT_EQ(hone_build(path.c_str(), nullptr, &again), HONE_INVALID);
+  EXPECT_NE(std::strstr(hone_last_error(), "no portable graph"), nullptr) << hone_last_error();
+}
+
 TEST_F(CApi, RefusesNullPointers) {
   hone_engine* built = nullptr;
   EXPECT_EQ(hone_build(nullptr, nullptr, &built), HONE_INVALID);

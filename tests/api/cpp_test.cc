@@ -53,6 +53,26 @@ TEST_F(Api, RunsAfterSaveAndLoad) {
   for (int i = 0; i < 4; ++i) EXPECT_EQ(y.as<const float>()[i], kY[i]);
 }
 
+TEST_F(Api, BuildsAgainFromAnEngine) {
+  const std::string first = folder / "tiny.hone", second = folder / "again.hone";
+  ASSERT_TRUE(build().save(first).ok());
+  // An engine that was loaded is saved with all that its file holds.
+  ASSERT_TRUE(hone::Engine::load(first).value().save(second).ok());
+  const hone::Engine again = hone::build(second, {.isa = "scalar"}).value();
+  EXPECT_NE(again.device().find("tier 0 threads 1"), std::string::npos) << again.device();
+  hone::Context context = again.create_context();
+  bind_and_run(context);
+  const TensorView y = context.output("y").value();
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(y.as<const float>()[i], kY[i]);
+
+  EXPECT_EQ(hone::build(second, {.shapes = {{"x", {2, 4}}}}).status().code(), Code::invalid);
+  EXPECT_EQ(hone::build(second, {.precisions = {hone::Precision::int8}}).status().code(), Code::invalid);
+  ASSERT_TRUE(build(add_relu(), {.portable = false}).save(first).ok());
+  const hone::Status status = hone::build(first).status();
+  EXPECT_EQ(status.code(), Code::invalid);
+  EXPECT_NE(status.message().find("no portable graph"), std::string::npos) << status.message();
+}
+
 TEST_F(Api, ReadsInputsInPlaceAndCopiesBoundOutputs) {
   hone::Context context = build().create_context();
   float x[] = {1, 1, 1, 1};

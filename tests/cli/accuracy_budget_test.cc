@@ -88,6 +88,12 @@ TEST_F(AccuracyBudget, AFragileLayerStaysInFloats) {
   EXPECT_EQ(layers.at("n_e")["precision"], "int8");
   EXPECT_GT(layers.at("n_a")["sqnr_db"], layers.at("n_c")["sqnr_db"]);
   EXPECT_GT(layers.at("n_c")["range"], 1000);
+  // An engine that is built from it needs no data to do the same.
+  const Outcome again = hone({"build", "--from-engine", path("e.hone"), "-o", path("f.hone"), "--no-tune"});
+  ASSERT_EQ(again.status, 0) << again.err;
+  expect_words(again.out, {"not measured again: accuracy: error"});
+  const Outcome same = hone({"compare", path("e.hone"), path("f.hone"), "--tolerance", "0"});
+  EXPECT_EQ(same.status, 0) << same.out << same.err;
   // On other data than it was judged by.
   const Outcome compared =
       hone({"compare", path("e.hone"), path("conv.onnx"), "--target-b", "reference", "--tolerance", "0.1"});

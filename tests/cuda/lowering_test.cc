@@ -11,6 +11,7 @@
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
 #include "runtime/context.h"
+#include "runtime/load.h"
 #include "tactics/cuda/kernel.h"
 
 #include "more_kernel_rows.h"
@@ -269,6 +270,21 @@ TEST(Cuda, CodeRunsOnItsOwnGenerationFromItsMinorNumberOn) {
   EXPECT_TRUE(blackwell.runs("sm_120"));
   EXPECT_FALSE(blackwell.runs("sm_100"));
   EXPECT_FALSE(blackwell.runs("sm_90"));
+}
+
+// Code for sm_90 may use what is there alone (sm_90a).
+TEST(Cuda, OfSeveralProgramsTheNearestIsTaken) {
+  const std::vector<EngineFile::ProgramInfo> programs{
+      {"cuda", "sm_86"}, {"cuda", "sm_80"}, {"cuda", "sm_90"}, {"cuda", "sm_120"}};
+  const auto best = [&](int major, int minor) { return best_program(programs, {.major = major, .minor = minor}); };
+  EXPECT_EQ(best(8, 0), 1u);
+  EXPECT_EQ(best(8, 6), 0u);
+  EXPECT_EQ(best(8, 9), 0u);
+  EXPECT_EQ(best(9, 0), 2u);
+  EXPECT_EQ(best(9, 1), std::nullopt);
+  EXPECT_EQ(best(10, 0), std::nullopt);
+  EXPECT_EQ(best(12, 1), 3u);
+  EXPECT_EQ(best(7, 5), std::nullopt);
 }
 
 TEST(Cuda, AnEngineForAGpuSaysWhatIsMissingHere) {

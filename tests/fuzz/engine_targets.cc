@@ -38,7 +38,12 @@ std::string use(EngineData data) {
 }
 
 std::string load_bytes(std::string_view bytes) {
-  auto engine = load_engine(MemoryFile(bytes).path());
+  const auto file = EngineFile::open(MemoryFile(bytes).path());
+  if (!file.ok()) return refused(file.status());
+  if (file->has_portable())
+    if (const auto portable = file->portable(); !portable.ok())
+      if (std::string wrong = refused(portable.status()); !wrong.empty()) return wrong;
+  auto engine = file->program(0);
   return engine.ok() ? use(std::move(*engine)) : refused(engine.status());
 }
 

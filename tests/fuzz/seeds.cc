@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "base/file_map.h"
-#include "compile/compile.h"
+#include "compile/build_engine.h"
 #include "engine/engine_file.h"
 #include "engine/manifest.h"
 #include "import/model_builder.h"
@@ -83,11 +83,11 @@ std::vector<std::string> seeds(std::string_view target, const fs::path& folder) 
       derived.push_back(to_text(*graph));
       continue;
     }
-    const auto engine = compile_graph(*graph, {.threads = 1, .tune = false});
+    const auto engine = build_engine(*graph, {.threads = 1, .tune = false});
     if (!engine.ok()) continue;
     derived.push_back(target == "engine"
                           ? written([&](const std::string& path) { return save_engine(*engine, path).ok(); })
-                          : to_json(engine->program));
+                          : to_json(engine->programs[0].program));
   }
   std::erase_if(derived, [](const std::string& bytes) { return bytes.empty() || bytes.size() > 4 * kMaxModel; });
   return derived;

@@ -41,8 +41,12 @@ TEST(Text, RoundTripKeepsNamesTypesAndMetadata) {
 TEST(Text, ConstantsRoundTripToTheBit) {
   Graph g;
   Tensor f(DType::f32, {2, 3});
-  const float values[] = {0.1f, -0.0f, std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::quiet_NaN(),
-                          std::numeric_limits<float>::denorm_min(), 3.4028235e38f};
+  const float values[] = {0.1f,
+                          -0.0f,
+                          std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::quiet_NaN(),
+                          std::numeric_limits<float>::denorm_min(),
+                          3.4028235e38f};
   std::copy(std::begin(values), std::end(values), f.mutable_data<float>());
   f.mutable_data<uint32_t>()[4] = 0x7f800001;
   g.add_output(g.add_constant(f, "f"), "f");
@@ -93,6 +97,36 @@ TEST(Text, LargeConstantsAreElidedAndRefused) {
   EXPECT_NE(back.status().message().find("line 2"), std::string::npos) << back.status().message();
 }
 
+// Those inside of bodies, too.
+TEST(Text, LargeConstantsAreStoredAndFound) {
+  const Graph g = parse(R"hone(graph "" {
+    input %1 "c" : bool[]
+    const %2 : f32[3] = [1, 2, 3]
+    const %3 : string[2] = ["a", "b\n"]
+    %4 = If(%1) {then_branch=graph "" { const %1 : i64[2] = [4, 5] output %1 "z" }, else_branch=graph "" {
+      const %1 : i64[2] = [6, 7] output %1 "z" }}
+    output %2 "x"
+    output %3 "y"
+    output %4 "z"
+  })hone");
+  Tensors kept;
+  const auto store = [&](const Tensor& t) { return kept.push_back(t), kept.size() - 1; };
+  const std::string text = to_text(g, {.max_inline = 1, .store = store});
+  EXPECT_EQ(kept.size(), 4u) << text;
+  const auto read = [&](uint64_t number, DType type, const Dims& dims) -> Result<Tensor> {
+    if (number >= kept.size() || kept[number].type() != type || kept[number].dims() != dims) return invalid("lost");
+    return kept[number];
+  };
+  const auto back = graph_from_text(text, read);
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  EXPECT_TRUE(equal(g, *back)) << text;
+  EXPECT_FALSE(graph_from_text(text).ok());
+  kept.pop_back();
+  const auto lost = graph_from_text(text, read);
+  ASSERT_FALSE(lost.ok());
+  EXPECT_NE(lost.status().message().find("lost"), std::string::npos) << lost.status().message();
+}
+
 TEST(Text, BadInputIsAnErrorWithItsLine) {
   for (const char* text : {"",
                            "graph",
@@ -137,12 +171,12 @@ TEST(Text, BadInputIsAnErrorWithItsLine) {
 }
 
 TEST(Text, SizesThatNoMemoryHoldsAreRefused) {
-  for (const char* text : {
-           "graph { input %1 : f32[9223372036854775807] }", "graph { input %1 : u8[4611686018427387904,?,2] }",
-           // the products and sums of these wrap to something harmless
-           "graph { input %1 : f32[0] const %2 : i64[2] = [4294967296, 4294967296] %3 = Reshape(%1, %2) }",
-           "graph { input %1 : u8[4611686018427387904] %2 = Concat(%1, %1) {axis=0} }",
-           "graph { input %1 : bool[1] const %2 : bool[1] = [0x2] }"}) {
+  for (const char* text :
+       {"graph { input %1 : f32[9223372036854775807] }", "graph { input %1 : u8[4611686018427387904,?,2] }",
+        // the products and sums of these wrap to something harmless
+        "graph { input %1 : f32[0] const %2 : i64[2] = [4294967296, 4294967296] %3 = Reshape(%1, %2) }",
+        "graph { input %1 : u8[4611686018427387904] %2 = Concat(%1, %1) {axis=0} }",
+        "graph { input %1 : bool[1] const %2 : bool[1] = [0x2] }"}) {
     const auto graph = graph_from_text(text);
     ASSERT_FALSE(graph.ok()) << text << to_text(*graph);
   }

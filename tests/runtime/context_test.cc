@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "compile/compile.h"
+#include "runtime/load.h"
 
 #ifdef HONE_SANITIZED  // sanitizers bring an allocator of their own
 #define HONE_COUNTS_ALLOCATIONS 0
@@ -182,7 +183,7 @@ TEST(Runtime, ASavedEngineGivesTheSameBits) {
   const auto data = compile_graph(graph, {.threads = 2, .tune = false});
   ASSERT_TRUE(data.ok());
   const std::string path = (std::filesystem::temp_directory_path() / fmt::format("hone_runtime.{}", getpid())).string();
-  ASSERT_TRUE(save_engine(*data, path).ok());
+  ASSERT_TRUE(save_engine({{*data}}, path).ok());
   auto loaded = load_engine(path);
   std::filesystem::remove(path);
   ASSERT_TRUE(loaded.ok()) << loaded.status().message();

@@ -5,6 +5,7 @@
 #include "compile/compile.h"
 #include "folder_test.h"
 #include "runtime/context.h"
+#include "runtime/load.h"
 
 namespace hone {
 namespace {
@@ -24,7 +25,7 @@ class ControlTest : public testing::FolderTest {
     const auto data = compile_graph(graph, {.threads = 1, .tune = false, .verify_passes = true});
     EXPECT_TRUE(data.ok()) << data.status().message();
     const std::string path = (folder_ / "e.hone").string();
-    EXPECT_TRUE(save_engine(*data, path).ok());
+    EXPECT_TRUE(save_engine({{*data}}, path).ok());
     auto loaded = load_engine(path);
     EXPECT_TRUE(loaded.ok()) << loaded.status().message();
     auto made = LoadedEngine::make(std::move(*loaded));

@@ -1,8 +1,8 @@
 // C = A * B on the tensor cores of compute capability 9.0. The operands' type A is f16, bf16, or float read as TF32,
 // with sums (Sum) in float, or signed char with sums in int. Boxes of both come by the tensor memory accelerator, in
-// STAGES of 128 bytes of k, which one thread asks for; GROUPS of 4 warps multiply 64 rows each. Either all groups share a
-// tile of 64 * GROUPS x TILE_N, or, with ALTERNATE, each takes tiles of 64 x TILE_N of its own, so that one stores its
-// results while another multiplies. A block takes every gridDim.x-th tile. The CLUSTER blocks of a cluster have
+// STAGES of 128 bytes of k, which one thread asks for; GROUPS of 4 warps multiply 64 rows each. Either all groups share
+// a tile of 64 * GROUPS x TILE_N, or, with ALTERNATE, each takes tiles of 64 x TILE_N of its own, so that one stores
+// its results while another multiplies. A block takes every gridDim.x-th tile. The CLUSTER blocks of a cluster have
 // neighbouring rows of tiles, and each brings a part of B for all of them. With SPLIT > 1 a cluster of SPLIT blocks
 // takes one tile instead, each a part of k, and the sums are added in order of the parts. REGISTERS, unless 0, are what
 // a multiplying thread gets: those of a whole group that only asks for boxes are handed over.
