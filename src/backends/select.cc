@@ -154,9 +154,12 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
     hand_over(problem, box, pool_);
   };
   for (const auto& [tactic, variants, reason] : candidates) {
-    HONE_TRY(const Prepared prepared, tactic->prepare(problem, 0, options_.machine));
-    weights = prepared.packed;
+    HONE_TRY(Prepared prepared, tactic->prepare(problem, 0, options_.machine));
     for (int v : variants) {
+      if (tactic->packs_by_variant && v > 0) {
+        HONE_TRY(prepared, tactic->prepare(problem, v, options_.machine));
+      }
+      weights = prepared.packed;
       if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
       if (out_of_time() && !field.empty()) break;
       HONE_TRY(auto kernel, tactic->make(problem, prepared.packed, v, options_.machine));

@@ -216,8 +216,22 @@ std::span<const Tactic> int8_tactics() {
   static constexpr Tactic kRows[] = {
       {"cpu.conv_int8_depthwise", supports_conv<true>, one_variant, prepare_depthwise, make_depthwise, in_place,
        drops_second},
-      {"cpu.conv_int8", supports_conv<false>, variants, prepare, make, in_place, drops_second},
-      {"cpu.gemm_int8", supports_gemm, variants, prepare, make, in_place, drops_second}};
+      {.name = "cpu.conv_int8",
+       .supports = supports_conv<false>,
+       .variants = variants,
+       .prepare = prepare,
+       .make = make,
+       .in_place = in_place,
+       .drops = drops_second,
+       .packs_by_variant = true},
+      {.name = "cpu.gemm_int8",
+       .supports = supports_gemm,
+       .variants = variants,
+       .prepare = prepare,
+       .make = make,
+       .in_place = in_place,
+       .drops = drops_second,
+       .packs_by_variant = true}};
   return kRows;
 }
 

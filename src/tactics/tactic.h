@@ -84,6 +84,8 @@ struct Tactic {
   Backend backend = Backend::cpu;
   // Tactics of a higher tier are not timed where one of a lower tier can do the same: they never win against it.
   int tier = 0;
+  // Whether variants have constants packed in ways of their own; on a CPU, else, those of the first serve for all.
+  bool packs_by_variant = false;
   // Why its results may differ in their last bits from run to run; empty: they never do.
   std::string_view varies = {};
 };
