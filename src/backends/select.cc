@@ -197,11 +197,13 @@ namespace {
 std::future<Result<Prepared>> prepare_async(const Tactic& tactic, const Problem& problem, int variant,
                                             const Machine& machine) {
   static std::counting_semaphore<> cores(cpu::usable_cpu_count());
+  struct Core {
+    Core() { cores.acquire(); }
+    ~Core() { cores.release(); }
+  };
   return std::async(std::launch::async, [&tactic, problem, variant, machine] {
-    cores.acquire();
-    auto prepared = tactic.prepare(problem, variant, machine);
-    cores.release();
-    return prepared;
+    const Core core;
+    return tactic.prepare(problem, variant, machine);
   });
 }
 
