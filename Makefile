@@ -15,6 +15,7 @@ demo: build
 	@scripts/demo.sh
 
 test: build
+	@cmake --build --preset release --target tests
 	@scripts/test.sh
 
 bench: build
@@ -22,6 +23,7 @@ bench: build
 
 # Both run where the GPU is: build/gpu-bundle is all that another machine needs (see docs/gpu.md).
 test-gpu bench-gpu: build
+	@cmake --build --preset release --target gpu_test
 	@python3 scripts/fetch.py --quiet --set conformance
 	@python3 scripts/fetch.py --quiet --set models
 	@"$$(scripts/peers.sh --print)" scripts/make_inputs.py > /dev/null
