@@ -1,6 +1,7 @@
 #include "backends/sub_batches.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "ops/conv.h"
@@ -123,72 +124,32 @@ int64_t items_of_copy(const Region& region, int64_t cache) {
   return items;
 }
 
-// Copies values into another graph.
-class Copier {
- public:
-  Copier(const Graph& from, Graph& to) : from_(from), to_(to) {}
-
-  ValueId operator()(ValueId v, std::map<ValueId, ValueId>& mapped) {
-    if (v == ValueId::none) return v;
-    const Value& value = from_.value(v);
-    auto& map = value.is_constant() ? constants_ : mapped;
-    if (const auto at = map.find(v); at != map.end()) return at->second;
-    return map[v] = to_.add_constant(value.constant, value.name);
-  }
-  std::vector<ValueId> all(const std::vector<ValueId>& values, std::map<ValueId, ValueId>& mapped) {
-    std::vector<ValueId> copies;
-    for (ValueId v : values) copies.push_back((*this)(v, mapped));
-    return copies;
-  }
-
- private:
-  const Graph& from_;
-  Graph& to_;
-  std::map<ValueId, ValueId> constants_;
-};
-
-Result<Graph> divide(const Graph& graph, const Region& region, int64_t items) {
-  Graph divided;
-  divided.name = graph.name;
-  divided.metadata = graph.metadata;
-  Copier copy(graph, divided);
-  std::map<ValueId, ValueId> whole;
+Result<Graph> divide(Graph graph, const Region& region, int64_t items) {
   const auto copies = static_cast<size_t>(region.batch / items);
-  const Tensor sizes = Tensor::vector(std::vector<int64_t>(copies, items));
-  std::vector<std::map<ValueId, ValueId>> parts(copies);
+  const ValueId sizes = graph.add_constant(Tensor::vector(std::vector<int64_t>(copies, items)));
+  std::vector<std::map<ValueId, ValueId>> parts(copies);  // of what each copy reads and makes
   for (ValueId v : graph.inputs()) {
-    whole[v] = divided.add_input(graph.value(v).name, graph.type(v));
-    HONE_TRY(const NodeId split, divided.add_node(Split{.axis = 0}, {whole[v], divided.add_constant(sizes)}, copies));
-    for (size_t k = 0; k < copies; ++k) parts[k][v] = divided.node(split).outputs[k];
+    HONE_TRY(const NodeId split, graph.add_node(Split{.axis = 0}, {v, sizes}, copies));
+    for (size_t k = 0; k < copies; ++k) parts[k][v] = graph.node(split).outputs[k];
   }
   std::vector<ValueId> handed_on;
-  for (auto& mapped : parts) {
+  for (auto& part : parts) {
     for (NodeId id : region.nodes) {
-      const Node& node = graph.node(id);
-      HONE_TRY(const NodeId made, divided.add_node(node.op, copy.all(node.inputs, mapped), 1, node.sources));
-      mapped[node.outputs[0]] = divided.node(made).outputs[0];
+      const Node node = graph.node(id);
+      std::vector<ValueId> inputs = node.inputs;
+      for (ValueId& v : inputs)
+        if (const auto at = part.find(v); at != part.end()) v = at->second;
+      HONE_TRY(const NodeId made, graph.add_node(node.op, std::move(inputs), 1, node.sources));
+      part[node.outputs[0]] = graph.node(made).outputs[0];
     }
-    handed_on.push_back(mapped[region.handed_on]);
+    handed_on.push_back(part.at(region.handed_on));
   }
-  HONE_TRY(const NodeId joined, divided.add_node(Concat{.axis = 0}, handed_on));
-  whole[region.handed_on] = divided.node(joined).outputs[0];
-  divided.set_name(whole[region.handed_on], graph.value(region.handed_on).name);
-
-  const std::set<NodeId> copied(region.nodes.begin(), region.nodes.end());
-  for (NodeId id : graph.order()) {
-    if (copied.contains(id)) continue;
-    const Node& node = graph.node(id);
-    Types types;
-    for (ValueId v : node.outputs) types.push_back(graph.type(v));
-    const NodeId made = divided.add_node_typed(node.op, copy.all(node.inputs, whole), types, node.sources);
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      whole[node.outputs[i]] = divided.node(made).outputs[i];
-      divided.set_name(whole[node.outputs[i]], graph.value(node.outputs[i]).name);
-    }
-  }
-  for (size_t i = 0; i < graph.outputs().size(); ++i)
-    divided.add_output(copy(graph.outputs()[i], whole), graph.output_names()[i]);
-  return divided;
+  HONE_TRY(const NodeId joined, graph.add_node(Concat{.axis = 0}, handed_on));
+  const ValueId whole = graph.node(joined).outputs[0];
+  graph.set_name(whole, graph.value(region.handed_on).name);
+  graph.replace_uses(region.handed_on, whole);
+  graph.remove_dead();
+  return graph;
 }
 
 }  // namespace

@@ -79,10 +79,10 @@ Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOpti
   HONE_TRY(EngineData parts, lower_fused(std::move(*divided), options, machine, selector));
   double whole_us = 1e18, parts_us = 1e18;
   for (int turn = 0; turn < 2; ++turn) {  // the machine may have grown slower in between
-    const auto whole = time_network_us(engine), divided_us = time_network_us(parts);
-    if (!whole.ok() || !divided_us.ok()) return {};  // on random data a network may fail
-    whole_us = std::min(whole_us, *whole);
-    parts_us = std::min(parts_us, *divided_us);
+    const auto of_whole = time_network_us(engine), of_parts = time_network_us(parts);
+    if (!of_whole.ok() || !of_parts.ok()) return {};  // on random data a network may fail
+    whole_us = std::min(whole_us, *of_whole);
+    parts_us = std::min(parts_us, *of_parts);
   }
   build.notes.push_back(
       fmt::format("the network takes {:.3f} ms with its first layers run for parts of the batch, {:.3f} "

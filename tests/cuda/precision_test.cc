@@ -59,17 +59,23 @@ TEST(Precision, WeightsThatFp16CannotHoldStay) {
   EXPECT_EQ(count_of(wide, "Conv", DType::bf16), 2u);
 }
 
+// An image with its channels last, and a 1x1 convolution of it.
+std::pair<ValueId, ValueId> image_and_convolution(Graph& graph, int64_t channels) {
+  const ValueId x = graph.add_input("x", {DType::f32, Shape::of(Dims{2, 3, 12, 12})});
+  const ValueId image = testing::add(graph, "Transpose", {{"perm", std::vector<int64_t>{0, 2, 3, 1}}}, {x});
+  const Tensor weights = testing::random_tensor({channels, 3, 1, 1}, 1);
+  return {image, testing::add(graph, "Conv",
+                              {{"strides", std::vector<int64_t>{1, 1}},
+                               {"dilations", std::vector<int64_t>{1, 1}},
+                               {"pads", std::vector<int64_t>(4, 0)},
+                               {"channels_last", true}},
+                              {image, graph.add_constant(weights, "w")})};
+}
+
 // In fp16 the scale is below 4/3, and an image of 12 would have 15 pixels.
 TEST(Precision, ScalesOfAResizeKeepAllDigits) {
   Graph before;
-  const ValueId x = before.add_input("x", {DType::f32, Shape::of(Dims{2, 3, 12, 12})});
-  const ValueId image = testing::add(before, "Transpose", {{"perm", std::vector<int64_t>{0, 2, 3, 1}}}, {x});
-  const ValueId conv = testing::add(before, "Conv",
-                                    {{"strides", std::vector<int64_t>{1, 1}},
-                                     {"dilations", std::vector<int64_t>{1, 1}},
-                                     {"pads", std::vector<int64_t>(4, 0)},
-                                     {"channels_last", true}},
-                                    {image, before.add_constant(testing::random_tensor({4, 3, 1, 1}, 1), "w")});
+  const ValueId conv = image_and_convolution(before, 4).second;
   Tensor scales(DType::f32, {4});
   for (int64_t i = 0; i < 4; ++i) scales.set(i, i % 3 == 0 ? 1 : 1.3334);
   before.add_output(testing::add(before, "Resize", {{"mode", std::string("linear")}},
@@ -85,14 +91,7 @@ TEST(Precision, ScalesOfAResizeKeepAllDigits) {
 TEST(Precision, AConstantMayComeFirstInAConcat) {
   for (const bool known : {true, false}) {
     Graph before;
-    const ValueId x = before.add_input("x", {DType::f32, Shape::of(Dims{2, 3, 12, 12})});
-    const ValueId image = testing::add(before, "Transpose", {{"perm", std::vector<int64_t>{0, 2, 3, 1}}}, {x});
-    const ValueId conv = testing::add(before, "Conv",
-                                      {{"strides", std::vector<int64_t>{1, 1}},
-                                       {"dilations", std::vector<int64_t>{1, 1}},
-                                       {"pads", std::vector<int64_t>(4, 0)},
-                                       {"channels_last", true}},
-                                      {image, before.add_constant(testing::random_tensor({3, 3, 1, 1}, 1), "w")});
+    const auto [image, conv] = image_and_convolution(before, 3);
     const ValueId token = known ? before.add_constant(testing::random_tensor({2, 1, 12, 3}, 2), "token") : image;
     before.add_output(testing::add(before, "Concat", {{"axis", int64_t{1}}}, {token, conv}), "y");
     Graph now = before;
