@@ -36,11 +36,11 @@ sanitize: deps
 	@scripts/sanitize.sh
 
 # .clang-tidy over all sources, or those whose path has TIDY in it; a quarter of a minute of one core for each.
-TIDY ?= /src/
+TIDY ?= /(src|Unity)/
 
 tidy: build
 	@scripts/install_deps.sh clang-tidy
-	@run-clang-tidy -p build -quiet -extra-arg=-Wno-unknown-warning-option '$(TIDY).*\.cc$$' 2> /dev/null
+	@run-clang-tidy -p build -quiet -extra-arg=-Wno-unknown-warning-option '$(TIDY).*\.(cc|cxx)$$' 2> /dev/null
 
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 600

@@ -66,6 +66,8 @@ function(hone_room name)
     if(file MATCHES "/int8/")  # whose results are the same integers everywhere
       list(APPEND flags -ffp-contract=off)
     endif()
-    set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${flags}")
+    if(flags)  # which keep a file out of a unity build, empty ones too
+      set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${flags}")
+    endif()
   endforeach()
 endfunction()

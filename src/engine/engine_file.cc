@@ -2,15 +2,15 @@
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "engine/checksum.h"
 #include "engine/manifest.h"
+#include "engine/strict_json.h"
 
 namespace hone {
 namespace {
 
-using Json = nlohmann::json;
+using Json = StrictJson;
 
 constexpr std::string_view kMagic = "HONEENG\n";
 constexpr uint32_t kVersion = 5;
@@ -78,7 +78,7 @@ Result<std::string_view> EngineFile::section(std::string_view name) const {
 Status EngineFile::read_tensors() {
   HONE_TRY(const auto bytes, section("tensors"));
   tensors_.resize(bytes.size() / sizeof(StoredTensor));
-  std::memcpy(tensors_.data(), bytes.data(), tensors_.size() * sizeof(StoredTensor));
+  if (!tensors_.empty()) std::memcpy(tensors_.data(), bytes.data(), tensors_.size() * sizeof(StoredTensor));
   const uint64_t size = file_->text().size();
   for (const StoredTensor& t : tensors_)
     if (t.offset > size || t.bytes > size - t.offset || t.offset % kAlign != 0) return invalid("truncated");
@@ -90,8 +90,7 @@ Status EngineFile::read_index() {
   try {
     const Json json = Json::parse(text);
     for (const Json& p : json.at("programs")) programs_.push_back({p.at("target"), p.at("cuda_arch")});
-    const Json& bytes = json.at("portable_bytes");
-    portable_bytes_ = bytes.is_number_integer() ? bytes.get<int64_t>() : -1;
+    portable_bytes_ = json.at("portable_bytes");
     return portable_bytes_ >= 0 && !programs_.empty() ? Status() : invalid("the index is malformed");
   } catch (const std::exception& e) {
     return invalid("the index is malformed: {}", e.what());

@@ -1,13 +1,12 @@
 #include "engine/manifest.h"
 
-#include <nlohmann/json.hpp>
-
+#include "engine/strict_json.h"
 #include "ir/graph.h"
 
 namespace hone {
 namespace {
 
-using Json = nlohmann::json;
+using Json = StrictJson;
 using GraphPtr = std::shared_ptr<const Graph>;
 
 constexpr int64_t kAlign = 64;  // of slots and workspaces

@@ -1,12 +1,13 @@
 #include "engine/portable.h"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
+
+#include "engine/strict_json.h"
 
 namespace hone {
 namespace {
 
-using Json = nlohmann::json;
+using Json = StrictJson;
 
 constexpr int kMaxThreads = 1024;
 
@@ -16,9 +17,7 @@ double magnitude(const Json& json) {
   return value;
 }
 
-// Casting a number that no integer can hold is undefined.
 int64_t whole(const Json& json, int64_t most) {
-  if (!json.is_number_integer()) throw std::runtime_error(json.dump() + " is no integer");
   const auto value = json.get<int64_t>();
   if (value < 0 || value > most) throw std::runtime_error(json.dump() + " is out of range");
   return value;

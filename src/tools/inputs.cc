@@ -66,7 +66,7 @@ Result<NamedTensors> GivenInputs::values(const std::vector<Binding>& inputs, uin
     values[b.name] = std::move(*value);
   }
   for (const auto& [name, text] : numbers) {
-    const auto is_it = [&](const Binding& b) { return b.name == name; };
+    const auto is_it = [&, &name = name](const Binding& b) { return b.name == name; };
     if (std::none_of(inputs.begin(), inputs.end(), is_it))
       return invalid("--input {}={}: there is no input '{}'", name, text, name);
   }

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -11,8 +12,6 @@
 #include "base/file_map.h"
 #include "base/npy.h"
 #include "tools/subject.h"
-
-extern char** environ;
 
 namespace hone::tools {
 namespace {

@@ -386,6 +386,9 @@ TEST(Manifest, WhatPointsOutsideIsAnError) {
     refuses("/slots/2/offset", offset);
     refuses("/steps/0/workspace_offset", offset);
   }
+  for (const char* pointer : {"/threads", "/steps/0/inputs/0", "/memory/arena_bytes", "/build/cache_hits"})
+    for (const Json& number : {Json(1.5), Json(1e62), Json(UINT64_MAX)}) refuses(pointer, number);
+  refuses("/steps/0/variant", int64_t{1} << 32);  // which is 0 for an int
   refuses("/memory/arena_bytes", -1);
   refuses("/memory/arena_bytes", 64);
   refuses("/slots/2/offset", 1);  // kernels rely on the alignment

@@ -76,7 +76,7 @@ Tensor over(DType type, const Dims& dims, std::string_view raw, std::shared_ptr<
   if (type == DType::boolean) return truths(dims, raw);
   if (owner && aligned(raw.data())) return {type, dims, raw.data(), std::move(owner)};
   Tensor out(type, dims);
-  std::memcpy(out.mutable_raw(), raw.data(), out.bytes());
+  if (out.bytes() > 0) std::memcpy(out.mutable_raw(), raw.data(), out.bytes());
   return out;
 }
 
