@@ -10,7 +10,7 @@ namespace {
 
 // How much Winograd may add to a layer's error, relative to its largest output.
 constexpr double kWinogradBound = 1e-4;
-constexpr size_t kAlgorithms = 6;  // conv_algorithms() but for its own reference
+constexpr size_t kAlgorithms = 7;  // conv_algorithms() but for its own reference
 
 const cpu::ConvAlgorithm& algorithm(size_t index) { return *cpu::conv_algorithms()[index]; }
 bool is_winograd(const cpu::ConvAlgorithm& a) { return std::string_view(a.name).starts_with("conv_winograd"); }
@@ -101,9 +101,10 @@ Tactic row(std::string_view name) {
 }  // namespace
 
 std::span<const Tactic> conv_tactics() {
-  static const std::array<Tactic, kAlgorithms> kRows = {
-      row<0>("cpu.conv_1x1"), row<1>("cpu.conv_depthwise"), row<2>("cpu.conv_winograd_f4"),
-      row<3>("cpu.conv_winograd_f2"), row<4>("cpu.conv_direct"), row<5>("cpu.conv_grouped")};
+  static const std::array<Tactic, kAlgorithms> kRows = {row<0>("cpu.conv_1x1"),         row<1>("cpu.conv_depthwise"),
+                                                        row<2>("cpu.conv_winograd_f4"), row<3>("cpu.conv_winograd_f2"),
+                                                        row<4>("cpu.conv_dot"),         row<5>("cpu.conv_direct"),
+                                                        row<6>("cpu.conv_grouped")};
   return kRows;
 }
 

@@ -144,6 +144,22 @@ TEST(Conv, Stems) {
   check(square(1, 10, 1, 5, 5, 1, 2));
 }
 
+TEST(Conv, FewOutputChannels) {
+  for (int64_t cout = 1; cout <= 9; ++cout) check(square(2, 9, 13, cout, 3, 1, 1));
+  ConvProblem signal{.n = 2, .h = 1, .w = 301, .cin = 1, .cout = 1, .kh = 1, .kw = 64};
+  signal.stride_w = 2;
+  signal.pad_left = 5;
+  check(signal);
+  ConvProblem wide{.n = 1, .h = 7, .w = 50, .cin = 8, .cout = 8, .kh = 3, .kw = 39};
+  wide.pad_left = wide.pad_right = 19;
+  wide.pad_top = wide.pad_bottom = 1;
+  check(wide, {.act = Activation::sigmoid});
+  wide.dilation_w = 2;
+  wide.in_ldc = 11;
+  wide.pad_left = wide.pad_right = 38;
+  check(wide);
+}
+
 TEST(Conv, UnevenGeometry) {
   ConvProblem p{.n = 2, .h = 8, .w = 14, .cin = 11, .cout = 21, .kh = 3, .kw = 5};
   p.stride_w = 2;

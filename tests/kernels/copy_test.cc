@@ -38,9 +38,9 @@ void check_copies() {
   const std::vector<int64_t> x_dims = {6, 7, 50}, starts = {1, 6, 3}, steps = {2, -3, 5}, dims = {3, 3, 9};
   const auto slice = CopyPlan::slice(x_dims, starts, steps, dims, sizeof(T));
   ASSERT_TRUE(slice.ok());
-  expect(x, dims, [&](auto* a, auto* b, ThreadPool& pool) { slice->run(a, b, pool); }, [&](const auto& at) {
-    return ((1 + 2 * at[0]) * 7 + 6 - 3 * at[1]) * 50 + 3 + 5 * at[2];
-  });
+  expect(
+      x, dims, [&](auto* a, auto* b, ThreadPool& pool) { slice->run(a, b, pool); },
+      [&](const auto& at) { return ((1 + 2 * at[0]) * 7 + 6 - 3 * at[1]) * 50 + 3 + 5 * at[2]; });
   const std::vector<int64_t> narrow = {7, 1}, wide = {6, 7, 300};
   const auto expand = CopyPlan::expand(narrow, wide, sizeof(T));
   ASSERT_TRUE(expand.ok());
@@ -50,8 +50,9 @@ void check_copies() {
   const std::vector<int64_t> repeats = {2, 1, 3}, tiled = {12, 7, 150};
   const auto tile = CopyPlan::tile(x_dims, repeats, sizeof(T));
   ASSERT_TRUE(tile.ok());
-  expect(x, tiled, [&](auto* a, auto* b, ThreadPool& pool) { tile->run(a, b, pool); },
-         [](const auto& at) { return (at[0] % 6 * 7 + at[1]) * 50 + at[2] % 50; });
+  expect(
+      x, tiled, [&](auto* a, auto* b, ThreadPool& pool) { tile->run(a, b, pool); },
+      [](const auto& at) { return (at[0] % 6 * 7 + at[1]) * 50 + at[2] % 50; });
 }
 
 TEST(Copy, SliceExpandTile) {
@@ -69,6 +70,13 @@ TEST(Copy, ConcatenatesAndLongRuns) {
   expect(
       x, dims, [&](auto* a, auto* b, ThreadPool& pool) { plan->run(a, b, pool); },
       [](const auto& at) { return at[0]; });
+  // Five of seven columns, the rows in groups of 100 with a gap.
+  const std::vector<int64_t> part = {400, 100, 5}, own = {701, 7, 1}, dense = {500, 5, 1};
+  const auto columns = CopyPlan::make(part, own, dense, 4, 2);
+  ASSERT_TRUE(columns.ok());
+  expect(
+      x, part, [&](auto* a, auto* b, ThreadPool& pool) { columns->run(a, b, pool); },
+      [](const auto& at) { return at[0] * 701 + at[1] * 7 + at[2] + 2; });
 }
 
 int64_t mapped(int64_t i, int64_t n, PadMode mode) {
@@ -79,23 +87,35 @@ int64_t mapped(int64_t i, int64_t n, PadMode mode) {
   return i;
 }
 
-TEST(Copy, PadsInAllModes) {
-  const std::vector<int64_t> x_dims = {3, 4, 20}, begin = {1, -1, 7}, end = {2, 3, 2}, dims = {6, 6, 29};
-  const auto x = counted<float>(240);
+void check_pads(const std::vector<int64_t>& x_dims, const std::vector<int64_t>& begin,
+                const std::vector<int64_t>& end) {
+  const size_t rank = x_dims.size();
+  std::vector<int64_t> dims;
+  for (size_t d = 0; d < rank; ++d) dims.push_back(begin[d] + x_dims[d] + end[d]);
+  const auto x = counted<float>(product(x_dims));
   const float value = 9;
   for (PadMode mode : {PadMode::constant, PadMode::reflect, PadMode::edge, PadMode::wrap}) {
     const auto plan = PadPlan::make(x_dims, begin, end, mode, 4);
     ASSERT_TRUE(plan.ok());
-    expect(x, dims, [&](auto* a, auto* b, ThreadPool& pool) { plan->run(a, b, &value, pool); }, [&](const auto& at) {
-      int64_t index = 0;
-      for (size_t d = 0; d < 3; ++d) {
-        const int64_t i = mapped(at[d] - begin[d], x_dims[d], mode);
-        if (i < 0) return int64_t{-1};
-        index = index * x_dims[d] + i;
-      }
-      return index;
-    });
+    expect(
+        x, dims, [&](auto* a, auto* b, ThreadPool& pool) { plan->run(a, b, &value, pool); },
+        [&](const auto& at) {
+          int64_t index = 0;
+          for (size_t d = 0; d < rank; ++d) {
+            const int64_t i = mapped(at[d] - begin[d], x_dims[d], mode);
+            if (i < 0) return int64_t{-1};
+            index = index * x_dims[d] + i;
+          }
+          return index;
+        });
   }
+}
+
+TEST(Copy, PadsInAllModes) {
+  check_pads({3, 4, 20}, {1, -1, 7}, {2, 3, 2});
+  check_pads({3, 40, 2}, {0, 7, 0}, {0, 2, 0});     // inner dims that stay as they are
+  check_pads({1, 70000, 1}, {0, 5, 0}, {0, 9, 0});  // one row for all threads
+  check_pads({2, 3}, {0, 0}, {0, 0});
 }
 
 TEST(Copy, RefusesWhatLeavesTheInput) {

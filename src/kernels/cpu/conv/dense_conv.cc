@@ -1,12 +1,12 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
 // conv_1x1, conv_direct and conv_grouped: implicit GEMM over output pixels. Row pointers into the
-// input, one per pixel and tap, take the place of im2col; taps in the padding point to zeros. Where a
-// tap has too few channels to loop over (the stem), a whole line of a window is one tap: in place where
-// its pixels are adjacent in memory, copied to scratch for one block of pixels elsewhere.
+// input, one per pixel and tap, take the place of im2col. Where a tap has too few channels to loop over
+// (the stem), a whole line of a window is one tap.
 #include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/conv/algorithms.h"
+#include "kernels/cpu/conv/windows.h"
 #include "kernels/cpu/gemm/dense.h"
 
 namespace hone::cpu {
@@ -41,89 +41,17 @@ bool joins_lines(const ConvProblem& p, const ConvVariant& v) {
 DenseShape shape_of(const ConvProblem& p, const ConvContext& ctx) {
   const Geometry g = geometry_of(p, ctx.tier);
   const bool lines = joins_lines(p, ctx.variant);
-  return {.m = p.n * p.out_h() * p.out_w(), .n = g.cout, .taps = lines ? p.kh : p.kh * p.kw,
-          .depth = lines ? p.kw * g.cin : g.cin, .batch = g.groups, .scratch = lines};
+  return {.m = p.n * p.out_h() * p.out_w(),
+          .n = g.cout,
+          .taps = lines ? p.kh : p.kh * p.kw,
+          .depth = lines ? p.kw * g.cin : g.cin,
+          .batch = g.groups,
+          .scratch = lines};
 }
 
 DenseBlocking blocking_of(const ConvProblem& p, const ConvContext& ctx) {
   const ConvVariant& v = ctx.variant;
   return choose_blocking(shape_of(p, ctx), ctx.tier, ctx.threads, {v.split, v.row_block, v.k_block});
-}
-
-struct Source {
-  const ConvProblem* p;
-  const float* in;
-  const float* zeros;
-};
-
-// Walks output pixels in order without a division for each.
-struct Pixel {
-  int64_t n, y, x;
-  Pixel(const ConvProblem& p, int64_t index)
-      : n(index / (p.out_h() * p.out_w())), y(index / p.out_w() % p.out_h()), x(index % p.out_w()) {}
-  void advance(int64_t oh, int64_t ow) {
-    if (++x < ow) return;
-    x = 0;
-    if (++y < oh) return;
-    y = 0;
-    ++n;
-  }
-};
-
-void point_rows(const void* context, int64_t row0, int64_t m, const float** rows, int64_t rows_ld, float*) {
-  const auto& s = *static_cast<const Source*>(context);
-  const ConvProblem& p = *s.p;
-  const int64_t oh = p.out_h(), ow = p.out_w(), pitch = p.in_pitch();
-  Pixel px(p, row0);
-  for (int64_t i = 0; i < m; ++i, px.advance(oh, ow)) {
-    const int64_t y0 = px.y * p.stride_h - p.pad_top, x0 = px.x * p.stride_w - p.pad_left;
-    const float* image = s.in + px.n * p.h * p.w * pitch;
-    const float** row = rows + i;
-    for (int64_t ky = 0; ky < p.kh; ++ky) {
-      const int64_t y = y0 + ky * p.dilation_h;
-      const bool row_inside = y >= 0 && y < p.h;
-      for (int64_t kx = 0; kx < p.kw; ++kx, row += rows_ld) {
-        const int64_t x = x0 + kx * p.dilation_w;
-        *row = row_inside && x >= 0 && x < p.w ? image + (y * p.w + x) * pitch : s.zeros;
-      }
-    }
-  }
-}
-
-// A line of a window, pixel by pixel, zeros outside the image.
-void copy_line(const ConvProblem& p, const float* line, int64_t x0, float* out) {
-  const int64_t pitch = p.in_pitch();
-  for (int64_t kx = 0; kx < p.kw; ++kx, out += p.cin) {
-    const int64_t x = x0 + kx * p.dilation_w;
-    const bool inside = x >= 0 && x < p.w;
-    for (int64_t c = 0; c < p.cin; ++c) out[c] = inside ? line[x * pitch + c] : 0.f;
-  }
-}
-
-void point_lines(const void* context, int64_t row0, int64_t m, const float** rows, int64_t rows_ld, float* scratch) {
-  const auto& s = *static_cast<const Source*>(context);
-  const ConvProblem& p = *s.p;
-  const int64_t oh = p.out_h(), ow = p.out_w(), pitch = p.in_pitch();
-  const bool adjacent = pitch == p.cin && p.dilation_w == 1;
-  Pixel px(p, row0);
-  for (int64_t i = 0; i < m; ++i, px.advance(oh, ow)) {
-    const int64_t x0 = px.x * p.stride_w - p.pad_left;
-    const bool in_place = adjacent && x0 >= 0 && x0 + p.kw <= p.w;
-    for (int64_t ky = 0; ky < p.kh; ++ky) {
-      const int64_t y = px.y * p.stride_h - p.pad_top + ky * p.dilation_h;
-      const float*& row = rows[ky * rows_ld + i];
-      row = s.zeros;
-      if (y < 0 || y >= p.h) continue;
-      const float* line = s.in + (px.n * p.h + y) * p.w * pitch;
-      if (in_place) {
-        row = line + x0 * pitch;
-        continue;
-      }
-      copy_line(p, line, x0, scratch);
-      row = scratch;
-      scratch += p.kw * p.cin;
-    }
-  }
 }
 
 size_t packed_bytes(const ConvProblem& p, Tier tier) {
@@ -155,13 +83,13 @@ size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
 
 void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
   const Geometry g = geometry_of(p, ctx.tier);
-  const Source source{&p, args.in, static_cast<float*>(args.workspace)};
+  const WindowSource source{&p, args.in, static_cast<float*>(args.workspace)};
   std::memset(args.workspace, 0, zero_row_bytes(p));
   DenseJob job;
   job.shape = shape_of(p, ctx);
   job.tier = ctx.tier;
   job.blocking = blocking_of(p, ctx);
-  job.fill_rows = job.shape.scratch ? point_lines : point_rows;
+  job.fill_rows = job.shape.scratch ? point_lines : point_taps;
   job.context = &source;
   job.a_stride = g.cin;
   job.b = static_cast<const float*>(args.packed);

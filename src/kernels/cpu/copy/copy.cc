@@ -121,26 +121,31 @@ Result<CopyPlan> CopyPlan::tile(std::span<const int64_t> x_dims, std::span<const
 }
 
 void CopyPlan::run(const void* x, void* y, ThreadPool& pool) const {
-  const int64_t outer = element_count(dims_), bytes = run_ * width_;
+  const int64_t outer = element_count(dims_);
   if (outer == 0 || run_ == 0) return;
-  // A lone long run is cut into pieces.
-  const int64_t piece = outer == 1 && bytes > 2 * kGrain ? kGrain / width_ : run_;
-  const int64_t pieces = (run_ + piece - 1) / piece, units = outer * pieces;
-  const int64_t tasks = std::min(units, task_count(outer * bytes, kGrain, pool.size()));
+  const auto copy = [this](const char* from, char* to, int64_t n) {
+    if (run_x_ == width_ && run_y_ == width_) std::memcpy(to, from, static_cast<size_t>(n * width_));
+    else if (same_) repeat(from, to, n, width_);
+    else strided(from, run_x_, to, run_y_, n, width_);
+  };
+  const char* const all_x = static_cast<const char*>(x) + x_offset_;
+  char* const all_y = static_cast<char*>(y);
+  // A lone run is cut into parts.
+  const int64_t units = dims_.empty() ? run_ : outer;
+  const int64_t tasks = std::min(units, task_count(outer * run_ * width_, kGrain, pool.size()));
   pool.parallel(tasks, [&](int64_t t, int) {
     const Part part = part_of(units, t, tasks);
-    for (int64_t u = part.begin; u < part.end; ++u) {
-      const int64_t begin = u % pieces * piece, n = std::min(piece, run_ - begin);
-      const char* from = static_cast<const char*>(x) + x_offset_ + begin * run_x_;
-      char* to = static_cast<char*>(y) + begin * run_y_;
-      int64_t rest = u / pieces;
+    if (dims_.empty()) return copy(all_x + part.begin * run_x_, all_y + part.begin * run_y_, part.end - part.begin);
+    for (int64_t u = part.begin; u < part.end;) {
+      const char* from = all_x;
+      char* to = all_y;
+      int64_t rest = u;
       for (size_t d = dims_.size(); d-- > 0; rest /= dims_[d]) {
         from += rest % dims_[d] * x_strides_[d];
         to += rest % dims_[d] * y_strides_[d];
       }
-      if (run_x_ == width_ && run_y_ == width_) std::memcpy(to, from, static_cast<size_t>(n * width_));
-      else if (same_) repeat(from, to, n, width_);
-      else strided(from, run_x_, to, run_y_, n, width_);
+      const int64_t end = std::min(part.end, u - u % dims_.back() + dims_.back());
+      for (; u < end; ++u, from += x_strides_.back(), to += y_strides_.back()) copy(from, to, run_);
     }
   });
 }
@@ -172,8 +177,11 @@ Result<PadPlan> PadPlan::make(std::span<const int64_t> x_dims, std::span<const i
     return invalid("pad of {} dims by {} and {} amounts", x_dims.size(), begin.size(), end.size());
   PadPlan plan;
   plan.width_ = element_bytes;
+  // Inner dims that stay as they are move as one.
+  size_t rank = x_dims.size();
+  while (rank > 0 && begin[rank - 1] == 0 && end[rank - 1] == 0) plan.unit_ *= x_dims[--rank];
   const Dims strides = strides_of(x_dims);
-  for (size_t d = 0; d < x_dims.size(); ++d) {
+  for (size_t d = 0; d < rank; ++d) {
     const int64_t n = x_dims[d], out = n + begin[d] + end[d];
     if (out < 0 || out > (int64_t{1} << 40)) return invalid("pad of dim {} of {} by {} and {}", d, n, begin[d], end[d]);
     if (n == 0 && out > 0 && mode != PadMode::constant)
@@ -193,13 +201,15 @@ Result<PadPlan> PadPlan::make(std::span<const int64_t> x_dims, std::span<const i
     plan.from_.push_back({0});
     plan.inside_end_ = 1;
   }
-  HONE_CHECK(checked_bytes(DType::c128, plan.dims_));
+  Dims all = plan.dims_;
+  all.push_back(plan.unit_);
+  HONE_CHECK(checked_bytes(DType::c128, all));
   return plan;
 }
 
-void PadPlan::row(const char* x, char* y, const char* value, int64_t index) const {
+void PadPlan::row(const char* x, char* y, const char* value, int64_t index, int64_t begin, int64_t end) const {
   const auto& last = from_.back();
-  const int64_t n = dims_.back();
+  const int64_t n = dims_.back(), unit_bytes = unit_ * width_;
   int64_t offset = 0, rest = index;
   bool outside = false;
   for (size_t d = dims_.size() - 1; d-- > 0; rest /= dims_[d]) {
@@ -207,30 +217,35 @@ void PadPlan::row(const char* x, char* y, const char* value, int64_t index) cons
     outside = outside || from < 0;
     offset += from;
   }
-  y += index * n * width_;
-  if (outside) return repeat(value, y, n, width_);
-  const auto edge = [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
+  y += index * n * unit_bytes;
+  if (outside) return repeat(value, y + begin * unit_bytes, (end - begin) * unit_, width_);
+  const auto edge = [&](int64_t first, int64_t stop) {
+    for (int64_t i = first; i < stop; ++i) {
       const int64_t from = last[static_cast<size_t>(i)];
-      std::memcpy(y + i * width_, from < 0 ? value : x + offset + from, static_cast<size_t>(width_));
+      if (from < 0) repeat(value, y + i * unit_bytes, unit_, width_);
+      else std::memcpy(y + i * unit_bytes, x + offset + from, static_cast<size_t>(unit_bytes));
     }
   };
-  edge(0, inside_begin_);
-  if (inside_end_ > inside_begin_)
-    std::memcpy(y + inside_begin_ * width_, x + offset + last[static_cast<size_t>(inside_begin_)],
-                static_cast<size_t>((inside_end_ - inside_begin_) * width_));
-  edge(inside_end_, n);
+  const int64_t first = std::clamp(inside_begin_, begin, end), stop = std::clamp(inside_end_, first, end);
+  edge(begin, first);
+  if (stop > first)
+    std::memcpy(y + first * unit_bytes, x + offset + last[static_cast<size_t>(first)],
+                static_cast<size_t>((stop - first) * unit_bytes));
+  edge(stop, end);
 }
 
 void PadPlan::run(const void* x, void* y, const void* value, ThreadPool& pool) const {
-  const int64_t n = dims_.back();
-  if (n == 0) return;
-  const int64_t rows = element_count(dims_) / n;
-  const int64_t tasks = std::min(rows, task_count(rows * n * width_, kGrain, pool.size()));
-  pool.parallel(tasks, [&](int64_t t, int) {
-    const Part part = part_of(rows, t, tasks);
-    for (int64_t r = part.begin; r < part.end; ++r)
-      row(static_cast<const char*>(x), static_cast<char*>(y), static_cast<const char*>(value), r);
+  const int64_t n = dims_.back(), rows = n == 0 ? 0 : element_count(dims_) / n;
+  if (rows * unit_ == 0) return;
+  const int64_t tasks = task_count(rows * n * unit_ * width_, kGrain, pool.size());
+  const int64_t pieces = std::min(n, (tasks + rows - 1) / rows), units = rows * pieces;  // of a row; one of many rows
+  pool.parallel(std::min(tasks, units), [&](int64_t t, int) {
+    const Part part = part_of(units, t, std::min(tasks, units));
+    for (int64_t u = part.begin; u < part.end; ++u) {
+      const Part piece = part_of(n, u % pieces, pieces);
+      row(static_cast<const char*>(x), static_cast<char*>(y), static_cast<const char*>(value), u / pieces, piece.begin,
+          piece.end);
+    }
   });
 }
 

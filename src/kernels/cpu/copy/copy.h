@@ -46,12 +46,12 @@ class PadPlan {
   void run(const void* x, void* y, const void* value, ThreadPool& pool) const;
 
  private:
-  void row(const char* x, char* y, const char* value, int64_t index) const;
+  void row(const char* x, char* y, const char* value, int64_t index, int64_t begin, int64_t end) const;
 
-  std::vector<int64_t> dims_;               // of y
-  std::vector<std::vector<int64_t>> from_;  // per dim, the byte offset in x of each index of y, or -1
-  int64_t inside_begin_ = 0, inside_end_ = 0;  // of the innermost dim: where indices of x run on
-  int64_t width_ = 1;
+  std::vector<int64_t> dims_;                  // of y, up to the last that is padded
+  std::vector<std::vector<int64_t>> from_;     // per dim, the byte offset in x of each index of y, or -1
+  int64_t inside_begin_ = 0, inside_end_ = 0;  // of the last dim: where indices of x run on
+  int64_t unit_ = 1, width_ = 1;               // elements behind an index of the last dim, and bytes of one
 };
 
 // n copies of one element.

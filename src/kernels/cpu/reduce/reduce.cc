@@ -23,6 +23,7 @@ extern const ReduceKernels kReduceKernels;
 namespace {
 
 constexpr int64_t kGrain = 16 << 10;  // values that justify a task
+constexpr int64_t kShortRow = 16;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 const ReduceKernels& kernels_of(Tier tier) {
@@ -109,6 +110,8 @@ Result<ReducePlan> ReducePlan::make(ReduceKind kind, std::span<const int64_t> di
   plan.kept_strides_ = step[0];
   plan.reduced_ = extent[1];
   plan.reduced_strides_ = step[1];
+  plan.short_rows_ = last_reduced && plan.run_ < kShortRow && element_count(plan.reduced_) == 1 && plan.outputs_ > 1 &&
+                     kind != ReduceKind::log_sum_exp;
   return plan;
 }
 
@@ -126,6 +129,15 @@ void ReducePlan::rows(const float* x, float* y, int64_t index) const {
   };
   const float shift = kind_ == ReduceKind::log_sum_exp ? safe_shift(fold(Fold::max, 0)) : 0.f;
   y[index] = finish(kind_, fold(fold_of(kind_), shift), count_, static_cast<double>(shift));
+}
+
+void ReducePlan::short_rows(const float* x, float* y, int64_t unit) const {
+  const int64_t first = unit * kColumnBand, count = std::min(kColumnBand, outputs_ - first);
+  const Fold fold = fold_of(kind_);
+  double acc[kColumnBand];
+  std::fill(acc, acc + count, neutral(fold));
+  kernels_of(tier_).short_rows(fold, x + first * run_, count, run_, acc);
+  for (int64_t r = 0; r < count; ++r) y[first + r] = finish(kind_, acc[r], count_, 0);
 }
 
 void ReducePlan::columns(const float* x, float* y, int64_t unit) const {
@@ -152,11 +164,13 @@ void ReducePlan::columns(const float* x, float* y, int64_t unit) const {
 
 void ReducePlan::run(const float* x, float* y, ThreadPool& pool) const {
   if (outputs_ == 0) return;
-  const int64_t units = by_columns_ ? outputs_ / run_ * ((run_ + kColumnBand - 1) / kColumnBand) : outputs_;
+  const auto bands = [](int64_t n) { return (n + kColumnBand - 1) / kColumnBand; };
+  const int64_t units = by_columns_ ? outputs_ / run_ * bands(run_) : short_rows_ ? bands(outputs_) : outputs_;
+  const auto reduce = by_columns_ ? &ReducePlan::columns : short_rows_ ? &ReducePlan::short_rows : &ReducePlan::rows;
   const int64_t tasks = std::min(units, task_count(count_ * outputs_, kGrain, pool.size()));
   pool.parallel(tasks, [&](int64_t t, int) {
     const Part part = part_of(units, t, tasks);
-    for (int64_t u = part.begin; u < part.end; ++u) by_columns_ ? columns(x, y, u) : rows(x, y, u);
+    for (int64_t u = part.begin; u < part.end; ++u) (this->*reduce)(x, y, u);
   });
 }
 

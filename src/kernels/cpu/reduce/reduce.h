@@ -25,6 +25,7 @@ class ReducePlan {
  private:
   void columns(const float* x, float* y, int64_t unit) const;
   void rows(const float* x, float* y, int64_t index) const;
+  void short_rows(const float* x, float* y, int64_t unit) const;
   int64_t kept_offset(int64_t index) const;
   int64_t reduced_offset(int64_t index) const;
 
@@ -34,6 +35,7 @@ class ReducePlan {
   std::vector<int64_t> reduced_, reduced_strides_;  // outer loops over what is reduced
   int64_t run_ = 1, stride_ = 0;  // innermost loop: contiguous values to reduce, or neighbouring columns
   bool by_columns_ = false;
+  bool short_rows_ = false;          // only the innermost loop, of few values, and outputs one behind the other
   int64_t count_ = 1, outputs_ = 1;  // values reduced into each output
 };
 

@@ -82,15 +82,27 @@ void fold_columns(const float* x, int64_t rows, int64_t stride, int64_t width, c
   }
 }
 
-#define HONE_FOLDS(CALL)                                   \
-  switch (fold) {                                          \
-    case Fold::sum: return CALL(Fold::sum);                \
-    case Fold::sum_abs: return CALL(Fold::sum_abs);        \
-    case Fold::sum_square: return CALL(Fold::sum_square);  \
-    case Fold::sum_exp: return CALL(Fold::sum_exp);        \
-    case Fold::product: return CALL(Fold::product);        \
-    case Fold::max: return CALL(Fold::max);                \
-    case Fold::min: return CALL(Fold::min);                \
+// Value by value: rows are too short for vectors.
+template <Fold kFold>
+void fold_short_rows(const float* x, int64_t rows, int64_t n, double* acc) {
+  for (int64_t r = 0; r < rows; ++r, x += n)
+    for (int64_t i = 0; i < n; ++i) {
+      const double v = static_cast<double>(x[i]);
+      acc[r] = fold_double<kFold>(acc[r], kFold == Fold::sum_abs      ? __builtin_fabs(v)
+                                          : kFold == Fold::sum_square ? v * v
+                                                                      : v);
+    }
+}
+
+#define HONE_FOLDS(CALL)                                  \
+  switch (fold) {                                         \
+    case Fold::sum: return CALL(Fold::sum);               \
+    case Fold::sum_abs: return CALL(Fold::sum_abs);       \
+    case Fold::sum_square: return CALL(Fold::sum_square); \
+    case Fold::sum_exp: return CALL(Fold::sum_exp);       \
+    case Fold::product: return CALL(Fold::product);       \
+    case Fold::max: return CALL(Fold::max);               \
+    case Fold::min: return CALL(Fold::min);               \
   }
 
 static double reduce_row(Fold fold, const float* x, int64_t n, float shift, double acc) {
@@ -105,9 +117,14 @@ static void reduce_columns(Fold fold, const float* x, int64_t rows, int64_t stri
   HONE_FOLDS(HONE_CALL)
 #undef HONE_CALL
 }
+static void reduce_short_rows(Fold fold, const float* x, int64_t rows, int64_t n, double* acc) {
+#define HONE_CALL(F) fold_short_rows<F>(x, rows, n, acc)
+  HONE_FOLDS(HONE_CALL)
+#undef HONE_CALL
+}
 #undef HONE_FOLDS
 
 extern const ReduceKernels kReduceKernels;
-const ReduceKernels kReduceKernels{reduce_row, reduce_columns};
+const ReduceKernels kReduceKernels{reduce_row, reduce_columns, reduce_short_rows};
 
 }  // namespace hone::cpu::HONE_TIER_NS
