@@ -18,17 +18,21 @@ enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2, fp16 = 3, fp8 = 4, in
 struct BuildOptions {
   std::string target = "auto";        // auto, cpu, cuda, cuda:N, reference; auto: the best device there is
   std::vector<Precision> precisions;  // those allowed beside fp32; on a CPU bf16 and int8; fp8 is refused
-  std::string calibration_cache;      // file of ranges (calibrate.h), which int8 needs: the faster of the engines with
-                                      // int8 and without is made; without tuning, that with it; fp16 uses it too
-  bool strict = false;                // a tensor that fp16 cannot hold is an error; false: it stays in fp32
+  // int8 needs ranges, and fp16 uses them: of the cache, or found on the data where there is no such file, which is
+  // then written. With int8, the faster of the engines with it and without is made; without tuning, that with it.
+  std::string calibration_cache;  // file of ranges (calibrate.h)
+  // Typical inputs, as for calibrate() with its defaults. Biases of int8 layers are corrected on some of them, beside a
+  // cache too. Not owned; read during build().
+  CalibrationData* calibration_data = nullptr;
+  bool strict = false;  // a tensor that fp16 cannot hold is an error; false: it stays in fp32
   // How far outputs may be from fp32: 0.005 for 0.5 %; 0: no limit. As many layers are in int8 as keep the budget, and
   // fp32 takes the place of fp16, bf16 and TF32 that do not; when fp32 does not either, that is an error (invalid).
   double accuracy_budget = 0;
   // Of the budget. top1: the share of positions (all axes but the last) with another largest element; error: the RMS of
   // errors over that of values; auto: top1 for one output of floats whose last axis has 10 or more, else error.
   std::string accuracy_metric = "auto";
-  // What the budget, which needs it, is measured on: 256 samples at most, best others than the ranges are from. Not
-  // owned; read during build().
+  // What the budget is measured on: 256 samples at most, best others than the ranges are from; null: every fourth of
+  // calibration_data, on which no ranges are found then. Not owned; read during build().
   CalibrationData* accuracy_data = nullptr;
   std::map<std::string, Dims> shapes;  // dims of inputs that the model leaves open, or to override, by name
   int threads = 0;                     // CPU threads to tune for; 0: as many as usable
@@ -50,7 +54,7 @@ struct BuildOptions {
 // at the same time disturb each other's timings.
 // `path` may be an engine file as well, told apart by content: it is built again from the portable graph inside. What
 // is left at its default in `options` is as the engine was built then, and its shapes and ranges are fixed: shapes, a
-// calibration cache and a budget are refused, and int8 needs an engine with ranges.
+// calibration cache or data and a budget are refused, and int8 needs an engine with ranges.
 // Errors: invalid (missing or broken model, open dims, bad options, an engine without a portable graph), unsupported
 // (all that the model needs and Hone lacks, or with `strict` all that fp16 cannot hold, in one message with the node
 // names), device (no such target here), cancelled.

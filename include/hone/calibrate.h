@@ -24,9 +24,9 @@ class HONE_API CalibrationData {
   virtual ~CalibrationData();
 
   // Fills in the next batch, which comes empty, and returns true; false when there is no more. The memory behind the
-  // views stays the owner's: it must be valid and unchanged until the next call or the end of calibrate(), is only
-  // read, and may then be used for the next batch. Called from the thread that calls calibrate(), never twice at once.
-  // Must not throw; an error ends the calibration, which returns it.
+  // views stays the owner's: it must be valid and unchanged until the next call or the end of calibrate() or
+  // build(), is only read, and may then be used for the next batch. Called from the thread that calls those, never
+  // twice at once. Must not throw; an error ends the calibration, which returns it.
   virtual Result<bool> next(CalibrationBatch& batch) = 0;
   // How many batches there are, for progress; 0 when that is not known.
   virtual size_t count() const;
@@ -49,8 +49,10 @@ struct CalibrationOptions {
 // The range of a tensor of the source model: int8 is to stand for k * threshold / 127, -127 <= k <= 127.
 struct TensorRange {
   std::string name;
-  double low = 0, high = 0;  // the smallest and largest value to represent; what lies outside is clipped
-  double threshold = 0;      // the larger of their magnitudes, above 0
+  double low = 0, high = 0;           // the smallest and largest value to represent; what lies outside is clipped
+  double threshold = 0;               // the larger of their magnitudes, above 0
+  std::vector<double> channels = {};  // the largest magnitude in each channel; empty where it is not known
+  double largest = 0;                 // the largest magnitude that was seen, clipped or not; 0 where it is not known
 };
 
 // Ranges for the tensors of one model. A value.
@@ -61,8 +63,8 @@ struct HONE_API Calibration {
   int64_t samples = 0;                // 0 when read from a cache
 
   // Writes a cache beside `path`, then renames. `format`: "tensorrt", "onnxruntime", or "" for onnxruntime where the
-  // path ends in .json and tensorrt elsewhere. The same ranges give the same bytes. Errors: invalid (unknown format,
-  // cannot be written).
+  // path ends in .json and tensorrt elsewhere, which holds thresholds alone. The same ranges give the same bytes.
+  // Errors: invalid (unknown format, cannot be written).
   Status save(const std::string& path, std::string_view format = {}) const;
   // Reads a cache of either format. Errors: invalid (missing, broken or no cache).
   static Result<Calibration> load(const std::string& path);

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <random>
 
 namespace hone {
@@ -124,6 +125,13 @@ Status write_file(const std::string& path, std::span<const std::string_view> par
     return write_all(file.fd(), parts) && file.replace();
   };
   return write() ? Status() : invalid("{}: cannot be written: {}", path, std::strerror(errno));
+}
+
+Status check_writable(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const std::string folder = parent.empty() ? "." : parent;
+  if (access(folder.c_str(), W_OK) != 0) return invalid("{}: cannot be written: {}", path, std::strerror(errno));
+  return {};
 }
 
 }  // namespace hone

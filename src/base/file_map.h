@@ -29,5 +29,7 @@ class FileMap {
 // Writes beside `path` and renames, so that a reader sees the old file or the whole new one; nothing else is left when
 // it fails. Devices and pipes are written to directly.
 Status write_file(const std::string& path, std::span<const std::string_view> parts);
+// Whether a file can be made at `path`: found out before the work, not after it.
+Status check_writable(const std::string& path);
 
 }  // namespace hone

@@ -1,10 +1,14 @@
 #include "hone/build.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "api/access.h"
+#include "base/file_map.h"
 #include "builder/options.h"
 #include "builder/user_batches.h"
+#include "calibrate/build_data.h"
+#include "calibrate/cache.h"
 #include "calibrate/held_back.h"
 #include "calibrate/observed_model.h"
 #include "calibrate/thresholds.h"
@@ -14,13 +18,15 @@
 namespace hone {
 namespace {
 
-// The user's data as the graph takes it.
-Result<std::vector<Tensors>> samples_for(const Graph& graph, const std::string& path,
-                                         const std::map<std::string, Dims>& shapes, v0::CalibrationData* data) {
-  if (data == nullptr) return invalid("an accuracy budget is measured on data: give accuracy_data");
+Result<std::vector<Tensors>> samples_of(v0::CalibrationData& data, const std::string& path,
+                                        const std::map<std::string, Dims>& shapes) {
   HONE_TRY(auto inputs, calibrate::inputs_of(path, shapes));
-  UserBatches batches(*data, inputs);
-  HONE_TRY(const auto runs, calibrate::runs_of(batches, inputs));
+  UserBatches batches(data, inputs);
+  return calibrate::runs_of(batches, inputs);
+}
+
+// Those that fit.
+Result<std::vector<Tensors>> fitted(const std::vector<Tensors>& runs, const Graph& graph) {
   auto samples = calibrate::fitted(runs, graph);
   if (samples.empty()) return invalid("none of the {} samples fits the shapes of the engine", runs.size());
   return samples;
@@ -30,36 +36,79 @@ Result<std::vector<Tensors>> samples_for(const Graph& graph, const std::string& 
 struct Network {
   Graph graph;
   CompileOptions options;
+  std::vector<std::string> notes = {};
 };
 
 bool allows_int8(const v0::BuildOptions& options) {
   return std::ranges::find(options.precisions, v0::Precision::int8) != options.precisions.end();
 }
 
+struct Calibrated {
+  Thresholds ranges;
+  calibrate::BuildData data;
+};
+
+// Reads the cache, and the data once, as far as the build asks for them.
+Result<Calibrated> calibrated(const std::string& path, const v0::BuildOptions& options,
+                              const CompileOptions& translated) {
+  const std::string& cache = options.calibration_cache;
+  v0::CalibrationData* const data = options.calibration_data;
+  const bool int8 = allows_int8(options), wanted = int8 || translated.half == DType::f16;
+  const bool read = wanted && !cache.empty() && (data == nullptr || std::filesystem::exists(cache));
+  const bool budget = translated.budget && options.accuracy_data == nullptr;
+  if (int8 && cache.empty() && data == nullptr)
+    return invalid("int8 among the precisions needs calibration_data or a calibration_cache");
+  if (budget && data == nullptr)
+    return invalid("an accuracy budget is measured on data: give accuracy_data or calibration_data");
+  Calibrated result;
+  if (data != nullptr && (wanted || budget)) {
+    calibrate::BuildDataOptions how{.ranges = wanted && !read, .budget = budget};
+    if (how.ranges && !cache.empty()) HONE_CHECK(check_writable(cache));
+    HONE_TRY(how.calibration.compile, api::compile_options({.target = "cpu", .threads = options.threads}));
+    HONE_TRY(const auto inputs, calibrate::inputs_of(path, {}));
+    UserBatches batches(*data, inputs);
+    HONE_TRY(result.data, calibrate::collect(path, batches, inputs, how));
+    if (const auto& report = result.data.report) {
+      result.ranges = calibrate::thresholds_of(report->table);
+      if (!cache.empty()) HONE_CHECK(calibrate::write_cache(report->table, cache, calibrate::cache_format_for(cache)));
+    }
+  }
+  if (read) {
+    HONE_TRY(result.ranges, calibrate::read_thresholds(cache, path, translated.shapes));
+  }
+  return result;
+}
+
 Result<Network> read_model(const std::string& path, const v0::BuildOptions& options) {
   HONE_TRY(CompileOptions translated, api::compile_options(options));
-  const bool int8 = allows_int8(options);
-  if (int8 && options.calibration_cache.empty()) return invalid("int8 among the precisions needs a calibration cache");
-  if (int8 || (translated.half == DType::f16 && !options.calibration_cache.empty())) {
-    HONE_TRY(translated.ranges, calibrate::read_thresholds(options.calibration_cache, path, translated.shapes));
-    if (int8) translated.thresholds = translated.ranges;
-  }
+  HONE_TRY(Calibrated from, calibrated(path, options, translated));
   HONE_TRY(ImportedModel model, import_model(path, translated.shapes));
   std::string open;
   for (ValueId v : model.open)
     open += fmt::format("{}'{}' {}", open.empty() ? "" : ", ", model.graph.value(v).name, to_text(model.graph.type(v)));
   if (!open.empty()) return invalid("{}: some dims are open, give shapes for the inputs {}", path, open);
-  if (translated.budget) {
-    HONE_TRY(translated.budget->samples, samples_for(model.graph, path, translated.shapes, options.accuracy_data));
+  if (allows_int8(options)) {
+    translated.thresholds = from.ranges;
+    translated.samples = calibrate::fitted(from.data.typical, model.graph);
   }
-  return Network{std::move(model.graph), std::move(translated)};
+  translated.ranges = std::move(from.ranges);
+  if (translated.budget) {
+    if (options.accuracy_data != nullptr) {
+      HONE_TRY(from.data.held_back, samples_of(*options.accuracy_data, path, translated.shapes));
+    }
+    HONE_TRY(translated.budget->samples, fitted(from.data.held_back, model.graph));
+  }
+  Network network{std::move(model.graph), std::move(translated), {}};
+  if (from.data.report) network.notes = std::move(from.data.report->warnings);
+  return network;
 }
 
 Result<Network> read_engine(const std::string& path, const v0::BuildOptions& options) {
-  if (!options.shapes.empty() || !options.calibration_cache.empty() || options.accuracy_budget > 0)
+  if (!options.shapes.empty() || !options.calibration_cache.empty() || options.calibration_data != nullptr ||
+      options.accuracy_budget > 0)
     return invalid(
-        "{}: the shapes and ranges of an engine are fixed: shapes, calibration_cache and accuracy_budget need its "
-        "model",
+        "{}: the shapes and ranges of an engine are fixed: shapes, calibration_cache, calibration_data and "
+        "accuracy_budget need its model",
         path);
   HONE_TRY(const EngineFile file, EngineFile::open(path));
   HONE_TRY(Portable portable, file.portable());
@@ -73,7 +122,7 @@ Result<std::shared_ptr<v0::Engine::Impl>> make(const std::string& path, const v0
   const Start start = now();
   HONE_TRY(const auto file, FileMap::open(path));
   HONE_TRY(Network network, looks_like_engine(file->text()) ? read_engine(path, options) : read_model(path, options));
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings = std::move(network.notes);
   network.options.warn = [&](const std::string& line) { warnings.push_back(line); };
   auto built = build_engine(std::move(network.graph), network.options, {.portable = options.portable}, start);
   if (!built.ok()) return built.status().within(path);

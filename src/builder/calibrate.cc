@@ -15,13 +15,14 @@ namespace {
 v0::Calibration to_public(const calibrate::RangeTable& table) {
   v0::Calibration result{.calibrator = table.calibrator};
   for (const auto& range : table.ranges)
-    result.ranges.push_back({range.name, range.low, range.high, range.threshold()});
+    result.ranges.push_back({range.name, range.low, range.high, range.threshold(), range.channels, range.largest});
   return result;
 }
 
 calibrate::RangeTable to_table(const v0::Calibration& calibration) {
   calibrate::RangeTable table{calibration.calibrator, {}};
-  for (const auto& range : calibration.ranges) table.ranges.push_back({range.name, range.low, range.high});
+  for (const auto& range : calibration.ranges)
+    table.ranges.push_back({range.name, range.low, range.high, range.channels, range.largest});
   return table;
 }
 

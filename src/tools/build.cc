@@ -1,5 +1,6 @@
 #include <fmt/ranges.h>
 
+#include "base/file_map.h"
 #include "compile/build_engine.h"
 #include "engine/inspect.h"
 #include "tools/common.h"

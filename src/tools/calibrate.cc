@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "base/file_map.h"
 #include "calibrate/cache.h"
 #include "calibrate/observed_model.h"
 #include "tools/calibration.h"

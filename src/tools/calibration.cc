@@ -4,10 +4,11 @@
 
 #include <filesystem>
 
+#include "base/file_map.h"
+#include "calibrate/build_data.h"
 #include "calibrate/cache.h"
 #include "calibrate/held_back.h"
 #include "calibrate/observed_model.h"
-#include "calibrate/spread.h"
 #include "calibrate/thresholds.h"
 #include "tools/interrupt.h"
 
@@ -17,7 +18,6 @@ namespace {
 using namespace hone::calibrate;
 
 constexpr size_t kFewSamples = 8;
-constexpr size_t kTypicalRuns = 64;  // at most
 
 // The data, opened for one way through it.
 Result<std::unique_ptr<Batches>> open(const std::string& model, const std::string& data, const std::string& preprocess,
@@ -29,15 +29,16 @@ Result<std::unique_ptr<Batches>> open(const std::string& model, const std::strin
   return open_data(data, model, inputs, how);
 }
 
-Result<Report> run_on(const std::string& model, Batches& data, Options options, const Output& output) {
+std::function<bool(size_t, size_t)> progress(const Output& output) {
   const bool terminal = isatty(STDERR_FILENO) && !output.quiet;
-  options.progress = [terminal](size_t done, size_t total) {
+  return [terminal](size_t done, size_t total) {
     if (terminal && total > 0) show_progress("calibrating", done, total);
     return !interrupted();
   };
-  HONE_TRY(Report report, hone::calibrate::calibrate(model, data, options));
+}
+
+void warn_all(const Report& report, const Output& output) {
   for (const std::string& warning : report.warnings) warn(output, warning);
-  return report;
 }
 
 // Of the fp32 network, whose inputs are as large as the data says.
@@ -53,27 +54,23 @@ Result<Options> options_of(const ModelOptions& model) {
   return options;
 }
 
-// Goes through the data once: for the ranges, unless a cache has them, and for what is kept back.
-Result<Calibrated> collect(const ModelOptions& model, bool ranges, bool budget, const Output& output) {
+Result<Calibrated> from_data(const ModelOptions& model, bool ranges, bool budget, const Output& output) {
   Calibrated result;
-  HONE_TRY(const Options options, options_of(model));
-  HONE_TRY(const auto inputs, inputs_of(model.model, options.compile.shapes));
+  BuildDataOptions options{.ranges = ranges, .budget = budget};
+  HONE_TRY(options.calibration, options_of(model));
+  options.calibration.progress = progress(output);
+  HONE_TRY(const auto inputs, inputs_of(model.model, options.calibration.compile.shapes));
   HONE_TRY(const auto whole, open(model.model, model.calibration_data, model.preprocess, inputs));
-  HoldingBack parted(*whole, inputs);
-  Remembering data(budget ? static_cast<Batches&>(parted) : *whole, inputs, kTypicalRuns);
-  if (ranges) {
-    HONE_TRY(const Report report, run_on(model.model, data, options, output));
+  HONE_TRY(BuildData data, collect(model.model, *whole, inputs, options));
+  if (data.report) {
+    warn_all(*data.report, output);
     const std::string& cache = model.calibration_cache;
-    if (!cache.empty()) HONE_CHECK(write_cache(report.table, cache, cache_format_for(cache)));
-    result.thresholds = hone::calibrate::thresholds_of(report.table);
+    if (!cache.empty()) HONE_CHECK(write_cache(data.report->table, cache, cache_format_for(cache)));
+    result.thresholds = thresholds_of(data.report->table);
   }
-  for (bool more = !ranges; more;) {
-    HONE_TRY(const auto batch, data.next());
-    more = batch.has_value() && !interrupted();
-  }
-  result.typical = data.runs();
-  result.held_back = parted.held();
-  if (parted.too_few())
+  result.typical = std::move(data.typical);
+  result.held_back = std::move(data.held_back);
+  if (data.too_few)
     warn(output, fmt::format("{}: too few samples to keep some back: the accuracy is measured on those that the ranges "
                              "are from",
                              model.calibration_data));
@@ -86,7 +83,10 @@ Result<Report> run_calibration(const std::string& model, const std::string& data
                                Options options, const Output& output) {
   HONE_TRY(const auto inputs, inputs_of(model, options.compile.shapes));
   HONE_TRY(const auto batches, open(model, data, preprocess, inputs));
-  return run_on(model, *batches, std::move(options), output);
+  options.progress = progress(output);
+  HONE_TRY(Report report, hone::calibrate::calibrate(model, *batches, options));
+  warn_all(report, output);
+  return report;
 }
 
 Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
@@ -105,7 +105,7 @@ Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::str
   if (ranges && !cache.empty()) HONE_CHECK(check_writable(cache));
   Calibrated result;
   if (!model.calibration_data.empty() && (int8 || ranges || budget)) {
-    HONE_TRY(result, collect(model, ranges, budget, output));
+    HONE_TRY(result, from_data(model, ranges, budget, output));
   }
   if (read) {
     HONE_TRY(result.thresholds, read_thresholds(cache, model.model, shapes));

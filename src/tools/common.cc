@@ -78,13 +78,6 @@ void show_progress(std::string_view what, size_t done, size_t total) {
   std::fflush(stderr);
 }
 
-Status check_writable(const std::string& path) {
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  const std::string folder = parent.empty() ? "." : parent;
-  if (access(folder.c_str(), W_OK) != 0) return invalid("{}: cannot be written: {}", path, std::strerror(errno));
-  return {};
-}
-
 const std::vector<std::string>& precision_names() {
   static const std::vector<std::string> names{"fp32", "tf32", "fp16", "bf16", "int8"};
   return names;

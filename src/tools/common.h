@@ -90,8 +90,6 @@ Result<double> parse_seconds(const std::string& text);
 
 // A bar on standard error, which goes when done == total.
 void show_progress(std::string_view what, size_t done, size_t total);
-// Whether a file can be made at `path`: found out before the work, not after it.
-Status check_writable(const std::string& path);
 
 Json type_json(const TensorType& type);  // {"dtype", "shape"}
 std::string default_cache_path();

@@ -34,6 +34,24 @@ class Buffer : public hone::CalibrationData {
   float x_[8] = {}, b_[4] = {1, 2, 3, 4};
 };
 
+// Batches of one row of product()'s input.
+class Rows : public hone::CalibrationData {
+ public:
+  explicit Rows(int rows) : rows_(rows) {}
+  hone::Result<bool> next(CalibrationBatch& batch) override {
+    if (done == rows_) return false;
+    ++done;
+    for (int i = 0; i < 16; ++i) x_[i] = static_cast<float>((i * 29 + done * 17) % 41 - 20);
+    batch.inputs = {{"x", TensorView::of(x_, {1, 16})}};
+    return true;
+  }
+  int done = 0;
+
+ private:
+  int rows_;
+  float x_[16] = {};
+};
+
 class Calibrate : public testing::Test {
  private:
   TempFolder folder_;  // before what is written into it
@@ -65,6 +83,9 @@ TEST_F(Calibrate, FindsSavesAndLoadsRanges) {
     ASSERT_EQ(read.ranges.size(), 4u);
     EXPECT_NEAR(read.ranges[0].threshold, 21, 1e-5);
     EXPECT_TRUE(read.check(net).ok());
+    const bool whole = std::string(name).ends_with(".json");
+    EXPECT_EQ(read.ranges[0].channels.empty(), !whole);
+    EXPECT_NEAR(read.ranges[0].largest, whole ? 21 : 0, 1e-5);
   }
 }
 
@@ -101,6 +122,50 @@ TEST_F(Calibrate, AnAccuracyBudgetIsMeasuredOnTheUsersData) {
   build.accuracy_data = &again;
   build.accuracy_metric = "f1";
   EXPECT_NE(hone::build(net, build).status().message().find("'f1'"), std::string::npos);
+}
+
+TEST_F(Calibrate, ABuildFindsTheRangesOnTheUsersData) {
+  const std::string model = folder().write("product.onnx", product()), cache = folder() / "product.json";
+  hone::BuildOptions build{.target = "cpu", .precisions = {hone::Precision::int8}, .threads = 1, .tune = false};
+  EXPECT_NE(hone::build(model, build).status().message().find("calibration_data"), std::string::npos);
+  Rows first(16), second(16);
+  build.calibration_data = &first;
+  build.calibration_cache = cache;
+  const auto built = hone::build(model, build);
+  ASSERT_TRUE(built.ok()) << built.status().message();
+  EXPECT_EQ(first.done, 16);
+  EXPECT_NE(built->inspect_json().find("\"precision\": \"int8\""), std::string::npos);
+  EXPECT_NE(built->inspect_json().find("biases of int8"), std::string::npos);
+
+  // The cache stands for the data's ranges now: whatever its ranges are, they are taken.
+  hone::Calibration scaled = hone::Calibration::load(cache).value();
+  for (auto& range : scaled.ranges) range.low *= 2, range.high *= 2;
+  ASSERT_TRUE(scaled.save(cache).ok());
+  build.calibration_data = &second;
+  ASSERT_TRUE(hone::build(model, build).ok());
+  EXPECT_EQ(second.done, 16);
+  EXPECT_NEAR(hone::Calibration::load(cache).value().ranges[0].high, scaled.ranges[0].high, 1e-5);
+
+  build.calibration_cache = folder() / "no such folder/cache";
+  Rows unread(16);
+  build.calibration_data = &unread;
+  EXPECT_NE(hone::build(model, build).status().message().find("no such folder"), std::string::npos);
+  EXPECT_EQ(unread.done, 0);
+}
+
+TEST_F(Calibrate, ABudgetIsMeasuredOnWhatIsHeldBack) {
+  const std::string model = folder().write("product.onnx", product());
+  Rows data(16);
+  const hone::BuildOptions build{.target = "cpu",
+                                 .precisions = {hone::Precision::int8},
+                                 .calibration_data = &data,
+                                 .accuracy_budget = 0.5,
+                                 .accuracy_metric = "error",
+                                 .threads = 1,
+                                 .tune = false};
+  const auto built = hone::build(model, build);
+  ASSERT_TRUE(built.ok()) << built.status().message();
+  EXPECT_NE(built->inspect_json().find("in 4 runs on data kept back"), std::string::npos);
 }
 
 }  // namespace

@@ -36,11 +36,21 @@ inline std::string node(const std::string& op, const std::vector<std::string>& i
   return out + bytes(2, output) + bytes(3, output + "_node") + bytes(4, op);
 }
 
+// A TensorProto of f32.
+inline std::string weights(const std::string& name, const std::vector<int64_t>& dims,
+                           const std::vector<float>& values) {
+  std::string out;
+  for (int64_t d : dims) out += number(1, static_cast<uint64_t>(d));
+  const std::string raw(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+  return out + number(2, 1) + bytes(8, name) + bytes(9, raw);
+}
+
 inline std::string model(const std::vector<std::string>& nodes, const std::vector<std::string>& inputs,
-                         const std::vector<std::string>& outputs) {
+                         const std::vector<std::string>& outputs, const std::vector<std::string>& initializers = {}) {
   std::string graph;
   for (const std::string& n : nodes) graph += bytes(1, n);
   graph += bytes(2, "tiny");
+  for (const std::string& w : initializers) graph += bytes(5, w);
   for (const std::string& i : inputs) graph += bytes(11, i);
   for (const std::string& o : outputs) graph += bytes(12, o);
   return number(1, 8) + bytes(7, graph) + bytes(8, bytes(1, "") + number(2, 17));
@@ -52,6 +62,14 @@ constexpr int kFloat = 1, kInt64 = 7, kString = 8;
 inline std::string add_relu() {
   return model({node("Add", {"x", "b"}, "s"), node("Relu", {"s"}, "y")},
                {value_info("x", kFloat, {-1, 4}), value_info("b", kFloat, {4})}, {value_info("y", kFloat, {-1, 4})});
+}
+
+// y = relu(x w), with x of f32[N,16] and w of f32[16,16], both signs.
+inline std::string product() {
+  std::vector<float> w(256);
+  for (size_t i = 0; i < w.size(); ++i) w[i] = static_cast<float>(static_cast<int>(i * 37 % 101) - 50) / 50;
+  return model({node("MatMul", {"x", "w"}, "s"), node("Relu", {"s"}, "y")}, {value_info("x", kFloat, {-1, 16})},
+               {value_info("y", kFloat, {-1, 16})}, {weights("w", {16, 16}, w)});
 }
 
 // A folder that lives as long as this.

@@ -1,0 +1,37 @@
+#include "calibrate/build_data.h"
+
+#include "calibrate/held_back.h"
+#include "calibrate/spread.h"
+
+namespace hone::calibrate {
+namespace {
+
+constexpr size_t kTypicalRuns = 64;  // at most
+
+Status read_all(Batches& data, const Options& options) {
+  for (size_t done = 0;;) {
+    HONE_TRY(const auto batch, data.next());
+    if (!batch) return {};
+    if (options.progress && !options.progress(++done, data.count())) return {Code::cancelled, "cancelled"};
+  }
+}
+
+}  // namespace
+
+Result<BuildData> collect(const std::string& model_path, Batches& data, const std::vector<Input>& inputs,
+                          const BuildDataOptions& options) {
+  BuildData result;
+  HoldingBack parted(data, inputs);
+  Remembering remembering(options.budget ? static_cast<Batches&>(parted) : data, inputs, kTypicalRuns);
+  if (options.ranges) {
+    HONE_TRY(result.report, calibrate(model_path, remembering, options.calibration));
+  } else {
+    HONE_CHECK(read_all(remembering, options.calibration));
+  }
+  result.typical = remembering.runs();
+  result.held_back = parted.held();
+  result.too_few = parted.too_few();
+  return result;
+}
+
+}  // namespace hone::calibrate

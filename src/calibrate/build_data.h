@@ -1,0 +1,25 @@
+#pragma once
+
+#include "calibrate/calibrate.h"
+
+namespace hone::calibrate {
+
+// What a build takes from the data that it was given.
+struct BuildData {
+  std::optional<Report> report;    // none where ranges were not asked for
+  std::vector<Tensors> typical;    // runs of one row, spread over the data: biases of int8 are corrected on them
+  std::vector<Tensors> held_back;  // runs that no range is from, for a budget
+  bool too_few = false;            // to keep some back: they are from the same runs
+};
+
+struct BuildDataOptions {
+  Options calibration;
+  bool ranges = false;  // to be found
+  bool budget = false;  // runs are to be held back
+};
+
+// Goes through the data once. Errors: those of calibrate().
+Result<BuildData> collect(const std::string& model_path, Batches& data, const std::vector<Input>& inputs,
+                          const BuildDataOptions& options);
+
+}  // namespace hone::calibrate
