@@ -1,60 +1,82 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// A block of queries is the columns of a product whose rows are the keys, which are read where they lie: scores come
+// key by key, a query a lane, so that a softmax is arithmetic on whole vectors.
 #include "kernels/cpu/attention/attention.h"
 
 #include <cstring>
 
+#include "kernels/cpu/attention/attention_kernel.h"
+#include "kernels/cpu/conv/dot_kernel.h"
 #include "kernels/cpu/copy/strides.h"
 #include "kernels/cpu/gemm/dense.h"
-#include "kernels/cpu/softmax/rows.h"
+#include "kernels/cpu/transpose/tile.h"
 
 namespace hone::cpu {
+
+namespace scalar {
+extern const AttentionKernel kAttentionKernel;
+}
+namespace avx2 {
+extern const AttentionKernel kAttentionKernel;
+}
+namespace avx512 {
+extern const AttentionKernel kAttentionKernel;
+}
+
+const AttentionKernel& attention_kernel(Tier tier) {
+  switch (tier) {
+    case Tier::avx512: return avx512::kAttentionKernel;
+    case Tier::avx2: return avx2::kAttentionKernel;
+    case Tier::scalar: break;
+  }
+  return scalar::kAttentionKernel;
+}
+
 namespace {
 
-constexpr int64_t kScoreFloats = 48 << 10;  // of a block of rows, so that it shares L2 with k and v
-constexpr int64_t kMaxRows = 96;
-constexpr int64_t kDepthBlock = 384;  // longest sum in one go: its panel stays in L1
+constexpr int64_t kFewQueries = 4;     // for which most lanes would be empty: products run along the depth instead
 constexpr int64_t kPointerFloats = 2;  // that a pointer takes
-constexpr float kNothing = -__builtin_inff();
 
-// What a worker owns, in floats.
+// What a worker owns, in floats; `block`: most queries of a block.
 struct Layout {
-  int64_t rows, k_panels, v_panels, nr;
-  int64_t packed_k, packed_v, scores, queries, partial, pointers, total;
+  int64_t block, v_panels;
+  int64_t queries, scores, mask, values, inverse, pointers, total;
 };
 
-Layout layout_of(const AttentionProblem& p, Tier tier, int threads) {
+Layout layout_of(const AttentionProblem& p, Tier tier) {
+  const auto lines = [](int64_t floats) { return round_up(floats, static_cast<int64_t>(kAlign / sizeof(float))); };
   Layout l{};
-  const PanelKernel& kernel = panel_kernel(tier);
-  l.nr = kernel.nr;
-  l.k_panels = ceil_div(p.keys, l.nr);
-  l.v_panels = ceil_div(p.value_depth, l.nr);
-  l.rows = std::clamp<int64_t>(kScoreFloats / std::max<int64_t>(l.k_panels * l.nr, 1), 1, kMaxRows);
-  l.rows = std::max<int64_t>(l.rows / kernel.mr, 1) * kernel.mr;
-  // Enough blocks for all threads when there are few heads.
-  const int64_t share = ceil_div(p.queries * p.batch * p.heads, threads);
-  l.rows = std::min({l.rows, p.queries, std::max<int64_t>(share, kernel.mr)});
-  l.packed_k = l.k_panels * l.nr * p.depth;
-  l.packed_v = l.v_panels * l.nr * p.keys;
-  l.scores = round_up(l.rows * l.k_panels * l.nr, 16);
-  l.queries = round_up(l.rows * p.depth, 16);
-  l.partial = round_up(l.rows * l.nr, 16);
-  l.pointers = round_up(l.rows * kPointerFloats, 16);
-  l.total = round_up(l.packed_k, 16) + round_up(l.packed_v, 16) + l.scores + l.queries + l.partial + l.pointers;
+  l.block = panel_kernel(tier).nr;
+  l.v_panels = ceil_div(p.value_depth, l.block);
+  l.queries = lines(l.block * round_up(p.depth, l.block));
+  l.scores = lines(l.block * p.keys);
+  l.mask = p.mask.row == 0 ? 0 : l.scores;
+  l.values = l.v_panels * l.scores;
+  l.inverse = lines(l.block);
+  l.pointers = lines(p.keys * kPointerFloats);
+  l.total = l.queries + l.scores + l.mask + l.values + l.inverse + l.pointers;
   return l;
 }
 
 struct Worker {
-  float *packed_k, *packed_v, *scores, *queries, *partial;
-  const float** pointers;
+  float *queries, *scores, *mask, *values, *inverse;
+  const float** keys;
   Worker(void* workspace, const Layout& l, int index) {
-    packed_k = static_cast<float*>(workspace) + index * l.total;
-    packed_v = packed_k + round_up(l.packed_k, 16);
-    scores = packed_v + round_up(l.packed_v, 16);
-    queries = scores + l.scores;
-    partial = queries + l.queries;
-    pointers = reinterpret_cast<const float**>(partial + l.partial);
+    queries = static_cast<float*>(workspace) + index * l.total;
+    scores = queries + l.queries;
+    mask = scores + l.scores;
+    values = mask + l.mask;
+    inverse = values + l.values;
+    keys = reinterpret_cast<const float**>(inverse + l.inverse);
   }
 };
+
+// y[c][r] = x[r][c], y's rows `ld` floats apart.
+void transpose(Tier tier, const float* x, int64_t x_row, int64_t rows, int64_t cols, float* y, int64_t ld) {
+  constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
+  transpose_tiles(tier).bytes4(
+      {reinterpret_cast<const char*>(x), reinterpret_cast<char*>(y), rows, cols, x_row * kFloat, ld * kFloat});
+}
 
 struct Run {
   const AttentionProblem& p;
@@ -63,73 +85,89 @@ struct Run {
   const float *q, *k, *v, *mask;
   float* y;
 
-  void pack(const Worker& w, int64_t n, int64_t h) const {
+  // Keys and values of one head.
+  void prepare(const Worker& w, int64_t n, int64_t h) const {
     const int64_t kv = h / (p.heads / p.kv_heads);
-    const float* keys = k + n * p.k.batch + kv * p.k.head;
-    const float* values = v + n * p.v.batch + kv * p.v.head;
-    for (int64_t j = 0; j < l.k_panels; ++j)
-      pack_panel(keys, p.k.row, true, p.keys, p.depth, j, static_cast<int>(l.nr), w.packed_k + j * l.nr * p.depth);
+    for (int64_t i = 0; i < p.keys; ++i) w.keys[i] = k + n * p.k.batch + kv * p.k.head + i * p.k.row;
     for (int64_t j = 0; j < l.v_panels; ++j)
-      pack_panel(values, p.v.row, false, p.value_depth, p.keys, j, static_cast<int>(l.nr),
-                 w.packed_v + j * l.nr * p.keys);
+      pack_panel(v + n * p.v.batch + kv * p.v.head, p.v.row, false, p.value_depth, p.keys, j, static_cast<int>(l.block),
+                 w.values + j * l.scores);
   }
 
-  // c[m][n] = rows * panels, `k` values a row.
-  void multiply(const Worker& w, int64_t m, int64_t n, int64_t depth, const float* b, float* c, int64_t ldc) const {
-    const Epilogue none;
-    PanelJob job{.rows = w.pointers, .rows_ld = m, .m = m, .taps = 1, .depth = depth, .b_ld = l.nr,
-                 .k_block = kDepthBlock, .partial = w.partial, .ldc = ldc, .epilogue = &none};
-    for (int64_t j = 0; j * l.nr < n; ++j) {
-      job.n = std::min(l.nr, n - j * l.nr);
-      job.b = b + j * l.nr * depth;
-      job.c = c + j * l.nr;
-      panel_kernel(tier).run(job);
+  // Scores of m queries by the first `seen` keys; what lies between the results of one key and the next.
+  int64_t multiply(const Worker& w, const float* queries, int64_t m, int64_t seen) const {
+    static const Epilogue none;
+    if (m <= kFewQueries) {
+      const DotKernel& dot = dot_kernel(tier);
+      std::memset(w.queries, 0, sizeof(float) * static_cast<size_t>(l.queries));
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t d = 0; d < p.depth; ++d)
+          w.queries[(d / dot.lanes * m + i) * dot.lanes + d % dot.lanes] = queries[i * p.q.row + d];
+      dot.run({.lines = w.keys,
+               .lines_ld = seen,
+               .line_count = 1,
+               .depth = p.depth,
+               .pixels = seen,
+               .channels = m,
+               .weights = w.queries,
+               .out = w.scores,
+               .epilogue = &none,
+               .residual = nullptr});
+      return m;
     }
+    if (m < l.block) std::memset(w.queries, 0, sizeof(float) * static_cast<size_t>(l.queries));
+    transpose(tier, queries, p.q.row, m, p.depth, w.queries, l.block);
+    panel_kernel(tier).run({.rows = w.keys,
+                            .rows_ld = seen,
+                            .m = seen,
+                            .n = m,
+                            .taps = 1,
+                            .depth = p.depth,
+                            .b = w.queries,
+                            .b_ld = l.block,
+                            .k_block = p.depth,
+                            .c = w.scores,
+                            .ldc = l.block,
+                            .epilogue = &none});
+    return l.block;
   }
 
-  // Query rows [i0, i0 + m) of one head, whose keys and values are packed.
+  // Query rows [i0, i0 + m) of one head that has been prepared.
   void block(const Worker& w, int64_t n, int64_t h, int64_t i0, int64_t m) const {
-    const float* from = q + n * p.q.batch + h * p.q.head;
-    for (int64_t i = 0; i < m; ++i) {
-      float* row = w.queries + i * p.depth;
-      for (int64_t d = 0; d < p.depth; ++d) row[d] = from[(i0 + i) * p.q.row + d] * p.scale;
-      w.pointers[i] = row;
+    const int64_t first = p.causal ? i0 + p.keys - p.queries + 1 : p.keys;  // keys that query i0 sees
+    const int64_t seen = p.causal ? std::clamp<int64_t>(first + m - 1, 0, p.keys) : p.keys;
+    AttentionScores s{.scores = w.scores,
+                      .ld = l.block,
+                      .keys = seen,
+                      .queries = m,
+                      .scale = p.scale,
+                      .mask = nullptr,
+                      .mask_key = 1,
+                      .mask_query = 0,
+                      .seen = first,
+                      .inverse = w.inverse};
+    if (seen > 0) s.ld = multiply(w, q + n * p.q.batch + h * p.q.head + i0 * p.q.row, m, seen);
+    if (mask != nullptr) s.mask = mask + n * p.mask.batch + h * p.mask.head;
+    if (mask != nullptr && p.mask.row != 0) {
+      transpose(tier, s.mask + i0 * p.mask.row, p.mask.row, m, seen, w.mask, l.block);
+      s.mask = w.mask;
+      s.mask_key = l.block;
+      s.mask_query = 1;
     }
-    const int64_t ld = l.k_panels * l.nr;
-    const int64_t first = p.keys - p.queries + 1;  // keys that query 0 sees
-    const int64_t seen = p.causal ? std::clamp<int64_t>(i0 + m - 1 + first, 0, p.keys) : p.keys;
-    multiply(w, m, seen, p.depth, w.packed_k, w.scores, ld);
-    for (int64_t i = 0; i < m; ++i) {
-      const int64_t visible = p.causal ? std::clamp<int64_t>(i0 + i + first, 0, seen) : seen;
-      normalise(w.scores + i * ld, n, h, i0 + i, visible, seen);
-      w.pointers[i] = w.scores + i * ld;
-    }
+    const AttentionKernel& kernel = attention_kernel(tier);
+    kernel.softmax(s);
     float* out = y + n * p.y.batch + h * p.y.head + i0 * p.y.row;
-    // Values are packed for all keys; a causal block stops at the last one it sees.
-    const Epilogue none;
-    for (int64_t j = 0; j < l.v_panels; ++j) {
-      const PanelJob job{.rows = w.pointers, .rows_ld = m, .m = m, .n = std::min(l.nr, p.value_depth - j * l.nr),
-                         .taps = 1, .depth = seen, .b = w.packed_v + j * l.nr * p.keys, .b_ld = l.nr,
-                         .k_block = kDepthBlock, .partial = w.partial, .c = out + j * l.nr, .ldc = p.y.row,
-                         .epilogue = &none};
-      if (seen > 0) panel_kernel(tier).run(job);
-      else
-        for (int64_t i = 0; i < m; ++i) std::memset(job.c + i * job.ldc, 0, sizeof(float) * static_cast<size_t>(job.n));
-    }
-  }
-
-  void normalise(float* row, int64_t n, int64_t h, int64_t i, int64_t visible, int64_t seen) const {
-    float top = visible > 0 && mask == nullptr ? 0.f : kNothing;
-    if (mask != nullptr) {
-      const float* add = mask + n * p.mask.batch + h * p.mask.head + i * p.mask.row;
-      for (int64_t j = 0; j < visible; ++j) {
-        row[j] += add[j];
-        top = row[j] == kNothing ? top : 0.f;
-      }
-    }
-    for (int64_t j = visible; j < seen; ++j) row[j] = 0;
-    if (top == kNothing) std::memset(row, 0, sizeof(float) * static_cast<size_t>(seen));
-    else softmax_kernels(tier).row(row, row, visible, false);
+    for (int64_t j = 0; j < l.v_panels; ++j)
+      kernel.weigh({.scores = w.scores,
+                    .ld = s.ld,
+                    .keys = seen,
+                    .queries = m,
+                    .inverse = w.inverse,
+                    .v = w.values + j * l.scores,
+                    .v_ld = l.block,
+                    .depth = std::min(l.block, p.value_depth - j * l.block),
+                    .y = out + j * l.block,
+                    .y_ld = p.y.row});
   }
 };
 
@@ -143,21 +181,21 @@ const char* attention_supports(const AttentionProblem& p) {
 }
 
 size_t attention_workspace_bytes(const AttentionProblem& p, Tier tier, int threads) {
-  return sizeof(float) * static_cast<size_t>(layout_of(p, tier, threads).total) * static_cast<size_t>(threads);
+  return sizeof(float) * static_cast<size_t>(layout_of(p, tier).total) * static_cast<size_t>(threads);
 }
 
 void attention(const AttentionProblem& p, Tier tier, const float* q, const float* k, const float* v, const float* mask,
                float* y, void* workspace, ThreadPool& pool) {
-  const Run run{p, layout_of(p, tier, pool.size()), tier, q, k, v, mask, y};
-  const int64_t blocks = p.queries == 0 ? 0 : ceil_div(p.queries, run.l.rows), units = p.batch * p.heads * blocks;
+  const Run run{p, layout_of(p, tier), tier, q, k, v, mask, y};
+  const int64_t blocks = p.queries == 0 ? 0 : ceil_div(p.queries, run.l.block), units = p.batch * p.heads * blocks;
   const int64_t tasks = std::min(units, task_count(units, 1, pool.size()));
   pool.parallel(tasks, [&](int64_t t, int worker) {
     const Worker w(workspace, run.l, worker);
     const Part part = part_of(units, t, tasks);
     for (int64_t u = part.begin; u < part.end; ++u) {
-      const int64_t head = u / blocks, i0 = u % blocks * run.l.rows;
-      if (u == part.begin || u % blocks == 0) run.pack(w, head / p.heads, head % p.heads);
-      run.block(w, head / p.heads, head % p.heads, i0, std::min(run.l.rows, p.queries - i0));
+      const int64_t head = u / blocks, i0 = u % blocks * run.l.block;
+      if (u == part.begin || u % blocks == 0) run.prepare(w, head / p.heads, head % p.heads);
+      run.block(w, head / p.heads, head % p.heads, i0, std::min(run.l.block, p.queries - i0));
     }
   });
 }

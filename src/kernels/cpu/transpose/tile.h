@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "base/cpu_info.h"
+
 namespace hone::cpu {
 
 // y[c][r] = x[r][c] for r < rows, c < cols; strides in bytes, elements contiguous along a row of x and a column of y.
@@ -15,5 +17,7 @@ using TransposeTileFn = void (*)(const TransposeTile&);
 struct TransposeTiles {
   TransposeTileFn bytes1, bytes2, bytes4, bytes8;
 };
+
+const TransposeTiles& transpose_tiles(Tier tier);
 
 }  // namespace hone::cpu

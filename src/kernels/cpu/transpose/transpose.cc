@@ -19,12 +19,7 @@ namespace avx512 {
 extern const TransposeTiles kTransposeTiles;
 }
 
-namespace {
-
-constexpr int64_t kGrain = 64 << 10;  // bytes that justify a task
-constexpr int64_t kBand = 256;        // rows or columns of a 2-D transpose that one unit of work takes
-
-const TransposeTiles& tiles_of(Tier tier) {
+const TransposeTiles& transpose_tiles(Tier tier) {
   switch (tier) {
     case Tier::avx512: return avx512::kTransposeTiles;
     case Tier::avx2: return avx2::kTransposeTiles;
@@ -33,8 +28,13 @@ const TransposeTiles& tiles_of(Tier tier) {
   return scalar::kTransposeTiles;
 }
 
+namespace {
+
+constexpr int64_t kGrain = 64 << 10;  // bytes that justify a task
+constexpr int64_t kBand = 256;        // rows or columns of a 2-D transpose that one unit of work takes
+
 TransposeTileFn tile_fn(Tier tier, int64_t width) {
-  const TransposeTiles& t = tiles_of(tier);
+  const TransposeTiles& t = transpose_tiles(tier);
   return width == 1 ? t.bytes1 : width == 2 ? t.bytes2 : width == 4 ? t.bytes4 : width == 8 ? t.bytes8 : nullptr;
 }
 
