@@ -117,10 +117,10 @@ int main(int argc, char** argv) {
       args.packed = keep(int8_depthwise_packed_bytes(p));
       args.workspace = keep(int8_depthwise_workspace_bytes(p, threads));
       int8_depthwise_pack(p, given, const_cast<void*>(args.packed));
-      small.push_back({"depthwise", [p, args] { int8_depthwise(p, best_tier(), args); }});
+      small.push_back({"depthwise", [p, args] { int8_depthwise(p, best_tier(), false, args); }});
     } else {
       void* packed = keep(int8_packed_bytes(p, set));
-      int8_pack(p, set, given, packed);
+      int8_pack(p, {.set = set}, given, packed);
       args.packed = packed;
       for (int split = 0; split <= 2; ++split) {
         for (int rows : {0, 24, 96}) {

@@ -80,19 +80,19 @@ bool fold_steps_of(Graph& graph, NodeId id) {
   if (sums == node.inputs.end()) return false;
   const auto form = requantization_of(graph, id, *sums);
   if (!form || !form->quantized || form->divides || form->rest.residual_after_activation) return false;
-  if (form->zero != 0 || form->residual_zero != 0) return false;
+  if (form->zero != 0 || form->residual_zero != 0 || form->offset >= 0 || form->row_sums >= 0) return false;
   // A residual has one scale.
   if (form->rest.residual >= 0 && (!form->residual_scale || form->step.input >= 0)) return false;
   const auto clip = bounds(*form);
   Folding f{graph, node, *form};
-  if (!clip || !f.is_constant(form->scale) || !f.is_constant(form->step)) return false;
+  if (!clip || !f.is_constant(*form->scale) || !f.is_constant(form->step)) return false;
   if (form->bias && !f.is_constant(*form->bias)) return false;
   for (int64_t i = 0; i < f.count(form->step); ++i)
     if (!(f.element(form->step, i) > 0)) return false;
   if (form->step.input < 0 && form->step.value == 1 && form->rest.activation == Fn::input) return false;
 
   int32_t v = f.apply(Fn::cast, f.read(*sums));
-  v = f.apply(Fn::mul, v, f.stepped(form->scale));
+  v = f.apply(Fn::mul, v, f.stepped(*form->scale));
   if (form->bias) v = f.apply(Fn::add, v, f.stepped(*form->bias));
   if (form->rest.residual >= 0) {
     const int32_t residual = f.apply(Fn::cast, f.read(f.input(form->rest.residual)));

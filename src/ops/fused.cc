@@ -92,6 +92,7 @@ class RequantizeMatcher {
 
   std::optional<RequantizeForm> match() {
     const PointwiseInstr* v = &program_.code.back();
+    if (v->type == DType::i32) return v->fn != Fn::input && take_sums(v) ? std::optional(form_) : std::nullopt;
     if (v->type == DType::i8) v = take_quantization(*v);
     if (v == nullptr) return std::nullopt;
     std::vector<const PointwiseInstr*> before, after;  // what is added, the last first
@@ -173,10 +174,38 @@ class RequantizeMatcher {
     const int side = side_of_sums(product);
     if (side < 0 || product.type != DType::f32) return false;
     const PointwiseInstr& sums = at(product, side);
-    if (!is_cast(sums) || at(sums, 0).fn != Fn::input || at(sums, 0).type != DType::i32) return false;
-    const auto scale = by_channel(at(product, 1 - side));
-    if (scale) form_.scale = *scale;
-    return scale.has_value();
+    if (!is_cast(sums) || !take_sums(&at(sums, 0))) return false;
+    form_.scale = by_channel(at(product, 1 - side));
+    return form_.scale.has_value();
+  }
+
+  // The sums themselves, or with what zero points add to them.
+  bool take_sums(const PointwiseInstr* v) {
+    while (v->fn == Fn::add && v->type == DType::i32) {
+      const int side = side_of_sums(*v);
+      if (side < 0 || !take_correction(at(*v, 1 - side))) return false;
+      v = &at(*v, side);
+    }
+    return v->fn == Fn::input && v->type == DType::i32;
+  }
+
+  bool take_correction(const PointwiseInstr& instr) {
+    const auto is = [&](const PointwiseInstr& i, bool Spread::*how) {
+      return i.fn == Fn::input && i.type == DType::i32 && spread(i).*how;
+    };
+    if (form_.offset < 0 && is(instr, &Spread::by_channel)) {
+      form_.offset = instr.input;
+      return true;
+    }
+    if (form_.row_sums >= 0 || instr.fn != Fn::mul || instr.type != DType::i32) return false;
+    for (int side : {0, 1}) {
+      const PointwiseInstr &rows = at(instr, side), &factor = at(instr, 1 - side);
+      if (!is(rows, &Spread::by_row) || !is(factor, &Spread::by_channel)) continue;
+      form_.row_sums = rows.input;
+      form_.factor = factor.input;
+      return true;
+    }
+    return false;
   }
 
   bool take_residual(const PointwiseInstr& instr) {
@@ -225,6 +254,9 @@ std::optional<EpilogueForm> as_epilogue(const PointwiseProgram& program, int anc
 Spread spread_of(const Shape& input, const Shape& result) {
   if (!input.ranked || !result.known() || input.rank() > result.rank()) return {};
   Spread spread{.by_channel = true, .by_element = input == result};
+  Shape rows = result;
+  if (!rows.dims.empty()) rows.dims.back() = Dim(1);
+  spread.by_row = input == rows;
   for (size_t i = 0; i < input.dims.size(); ++i) {
     const bool last = i + 1 == input.dims.size();
     spread.by_channel &= input.dims[i] == Dim(1) || (last && input.dims[i] == result.dims.back());

@@ -32,6 +32,7 @@ std::optional<EpilogueForm> as_epilogue(const PointwiseProgram& program, int anc
 struct Spread {
   bool by_channel = false;  // one value, or one for each index of the last axis
   bool by_element = false;  // the result's shape
+  bool by_row = false;      // one for each index of all axes but the last
 };
 Spread spread_of(const Shape& input, const Shape& result);
 
@@ -41,10 +42,13 @@ struct EpilogueOperand {
   double value = 0;  // where it is no input
 };
 
-// The epilogues of i32 sums: v = act(f32(sum) * scale + bias + residual), or act(..) + residual; then v itself, or
+// The epilogues of i32 sums. First sum' = sum + offset + row_sum * factor in i32, which is the result where there is
+// no scale. Else v = act(f32(sum') * scale + bias + residual), or act(..) + residual; then v itself, or
 // i8(clip(round(v * step) + zero, low, high)). A residual in i8 is (r - residual_zero) * residual_scale.
 struct RequantizeForm {
-  EpilogueOperand scale;  // by channel, as the bias
+  // Program inputs in i32, or -1: by channel; by row, which is one for each element of a channel; by channel.
+  int offset = -1, row_sums = -1, factor = -1;
+  std::optional<EpilogueOperand> scale;  // by channel, as the bias
   std::optional<EpilogueOperand> bias;
   EpilogueForm rest;                     // the activation and the residual, which is by element
   std::optional<double> residual_scale;  // of an i8 residual; an f32 residual has none

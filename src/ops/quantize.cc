@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/eval.h"
 #include "ops/table.h"
 
 namespace hone {
@@ -143,8 +144,36 @@ Result<Tensors> Dequantize::evaluate(const EvalArgs& args) const {
   return Tensors{out};
 }
 
+Result<Types> DynamicQuantize::infer(const InferArgs& args) const {
+  if (!args.has(0) || args.type(0).dtype != DType::f32)
+    return invalid("cannot find the range of {}", args.has(0) ? name(args.type(0).dtype) : "nothing");
+  return Types{{DType::u8, args.type(0).shape}, {DType::f32, Shape::of({})}, {DType::u8, Shape::of({})}};
+}
+
+Result<Tensors> DynamicQuantize::evaluate(const EvalArgs& args) const {
+  const Types types = types_of(args);
+  HONE_CHECK(infer({types, {}, 3}));
+  const Tensor& x = args[0];
+  const auto* values = x.data<float>();
+  float low = 0, high = 0;
+  for (int64_t i = 0; i < x.count(); ++i) {
+    low = std::isnan(low) || values[i] >= low ? low : values[i];  // NaN stays
+    high = std::isnan(high) || values[i] <= high ? high : values[i];
+  }
+  const float range = high - low;
+  const Tensor scale = Tensor::scalar(range == 0 ? 1.0 : static_cast<double>(range / 255), DType::f32);
+  const float offset = -low / scale.data<float>()[0];
+  Tensor zero(DType::u8, {});
+  zero.set_int(0, std::isnan(offset) ? 0 : static_cast<int64_t>(std::nearbyint(std::clamp(offset, 0.0F, 255.0F))));
+  const Tensors inputs{x, scale, zero};
+  HONE_TRY(Tensors result, Quantize{}.evaluate({inputs, 1}));
+  result.push_back(scale);
+  result.push_back(zero);
+  return result;
+}
+
 std::span<const OpRow> quantize_ops() {
-  static constexpr OpRow kRows[] = {op_row<Quantize>(), op_row<Dequantize>()};
+  static constexpr OpRow kRows[] = {op_row<Quantize>(), op_row<Dequantize>(), op_row<DynamicQuantize>()};
   return kRows;
 }
 

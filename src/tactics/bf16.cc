@@ -16,7 +16,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (!machine.bf16) return "bf16 is not allowed";
   if (tier_of(machine) < cpu::Tier::avx512 || !cpu::has_bf16_set(kSet))
     return fmt::format("needs {}", cpu::bf16_set_name(kSet));
-  if (std::string reason = refuse_product(problem, anchor->op, DType::f32); !reason.empty()) return reason;
+  if (std::string reason = refuse_product(problem, anchor->op, DType::f32, DType::f32); !reason.empty()) return reason;
   for (const TensorType& t : problem.inputs)
     if (t.defined() && t.dtype != DType::f32) return "a bias or a residual is not f32";
   return is_depthwise(product_geometry(problem, anchor->op)) ? "one channel a group" : "";

@@ -6,10 +6,10 @@
 namespace hone {
 namespace {
 
-// A problem seen as products of 8 bits with an optional epilogue, whose operands are problem inputs.
+// A problem seen as products of 8 bits with an epilogue, whose operands are problem inputs.
 struct Sums {
   Op op;
-  std::optional<RequantizeForm> form;  // none: the i32 sums are the result
+  RequantizeForm form;  // without anything where the i32 sums are the result
 };
 
 std::optional<Sums> view_sums(const Problem& problem) {
@@ -36,11 +36,18 @@ std::optional<Sums> view_sums(const Problem& problem) {
   const auto to_problem = [&](int& input) {
     if (input >= 0) input = from[static_cast<size_t>(input)];
   };
-  to_problem(form->scale.input);
+  for (int* input : {&form->offset, &form->row_sums, &form->factor}) to_problem(*input);
+  if (form->scale) to_problem(form->scale->input);
   to_problem(form->step.input);
   if (form->bias) to_problem(form->bias->input);
   to_problem(form->rest.residual);
-  return Sums{first.op, form};
+  return Sums{first.op, *form};
+}
+
+bool unsigned_in(const Problem& problem) { return problem.inputs[0].dtype == DType::u8; }
+
+std::string refuse_bytes(const Problem& problem, const Sums& sums) {
+  return refuse_product(problem, sums.op, unsigned_in(problem) ? DType::u8 : DType::i8, DType::i8);
 }
 
 template <bool kDepthwise>
@@ -48,15 +55,17 @@ std::string supports_conv(const Problem& problem, const Machine&) {
   const auto sums = view_sums(problem);
   const auto* conv = sums ? sums->op.as<Conv>() : nullptr;
   if (conv == nullptr) return kAnotherOp;
-  if (std::string reason = refuse_product(problem, sums->op, DType::i8); !reason.empty()) return reason;
-  if (kDepthwise == is_depthwise(conv_problem(problem, *conv))) return {};
+  if (std::string reason = refuse_bytes(problem, *sums); !reason.empty()) return reason;
+  const bool depthwise = is_depthwise(conv_problem(problem, *conv));
+  if (kDepthwise && depthwise && sums->form.row_sums >= 0) return "sums of rows beside one channel a group";
+  if (kDepthwise == depthwise) return {};
   return kDepthwise ? "not one channel a group" : "one channel a group";
 }
 
 std::string supports_gemm(const Problem& problem, const Machine&) {
   const auto sums = view_sums(problem);
   if (!sums || sums->op.as<MatMul>() == nullptr) return kAnotherOp;
-  return refuse_product(problem, sums->op, DType::i8);
+  return refuse_bytes(problem, *sums);
 }
 
 // Tiles of AMX may lose to VNNI where there are few rows.
@@ -71,9 +80,11 @@ std::vector<cpu::Int8Context> tunings(const Machine& machine) {
   return list;
 }
 
-cpu::Int8Context tuning(const Machine& machine, int variant) {
+cpu::Int8Context tuning(const Problem& problem, const Machine& machine, int variant) {
   const auto list = tunings(machine);
-  return list[static_cast<size_t>(variant) % list.size()];
+  cpu::Int8Context context = list[static_cast<size_t>(variant) % list.size()];
+  context.unsigned_in = unsigned_in(problem);
+  return context;
 }
 
 int variants(const Problem&, const Machine& machine) { return static_cast<int>(tunings(machine).size()); }
@@ -81,10 +92,10 @@ int variants(const Problem&, const Machine& machine) { return static_cast<int>(t
 Result<Prepared> prepare(const Problem& problem, int variant, const Machine& machine) {
   const auto sums = view_sums(problem);
   const cpu::ConvProblem p = product_geometry(problem, sums->op);
-  const cpu::Int8Set set = tuning(machine, variant).set;
-  Tensor packed(DType::u8, {static_cast<int64_t>(cpu::int8_packed_bytes(p, set))});
-  cpu::int8_pack(p, set, product_weights<int8_t>(problem, sums->op, p), packed.mutable_raw());
-  return Prepared{{packed, Tensor::scalar(static_cast<int64_t>(set))}, {false, true}};
+  const cpu::Int8Context context = tuning(problem, machine, variant);
+  Tensor packed(DType::u8, {static_cast<int64_t>(cpu::int8_packed_bytes(p, context.set))});
+  cpu::int8_pack(p, context, product_weights<int8_t>(problem, sums->op, p), packed.mutable_raw());
+  return Prepared{{packed, Tensor::scalar(static_cast<int64_t>(context.set))}, {false, true}};
 }
 
 // The set that weights are packed for, once it is sure that this CPU has it and that they are of its size.
@@ -102,28 +113,34 @@ Result<cpu::Int8Set> check_packed_set(const cpu::ConvProblem& p, std::span<const
   return known;
 }
 
-// What a channel has of its own: the scales, the biases, then the steps, behind each other in the workspace where the
-// problem's input is one value for all, or none.
+// What a channel has of its own: the scales, the biases, the steps, the offsets, then the factors, behind each other in
+// the workspace where the problem's input is one value for all, or none.
 class Channels {
  public:
   explicit Channels(int64_t count) : count_(count) {}
-  int64_t bytes() const { return 3 * stride(); }
+  int64_t bytes() const { return 5 * stride(); }
 
   const float* scale(const EpilogueOperand& operand, const KernelArgs& args) const { return values(operand, args, 0); }
   const float* bias(const EpilogueOperand& operand, const KernelArgs& args) const { return values(operand, args, 1); }
   const float* step(const EpilogueOperand& operand, const KernelArgs& args) const { return values(operand, args, 2); }
+  const int32_t* offset(int input, const KernelArgs& args) const { return values<int32_t>(input, 0, args, 3); }
+  const int32_t* factor(int input, const KernelArgs& args) const { return values<int32_t>(input, 0, args, 4); }
 
  private:
   int64_t stride() const { return (count_ * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64; }
 
   const float* values(const EpilogueOperand& operand, const KernelArgs& args, int64_t place) const {
-    float one = static_cast<float>(operand.value);
-    if (operand.input >= 0) {
-      const Tensor& given = *args.inputs[static_cast<size_t>(operand.input)];
-      if (given.count() == count_) return given.data<float>();
-      one = given.data<float>()[0];
+    return values<float>(operand.input, static_cast<float>(operand.value), args, place);
+  }
+
+  template <class T>
+  const T* values(int input, T one, const KernelArgs& args, int64_t place) const {
+    if (input >= 0) {
+      const Tensor& given = *args.inputs[static_cast<size_t>(input)];
+      if (given.count() == count_) return given.data<T>();
+      one = given.data<T>()[0];
     }
-    auto* copies = reinterpret_cast<float*>(args.workspace + place * stride());
+    auto* copies = reinterpret_cast<T*>(args.workspace + place * stride());
     std::fill_n(copies, count_, one);
     return copies;
   }
@@ -133,7 +150,13 @@ class Channels {
 
 cpu::Int8Epilogue epilogue_of(const RequantizeForm& form, const Channels& channels, const KernelArgs& args) {
   cpu::Int8Epilogue e;
-  e.scale = channels.scale(form.scale, args);
+  if (form.offset >= 0) e.offset = channels.offset(form.offset, args);
+  if (form.row_sums >= 0) {
+    e.row_sums = args.inputs[static_cast<size_t>(form.row_sums)]->data<int32_t>();
+    e.factor = channels.factor(form.factor, args);
+  }
+  if (!form.scale) return e;
+  e.scale = channels.scale(*form.scale, args);
   if (form.bias) e.real.bias = channels.bias(*form.bias, args);
   if (form.rest.residual >= 0) {
     const Tensor& residual = *args.inputs[static_cast<size_t>(form.rest.residual)];
@@ -162,12 +185,11 @@ Result<std::unique_ptr<const Kernel>> make_kernel(const Sums& sums, int64_t chan
   const Channels channels(channel_count);
   return kernel(
       [form = sums.form, channels, weights, run](const KernelArgs& args) -> Status {
-        cpu::Int8Args call{.in = args.inputs[0]->data<int8_t>(),
+        cpu::Int8Args call{.in = args.inputs[0]->raw(),
                            .packed = weights.raw(),
                            .out = args.outputs[0]->mutable_raw(),
-                           .epilogue = {},
+                           .epilogue = epilogue_of(form, channels, args),
                            .pool = &args.pool};
-        if (form) call.epilogue = epilogue_of(*form, channels, args);
         call.workspace = args.workspace + channels.bytes();
         run(call);
         return {};
@@ -179,7 +201,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
                                            const Machine& machine) {
   const auto sums = view_sums(problem);
   const cpu::ConvProblem p = product_geometry(problem, sums->op);
-  cpu::Int8Context context = tuning(machine, variant);
+  cpu::Int8Context context = tuning(problem, machine, variant);
   HONE_TRY(context.set, check_packed_set(p, packed));
   return make_kernel(*sums, p.cout, packed[0], cpu::int8_workspace_bytes(p, context),
                      [p, context](const cpu::Int8Args& args) { cpu::int8_conv(p, context, args); });
@@ -200,38 +222,39 @@ Result<std::unique_ptr<const Kernel>> make_depthwise(const Problem& problem, std
   if (packed.size() != 1 || packed[0].count() < static_cast<int64_t>(cpu::int8_depthwise_packed_bytes(p)))
     return invalid("packed weights are missing or too small");
   return make_kernel(*sums, p.cout, packed[0], cpu::int8_depthwise_workspace_bytes(p, machine.threads),
-                     [p, tier = tier_of(machine)](const cpu::Int8Args& args) { cpu::int8_depthwise(p, tier, args); });
+                     [p, tier = tier_of(machine), from_u8 = unsigned_in(problem)](const cpu::Int8Args& args) {
+                       cpu::int8_depthwise(p, tier, from_u8, args);
+                     });
 }
 
 // A residual of the result's type may be overwritten by it: each element is read before it is written.
 int in_place(const Problem& problem) {
   const auto sums = view_sums(problem);
-  const int residual = sums && sums->form ? sums->form->rest.residual : -1;
+  const int residual = sums ? sums->form.rest.residual : -1;
   return residual >= 0 && problem.inputs[static_cast<size_t>(residual)] == problem.outputs[0] ? residual : -1;
 }
 
 }  // namespace
 
 std::span<const Tactic> int8_tactics() {
-  static constexpr Tactic kRows[] = {
-      {"cpu.conv_int8_depthwise", supports_conv<true>, one_variant, prepare_depthwise, make_depthwise, in_place,
-       drops_second},
-      {.name = "cpu.conv_int8",
-       .supports = supports_conv<false>,
-       .variants = variants,
-       .prepare = prepare,
-       .make = make,
-       .in_place = in_place,
-       .drops = drops_second,
-       .packs_by_variant = true},
-      {.name = "cpu.gemm_int8",
-       .supports = supports_gemm,
-       .variants = variants,
-       .prepare = prepare,
-       .make = make,
-       .in_place = in_place,
-       .drops = drops_second,
-       .packs_by_variant = true}};
+  static constexpr Tactic kRows[] = {{"cpu.conv_int8_depthwise", supports_conv<true>, one_variant, prepare_depthwise,
+                                      make_depthwise, in_place, drops_second},
+                                     {.name = "cpu.conv_int8",
+                                      .supports = supports_conv<false>,
+                                      .variants = variants,
+                                      .prepare = prepare,
+                                      .make = make,
+                                      .in_place = in_place,
+                                      .drops = drops_second,
+                                      .packs_by_variant = true},
+                                     {.name = "cpu.gemm_int8",
+                                      .supports = supports_gemm,
+                                      .variants = variants,
+                                      .prepare = prepare,
+                                      .make = make,
+                                      .in_place = in_place,
+                                      .drops = drops_second,
+                                      .packs_by_variant = true}};
   return kRows;
 }
 

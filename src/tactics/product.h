@@ -26,10 +26,11 @@ cpu::WeightView<T> product_weights(const Problem& problem, const Op& op, const c
 
 inline bool is_depthwise(const cpu::ConvProblem& p) { return p.groups == p.cin && p.cin == p.cout && p.groups > 1; }
 
-// Why kernels of gathered rows cannot do it, or empty. `type`: of both factors.
-inline std::string refuse_product(const Problem& problem, const Op& op, DType type) {
+// Why kernels of gathered rows cannot do it, or empty. The types are those of the factors.
+inline std::string refuse_product(const Problem& problem, const Op& op, DType type, DType weights) {
   if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != type || problem.inputs[1].dtype != type) return fmt::format("not {}", name(type));
+  if (problem.inputs[0].dtype != type || problem.inputs[1].dtype != weights)
+    return fmt::format("not {}", name(weights));
   if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
   if (element_count(dims_of(problem.outputs[0])) == 0 || element_count(dims_of(problem.inputs[0])) == 0) return "empty";
   if (const auto* conv = op.as<Conv>()) {

@@ -81,12 +81,17 @@ void tile_product(int sums, int a, int b, Add add) {
   }
 }
 
-inline void _tile_dpbssd(int sums, int a, int b) {
+// T: of A's elements; B's are i8.
+template <class T>
+void byte_tile_product(int sums, int a, int b) {
   tile_product<int32_t>(sums, a, b, [](int32_t sum, const std::byte* x, const std::byte* y) {
-    for (int i = 0; i < 4; ++i) sum += static_cast<int8_t>(x[i]) * static_cast<int8_t>(y[i]);
+    for (int i = 0; i < 4; ++i) sum += static_cast<T>(x[i]) * static_cast<int8_t>(y[i]);
     return sum;
   });
 }
+
+inline void _tile_dpbssd(int sums, int a, int b) { byte_tile_product<int8_t>(sums, a, b); }
+inline void _tile_dpbusd(int sums, int a, int b) { byte_tile_product<uint8_t>(sums, a, b); }
 
 inline void _tile_dpbf16ps(int sums, int a, int b) {
   const auto value = [](const std::byte* at) {

@@ -16,7 +16,13 @@ std::vector<int8_t> bytes(int64_t n, unsigned seed, bool extreme) {
   return v;
 }
 
-std::vector<int32_t> reference(const ConvProblem& p, const std::vector<int8_t>& x, const std::vector<int8_t>& w) {
+// The values of x are taken for u8 where that is asked for.
+std::vector<int32_t> reference(const ConvProblem& p, const std::vector<int8_t>& x, const std::vector<int8_t>& w,
+                               bool unsigned_in) {
+  const auto value = [&](int64_t i) {
+    const int8_t v = x[static_cast<size_t>(i)];
+    return unsigned_in ? int{static_cast<uint8_t>(v)} : int{v};
+  };
   const int64_t cin = p.cin / p.groups, cout = p.cout / p.groups;
   std::vector<int32_t> y;
   for_each_index({p.n, p.out_h(), p.out_w(), p.cout}, [&](const std::vector<int64_t>& at) {
@@ -26,7 +32,7 @@ std::vector<int32_t> reference(const ConvProblem& p, const std::vector<int8_t>& 
       const int64_t ix = at[2] * p.stride_w - p.pad_left + k[1] * p.dilation_w;
       if (iy < 0 || iy >= p.h || ix < 0 || ix >= p.w) return;
       const int64_t from = ((at[0] * p.h + iy) * p.w + ix) * p.cin + at[3] / cout * cin + k[2];
-      sum += x[static_cast<size_t>(from)] * w[static_cast<size_t>(((at[3] * cin + k[2]) * p.kh + k[0]) * p.kw + k[1])];
+      sum += value(from) * w[static_cast<size_t>(((at[3] * cin + k[2]) * p.kh + k[0]) * p.kw + k[1])];
     });
     y.push_back(sum);
   });
@@ -45,22 +51,22 @@ struct Data {
   std::vector<int32_t> sums;
   Int8Weights weights;
 
-  Data(const ConvProblem& p, bool extreme)
+  Data(const ConvProblem& p, bool extreme, bool unsigned_in)
       : x(bytes(p.n * p.h * p.w * p.cin, 1, extreme)),
         w(bytes(p.cout * p.cin / p.groups * p.kh * p.kw, 2, extreme)),
-        sums(reference(p, x, w)),
+        sums(reference(p, x, w, unsigned_in)),
         weights{w.data(), p.cin / p.groups * p.kh * p.kw, p.kh * p.kw, 1} {}
 };
 
 // Calls run(workspace, pool, threads) and compares the sums.
 void check_sums(const ConvProblem& p, const Int8Context& context) {
   for (bool extreme : {false, true}) {
-    const Data data(p, extreme);
-    SCOPED_TRACE(std::string(int8_set_name(context.set)) + (extreme ? ", extreme" : "") + ", threads " +
-                 std::to_string(context.threads) + ", split " + std::to_string(context.split) + ", depth " +
-                 std::to_string(p.cin * p.kh * p.kw));
+    const Data data(p, extreme, context.unsigned_in);
+    SCOPED_TRACE(std::string(int8_set_name(context.set)) + (extreme ? ", extreme" : "") +
+                 (context.unsigned_in ? ", u8" : "") + ", threads " + std::to_string(context.threads) + ", split " +
+                 std::to_string(context.split) + ", depth " + std::to_string(p.cin * p.kh * p.kw));
     Workspace packed(int8_packed_bytes(p, context.set)), workspace(int8_workspace_bytes(p, context));
-    int8_pack(p, context.set, data.weights, packed.get());
+    int8_pack(p, context, data.weights, packed.get());
     std::vector<int32_t> y(data.sums.size(), 7);
     ThreadPool pool(context.threads);
     int8_conv(p, context,
@@ -76,8 +82,11 @@ void check_sums(const ConvProblem& p, const Int8Context& context) {
 
 void check(const ConvProblem& p) {
   for (Int8Set set : sets()) {
-    check_sums(p, {.set = set});
-    for (int split : {1, 2}) check_sums(p, {.set = set, .threads = 2, .split = split, .row_block = 5});
+    for (bool unsigned_in : {false, true}) {
+      check_sums(p, {.set = set, .unsigned_in = unsigned_in});
+      for (int split : {1, 2})
+        check_sums(p, {.set = set, .unsigned_in = unsigned_in, .threads = 2, .split = split, .row_block = 5});
+    }
   }
 }
 
@@ -190,50 +199,86 @@ TEST(Int8, Depthwise) {
                         .pad_bottom = 1,
                         .pad_right = 2,
                         .groups = channels};
-    const Data data(p, true);
-    for (Tier tier : tiers()) {
-      for (int threads : {1, 2}) {
-        Workspace packed(int8_depthwise_packed_bytes(p)), workspace(int8_depthwise_workspace_bytes(p, threads));
-        int8_depthwise_pack(p, data.weights, packed.get());
-        std::vector<int32_t> y(data.sums.size(), 7);
-        ThreadPool pool(threads);
-        int8_depthwise(p, tier,
-                       {.in = data.x.data(),
-                        .packed = packed.get(),
-                        .out = y.data(),
-                        .epilogue = {},
-                        .workspace = workspace.get(),
-                        .pool = &pool});
-        ASSERT_EQ(y, data.sums) << tier_name(tier) << ", " << channels << " channels";
+    for (bool unsigned_in : {false, true}) {
+      const Data data(p, true, unsigned_in);
+      for (Tier tier : tiers()) {
+        for (int threads : {1, 2}) {
+          Workspace packed(int8_depthwise_packed_bytes(p)), workspace(int8_depthwise_workspace_bytes(p, threads));
+          int8_depthwise_pack(p, data.weights, packed.get());
+          std::vector<int32_t> y(data.sums.size(), 7);
+          ThreadPool pool(threads);
+          int8_depthwise(p, tier, unsigned_in,
+                         {.in = data.x.data(),
+                          .packed = packed.get(),
+                          .out = y.data(),
+                          .epilogue = {},
+                          .workspace = workspace.get(),
+                          .pool = &pool});
+          ASSERT_EQ(y, data.sums) << tier_name(tier) << ", " << channels << " channels, unsigned " << unsigned_in;
+        }
       }
     }
   }
 }
 
+// The same sums, and what zero points add to them: [pixel][channel] + offset[channel] + row[pixel] * factor[channel].
+TEST(Int8, Corrections) {
+  const ConvProblem p{.w = 45, .cin = 33, .cout = 37};
+  const Data data(p, true, true);
+  std::vector<int32_t> offset(37), rows(45), factor(37);
+  for (size_t c = 0; c < 37; ++c) {
+    offset[c] = static_cast<int32_t>(c) * 1'000'003 - 12'345'678;
+    factor[c] = static_cast<int32_t>(c * c) - 300;
+  }
+  for (size_t r = 0; r < 45; ++r) rows[r] = 70'000 - static_cast<int32_t>(r) * 9'001;
+  std::vector<int32_t> want = data.sums;
+  for (size_t i = 0; i < want.size(); ++i) want[i] += offset[i % 37] + rows[i / 37] * factor[i % 37];
+  for (Int8Set set : sets()) {
+    const Int8Context context{.set = set, .unsigned_in = true, .threads = 2};
+    Workspace packed(int8_packed_bytes(p, set)), workspace(int8_workspace_bytes(p, context));
+    int8_pack(p, context, data.weights, packed.get());
+    std::vector<int32_t> y(want.size(), 7);
+    ThreadPool pool(2);
+    int8_conv(p, context,
+              {.in = data.x.data(),
+               .packed = packed.get(),
+               .out = y.data(),
+               .epilogue = {.offset = offset.data(), .row_sums = rows.data(), .factor = factor.data()},
+               .workspace = workspace.get(),
+               .pool = &pool});
+    ASSERT_EQ(y, want) << int8_set_name(set);
+  }
+}
+
 // The tiles of AMX as they would be on a CPU that has them.
 TEST(Int8, EmulatedTiles) {
-  const Int8Kernel& kernel = HONE_TIER_NS::kInt8Tiles;
-  const int64_t depth = 3 * kernel.form.k_step, panel = kernel.form.panel;
-  const auto a = bytes(kernel.form.rows * depth, 1, true), b = bytes(panel * depth, 2, true);
-  for (int rows : {1, 16, 17, 32}) {
-    for (int columns : {1, 16, 17, 32}) {
-      std::vector<int32_t> sums(static_cast<size_t>(kernel.form.rows * panel));
-      kernel.form.begin();
-      kernel.run({.a = reinterpret_cast<const std::byte*>(a.data()),
-                  .a_ld = depth,
-                  .rows = rows,
-                  .steps = depth / 4,
-                  .b = b.data(),
-                  .columns = columns,
-                  .sums = sums.data()});
-      kernel.form.end();
-      for_each_index({rows, columns}, [&](const std::vector<int64_t>& at) {
-        int32_t want = 0;
-        for (int64_t k = 0; k < depth; ++k)
-          want +=
-              a[static_cast<size_t>(at[0] * depth + k)] * b[static_cast<size_t>((k / 4 * panel + at[1]) * 4 + k % 4)];
-        ASSERT_EQ(sums[static_cast<size_t>(at[0] * panel + at[1])], want) << rows << " rows, " << columns << " columns";
-      });
+  for (const bool unsigned_in : {false, true}) {
+    const Int8Kernel& kernel = unsigned_in ? HONE_TIER_NS::kUint8Tiles : HONE_TIER_NS::kInt8Tiles;
+    const int64_t depth = 3 * kernel.form.k_step, panel = kernel.form.panel;
+    const auto a = bytes(kernel.form.rows * depth, 1, true), b = bytes(panel * depth, 2, true);
+    for (int rows : {1, 16, 17, 32}) {
+      for (int columns : {1, 16, 17, 32}) {
+        std::vector<int32_t> sums(static_cast<size_t>(kernel.form.rows * panel));
+        kernel.form.begin();
+        kernel.run({.a = reinterpret_cast<const std::byte*>(a.data()),
+                    .a_ld = depth,
+                    .rows = rows,
+                    .steps = depth / 4,
+                    .b = b.data(),
+                    .columns = columns,
+                    .sums = sums.data()});
+        kernel.form.end();
+        for_each_index({rows, columns}, [&](const std::vector<int64_t>& at) {
+          int32_t want = 0;
+          for (int64_t k = 0; k < depth; ++k) {
+            const int8_t x = a[static_cast<size_t>(at[0] * depth + k)];
+            want += (unsigned_in ? int{static_cast<uint8_t>(x)} : int{x}) *
+                    b[static_cast<size_t>((k / 4 * panel + at[1]) * 4 + k % 4)];
+          }
+          ASSERT_EQ(sums[static_cast<size_t>(at[0] * panel + at[1])], want)
+              << rows << " rows, " << columns << " columns";
+        });
+      }
     }
   }
 }

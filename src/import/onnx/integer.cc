@@ -1,7 +1,10 @@
+#include <algorithm>
+
 #include "import/onnx/importer.h"
 #include "import/onnx/pads.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"
+#include "ops/movement.h"
 #include "ops/quantize.h"
 
 namespace hone::import_onnx {
@@ -28,22 +31,106 @@ Conv conv_of(NodeImport& n, ValueId x, ValueId w) {
   return {.strides = a.strides, .dilations = a.dilations, .pads = a.pads, .groups = n.i("group", 1)};
 }
 
+// Constant weights of 8 bits in i8. `zeros` is what is left of their zero points where i8 does not hold the weights
+// without them, else undefined.
+struct ByteWeights {
+  Tensor values, zeros;
+  Tensor sums;  // of each output channel's weights without their zero points
+};
+
+// Element i belongs to output channel i / inner % channels. Nothing where weights or zero points are not constant.
+std::optional<ByteWeights> byte_weights(NodeImport& n, ValueId w, ValueId zero, int64_t channels, int64_t inner) {
+  const Tensor &from = n.constant(w), &given = n.constant(zero);
+  const bool vector = given.defined() && given.count() == channels;
+  if (!from.defined() || from.count() == 0 || (zero != ValueId::none && !given.defined())) return std::nullopt;
+  if (given.defined() && given.count() != 1 && !vector) return std::nullopt;
+  const auto channel = [&](int64_t i) { return i / inner % channels; };
+  const auto zero_of = [&](int64_t c) { return given.defined() ? given.int_at(vector ? c : 0) : 0; };
+  ByteWeights out{Tensor(DType::i8, from.dims()), {}, Tensor(DType::i32, {channels})};
+  std::vector<int64_t> sums(static_cast<size_t>(channels));
+  bool held = true;
+  for (int64_t i = 0; i < from.count(); ++i) {
+    const int64_t value = from.int_at(i) - zero_of(channel(i));
+    held = held && value >= -128 && value <= 127;
+    sums[static_cast<size_t>(channel(i))] += value;
+  }
+  const int64_t shift = from.type() == DType::u8 ? 128 : 0;
+  for (int64_t i = 0; i < from.count(); ++i)
+    out.values.set_int(i, from.int_at(i) - (held ? zero_of(channel(i)) : shift));
+  for (int64_t c = 0; c < channels; ++c) out.sums.set_int(c, sums[static_cast<size_t>(c)]);
+  if (held) return out;
+  out.zeros = Tensor(DType::i32, {channels});
+  for (int64_t c = 0; c < channels; ++c) out.zeros.set_int(c, zero_of(c) - shift);
+  return out;
+}
+
+// sum of (x - x_zero) * (w - w_zero), as the sum of x * w less what the zero points add to it: by channel, and by row.
+// `all` has ones for weights, `spread` is the shape of what belongs to a channel.
+ValueId byte_product(NodeImport& n, const Op& op, ValueId x, ValueId x_zero, const ByteWeights& w, Tensor all,
+                     const std::vector<int64_t>& spread) {
+  const auto by_channel = [&](const Tensor& values) {
+    return n.pointwise(Fn::neg, {n.reshape(n.constant(values), spread)});
+  };
+  const auto plus_product = [&](ValueId sums, ValueId a, ValueId b) {
+    return n.pointwise(Fn::add, {sums, n.pointwise(Fn::mul, {a, b})});
+  };
+  ValueId sums = n.add(op, {x, n.constant(w.values)});
+  if (x_zero != ValueId::none) sums = plus_product(sums, n.cast(x_zero, DType::i32), by_channel(w.sums));
+  if (w.zeros.defined()) sums = plus_product(sums, n.add(op, {x, n.constant(std::move(all))}), by_channel(w.zeros));
+  return sums;
+}
+
+Tensor ones(const Dims& dims) {
+  Tensor t(DType::i8, dims);
+  std::fill_n(t.mutable_data<int8_t>(), t.count(), int8_t{1});
+  return t;
+}
+
+// Padding stands for 0, which is x's zero point: it is put around x, and taken out of `op`.
+ValueId padded(NodeImport& n, ValueId x, ValueId zero, Conv& op) {
+  if (zero == ValueId::none || std::all_of(op.pads.begin(), op.pads.end(), [](int64_t p) { return p == 0; })) return x;
+  std::vector<int64_t> pads(2, 0);
+  pads.insert(pads.end(), op.pads.begin(), op.pads.begin() + static_cast<std::ptrdiff_t>(op.pads.size() / 2));
+  pads.insert(pads.end(), 2, 0);
+  pads.insert(pads.end(), op.pads.begin() + static_cast<std::ptrdiff_t>(op.pads.size() / 2), op.pads.end());
+  op.pads.assign(op.pads.size(), 0);
+  return n.add(Pad{}, {x, n.ints(pads), n.reshape(zero, {})});
+}
+
 void import_conv_integer(NodeImport& n) {
-  const ValueId x = n.input(0), w = n.input(1), w_zero = n.input(3);
-  const Conv op = conv_of(n, x, w);
+  const ValueId x = n.input(0), w = n.input(1), x_zero = n.input(2), w_zero = n.input(3);
+  Conv op = conv_of(n, x, w);
+  if (n.failed()) return;
+  const Dims dims = n.constant(w).dims();
+  const int64_t filter = dims.empty() || dims[0] == 0 ? 1 : element_count(dims) / dims[0];
+  const auto weights = byte_weights(n, w, w_zero, dims.empty() ? 0 : dims[0], filter);
+  if (weights && (op.groups == 1 || !weights->zeros.defined())) {
+    std::vector<int64_t> spread(op.strides.size() + 1, 1);
+    spread[0] = -1;
+    Dims one = dims;
+    one[0] = 1;
+    const ValueId around = padded(n, x, x_zero, op);
+    return n.output(0, byte_product(n, op, around, x_zero, *weights, ones(one), spread));
+  }
   std::vector<int64_t> by_filter;
   if (w_zero != ValueId::none && is_vector(n, w_zero)) {
     by_filter.assign(op.strides.size() + 2, 1);
     by_filter[0] = -1;
   }
-  n.output(0, n.add(op, {centred(n, x, n.input(2), {}), centred(n, w, w_zero, by_filter)}));
+  n.output(0, n.add(op, {centred(n, x, x_zero, {}), centred(n, w, w_zero, by_filter)}));
 }
 
 void import_matmul_integer(NodeImport& n) {
-  const ValueId a_zero = n.input(2);
+  const ValueId a = n.input(0), b = n.input(1), a_zero = n.input(2), b_zero = n.input(3);
   const std::vector<int64_t> by_row =
       a_zero != ValueId::none && is_vector(n, a_zero) ? std::vector<int64_t>{-1, 1} : std::vector<int64_t>();
-  n.output(0, n.add(MatMul{}, {centred(n, n.input(0), a_zero, by_row), centred(n, n.input(1), n.input(3), {})}));
+  const Dims dims = n.constant(b).dims();
+  const auto weights = dims.size() == 2 ? byte_weights(n, b, b_zero, dims[1], 1) : std::nullopt;
+  if (weights) {
+    const ValueId zero = by_row.empty() ? a_zero : n.reshape(a_zero, by_row);
+    return n.output(0, byte_product(n, MatMul{}, a, zero, *weights, ones({dims[0], 1}), {-1}));
+  }
+  n.output(0, n.add(MatMul{}, {centred(n, a, a_zero, by_row), centred(n, b, b_zero, {})}));
 }
 
 // (x - zero) * scale in f32, with one scale, or one for each element of `axis`, or scales that broadcast to x.

@@ -1,7 +1,6 @@
 #include "ops/quantize.h"
 
 #include "import/onnx/importer.h"
-#include "ops/reduce.h"
 
 namespace hone::import_onnx {
 namespace {
@@ -38,22 +37,9 @@ void import_dequantize(NodeImport& n) {
   n.output(0, n.add(op, {x, scale, zero}));
 }
 
-// Scale and zero point from the range of x, widened to hold 0.
 void import_dynamic(NodeImport& n) {
-  const ValueId x = n.input(0);
-  const auto number = [&](double v) { return n.scalar(v, DType::f32); };
-  const auto extreme = [&](const char* kind) { return n.add(Reduce{.kind = kind, .keep_dims = false}, {x}); };
-  const ValueId high = n.pointwise(Fn::max, {extreme("max"), number(0)});
-  const ValueId low = n.pointwise(Fn::min, {extreme("min"), number(0)});
-  const ValueId range = n.pointwise(Fn::sub, {high, low});
-  const ValueId flat = n.pointwise(Fn::equal, {range, number(0)});
-  const ValueId scale = n.pointwise(Fn::div, {n.pointwise(Fn::where, {flat, number(1), range}), number(255)});
-  const ValueId offset = n.pointwise(Fn::neg, {n.pointwise(Fn::div, {low, scale})});
-  const ValueId clipped = n.pointwise(Fn::clip, {offset, number(0), number(255)});
-  const ValueId zero = n.cast(n.pointwise(Fn::round, {clipped}), DType::u8);
-  n.output(0, n.add(Quantize{.type = DType::u8}, {x, scale, zero}));
-  n.output(1, scale);
-  n.output(2, zero);
+  const std::vector<ValueId> results = n.add(DynamicQuantize{}, {n.input(0)}, 3);
+  for (size_t k = 0; k < results.size(); ++k) n.output(k, results[k]);
 }
 
 }  // namespace

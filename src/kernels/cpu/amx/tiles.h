@@ -11,7 +11,8 @@ namespace hone::cpu::HONE_TIER_NS {
 constexpr int kTileRows = 32, kTilePanel = 32;
 constexpr int kTileUnits = 16;  // of k that a tile holds, 4 bytes each
 
-enum class TileProduct { i8, bf16 };
+// Of A's elements by B's: i8 by i8, u8 by i8, bf16 by bf16.
+enum class TileProduct { i8, u8, bf16 };
 
 // Rows of A and [unit][column][4 bytes] of B by way of 4-byte sums, which start from 0. Rows beyond the last one are
 // computed and left alone.
@@ -46,11 +47,13 @@ static void configure_tiles() { _tile_loadconfig(&kTiles); }
 static void release_tiles() { _tile_release(); }
 
 // The instructions' operands are literals.
-#define HONE_TILE_PRODUCT(sums, a, b)          \
-  if constexpr (kProduct == TileProduct::i8) { \
-    _tile_dpbssd(sums, a, b);                  \
-  } else {                                     \
-    _tile_dpbf16ps(sums, a, b);                \
+#define HONE_TILE_PRODUCT(sums, a, b)                 \
+  if constexpr (kProduct == TileProduct::i8) {        \
+    _tile_dpbssd(sums, a, b);                         \
+  } else if constexpr (kProduct == TileProduct::u8) { \
+    _tile_dpbusd(sums, a, b);                         \
+  } else {                                            \
+    _tile_dpbf16ps(sums, a, b);                       \
   }
 
 template <TileProduct kProduct, bool kTall, bool kWide>

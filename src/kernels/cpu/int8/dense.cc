@@ -8,7 +8,8 @@ namespace hone::cpu {
 namespace {
 
 GatherPlan plan_of(const ConvProblem& p, const Int8Context& context) {
-  return gather_plan(p, int8_kernel(context.set).form, {context.threads, context.split, context.row_block});
+  return gather_plan(p, int8_kernel(context.set, context.unsigned_in).form,
+                     {context.threads, context.split, context.row_block});
 }
 
 // The rows of a task, which are gathered at `a`, by its panels.
@@ -37,7 +38,8 @@ void multiply(const ConvProblem& p, const Int8Kernel& kernel, const GatherPlan& 
       tile.a = a + from * plan.a_ld;
       kernel.run(tile);
       done.rows = tile.rows;
-      done.at = (task.row + from) * done.ld + done.channel;
+      done.row = task.row + from;
+      done.at = done.row * done.ld + done.channel;
       finish(done);
     }
   }
@@ -46,11 +48,11 @@ void multiply(const ConvProblem& p, const Int8Kernel& kernel, const GatherPlan& 
 }  // namespace
 
 size_t int8_packed_bytes(const ConvProblem& p, Int8Set set) {
-  return packed_plan(p, int8_kernel(set).form).packed_bytes();
+  return packed_plan(p, int8_kernel(set, false).form).packed_bytes();
 }
 
-void int8_pack(const ConvProblem& p, Int8Set set, const Int8Weights& weights, void* packed) {
-  const Int8Kernel& kernel = int8_kernel(set);
+void int8_pack(const ConvProblem& p, const Int8Context& context, const Int8Weights& weights, void* packed) {
+  const Int8Kernel& kernel = int8_kernel(context.set, context.unsigned_in);
   for_each_weight(p, packed_plan(p, kernel.form), weights, packed,
                   [&](std::byte* panel, int64_t lane, int64_t place, int8_t w) {
                     auto* start = reinterpret_cast<int32_t*>(panel);
@@ -64,7 +66,7 @@ size_t int8_workspace_bytes(const ConvProblem& p, const Int8Context& context) {
 }
 
 void int8_conv(const ConvProblem& p, const Int8Context& context, const Int8Args& args) {
-  const Int8Kernel& kernel = int8_kernel(context.set);
+  const Int8Kernel& kernel = int8_kernel(context.set, context.unsigned_in);
   const GatherPlan plan = plan_of(p, context);
   const Int8FinishFn finish = int8_finish(tier_of(context.set));
   args.pool->parallel(plan.tasks(), [&](int64_t index, int worker) {

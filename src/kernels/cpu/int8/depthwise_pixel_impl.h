@@ -1,4 +1,4 @@
-// One pixel of a depthwise convolution of i8, vectors over channels: compiled once per tier.
+// One pixel of a depthwise convolution of i8 or u8, vectors over channels: compiled once per tier.
 #pragma once
 
 #include "kernels/cpu/int8/kernel.h"
@@ -6,12 +6,12 @@
 
 namespace hone::cpu::HONE_TIER_NS {
 
-template <int VECTORS>
+template <class T, int VECTORS>
 HONE_INLINE void sum_taps(const Int8DepthwisePixel& p, int64_t c) {
   VI sums[VECTORS] = {};
   const int16_t* weights = p.weights + 2 * c;
   for (int64_t t = 0; t < p.pairs; ++t, weights += 2 * p.channels) {
-    const int8_t *a = p.x[2 * t] + c, *b = p.x[2 * t + 1] + c;
+    const auto *a = reinterpret_cast<const T*>(p.x[2 * t]) + c, *b = reinterpret_cast<const T*>(p.x[2 * t + 1]) + c;
     HONE_UNROLL
     for (int j = 0; j < VECTORS; ++j) {
       VI w;
@@ -23,18 +23,20 @@ HONE_INLINE void sum_taps(const Int8DepthwisePixel& p, int64_t c) {
   for (int j = 0; j < VECTORS; ++j) store_i32(p.sums + c + j * kLanes, sums[j]);
 }
 
-static void depthwise_pixel(const Int8DepthwisePixel& p) {
+template <class T>
+void depthwise_pixel(const Int8DepthwisePixel& p) {
   int64_t c = 0;
-  for (; c + 4 * kLanes <= p.channels; c += 4 * kLanes) sum_taps<4>(p, c);
-  for (; c + kLanes <= p.channels; c += kLanes) sum_taps<1>(p, c);
+  for (; c + 4 * kLanes <= p.channels; c += 4 * kLanes) sum_taps<T, 4>(p, c);
+  for (; c + kLanes <= p.channels; c += kLanes) sum_taps<T, 1>(p, c);
   for (; c < p.channels; ++c) {
     int32_t sum = 0;
-    for (int64_t t = 0; t < 2 * p.pairs; ++t) sum += p.x[t][c] * p.weights[2 * (t / 2 * p.channels + c) + t % 2];
+    for (int64_t t = 0; t < 2 * p.pairs; ++t)
+      sum += static_cast<T>(p.x[t][c]) * p.weights[2 * (t / 2 * p.channels + c) + t % 2];
     p.sums[c] = sum;
   }
 }
 
-extern const Int8DepthwiseFn kInt8DepthwisePixel;
-const Int8DepthwiseFn kInt8DepthwisePixel = depthwise_pixel;
+extern const Int8DepthwiseFn kInt8DepthwisePixel, kUint8DepthwisePixel;
+const Int8DepthwiseFn kInt8DepthwisePixel = depthwise_pixel<int8_t>, kUint8DepthwisePixel = depthwise_pixel<uint8_t>;
 
 }  // namespace hone::cpu::HONE_TIER_NS

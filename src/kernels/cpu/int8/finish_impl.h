@@ -97,8 +97,22 @@ void finish_as(const Int8Finish& job) {
   job.epilogue->quantized ? finish_rows<kResidual, true>(job) : finish_rows<kResidual, false>(job);
 }
 
+// In i32, which wraps.
+static void correct(const Int8Finish& job) {
+  const Int8Epilogue& e = *job.epilogue;
+  const int32_t* offset = e.offset == nullptr ? nullptr : e.offset + job.channel;
+  const int32_t* factor = e.row_sums == nullptr ? nullptr : e.factor + job.channel;
+  for (int64_t r = 0; r < job.rows; ++r) {
+    auto* sums = reinterpret_cast<uint32_t*>(job.sums + r * job.sums_ld);
+    const uint32_t row = factor == nullptr ? 0 : static_cast<uint32_t>(e.row_sums[job.row + r]);
+    for (int64_t c = 0; offset != nullptr && c < job.columns; ++c) sums[c] += static_cast<uint32_t>(offset[c]);
+    for (int64_t c = 0; factor != nullptr && c < job.columns; ++c) sums[c] += row * static_cast<uint32_t>(factor[c]);
+  }
+}
+
 static void finish_sums(const Int8Finish& job) {
   const Int8Epilogue& e = *job.epilogue;
+  if (e.offset != nullptr || e.row_sums != nullptr) correct(job);
   if (e.scale == nullptr) return copy_sums(job);
   if (e.residual != nullptr) return finish_as<Int8Residual::bytes>(job);
   e.real.residual != nullptr ? finish_as<Int8Residual::real>(job) : finish_as<Int8Residual::none>(job);

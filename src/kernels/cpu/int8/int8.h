@@ -1,6 +1,6 @@
-// Convolutions and matrix products of i8 by i8 on NHWC activations. The sums are exact i32; they are the result, or are
-// scaled, joined with a bias and a residual, activated and quantised again, every step rounded to f32 in that order.
-// A matrix product is a 1x1 convolution of one line of pixels. Weights are packed once, for one instruction set.
+// Convolutions and matrix products of i8 or u8 by i8 on NHWC activations. The sums are exact i32; they are the result,
+// or are scaled, joined with a bias and a residual, activated and quantised again, every step rounded to f32 in that
+// order. A matrix product is a 1x1 convolution of one line of pixels. Weights are packed once, for one instruction set.
 // Nothing here allocates; workspaces and packed weights are 64-byte aligned.
 #pragma once
 
@@ -17,11 +17,15 @@ bool has_int8_set(Int8Set set);
 // The best of those that belong to `tier` or a lower one.
 Int8Set best_int8_set(Tier tier);
 
-// y = act(f32(sum) * scale + bias + residual), or act(..) + residual; when quantised,
+// sum' = sum + offset + row_sum * factor in i32, which wraps, where they are given: what zero points add to products.
+// y = act(f32(sum') * scale + bias + residual), or act(..) + residual; when quantised,
 // clip(round(y * step) + zero) in i8.
 struct Int8Epilogue {
-  const float* scale = nullptr;  // one a channel; null: the result is the i32 sums
-  Epilogue real;                 // bias, activation and an f32 residual
+  const int32_t* offset = nullptr;    // one a channel
+  const int32_t* row_sums = nullptr;  // one an output pixel; not of depthwise convolutions
+  const int32_t* factor = nullptr;    // one a channel, where there are row sums
+  const float* scale = nullptr;       // one a channel; null: the result is the i32 sums
+  Epilogue real;                      // bias, activation and an f32 residual
   const int8_t* residual = nullptr;
   float residual_scale = 1.f, residual_zero = 0.f;  // of an i8 residual: (residual - zero) * scale
   bool quantized = false;
@@ -33,15 +37,16 @@ struct Int8Epilogue {
 
 struct Int8Context {
   Int8Set set = Int8Set::scalar;
-  int threads = 1;    // size of the pool that the run will get
-  int split = 0;      // what threads share out: 1 rows, 2 output channels; 0: chosen by the shape
-  int row_block = 0;  // output pixels a block; 0: what fits into L2
+  bool unsigned_in = false;  // the activations are u8
+  int threads = 1;           // size of the pool that the run will get
+  int split = 0;             // what threads share out: 1 rows, 2 output channels; 0: chosen by the shape
+  int row_block = 0;         // output pixels a block; 0: what fits into L2
 };
 
 using Int8Weights = WeightView<int8_t>;
 
 struct Int8Args {
-  const int8_t* in = nullptr;
+  const void* in = nullptr;  // i8 or u8
   const void* packed = nullptr;
   void* out = nullptr;  // i32, f32 or i8, as the epilogue says; may be the residual
   Int8Epilogue epilogue;
@@ -50,7 +55,8 @@ struct Int8Args {
 };
 
 size_t int8_packed_bytes(const ConvProblem& p, Int8Set set);
-void int8_pack(const ConvProblem& p, Int8Set set, const Int8Weights& weights, void* packed);
+// For the activations that the context names.
+void int8_pack(const ConvProblem& p, const Int8Context& context, const Int8Weights& weights, void* packed);
 size_t int8_workspace_bytes(const ConvProblem& p, const Int8Context& context);
 void int8_conv(const ConvProblem& p, const Int8Context& context, const Int8Args& args);
 
@@ -58,6 +64,6 @@ void int8_conv(const ConvProblem& p, const Int8Context& context, const Int8Args&
 size_t int8_depthwise_packed_bytes(const ConvProblem& p);
 void int8_depthwise_pack(const ConvProblem& p, const Int8Weights& weights, void* packed);
 size_t int8_depthwise_workspace_bytes(const ConvProblem& p, int threads);
-void int8_depthwise(const ConvProblem& p, Tier tier, const Int8Args& args);
+void int8_depthwise(const ConvProblem& p, Tier tier, bool unsigned_in, const Int8Args& args);
 
 }  // namespace hone::cpu

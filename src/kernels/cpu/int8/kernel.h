@@ -23,13 +23,15 @@ struct Int8Kernel {
   void (*run)(const Int8Tile& tile);
 };
 
-const Int8Kernel& int8_kernel(Int8Set set);
+// For activations of i8, or of u8.
+const Int8Kernel& int8_kernel(Int8Set set, bool unsigned_in);
 
-// Rows of finished sums to results.
+// Rows of sums, which are changed, to results.
 struct Int8Finish {
-  const int32_t* sums = nullptr;
+  int32_t* sums = nullptr;
   int64_t sums_ld = 0;
   int64_t rows = 0, columns = 0;
+  int64_t row = 0;      // output pixel of the first row
   int64_t channel = 0;  // of the first column
   int64_t at = 0;       // index of the first element in the result and the residual
   int64_t ld = 0;       // from row to row of them
@@ -46,7 +48,7 @@ constexpr Tier tier_of(Int8Set set) {
 
 // Sums over the taps of one pixel for channels [0, channels); x[tap] points to its channels. Taps come in pairs.
 struct Int8DepthwisePixel {
-  const int8_t* const* x = nullptr;
+  const std::byte* const* x = nullptr;  // i8 or u8
   int64_t pairs = 0;
   const int16_t* weights = nullptr;  // [pair][channel][2]
   int64_t channels = 0;
@@ -54,6 +56,6 @@ struct Int8DepthwisePixel {
 };
 
 using Int8DepthwiseFn = void (*)(const Int8DepthwisePixel& pixel);
-Int8DepthwiseFn int8_depthwise_kernel(Tier tier);
+Int8DepthwiseFn int8_depthwise_kernel(Tier tier, bool unsigned_in);
 
 }  // namespace hone::cpu

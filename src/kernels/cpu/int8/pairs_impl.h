@@ -1,6 +1,8 @@
 // Products of 8 bits by way of 16: pairs of products of widened values, which no sum of two can overflow.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cpu/int8/kernel.h"
 #include "kernels/cpu/int8/vector.h"
 
@@ -15,15 +17,17 @@ constexpr int kPairRows = 2;
 #endif
 constexpr int kPairPanel = 2 * kLanes;
 
-// To 16 bits each.
-static void gather_pairs(const void* in, int64_t count, std::byte* to) {
-  const auto* from = static_cast<const int8_t*>(in);
+// To 16 bits each. T: int8_t or uint8_t.
+template <class T>
+void gather_pairs(const void* in, int64_t count, std::byte* to) {
+  const auto* from = static_cast<const T*>(in);
   auto* out = reinterpret_cast<int16_t*>(to);
   int64_t i = 0;
 #if defined(__AVX2__)
   for (; i + 16 <= count; i += 16) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_cvtepi8_epi16(bytes));
+    const __m256i wide = std::is_signed_v<T> ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), wide);
   }
 #endif
   for (; i < count; ++i) out[i] = from[i];
@@ -87,17 +91,20 @@ void pair_rows(const Int8Tile& t) {
 
 static void run_pairs(const Int8Tile& t) { t.columns <= kLanes ? pair_rows<1>(t) : pair_rows<2>(t); }
 
-extern const Int8Kernel kInt8Pairs;
-const Int8Kernel kInt8Pairs{.form = {.rows = kPairRows,
-                                     .panel = kPairPanel,
-                                     .k_unit = 2,
-                                     .k_step = 2,
-                                     .in_bytes = 1,
-                                     .a_bytes = 2,
-                                     .b_bytes = 1,
-                                     .start_bytes = sizeof(int32_t),
-                                     .gather = gather_pairs},
-                            .excess = 0,
-                            .run = run_pairs};
+template <class T>
+constexpr Int8Kernel kPairsOf{.form = {.rows = kPairRows,
+                                       .panel = kPairPanel,
+                                       .k_unit = 2,
+                                       .k_step = 2,
+                                       .in_bytes = 1,
+                                       .a_bytes = 2,
+                                       .b_bytes = 1,
+                                       .start_bytes = sizeof(int32_t),
+                                       .gather = gather_pairs<T>},
+                              .excess = 0,
+                              .run = run_pairs};
+
+extern const Int8Kernel kInt8Pairs, kUint8Pairs;
+const Int8Kernel kInt8Pairs = kPairsOf<int8_t>, kUint8Pairs = kPairsOf<uint8_t>;
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -1,4 +1,6 @@
-// Four products of 8 bits at once (vpdpbusd), which wants one side unsigned: values are gathered with 128 added.
+// Four products of 8 bits at once (vpdpbusd), which wants one side unsigned: values of i8 are gathered with 128 added.
+#include <cstring>
+
 #include "kernels/cpu/int8/kernel.h"
 #include "kernels/cpu/int8/vector.h"
 
@@ -6,6 +8,8 @@ namespace hone::cpu::HONE_TIER_NS {
 namespace {
 
 constexpr int kQuadRows = 12, kQuadPanel = 2 * kLanes;
+
+void gather_bytes(const void* in, int64_t count, std::byte* to) { std::memcpy(to, in, static_cast<size_t>(count)); }
 
 void gather_quads(const void* in, int64_t count, std::byte* to) {
   const auto* from = static_cast<const int8_t*>(in);
@@ -60,20 +64,24 @@ void quad_rows(const Int8Tile& t) {
 
 void run_quads(const Int8Tile& t) { t.columns <= kLanes ? quad_rows<1>(t) : quad_rows<2>(t); }
 
+constexpr Int8Kernel quads(void (*gather)(const void*, int64_t, std::byte*), int excess) {
+  return {.form = {.rows = kQuadRows,
+                   .panel = kQuadPanel,
+                   .k_unit = 4,
+                   .k_step = 4,
+                   .in_bytes = 1,
+                   .a_bytes = 1,
+                   .b_bytes = 1,
+                   .start_bytes = sizeof(int32_t),
+                   .zero = excess,
+                   .gather = gather},
+          .excess = excess,
+          .run = run_quads};
+}
+
 }  // namespace
 
-extern const Int8Kernel kInt8Quads;
-const Int8Kernel kInt8Quads{.form = {.rows = kQuadRows,
-                                     .panel = kQuadPanel,
-                                     .k_unit = 4,
-                                     .k_step = 4,
-                                     .in_bytes = 1,
-                                     .a_bytes = 1,
-                                     .b_bytes = 1,
-                                     .start_bytes = sizeof(int32_t),
-                                     .zero = 128,
-                                     .gather = gather_quads},
-                            .excess = 128,
-                            .run = run_quads};
+extern const Int8Kernel kInt8Quads, kUint8Quads;
+const Int8Kernel kInt8Quads = quads(gather_quads, 128), kUint8Quads = quads(gather_bytes, 0);
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -1,4 +1,4 @@
-// Products of signed bytes by tiles (tdpbssd).
+// Products of bytes by tiles (tdpbssd, tdpbusd).
 #pragma once
 
 #include <cstring>
@@ -13,24 +13,27 @@ static void gather_bytes(const void* from, int64_t count, std::byte* to) {
 }
 
 // The starting sums are zero here.
-static void run_int8_tiles(const Int8Tile& t) {
-  multiply_tiles<TileProduct::i8>({t.a, t.a_ld, reinterpret_cast<const std::byte*>(t.b), t.steps, t.sums}, t.rows,
-                                  t.columns);
+template <TileProduct kProduct>
+void run_int8_tiles(const Int8Tile& t) {
+  multiply_tiles<kProduct>({t.a, t.a_ld, reinterpret_cast<const std::byte*>(t.b), t.steps, t.sums}, t.rows, t.columns);
 }
 
-extern const Int8Kernel kInt8Tiles;
-const Int8Kernel kInt8Tiles{.form = {.rows = kTileRows,
-                                     .panel = kTilePanel,
-                                     .k_unit = 4,
-                                     .k_step = 4 * kTileUnits,
-                                     .in_bytes = 1,
-                                     .a_bytes = 1,
-                                     .b_bytes = 1,
-                                     .start_bytes = sizeof(int32_t),
-                                     .gather = gather_bytes,
-                                     .begin = configure_tiles,
-                                     .end = release_tiles},
-                            .excess = 0,
-                            .run = run_int8_tiles};
+template <TileProduct kProduct>
+constexpr Int8Kernel kTilesOf{.form = {.rows = kTileRows,
+                                       .panel = kTilePanel,
+                                       .k_unit = 4,
+                                       .k_step = 4 * kTileUnits,
+                                       .in_bytes = 1,
+                                       .a_bytes = 1,
+                                       .b_bytes = 1,
+                                       .start_bytes = sizeof(int32_t),
+                                       .gather = gather_bytes,
+                                       .begin = configure_tiles,
+                                       .end = release_tiles},
+                              .excess = 0,
+                              .run = run_int8_tiles<kProduct>};
+
+extern const Int8Kernel kInt8Tiles, kUint8Tiles;
+const Int8Kernel kInt8Tiles = kTilesOf<TileProduct::i8>, kUint8Tiles = kTilesOf<TileProduct::u8>;
 
 }  // namespace hone::cpu::HONE_TIER_NS

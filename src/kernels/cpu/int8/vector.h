@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/cpu/simd.h"
 
@@ -40,16 +41,19 @@ HONE_INLINE VI widen_pairs(const int8_t* p) {
 #endif
 }
 
-// The same of the values at `a` and `b`, one of each in a pair.
-HONE_INLINE VI widen_two(const int8_t* a, const int8_t* b) {
+// The same of the values at `a` and `b`, one of each in a pair. T: int8_t or uint8_t.
+template <class T>
+HONE_INLINE VI widen_two(const T* a, const T* b) {
 #if defined(__AVX512F__)
   const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a)),
                 y = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b));
-  return (VI)_mm512_cvtepi8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(x, y), _mm_unpacklo_epi8(x, y)));
+  const __m256i both = _mm256_set_m128i(_mm_unpackhi_epi8(x, y), _mm_unpacklo_epi8(x, y));
+  return (VI)(std::is_signed_v<T> ? _mm512_cvtepi8_epi16(both) : _mm512_cvtepu8_epi16(both));
 #elif defined(__AVX2__)
   const __m128i x = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(a)),
                 y = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(b));
-  return (VI)_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(x, y));
+  const __m128i both = _mm_unpacklo_epi8(x, y);
+  return (VI)(std::is_signed_v<T> ? _mm256_cvtepi8_epi16(both) : _mm256_cvtepu8_epi16(both));
 #else
   VI v;
   for (int i = 0; i < kLanes; ++i) v[i] = (a[i] & 0xffff) | b[i] * (1 << 16);
@@ -79,6 +83,17 @@ HONE_INLINE void store_i8(int8_t* p, VI v) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(halves, halves));
 #else
   for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(v[i]);
+#endif
+}
+
+HONE_INLINE void store_u8(uint8_t* p, VI v) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(0xffff, (__m512i)v));
+#elif defined(__AVX2__)
+  const __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(halves, halves));
+#else
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<uint8_t>(v[i]);
 #endif
 }
 

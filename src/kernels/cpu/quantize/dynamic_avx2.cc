@@ -1,0 +1,1 @@
+#include "kernels/cpu/quantize/dynamic_impl.h"
