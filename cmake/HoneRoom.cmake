@@ -66,6 +66,9 @@ function(hone_room name)
     if(file MATCHES "/int8/")  # whose results are the same integers everywhere
       list(APPEND flags -ffp-contract=off)
     endif()
+    if(file MATCHES "/pointwise/")  # whose loops are written for the compiler to vectorise
+      list(APPEND flags $<$<CXX_COMPILER_ID:GNU>:-fvect-cost-model=dynamic>)
+    endif()
     if(flags)  # which keep a file out of a unity build, empty ones too
       set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${flags}")
     endif()

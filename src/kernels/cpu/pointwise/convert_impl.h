@@ -2,6 +2,7 @@
 // Conversions of a block between types. Included by sources built once per tier.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cpu/pointwise/block.h"
@@ -37,8 +38,9 @@ template <class To, class From, class F>
 HONE_INLINE void each(const BlockArgs& args, F f) {
   const From* a = static_cast<const From*>(args.in[0]);
   To* out = static_cast<To*>(args.out);
+  const int64_t n = args.n;  // which a store of bytes could change, for all the compiler knows
 #pragma GCC ivdep
-  for (int64_t i = 0; i < args.n; ++i) out[i] = f(a[i]);
+  for (int64_t i = 0; i < n; ++i) out[i] = f(a[i]);
 }
 
 template <class To, class From>
@@ -75,6 +77,14 @@ static void narrow_f16(const BlockArgs& args) {
 }
 static void widen_bf16(const BlockArgs& args) { each<float, uint16_t>(args, from_bf16); }
 static void narrow_bf16(const BlockArgs& args) { each<uint16_t, float>(args, bf16_bits); }
+// The low 32 bits of whole(v), which are all that narrower types take.
+static void float_to_low_bits(const BlockArgs& args) {
+  const float* a = static_cast<const float*>(args.in[0]);
+  int beyond = 0;
+  for (int64_t i = 0; i < args.n; ++i) beyond |= __builtin_fabsf(a[i]) < 2147483648.f ? 0 : 1;
+  if (beyond == 0) each<int32_t, float>(args, [](float v) { return static_cast<int32_t>(v); });
+  else each<int32_t, float>(args, [](float v) { return static_cast<int32_t>(whole(v)); });
+}
 static void float_to_whole(const BlockArgs& args) { each<int64_t, float>(args, whole); }
 
 template <class To>
@@ -109,7 +119,7 @@ static BlockFn find_convert(DType from, DType to) {
     case DType::bf16: return from == DType::f32 ? narrow_bf16 : nullptr;
     case DType::boolean: return find_boolean(from);
     case DType::i64: return from == DType::f32 ? float_to_whole : from_integer<int64_t>(from);
-    case DType::i32: return from_integer<int32_t>(from);
+    case DType::i32: return from == DType::f32 ? float_to_low_bits : from_integer<int32_t>(from);
     case DType::i8: return from_integer<int8_t>(from);
     case DType::u8: return from_integer<uint8_t>(from);
     case DType::i16: return from_integer<int16_t>(from);
@@ -123,7 +133,7 @@ template <class T>
 void splat_block(const BlockArgs& args) {
   const T v = *static_cast<const T*>(args.in[0]);
   T* out = static_cast<T*>(args.out);
-  for (int64_t i = 0; i < args.n; ++i) out[i] = v;
+  std::fill_n(out, args.n, v);
 }
 static BlockFn find_splat(DType type) {
   switch (type) {

@@ -13,7 +13,7 @@ void typed_block(const BlockArgs& args) {
   const T* b = static_cast<const T*>(F::kArity > 1 ? args.in[1] : args.in[0]);
   R* out = static_cast<R*>(args.out);
 #pragma GCC ivdep
-  for (int64_t i = 0; i < args.n; ++i) out[i] = static_cast<R>(F::apply(a[kA ? 0 : i], b[kB ? 0 : i]));
+  for (int64_t i = 0, n = args.n; i < n; ++i) out[i] = static_cast<R>(F::apply(a[kA ? 0 : i], b[kB ? 0 : i]));
 }
 
 template <class F, class T, class R>
@@ -167,7 +167,7 @@ void where_block(const BlockArgs& args) {
   const T* c = static_cast<const T*>(args.in[2]);
   T* out = static_cast<T*>(args.out);
 #pragma GCC ivdep
-  for (int64_t i = 0; i < args.n; ++i) out[i] = mask[i] != 0 ? b[i] : c[i];
+  for (int64_t i = 0, n = args.n; i < n; ++i) out[i] = mask[i] != 0 ? b[i] : c[i];
 }
 
 // min(max(x, low), high)
@@ -178,7 +178,7 @@ void clip_block(const BlockArgs& args) {
   const T* high = static_cast<const T*>(args.in[2]);
   T* out = static_cast<T*>(args.out);
 #pragma GCC ivdep
-  for (int64_t i = 0; i < args.n; ++i) {
+  for (int64_t i = 0, n = args.n; i < n; ++i) {
     const T v = x[i] < low[i] ? low[i] : x[i];
     out[i] = high[i] < v ? high[i] : v;
   }

@@ -199,9 +199,9 @@ class Lowering {
 
   Status lower_cast(const PointwiseInstr& instr, Value& value) {
     value = operand(instr, 0);
-    // Floats reach integers through 64 bits, as in the reference, so that narrow types wrap.
+    // Floats reach integers through 64 bits, as in the reference, or the low half of them, so that narrow types wrap.
     const bool to_integer = instr.type != DType::boolean && block_type(instr.type) != DType::f32;
-    if (value.type == DType::f32 && to_integer) HONE_CHECK(convert(value, DType::i64));
+    if (value.type == DType::f32 && to_integer) HONE_CHECK(convert(value, block_type(instr.type)));
     if (value.type != DType::f32 && block_type(instr.type) == DType::f32) HONE_CHECK(convert(value, DType::f32));
     return narrow(value, instr.type);
   }
