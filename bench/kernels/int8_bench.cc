@@ -110,14 +110,18 @@ int main(int argc, char** argv) {
 
     Int8Args args{.in = at<int8_t>(in), .out = out.data(), .epilogue = {}, .pool = &pool};
     args.epilogue.scale = args.epilogue.real.bias = at<float>(channels);
-    args.epilogue.real.act = Activation::relu;
+    args.epilogue.low = 0;
     args.epilogue.quantized = true;
     std::vector<Timed> small, wide;
     if (p.groups > 1) {
-      args.packed = keep(int8_depthwise_packed_bytes(p));
-      args.workspace = keep(int8_depthwise_workspace_bytes(p, threads));
-      int8_depthwise_pack(p, given, const_cast<void*>(args.packed));
-      small.push_back({"depthwise", [p, args] { int8_depthwise(p, best_tier(), false, args); }});
+      const Int8Context context{.set = set, .threads = threads};
+      void* const packed = keep(int8_depthwise_packed_bytes(p));
+      void* const ready = keep(int8_depthwise_ready_bytes(p, context));
+      int8_depthwise_pack(p, given, packed);
+      int8_depthwise_ready(p, context, packed, ready);
+      args.packed = ready;
+      args.workspace = keep(int8_depthwise_workspace_bytes(p, context));
+      small.push_back({"depthwise", [p, args, context] { int8_depthwise(p, context, args); }});
     } else {
       void* packed = keep(int8_packed_bytes(p, set));
       int8_pack(p, {.set = set}, given, packed);

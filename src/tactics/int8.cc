@@ -170,7 +170,8 @@ cpu::Int8Epilogue epilogue_of(const RequantizeForm& form, const Channels& channe
   e.real.b = static_cast<float>(form.rest.b);
   e.real.residual_after_activation = form.rest.residual_after_activation;
   e.quantized = form.quantized;
-  if (form.quantized) e.step = channels.step(form.step, args);
+  const bool stepped = form.quantized && (form.step.input >= 0 || form.step.value != 1);
+  if (stepped) e.step = channels.step(form.step, args);
   e.divides = form.divides;
   e.zero = static_cast<int>(form.zero);
   e.low = static_cast<float>(form.low);
@@ -221,10 +222,12 @@ Result<std::unique_ptr<const Kernel>> make_depthwise(const Problem& problem, std
   const cpu::ConvProblem p = product_geometry(problem, sums->op);
   if (packed.size() != 1 || packed[0].count() < static_cast<int64_t>(cpu::int8_depthwise_packed_bytes(p)))
     return invalid("packed weights are missing or too small");
-  return make_kernel(*sums, p.cout, packed[0], cpu::int8_depthwise_workspace_bytes(p, machine.threads),
-                     [p, tier = tier_of(machine), from_u8 = unsigned_in(problem)](const cpu::Int8Args& args) {
-                       cpu::int8_depthwise(p, tier, from_u8, args);
-                     });
+  const cpu::Int8Context context{
+      .set = cpu::best_int8_set(tier_of(machine)), .unsigned_in = unsigned_in(problem), .threads = machine.threads};
+  Tensor ready(DType::u8, {static_cast<int64_t>(cpu::int8_depthwise_ready_bytes(p, context))});
+  cpu::int8_depthwise_ready(p, context, packed[0].raw(), ready.mutable_raw());
+  return make_kernel(*sums, p.cout, ready, cpu::int8_depthwise_workspace_bytes(p, context),
+                     [p, context](const cpu::Int8Args& args) { cpu::int8_depthwise(p, context, args); });
 }
 
 // A residual of the result's type may be overwritten by it: each element is read before it is written.

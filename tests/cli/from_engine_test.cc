@@ -81,9 +81,13 @@ TEST_F(FromEngine, RangesAndWhatABudgetLeftAreKept) {
         {"--target", "cpu", "--precision", "int8", "--calibration-cache", path("c.json")});
   build("b.hone", {"--from-engine", path("a.hone")});
   EXPECT_EQ(result_of("a.hone"), result_of("b.hone"));
-  for (const Json& layer : inspected("b.hone")["layers"]) EXPECT_EQ(layer["precision"], "int8") << layer;
+  const auto expect_all = [&](const char* engine, const char* precision) {
+    const Json report = inspected(engine);
+    for (const Json& layer : report["layers"]) EXPECT_EQ(layer["precision"], precision) << layer;
+  };
+  expect_all("b.hone", "int8");
   build("fp32.hone", {"--from-engine", path("a.hone")}, {"--precision", "fp32"});
-  for (const Json& layer : inspected("fp32.hone")["layers"]) EXPECT_EQ(layer["precision"], "fp32") << layer;
+  expect_all("fp32.hone", "fp32");
 
   // No layer keeps a budget this small.
   build("c.hone", {path("conv.onnx")},

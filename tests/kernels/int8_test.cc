@@ -183,38 +183,116 @@ TEST(Int8, Groups) {
              .groups = groups});
 }
 
+void check_depthwise(const ConvProblem& p) {
+  for (bool unsigned_in : {false, true}) {
+    const Data data(p, true, unsigned_in);
+    Workspace packed(int8_depthwise_packed_bytes(p));
+    int8_depthwise_pack(p, data.weights, packed.get());
+    for (Int8Set set : sets()) {
+      for (int threads : {1, 2}) {
+        const Int8Context context{.set = set, .unsigned_in = unsigned_in, .threads = threads};
+        Workspace ready(int8_depthwise_ready_bytes(p, context)), workspace(int8_depthwise_workspace_bytes(p, context));
+        int8_depthwise_ready(p, context, packed.get(), ready.get());
+        std::vector<int32_t> y(data.sums.size(), 7);
+        ThreadPool pool(threads);
+        int8_depthwise(p, context,
+                       {.in = data.x.data(),
+                        .packed = ready.get(),
+                        .out = y.data(),
+                        .epilogue = {},
+                        .workspace = workspace.get(),
+                        .pool = &pool});
+        ASSERT_EQ(y, data.sums) << int8_set_name(set) << ", " << p.cin << " channels, unsigned " << unsigned_in;
+      }
+    }
+  }
+}
+
 TEST(Int8, Depthwise) {
-  for (int64_t channels : {1, 7, 16, 37, 67, 130}) {
-    const ConvProblem p{.n = 2,
-                        .h = 8,
-                        .w = 7,
-                        .cin = channels,
-                        .cout = channels,
-                        .kh = 3,
-                        .kw = 3,
-                        .stride_h = 2,
-                        .dilation_w = 2,
-                        .pad_top = 1,
-                        .pad_left = 2,
-                        .pad_bottom = 1,
-                        .pad_right = 2,
-                        .groups = channels};
-    for (bool unsigned_in : {false, true}) {
-      const Data data(p, true, unsigned_in);
-      for (Tier tier : tiers()) {
-        for (int threads : {1, 2}) {
-          Workspace packed(int8_depthwise_packed_bytes(p)), workspace(int8_depthwise_workspace_bytes(p, threads));
-          int8_depthwise_pack(p, data.weights, packed.get());
-          std::vector<int32_t> y(data.sums.size(), 7);
-          ThreadPool pool(threads);
-          int8_depthwise(p, tier, unsigned_in,
-                         {.in = data.x.data(),
-                          .packed = packed.get(),
-                          .out = y.data(),
-                          .epilogue = {},
-                          .workspace = workspace.get(),
-                          .pool = &pool});
-          ASSERT_EQ(y, data.sums) << tier_name(tier) << ", " << channels << " channels, unsigned " << unsigned_in;
+  for (int64_t channels : {1, 7, 16, 32, 37, 67, 130}) {
+    check_depthwise({.n = 2,
+                     .h = 8,
+                     .w = 7,
+                     .cin = channels,
+                     .cout = channels,
+                     .kh = 3,
+                     .kw = 3,
+                     .stride_h = 2,
+                     .dilation_w = 2,
+                     .pad_top = 1,
+                     .pad_left = 2,
+                     .pad_bottom = 1,
+                     .pad_right = 2,
+                     .groups = channels});
+    for (int64_t kernel : {1, 2, 5})
+      for (int64_t stride : {1, 2})
+        check_depthwise({.h = 6,
+                         .w = 300,
+                         .cin = channels,
+                         .cout = channels,
+                         .kh = kernel,
+                         .kw = kernel,
+                         .stride_h = stride,
+                         .stride_w = stride,
+                         .pad_top = kernel / 2,
+                         .pad_left = kernel / 2,
+                         .pad_bottom = kernel / 2,
+                         .pad_right = kernel / 2,
+                         .groups = channels});
+  }
+  // Windows wider than the image.
+  check_depthwise({.h = 2,
+                   .w = 2,
+                   .cin = 33,
+                   .cout = 33,
+                   .kh = 5,
+                   .kw = 5,
+                   .pad_top = 3,
+                   .pad_left = 3,
+                   .pad_bottom = 3,
+                   .pad_right = 3,
+                   .groups = 33});
+}
+
+// Scale, bias, residual and bounds alone, and the same with a step of 1, which takes the way of all others.
+TEST(Int8, PlainEpilogues) {
+  for (int64_t n : {3, 16, 32, 50, 83}) {
+    const ConvProblem p{.w = 45, .cin = 33, .cout = n};
+    const Data data(p, false, false);
+    const auto channels = static_cast<size_t>(n);
+    std::vector<float> scale(channels), bias(channels), ones(channels, 1.f);
+    for (size_t c = 0; c < channels; ++c) {
+      scale[c] = 3e-4f * static_cast<float>(c % 7 + 1);
+      bias[c] = static_cast<float>(c % 11) - 5.5f;
+    }
+    const auto residual = bytes(45 * n, 3, true);
+    for (Int8Set set : sets()) {
+      Workspace packed(int8_packed_bytes(p, set)), workspace(int8_workspace_bytes(p, {.set = set}));
+      int8_pack(p, {.set = set}, data.weights, packed.get());
+      ThreadPool pool(1);
+      for (const int8_t* add : {static_cast<const int8_t*>(nullptr), residual.data()}) {
+        const auto run = [&](const float* step) {
+          Int8Epilogue e{.scale = scale.data(), .residual = add, .residual_scale = 0.3f, .quantized = true};
+          e.real.bias = bias.data();
+          e.step = step;
+          e.low = -7;
+          std::vector<int8_t> y(static_cast<size_t>(45 * n));
+          int8_conv(p, {.set = set},
+                    {.in = data.x.data(),
+                     .packed = packed.get(),
+                     .out = y.data(),
+                     .epilogue = e,
+                     .workspace = workspace.get(),
+                     .pool = &pool});
+          return y;
+        };
+        const auto plain = run(nullptr);
+        ASSERT_EQ(plain, run(ones.data())) << int8_set_name(set) << ", " << n << " channels";
+        for (size_t i = 0; i < plain.size(); ++i) {
+          const float sum = static_cast<float>(data.sums[i]) * scale[i % channels];
+          float v = sum + bias[i % channels];
+          if (add != nullptr) v += static_cast<float>(add[i]) * 0.3f;
+          ASSERT_EQ(plain[i], std::clamp(std::nearbyint(v), -7.f, 127.f)) << i;
         }
       }
     }

@@ -1,4 +1,5 @@
 // Depthwise convolution of i8: threads over lines of the output, vectors over channels.
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/gemm/dense.h"
@@ -8,16 +9,29 @@ namespace hone::cpu {
 namespace {
 
 constexpr auto kLine = static_cast<int64_t>(kAlign);
+constexpr int64_t kSumsAtOnce = 4096;  // which stay in the first cache until they are finished
 
-int64_t pairs_of(const ConvProblem& p) { return ceil_div(p.kh * p.kw, 2); }
+const Int8DepthwiseKernel& kernel_of(const Int8Context& context) {
+  return int8_depthwise_kernel(context.set, context.unsigned_in);
+}
 
-// Of one worker: pointers to the taps of a pixel, then its sums, in whole vectors.
-int64_t pointer_bytes(const ConvProblem& p) {
-  return round_up(2 * pairs_of(p) * static_cast<int64_t>(sizeof(const std::byte*)), kLine);
-}
-int64_t worker_bytes(const ConvProblem& p) {
-  return pointer_bytes(p) + round_up(p.cin * static_cast<int64_t>(sizeof(int32_t)), kLine);
-}
+int64_t x_step(const ConvProblem& p) { return p.stride_w * p.in_pitch(); }
+int64_t padded_taps(const ConvProblem& p, int64_t multiple) { return round_up(p.kh * p.kw, multiple); }
+// Pairs are packed; what makes quads of them reads as many.
+int64_t packed_taps(const ConvProblem& p) { return padded_taps(p, 4); }
+
+// Zeros for the taps of all pixels that are computed at once; then, of each worker, pointers to the taps of the first
+// pixel and sums.
+struct Layout {
+  int64_t sums_ld, pixels, zero_bytes, pointer_bytes, worker_bytes;
+  explicit Layout(const ConvProblem& p) {
+    sums_ld = round_up(p.cin, kDepthwiseBlock);
+    pixels = std::clamp<int64_t>(kSumsAtOnce / sums_ld, 1, p.out_w());
+    zero_bytes = round_up((pixels - 1) * x_step(p) + p.cin, kLine);
+    pointer_bytes = round_up(packed_taps(p) * static_cast<int64_t>(sizeof(const std::byte*)), kLine);
+    worker_bytes = pointer_bytes + round_up(pixels * sums_ld * static_cast<int64_t>(sizeof(int32_t)), kLine);
+  }
+};
 
 void point_taps(const ConvProblem& p, const std::byte* image, const std::byte* zeros, int64_t y0, int64_t x0,
                 const std::byte** taps) {
@@ -31,48 +45,83 @@ void point_taps(const ConvProblem& p, const std::byte* image, const std::byte* z
   }
 }
 
+// The first output columns whose windows start inside the image, and the first whose windows leave it.
+struct Inner {
+  int64_t first, last;
+  explicit Inner(const ConvProblem& p) {
+    const int64_t width = (p.kw - 1) * p.dilation_w + 1, room = p.w + p.pad_left - width;
+    first = std::min(ceil_div(p.pad_left, p.stride_w), p.out_w());
+    last = std::clamp(room < 0 ? 0 : room / p.stride_w + 1, first, p.out_w());
+  }
+};
+
 }  // namespace
 
 size_t int8_depthwise_packed_bytes(const ConvProblem& p) {
-  return static_cast<size_t>(2 * pairs_of(p) * p.cin) * sizeof(int16_t);
+  return static_cast<size_t>(packed_taps(p) * p.cin) * sizeof(int16_t);
 }
 
 void int8_depthwise_pack(const ConvProblem& p, const Int8Weights& weights, void* packed) {
   auto* to = static_cast<int16_t*>(packed);
-  for (int64_t pair = 0; pair < pairs_of(p); ++pair)
+  for (int64_t pair = 0; pair < packed_taps(p) / 2; ++pair)
     for (int64_t c = 0; c < p.cin; ++c)
       for (int64_t tap = 2 * pair; tap < 2 * pair + 2; ++tap)
         *to++ = tap < p.kh * p.kw ? weights.data[c * weights.stride_out + tap * weights.stride_tap] : 0;
 }
 
-size_t int8_depthwise_workspace_bytes(const ConvProblem& p, int threads) {
-  return static_cast<size_t>(round_up(p.cin, kLine) + worker_bytes(p) * threads);
+size_t int8_depthwise_ready_bytes(const ConvProblem& p, const Int8Context& context) {
+  const Int8DepthwiseKernel& kernel = kernel_of(context);
+  return kernel.ready == nullptr ? int8_depthwise_packed_bytes(p)
+                                 : kernel.ready_bytes(padded_taps(p, kernel.taps), p.cin);
 }
 
-void int8_depthwise(const ConvProblem& p, Tier tier, bool unsigned_in, const Int8Args& args) {
-  const Int8DepthwiseFn sum = int8_depthwise_kernel(tier, unsigned_in);
-  const Int8FinishFn finish = int8_finish(tier);
+void int8_depthwise_ready(const ConvProblem& p, const Int8Context& context, const void* packed, void* ready) {
+  const Int8DepthwiseKernel& kernel = kernel_of(context);
+  if (kernel.ready == nullptr) std::memcpy(ready, packed, int8_depthwise_packed_bytes(p));
+  else kernel.ready(static_cast<const int16_t*>(packed), padded_taps(p, kernel.taps), p.cin, ready);
+}
+
+size_t int8_depthwise_workspace_bytes(const ConvProblem& p, const Int8Context& context) {
+  const Layout layout(p);
+  return static_cast<size_t>(layout.zero_bytes + layout.worker_bytes * context.threads);
+}
+
+void int8_depthwise(const ConvProblem& p, const Int8Context& context, const Int8Args& args) {
+  const Int8DepthwiseKernel& kernel = kernel_of(context);
+  const Int8FinishFn finish = int8_finish(tier_of(context.set));
+  const Layout layout(p);
   auto* zeros = static_cast<std::byte*>(args.workspace);
-  std::byte* workers = zeros + round_up(p.cin, kLine);
-  std::memset(zeros, 0, static_cast<size_t>(p.cin));
+  std::byte* workers = zeros + layout.zero_bytes;
+  std::memset(zeros, 0, static_cast<size_t>(layout.zero_bytes));
   const auto* in = static_cast<const std::byte*>(args.in);
-  const int64_t oh = p.out_h(), ow = p.out_w();
+  const int64_t oh = p.out_h(), ow = p.out_w(), taps = padded_taps(p, kernel.taps);
+  const Inner inner(p);
   args.pool->parallel(p.n * oh, [&](int64_t line, int worker) {
-    std::byte* memory = workers + worker * worker_bytes(p);
-    auto** taps = reinterpret_cast<const std::byte**>(memory);
-    auto* sums = reinterpret_cast<int32_t*>(memory + pointer_bytes(p));
+    std::byte* memory = workers + worker * layout.worker_bytes;
+    auto** x = reinterpret_cast<const std::byte**>(memory);
+    auto* sums = reinterpret_cast<int32_t*>(memory + layout.pointer_bytes);
     const std::byte* image = in + line / oh * p.h * p.w * p.in_pitch();
-    const Int8DepthwisePixel pixel{.x = taps,
-                                   .pairs = pairs_of(p),
-                                   .weights = static_cast<const int16_t*>(args.packed),
-                                   .channels = p.cin,
-                                   .sums = sums};
-    Int8Finish done{.sums = sums, .rows = 1, .columns = p.cin, .out = args.out, .epilogue = &args.epilogue};
-    taps[2 * pairs_of(p) - 1] = in;  // where the last tap is alone: its partner's weights are zero
-    for (int64_t x = 0; x < ow; ++x) {
-      point_taps(p, image, zeros, line % oh * p.stride_h - p.pad_top, x * p.stride_w - p.pad_left, taps);
-      sum(pixel);
-      done.at = (line * ow + x) * p.out_pitch();
+    std::fill(x + p.kh * p.kw, x + taps, zeros);  // whose weights are zero
+    Int8DepthwisePixels pixels{.x = x,
+                               .x_step = x_step(p),
+                               .taps = taps,
+                               .weights = args.packed,
+                               .channels = p.cin,
+                               .sums = sums,
+                               .sums_ld = layout.sums_ld};
+    Int8Finish done{.sums = sums,
+                    .sums_ld = layout.sums_ld,
+                    .columns = p.cin,
+                    .ld = p.out_pitch(),
+                    .out = args.out,
+                    .epilogue = &args.epilogue};
+    for (int64_t at = 0; at < ow; at += pixels.pixels) {
+      const bool inside = at >= inner.first && at < inner.last;
+      pixels.pixels = inside ? std::min(layout.pixels, inner.last - at) : 1;
+      point_taps(p, image, zeros, line % oh * p.stride_h - p.pad_top, at * p.stride_w - p.pad_left, x);
+      kernel.run(pixels);
+      done.rows = pixels.pixels;
+      done.at = (line * ow + at) * p.out_pitch();
       finish(done);
     }
   });

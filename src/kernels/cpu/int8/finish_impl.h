@@ -35,8 +35,10 @@ HONE_INLINE V add_residual_to(V v, const Int8Epilogue& e, int64_t at, int n) {
 // is the same.
 template <Int8Residual kResidual>
 HONE_INLINE VI quantize(V v, const Int8Epilogue& e, int64_t channel, int n) {
-  const V step = load_part(e.step + channel, n);
-  v = e.divides ? v / step : v * step;
+  if (e.step != nullptr) {
+    const V step = load_part(e.step + channel, n);
+    v = e.divides ? v / step : v * step;
+  }
   if constexpr (kResidual == Int8Residual::real) v = as_float(as_int(v) & (v == v));
   const auto zero = static_cast<float>(e.zero);
   return to_int(min(max(v, set1(e.low - zero)), set1(e.high - zero))) + e.zero;
@@ -86,6 +88,47 @@ void finish_rows(const Int8Finish& job) {
   }
 }
 
+// What backends/requantize leaves of most epilogues: a scale, a bias, a residual in bytes and bounds.
+static bool is_plain(const Int8Epilogue& e) {
+  return e.quantized && e.step == nullptr && e.zero == 0 && e.residual_zero == 0 && e.real.act == Activation::none &&
+         e.real.residual == nullptr;
+}
+
+template <bool kResidual, int VECTORS>
+HONE_INLINE void finish_plain_columns(const Int8Finish& job, int64_t c, int n) {
+  const Int8Epilogue& e = *job.epilogue;
+  const V low = set1(e.low), high = set1(e.high), residual_scale = set1(e.residual_scale);
+  V scale[VECTORS], bias[VECTORS];
+  HONE_UNROLL
+  for (int j = 0; j < VECTORS; ++j) {
+    const int64_t channel = job.channel + c + j * kLanes;
+    scale[j] = load_part(e.scale + channel, n);
+    bias[j] = e.real.bias == nullptr ? zero() : load_part(e.real.bias + channel, n);
+  }
+  const int32_t* sums = job.sums + c;
+  int64_t at = job.at + c;
+  for (int64_t r = 0; r < job.rows; ++r, sums += job.sums_ld, at += job.ld) {
+    VI whole[VECTORS];
+    HONE_UNROLL
+    for (int j = 0; j < VECTORS; ++j) {
+      V v = to_float(load_i32(sums + j * kLanes)) * scale[j] + bias[j];
+      if constexpr (kResidual) v += to_float(widen_part(e.residual + at + j * kLanes, n)) * residual_scale;
+      whole[j] = to_int(min(max(v, low), high));
+    }
+    auto* out = static_cast<int8_t*>(job.out) + at;
+    if constexpr (VECTORS == 2) store_i8(out, whole[0], whole[1]);
+    else store_i8_part(out, whole[0], n);
+  }
+}
+
+template <bool kResidual>
+void finish_plain(const Int8Finish& job) {
+  int64_t c = 0;
+  for (; c + 2 * kLanes <= job.columns; c += 2 * kLanes) finish_plain_columns<kResidual, 2>(job, c, kLanes);
+  for (; c + kLanes <= job.columns; c += kLanes) finish_plain_columns<kResidual, 1>(job, c, kLanes);
+  if (c < job.columns) finish_plain_columns<kResidual, 1>(job, c, static_cast<int>(job.columns - c));
+}
+
 static void copy_sums(const Int8Finish& job) {
   for (int64_t r = 0; r < job.rows; ++r)
     std::memcpy(static_cast<int32_t*>(job.out) + job.at + r * job.ld, job.sums + r * job.sums_ld,
@@ -114,6 +157,7 @@ static void finish_sums(const Int8Finish& job) {
   const Int8Epilogue& e = *job.epilogue;
   if (e.offset != nullptr || e.row_sums != nullptr) correct(job);
   if (e.scale == nullptr) return copy_sums(job);
+  if (is_plain(e)) return e.residual != nullptr ? finish_plain<true>(job) : finish_plain<false>(job);
   if (e.residual != nullptr) return finish_as<Int8Residual::bytes>(job);
   e.real.residual != nullptr ? finish_as<Int8Residual::real>(job) : finish_as<Int8Residual::none>(job);
 }

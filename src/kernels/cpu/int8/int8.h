@@ -29,7 +29,7 @@ struct Int8Epilogue {
   const int8_t* residual = nullptr;
   float residual_scale = 1.f, residual_zero = 0.f;  // of an i8 residual: (residual - zero) * scale
   bool quantized = false;
-  const float* step = nullptr;  // one a channel
+  const float* step = nullptr;  // one a channel; null: 1
   bool divides = false;         // y / step instead of y * step
   int zero = 0;
   float low = -128.f, high = 127.f;
@@ -60,10 +60,13 @@ void int8_pack(const ConvProblem& p, const Int8Context& context, const Int8Weigh
 size_t int8_workspace_bytes(const ConvProblem& p, const Int8Context& context);
 void int8_conv(const ConvProblem& p, const Int8Context& context, const Int8Args& args);
 
-// One channel a group, as many out as in.
+// One channel a group, as many out as in. Weights are packed alike for all sets, and made ready for one before they are
+// used: `packed` of the arguments are those made ready.
 size_t int8_depthwise_packed_bytes(const ConvProblem& p);
 void int8_depthwise_pack(const ConvProblem& p, const Int8Weights& weights, void* packed);
-size_t int8_depthwise_workspace_bytes(const ConvProblem& p, int threads);
-void int8_depthwise(const ConvProblem& p, Tier tier, bool unsigned_in, const Int8Args& args);
+size_t int8_depthwise_ready_bytes(const ConvProblem& p, const Int8Context& context);
+void int8_depthwise_ready(const ConvProblem& p, const Int8Context& context, const void* packed, void* ready);
+size_t int8_depthwise_workspace_bytes(const ConvProblem& p, const Int8Context& context);
+void int8_depthwise(const ConvProblem& p, const Int8Context& context, const Int8Args& args);
 
 }  // namespace hone::cpu

@@ -7,17 +7,17 @@ namespace hone::cpu {
 namespace scalar {
 extern const Int8Kernel kInt8Pairs, kUint8Pairs;
 extern const Int8FinishFn kInt8Finish;
-extern const Int8DepthwiseFn kInt8DepthwisePixel, kUint8DepthwisePixel;
+extern const Int8DepthwiseKernel kInt8DepthwisePairs, kUint8DepthwisePairs;
 }  // namespace scalar
 namespace avx2 {
 extern const Int8Kernel kInt8Pairs, kUint8Pairs;
 extern const Int8FinishFn kInt8Finish;
-extern const Int8DepthwiseFn kInt8DepthwisePixel, kUint8DepthwisePixel;
+extern const Int8DepthwiseKernel kInt8DepthwisePairs, kUint8DepthwisePairs;
 }  // namespace avx2
 namespace avx512 {
 extern const Int8Kernel kInt8Pairs, kUint8Pairs, kInt8Quads, kUint8Quads, kInt8Tiles, kUint8Tiles;
 extern const Int8FinishFn kInt8Finish;
-extern const Int8DepthwiseFn kInt8DepthwisePixel, kUint8DepthwisePixel;
+extern const Int8DepthwiseKernel kInt8DepthwisePairs, kUint8DepthwisePairs, kInt8DepthwiseQuads, kUint8DepthwiseQuads;
 }  // namespace avx512
 
 namespace {
@@ -25,15 +25,21 @@ namespace {
 struct Row {
   const char* name;
   const Int8Kernel *of_i8, *of_u8;
+  const Int8DepthwiseKernel *depthwise_i8, *depthwise_u8;
   const char* feature;  // that it needs beside its tier, or null
 };
 
 // In the order of Int8Set.
-constexpr Row kSets[] = {{"scalar", &scalar::kInt8Pairs, &scalar::kUint8Pairs, nullptr},
-                         {"AVX2", &avx2::kInt8Pairs, &avx2::kUint8Pairs, nullptr},
-                         {"AVX-512", &avx512::kInt8Pairs, &avx512::kUint8Pairs, nullptr},
-                         {"AVX-512 VNNI", &avx512::kInt8Quads, &avx512::kUint8Quads, "avx512_vnni"},
-                         {"AMX", &avx512::kInt8Tiles, &avx512::kUint8Tiles, "amx_int8"}};
+constexpr Row kSets[] = {
+    {"scalar", &scalar::kInt8Pairs, &scalar::kUint8Pairs, &scalar::kInt8DepthwisePairs, &scalar::kUint8DepthwisePairs,
+     nullptr},
+    {"AVX2", &avx2::kInt8Pairs, &avx2::kUint8Pairs, &avx2::kInt8DepthwisePairs, &avx2::kUint8DepthwisePairs, nullptr},
+    {"AVX-512", &avx512::kInt8Pairs, &avx512::kUint8Pairs, &avx512::kInt8DepthwisePairs, &avx512::kUint8DepthwisePairs,
+     nullptr},
+    {"AVX-512 VNNI", &avx512::kInt8Quads, &avx512::kUint8Quads, &avx512::kInt8DepthwiseQuads,
+     &avx512::kUint8DepthwiseQuads, "avx512_vnni"},
+    {"AMX", &avx512::kInt8Tiles, &avx512::kUint8Tiles, &avx512::kInt8DepthwiseQuads, &avx512::kUint8DepthwiseQuads,
+     "amx_int8"}};
 
 const Row& row(Int8Set set) { return kSets[static_cast<size_t>(set)]; }
 
@@ -61,12 +67,8 @@ Int8FinishFn int8_finish(Tier tier) {
   return tier == Tier::avx512 ? avx512::kInt8Finish : tier == Tier::avx2 ? avx2::kInt8Finish : scalar::kInt8Finish;
 }
 
-Int8DepthwiseFn int8_depthwise_kernel(Tier tier, bool unsigned_in) {
-  static constexpr const Int8DepthwiseFn* kFunctions[][2] = {
-      {&scalar::kInt8DepthwisePixel, &scalar::kUint8DepthwisePixel},
-      {&avx2::kInt8DepthwisePixel, &avx2::kUint8DepthwisePixel},
-      {&avx512::kInt8DepthwisePixel, &avx512::kUint8DepthwisePixel}};
-  return *kFunctions[static_cast<size_t>(tier)][unsigned_in ? 1 : 0];
+const Int8DepthwiseKernel& int8_depthwise_kernel(Int8Set set, bool unsigned_in) {
+  return unsigned_in ? *row(set).depthwise_u8 : *row(set).depthwise_i8;
 }
 
 }  // namespace hone::cpu

@@ -46,16 +46,29 @@ constexpr Tier tier_of(Int8Set set) {
   return set == Int8Set::scalar ? Tier::scalar : set == Int8Set::avx2 ? Tier::avx2 : Tier::avx512;
 }
 
-// Sums over the taps of one pixel for channels [0, channels); x[tap] points to its channels. Taps come in pairs.
-struct Int8DepthwisePixel {
-  const std::byte* const* x = nullptr;  // i8 or u8
-  int64_t pairs = 0;
-  const int16_t* weights = nullptr;  // [pair][channel][2]
+// Sums over the taps of neighbouring output pixels for channels [0, channels).
+struct Int8DepthwisePixels {
+  const std::byte* const* x = nullptr;  // of each tap the channels of the first pixel, i8 or u8
+  int64_t x_step = 0;                   // bytes from pixel to pixel
+  int64_t pixels = 0;
+  int64_t taps = 0;               // a multiple of the kernel's
+  const void* weights = nullptr;  // made ready
   int64_t channels = 0;
   int32_t* sums = nullptr;
+  int64_t sums_ld = 0;  // from pixel to pixel; room for channels rounded up to kDepthwiseBlock
 };
 
-using Int8DepthwiseFn = void (*)(const Int8DepthwisePixel& pixel);
-Int8DepthwiseFn int8_depthwise_kernel(Tier tier, bool unsigned_in);
+constexpr int64_t kDepthwiseBlock = 32;
+
+struct Int8DepthwiseKernel {
+  int64_t taps;  // that come together
+  void (*run)(const Int8DepthwisePixels& pixels);
+  // From pairs of taps, [pair][channel][2], to the weights that run() reads; null: those are the pairs.
+  size_t (*ready_bytes)(int64_t taps, int64_t channels) = nullptr;
+  void (*ready)(const int16_t* pairs, int64_t taps, int64_t channels, void* weights) = nullptr;
+};
+
+// For activations of i8, or of u8.
+const Int8DepthwiseKernel& int8_depthwise_kernel(Int8Set set, bool unsigned_in);
 
 }  // namespace hone::cpu

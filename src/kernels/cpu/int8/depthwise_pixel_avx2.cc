@@ -1,1 +1,0 @@
-#include "kernels/cpu/int8/depthwise_pixel_impl.h"
