@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 namespace hone {
 namespace {
 
@@ -31,6 +33,10 @@ TEST(Tensor, SetAndAtConvertForEveryType) {
   Tensor u(DType::u64, {1});
   u.set(0, 0x1p63);
   EXPECT_EQ(u.at(0), 0x1p63);
+  for (double beyond : {1e30, -1e30, std::nan("")}) {
+    big.set(0, beyond);
+    EXPECT_EQ(big.int_at(0), beyond > 0 ? INT64_MAX : beyond < 0 ? INT64_MIN : 0);
+  }
 }
 
 TEST(Tensor, EqualityIsOfTypeDimsAndBits) {
