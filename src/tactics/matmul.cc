@@ -51,16 +51,24 @@ std::string refuse_problem(const Problem& problem, std::optional<Anchor>& anchor
   return layout_of(problem, *anchor->op.as<MatMul>()).refused;
 }
 
-std::vector<cpu::DenseTuning> tunings() {
-  return {{}, {.split = 1}, {.split = 2}};
+// What is worth timing, the default first: what threads share out, and, for long sums, how much of one is made at once.
+std::vector<cpu::DenseTuning> tunings(const cpu::GemmProblem& gemm, const Machine& machine) {
+  constexpr int kLongSum = 384;  // the default makes all of a shorter one at once
+  std::vector<cpu::DenseTuning> list{{}};
+  for (const int k_block : {0, 512, 1 << 30})
+    for (const int split : {1, 2})
+      if (k_block == 0 ? machine.threads > 1 : gemm.k > kLongSum && split <= machine.threads)
+        list.push_back({.split = split, .k_block = k_block});
+  return list;
 }
 
-int variants(const Problem&, const Machine& machine) {
-  return machine.threads > 1 ? static_cast<int>(tunings().size()) : 1;
+int variants(const Problem& problem, const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  return static_cast<int>(tunings(layout_of(problem, *anchor->op.as<MatMul>()).gemm, machine).size());
 }
 
-cpu::GemmContext context_of(cpu::Tier tier, int variant, const Machine& machine) {
-  const auto list = tunings();
+cpu::GemmContext context_of(const cpu::GemmProblem& gemm, cpu::Tier tier, int variant, const Machine& machine) {
+  const auto list = tunings(gemm, machine);
   return {.tier = tier, .threads = machine.threads, .tuning = list[static_cast<size_t>(variant) % list.size()]};
 }
 
@@ -87,7 +95,7 @@ Result<std::unique_ptr<const Kernel>> make_packed(const Problem& problem, std::s
   const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
   HONE_TRY(const cpu::Tier tier,
            check_packed(packed, [&](cpu::Tier tier) { return cpu::gemm_packed_bytes(l.gemm.n, l.gemm.k, tier); }));
-  const cpu::GemmContext context = context_of(tier, variant, machine);
+  const cpu::GemmContext context = context_of(l.gemm, tier, variant, machine);
   return kernel(
       [gemm = l.gemm, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
         cpu::gemm(gemm, context, args.inputs[0]->data<float>(), weights.data<float>(),
@@ -106,7 +114,7 @@ Result<std::unique_ptr<const Kernel>> make_unpacked(const Problem& problem, std:
                                                     const Machine& machine) {
   const auto anchor = view_anchor(problem);
   const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
-  const cpu::GemmContext context = context_of(tier_of(machine), variant, machine);
+  const cpu::GemmContext context = context_of(l.gemm, tier_of(machine), variant, machine);
   return kernel(
       [l, context, anchor = *anchor](const KernelArgs& args) -> Status {
         cpu::gemm_unpacked(l.gemm, context, args.inputs[0]->data<float>(), args.inputs[1]->data<float>(), l.ldb,

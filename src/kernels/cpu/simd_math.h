@@ -75,7 +75,17 @@ HONE_INLINE V rint(V x) {
 // 2^n for -126 <= n <= 127.
 HONE_INLINE V power_of_two(VI n) { return as_float((n + set1i(127)) << 23); }
 
-// 1 ulp. The factor 2^n is applied in halves, so that denormal and nearly overflowing results come out.
+// p * 2^n for whole n, also where 2^n or the result is denormal or the largest.
+HONE_INLINE V scale(V p, V n) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_scalef_ps(0xffff, p, n);
+#else
+  const VI whole = to_int(n), half = whole >> 1;
+  return p * power_of_two(half) * power_of_two(whole - half);
+#endif
+}
+
+// 1 ulp.
 HONE_INLINE V exp(V x) {
   x = at_most(at_least(x, set1(-104.f)), set1(89.f));
   const V n = round(x * set1(1.44269504f));
@@ -88,9 +98,7 @@ HONE_INLINE V exp(V x) {
   p = fma(p, r, set1(1.f / 24));
   p = fma(p, r, set1(1.f / 6));
   p = fma(p, r, set1(0.5f));
-  p = fma(p * r, r, r) + set1(1.f);
-  const VI whole = to_int(n), half = whole >> 1;
-  return p * power_of_two(half) * power_of_two(whole - half);
+  return scale(fma(p * r, r, r) + set1(1.f), n);
 }
 
 // 2 ulp. 2^n (e^r - 1) + (2^n - 1), one binade lower so that n = 128 has a factor.

@@ -1,6 +1,7 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
-// A block of queries is the columns of a product whose rows are the keys, which are read where they lie: scores come
-// key by key, a query a lane, so that a softmax is arithmetic on whole vectors.
+// A block of queries is the columns of a product whose rows are the keys: scores come key by key, a query a lane, so
+// that a softmax is arithmetic on whole vectors. Keys and values that several blocks need are copied to where they
+// lie close together; one block reads them where they are.
 #include "kernels/cpu/attention/attention.h"
 
 #include <cstring>
@@ -40,7 +41,7 @@ constexpr int64_t kPointerFloats = 2;  // that a pointer takes
 // What a worker owns, in floats; `block`: most queries of a block.
 struct Layout {
   int64_t block, v_panels;
-  int64_t queries, scores, mask, values, inverse, pointers, total;
+  int64_t queries, scores, mask, keys, values, inverse, pointers, total;
 };
 
 Layout layout_of(const AttentionProblem& p, Tier tier) {
@@ -51,23 +52,25 @@ Layout layout_of(const AttentionProblem& p, Tier tier) {
   l.queries = lines(l.block * round_up(p.depth, l.block));
   l.scores = lines(l.block * p.keys);
   l.mask = p.mask.row == 0 ? 0 : l.scores;
+  l.keys = p.queries > l.block ? lines(p.keys * p.depth) : 0;
   l.values = l.v_panels * l.scores;
   l.inverse = lines(l.block);
   l.pointers = lines(p.keys * kPointerFloats);
-  l.total = l.queries + l.scores + l.mask + l.values + l.inverse + l.pointers;
+  l.total = l.queries + l.scores + l.mask + l.keys + l.values + l.inverse + l.pointers;
   return l;
 }
 
 struct Worker {
-  float *queries, *scores, *mask, *values, *inverse;
-  const float** keys;
+  float *queries, *scores, *mask, *keys, *values, *inverse;
+  const float** key_rows;
   Worker(void* workspace, const Layout& l, int index) {
     queries = static_cast<float*>(workspace) + index * l.total;
     scores = queries + l.queries;
     mask = scores + l.scores;
-    values = mask + l.mask;
+    keys = mask + l.mask;
+    values = keys + l.keys;
     inverse = values + l.values;
-    keys = reinterpret_cast<const float**>(inverse + l.inverse);
+    key_rows = reinterpret_cast<const float**>(inverse + l.inverse);
   }
 };
 
@@ -78,6 +81,12 @@ void transpose(Tier tier, const float* x, int64_t x_row, int64_t rows, int64_t c
       {reinterpret_cast<const char*>(x), reinterpret_cast<char*>(y), rows, cols, x_row * kFloat, ld * kFloat});
 }
 
+// The values of a head: floats from key to key, and from panel to panel.
+struct Values {
+  const float* first;
+  int64_t ld, panel;
+};
+
 struct Run {
   const AttentionProblem& p;
   const Layout l;
@@ -85,13 +94,18 @@ struct Run {
   const float *q, *k, *v, *mask;
   float* y;
 
-  // Keys and values of one head.
-  void prepare(const Worker& w, int64_t n, int64_t h) const {
+  // Points to the keys of one head; returns its values.
+  Values prepare(const Worker& w, int64_t n, int64_t h) const {
     const int64_t kv = h / (p.heads / p.kv_heads);
-    for (int64_t i = 0; i < p.keys; ++i) w.keys[i] = k + n * p.k.batch + kv * p.k.head + i * p.k.row;
+    const float* const keys = k + n * p.k.batch + kv * p.k.head;
+    const float* const values = v + n * p.v.batch + kv * p.v.head;
+    const bool several = p.queries > l.block;
+    for (int64_t i = 0; i < p.keys; ++i) w.key_rows[i] = several ? w.keys + i * p.depth : keys + i * p.k.row;
+    for (int64_t i = 0; several && i < p.keys; ++i) std::copy_n(keys + i * p.k.row, p.depth, w.keys + i * p.depth);
+    if (!several && p.value_depth % (l.block / 2) == 0) return {values, p.v.row, l.block};  // whole vectors
     for (int64_t j = 0; j < l.v_panels; ++j)
-      pack_panel(v + n * p.v.batch + kv * p.v.head, p.v.row, false, p.value_depth, p.keys, j, static_cast<int>(l.block),
-                 w.values + j * l.scores);
+      pack_panel(values, p.v.row, false, p.value_depth, p.keys, j, static_cast<int>(l.block), w.values + j * l.scores);
+    return {w.values, l.block, l.scores};
   }
 
   // Scores of m queries by the first `seen` keys; what lies between the results of one key and the next.
@@ -103,7 +117,7 @@ struct Run {
       for (int64_t i = 0; i < m; ++i)
         for (int64_t d = 0; d < p.depth; ++d)
           w.queries[(d / dot.lanes * m + i) * dot.lanes + d % dot.lanes] = queries[i * p.q.row + d];
-      dot.run({.lines = w.keys,
+      dot.run({.lines = w.key_rows,
                .lines_ld = seen,
                .line_count = 1,
                .depth = p.depth,
@@ -117,7 +131,7 @@ struct Run {
     }
     if (m < l.block) std::memset(w.queries, 0, sizeof(float) * static_cast<size_t>(l.queries));
     transpose(tier, queries, p.q.row, m, p.depth, w.queries, l.block);
-    panel_kernel(tier).run({.rows = w.keys,
+    panel_kernel(tier).run({.rows = w.key_rows,
                             .rows_ld = seen,
                             .m = seen,
                             .n = m,
@@ -133,7 +147,7 @@ struct Run {
   }
 
   // Query rows [i0, i0 + m) of one head that has been prepared.
-  void block(const Worker& w, int64_t n, int64_t h, int64_t i0, int64_t m) const {
+  void block(const Worker& w, const Values& values, int64_t n, int64_t h, int64_t i0, int64_t m) const {
     const int64_t first = p.causal ? i0 + p.keys - p.queries + 1 : p.keys;  // keys that query i0 sees
     const int64_t seen = p.causal ? std::clamp<int64_t>(first + m - 1, 0, p.keys) : p.keys;
     AttentionScores s{.scores = w.scores,
@@ -163,8 +177,8 @@ struct Run {
                     .keys = seen,
                     .queries = m,
                     .inverse = w.inverse,
-                    .v = w.values + j * l.scores,
-                    .v_ld = l.block,
+                    .v = values.first + j * values.panel,
+                    .v_ld = values.ld,
                     .depth = std::min(l.block, p.value_depth - j * l.block),
                     .y = out + j * l.block,
                     .y_ld = p.y.row});
@@ -192,10 +206,11 @@ void attention(const AttentionProblem& p, Tier tier, const float* q, const float
   pool.parallel(tasks, [&](int64_t t, int worker) {
     const Worker w(workspace, run.l, worker);
     const Part part = part_of(units, t, tasks);
+    Values values{};
     for (int64_t u = part.begin; u < part.end; ++u) {
       const int64_t head = u / blocks, i0 = u % blocks * run.l.block;
-      if (u == part.begin || u % blocks == 0) run.prepare(w, head / p.heads, head % p.heads);
-      run.block(w, head / p.heads, head % p.heads, i0, std::min(run.l.block, p.queries - i0));
+      if (u == part.begin || u % blocks == 0) values = run.prepare(w, head / p.heads, head % p.heads);
+      run.block(w, values, head / p.heads, head % p.heads, i0, std::min(run.l.block, p.queries - i0));
     }
   });
 }
