@@ -69,6 +69,14 @@ PointwiseProgram dequantizing(float scale, int zero) {
   return p;
 }
 
+PointwiseProgram shifting(DType from, DType to) {
+  return {{{.fn = Fn::input, .type = from, .input = 0},
+           {.fn = Fn::cast, .operand = {0, -1, -1}},
+           {.fn = Fn::constant, .value = from == DType::u8 ? -128.0 : 128.0},
+           {.fn = Fn::add, .operand = {1, 2, -1}},
+           {.fn = Fn::cast, .type = to, .operand = {3, -1, -1}}}};
+}
+
 ValueId add_rescaling(Graph& graph, ValueId sums, Tensor scales, ValueId bias, TensorType type, std::string name) {
   std::vector<ValueId> inputs{sums, graph.add_constant(std::move(scales), std::move(name))};
   if (bias != ValueId::none) inputs.push_back(bias);

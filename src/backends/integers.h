@@ -18,6 +18,9 @@ PointwiseProgram quantizing_by_input(Fn fn);
 // q -> (q - zero) * scale, of i8.
 PointwiseProgram dequantizing(float scale, int zero = 0);
 
+// u8 -> i8 by -128, and back by +128.
+PointwiseProgram shifting(DType from, DType to);
+
 // The sums of an i8 product, scaled for each output channel, with a bias unless it is none, as a value of `type`.
 // The scales get the name `name`.
 ValueId add_rescaling(Graph& graph, ValueId sums, Tensor scales, ValueId bias, TensorType type, std::string name);

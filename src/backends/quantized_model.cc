@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "backends/byte_products.h"
 #include "backends/integers.h"
 #include "backends/problem.h"
 #include "ops/control.h"
@@ -49,15 +50,6 @@ std::optional<Scale> one_scale(const Graph& graph, NodeId id, DType type) {
   if (!step || !offset || !is_byte(type) || graph.type(scale).dtype != DType::f32) return std::nullopt;
   if (!std::isfinite(*step) || !(*step > 0)) return std::nullopt;
   return Scale{static_cast<float>(*step), static_cast<int>(*offset - (type == DType::u8 ? kShift : 0))};
-}
-
-// u8 -> i8 by -128, and back by +128.
-PointwiseProgram shifting(DType from, DType to) {
-  return {{{.fn = Fn::input, .type = from, .input = 0},
-           {.fn = Fn::cast, .operand = {0, -1, -1}},
-           {.fn = Fn::constant, .value = from == DType::u8 ? -kShift : kShift},
-           {.fn = Fn::add, .operand = {1, 2, -1}},
-           {.fn = Fn::cast, .type = to, .operand = {3, -1, -1}}}};
 }
 
 // The weights that `dequantize` makes floats of, without their zero points; nothing where i8 does not hold them or
@@ -290,7 +282,8 @@ void dequantize_constants(Graph& graph) {
 }  // namespace
 
 bool run_quantized_model_in_integers(Graph& graph, const Machine& machine) {
-  bool changed = Converter(graph, machine).run();
+  bool changed = adapt_byte_products(graph, machine);
+  changed |= Converter(graph, machine).run();
   dequantize_constants(graph);
   for (NodeId id : graph.order()) {
     const Op before = graph.node(id).op;  // holds the bodies while others take their places

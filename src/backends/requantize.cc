@@ -80,7 +80,7 @@ bool fold_steps_of(Graph& graph, NodeId id) {
   if (sums == node.inputs.end()) return false;
   const auto form = requantization_of(graph, id, *sums);
   if (!form || !form->quantized || form->divides || form->rest.residual_after_activation) return false;
-  if (form->zero != 0 || form->residual_zero != 0 || form->offset >= 0 || form->row_sums >= 0) return false;
+  if (form->zero != 0 || form->residual_zero != 0 || form->offset || form->row_sums >= 0) return false;
   // A residual has one scale.
   if (form->rest.residual >= 0 && (!form->residual_scale || form->step.input >= 0)) return false;
   const auto clip = bounds(*form);

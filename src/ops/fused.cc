@@ -163,8 +163,8 @@ class RequantizeMatcher {
     return &at(scaled, side);
   }
 
-  std::optional<EpilogueOperand> by_channel(const PointwiseInstr& instr) const {
-    if (instr.type != DType::f32) return std::nullopt;
+  std::optional<EpilogueOperand> by_channel(const PointwiseInstr& instr, DType type = DType::f32) const {
+    if (instr.type != type) return std::nullopt;
     if (instr.fn == Fn::constant) return EpilogueOperand{.value = instr.value};
     if (instr.fn == Fn::input && spread(instr).by_channel) return EpilogueOperand{.input = instr.input};
     return std::nullopt;
@@ -190,19 +190,17 @@ class RequantizeMatcher {
   }
 
   bool take_correction(const PointwiseInstr& instr) {
-    const auto is = [&](const PointwiseInstr& i, bool Spread::*how) {
-      return i.fn == Fn::input && i.type == DType::i32 && spread(i).*how;
-    };
-    if (form_.offset < 0 && is(instr, &Spread::by_channel)) {
-      form_.offset = instr.input;
+    if (const auto offset = by_channel(instr, DType::i32); offset && !form_.offset) {
+      form_.offset = offset;
       return true;
     }
     if (form_.row_sums >= 0 || instr.fn != Fn::mul || instr.type != DType::i32) return false;
     for (int side : {0, 1}) {
-      const PointwiseInstr &rows = at(instr, side), &factor = at(instr, 1 - side);
-      if (!is(rows, &Spread::by_row) || !is(factor, &Spread::by_channel)) continue;
+      const PointwiseInstr& rows = at(instr, side);
+      const auto factor = by_channel(at(instr, 1 - side), DType::i32);
+      if (rows.fn != Fn::input || rows.type != DType::i32 || !spread(rows).by_row || !factor) continue;
       form_.row_sums = rows.input;
-      form_.factor = factor.input;
+      form_.factor = factor;
       return true;
     }
     return false;

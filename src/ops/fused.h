@@ -46,9 +46,9 @@ struct EpilogueOperand {
 // no scale. Else v = act(f32(sum') * scale + bias + residual), or act(..) + residual; then v itself, or
 // i8(clip(round(v * step) + zero, low, high)). A residual in i8 is (r - residual_zero) * residual_scale.
 struct RequantizeForm {
-  // Program inputs in i32, or -1: by channel; by row, which is one for each element of a channel; by channel.
-  int offset = -1, row_sums = -1, factor = -1;
-  std::optional<EpilogueOperand> scale;  // by channel, as the bias
+  std::optional<EpilogueOperand> offset, factor;  // by channel, in i32
+  int row_sums = -1;                              // program input with one for each element of a channel, or -1
+  std::optional<EpilogueOperand> scale;           // by channel, as the bias
   std::optional<EpilogueOperand> bias;
   EpilogueForm rest;                     // the activation and the residual, which is by element
   std::optional<double> residual_scale;  // of an i8 residual; an f32 residual has none

@@ -36,10 +36,10 @@ std::optional<Sums> view_sums(const Problem& problem) {
   const auto to_problem = [&](int& input) {
     if (input >= 0) input = from[static_cast<size_t>(input)];
   };
-  for (int* input : {&form->offset, &form->row_sums, &form->factor}) to_problem(*input);
-  if (form->scale) to_problem(form->scale->input);
+  for (auto* operand : {&form->offset, &form->factor, &form->scale, &form->bias})
+    if (*operand) to_problem((*operand)->input);
   to_problem(form->step.input);
-  if (form->bias) to_problem(form->bias->input);
+  to_problem(form->row_sums);
   to_problem(form->rest.residual);
   return Sums{first.op, *form};
 }
@@ -113,30 +113,19 @@ Result<cpu::Int8Set> check_packed_set(const cpu::ConvProblem& p, std::span<const
   return known;
 }
 
-// What a channel has of its own: the scales, the biases, the steps, the offsets, then the factors, behind each other in
-// the workspace where the problem's input is one value for all, or none.
+// What a channel has of its own, in places of the workspace where the problem's input is one value for all, or none.
 class Channels {
  public:
+  enum Place { kScale, kBias, kStep, kOffset, kFactor, kPlaces };
+
   explicit Channels(int64_t count) : count_(count) {}
-  int64_t bytes() const { return 5 * stride(); }
-
-  const float* scale(const EpilogueOperand& operand, const KernelArgs& args) const { return values(operand, args, 0); }
-  const float* bias(const EpilogueOperand& operand, const KernelArgs& args) const { return values(operand, args, 1); }
-  const float* step(const EpilogueOperand& operand, const KernelArgs& args) const { return values(operand, args, 2); }
-  const int32_t* offset(int input, const KernelArgs& args) const { return values<int32_t>(input, 0, args, 3); }
-  const int32_t* factor(int input, const KernelArgs& args) const { return values<int32_t>(input, 0, args, 4); }
-
- private:
-  int64_t stride() const { return (count_ * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64; }
-
-  const float* values(const EpilogueOperand& operand, const KernelArgs& args, int64_t place) const {
-    return values<float>(operand.input, static_cast<float>(operand.value), args, place);
-  }
+  int64_t bytes() const { return kPlaces * stride(); }
 
   template <class T>
-  const T* values(int input, T one, const KernelArgs& args, int64_t place) const {
-    if (input >= 0) {
-      const Tensor& given = *args.inputs[static_cast<size_t>(input)];
+  const T* values(const EpilogueOperand& operand, const KernelArgs& args, Place place) const {
+    T one = static_cast<T>(operand.value);
+    if (operand.input >= 0) {
+      const Tensor& given = *args.inputs[static_cast<size_t>(operand.input)];
       if (given.count() == count_) return given.data<T>();
       one = given.data<T>()[0];
     }
@@ -145,19 +134,22 @@ class Channels {
     return copies;
   }
 
+ private:
+  int64_t stride() const { return (count_ * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64; }
+
   int64_t count_;
 };
 
 cpu::Int8Epilogue epilogue_of(const RequantizeForm& form, const Channels& channels, const KernelArgs& args) {
   cpu::Int8Epilogue e;
-  if (form.offset >= 0) e.offset = channels.offset(form.offset, args);
+  if (form.offset) e.offset = channels.values<int32_t>(*form.offset, args, Channels::kOffset);
   if (form.row_sums >= 0) {
     e.row_sums = args.inputs[static_cast<size_t>(form.row_sums)]->data<int32_t>();
-    e.factor = channels.factor(form.factor, args);
+    e.factor = channels.values<int32_t>(*form.factor, args, Channels::kFactor);
   }
   if (!form.scale) return e;
-  e.scale = channels.scale(*form.scale, args);
-  if (form.bias) e.real.bias = channels.bias(*form.bias, args);
+  e.scale = channels.values<float>(*form.scale, args, Channels::kScale);
+  if (form.bias) e.real.bias = channels.values<float>(*form.bias, args, Channels::kBias);
   if (form.rest.residual >= 0) {
     const Tensor& residual = *args.inputs[static_cast<size_t>(form.rest.residual)];
     if (form.residual_scale) e.residual = residual.data<int8_t>();
@@ -171,7 +163,7 @@ cpu::Int8Epilogue epilogue_of(const RequantizeForm& form, const Channels& channe
   e.real.residual_after_activation = form.rest.residual_after_activation;
   e.quantized = form.quantized;
   const bool stepped = form.quantized && (form.step.input >= 0 || form.step.value != 1);
-  if (stepped) e.step = channels.step(form.step, args);
+  if (stepped) e.step = channels.values<float>(form.step, args, Channels::kStep);
   e.divides = form.divides;
   e.zero = static_cast<int>(form.zero);
   e.low = static_cast<float>(form.low);

@@ -5,19 +5,19 @@
 namespace hone {
 namespace {
 
-// Inputs: 0 sums, 1 and 2 by channel, 3 f32 and 4 i8 by element.
+// Inputs: 0 sums, 1 and 2 by channel, 3 f32 and 4 i8 by element, 5 by row.
 std::optional<RequantizeForm> form_of(const char* text) {
   const auto program = pointwise_from_text(text);
   EXPECT_TRUE(program.ok()) << program.status().message();
-  const Spread channel{.by_channel = true}, element{.by_element = true};
-  const Spread spreads[] = {element, channel, channel, element, element};
+  const Spread channel{.by_channel = true}, element{.by_element = true}, row{.by_row = true};
+  const Spread spreads[] = {element, channel, channel, element, element, row};
   return program.ok() ? as_requantize(*program, 0, spreads) : std::nullopt;
 }
 
 TEST(Requantize, ScaleAndBias) {
   const auto form = form_of("in0:i32; in1:f32; in2:f32; cast:f32(0); mul:f32(3,1); add:f32(2,4)");
   ASSERT_TRUE(form);
-  EXPECT_EQ(form->scale.input, 1);
+  EXPECT_EQ(form->scale->input, 1);
   ASSERT_TRUE(form->bias);
   EXPECT_EQ(form->bias->input, 2);
   EXPECT_EQ(form->rest.residual, -1);
@@ -30,8 +30,8 @@ TEST(Requantize, EverythingAtOnce) {
       "constant:f32(0.25); mul:f32(7,8); add:f32(9,6); relu:f32(10); constant:f32(2); div:f32(11,12); round:f32(13); "
       "constant:f32(-128); constant:f32(127); clip:f32(14,15,16); cast:i8(17)");
   ASSERT_TRUE(form);
-  EXPECT_EQ(form->scale.input, -1);
-  EXPECT_EQ(form->scale.value, 0.5);
+  EXPECT_EQ(form->scale->input, -1);
+  EXPECT_EQ(form->scale->value, 0.5);
   EXPECT_EQ(form->bias->input, 2);
   EXPECT_EQ(form->rest.residual, 4);
   EXPECT_EQ(form->residual_scale, 0.25);
@@ -74,6 +74,35 @@ TEST(Requantize, ResidualAfterTheActivation) {
   EXPECT_FALSE(form->bias);
 }
 
+TEST(Requantize, WhatZeroPointsAdd) {
+  const auto offset = form_of("in0:i32; in1:i32; add:i32(1,0); cast:f32(2); in2:f32; mul:f32(3,4)");
+  ASSERT_TRUE(offset && offset->offset);
+  EXPECT_EQ(offset->offset->input, 1);
+  EXPECT_EQ(offset->row_sums, -1);
+  EXPECT_EQ(offset->scale->input, 2);
+  const auto both = form_of("in0:i32; in1:i32; add:i32(0,1); in5:i32; in2:i32; mul:i32(3,4); add:i32(2,5)");
+  ASSERT_TRUE(both && both->offset);
+  EXPECT_FALSE(both->scale) << "the result is in i32";
+  EXPECT_EQ(both->offset->input, 1);
+  EXPECT_EQ(both->row_sums, 5);
+  EXPECT_EQ(both->factor->input, 2);
+  const auto whole = form_of("in0:i32; in5:i32; constant:i32(-7); mul:i32(2,1); add:i32(0,3)");
+  ASSERT_TRUE(whole);
+  EXPECT_EQ(whole->factor->value, -7);
+  EXPECT_FALSE(whole->offset);
+}
+
+TEST(Requantize, WhatZeroPointsDoNotAdd) {
+  EXPECT_FALSE(form_of("in0:i32")) << "nothing to do";
+  EXPECT_FALSE(form_of("in0:i32; in3:i32; add:i32(0,1)")) << "an addend by element";
+  EXPECT_FALSE(form_of("in0:i32; in1:i32; add:i32(0,1); in2:i32; add:i32(2,3)")) << "two offsets";
+  EXPECT_FALSE(form_of("in0:i32; in1:i32; sub:i32(0,1)")) << "taken off";
+  EXPECT_FALSE(form_of("in0:i32; in1:i32; mul:i32(0,1)")) << "multiplied";
+  EXPECT_FALSE(form_of("in0:i32; in5:i32; add:i32(0,1)")) << "a row without a factor";
+  EXPECT_FALSE(form_of("in0:i32; in5:i32; in3:i32; mul:i32(1,2); add:i32(0,3)")) << "a factor by element";
+  EXPECT_FALSE(form_of("in0:i32; in1:i32; add:i32(0,1); add:i32(2,0)")) << "the sums twice";
+}
+
 TEST(Requantize, NearMisses) {
   EXPECT_FALSE(form_of("in0:i32; in3:f32; cast:f32(0); mul:f32(2,1)")) << "a scale by element";
   EXPECT_FALSE(form_of("in0:i32; cast:f32(0)")) << "no scale";
@@ -103,6 +132,8 @@ TEST(Requantize, SpreadsOfShapes) {
   EXPECT_FALSE(spread({3, 1}, {2, 3, 5}).by_channel);
   EXPECT_TRUE(spread({2, 5}, {2, 5}).by_element);
   EXPECT_FALSE(spread({2, 5}, {2, 5}).by_channel);
+  EXPECT_TRUE(spread({2, 3, 1}, {2, 3, 5}).by_row);
+  EXPECT_FALSE(spread({3, 1}, {2, 3, 5}).by_row);
   EXPECT_TRUE(spread({1, 5}, {1, 5}).by_channel && spread({1, 5}, {1, 5}).by_element);
 }
 

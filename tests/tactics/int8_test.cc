@@ -29,12 +29,18 @@ void expect_equal(const Tensor& got, const Tensor& want) {
   for (int64_t i = 0; i < want.count(); ++i) ASSERT_EQ(got.at(i), want.at(i)) << "element " << i;
 }
 
+Tensor random_bytes(DType type, const Dims& dims, unsigned seed) {
+  return type == DType::u8 ? random_tensor(type, dims, seed, 0, 256) : random_tensor(type, dims, seed, -128, 128);
+}
+
 void check_sums(const char* name, const Op& op, const Dims& x, const Dims& w) {
-  const Tensors inputs{random_tensor(DType::i8, x, 1, -128, 128), random_tensor(DType::i8, w, 2, -128, 128)};
-  const auto want = op.evaluate({inputs, 1});
-  ASSERT_TRUE(want.ok()) << want.status().message();
-  on_all(name, problem_of(op, inputs, type_of((*want)[0])), inputs,
-         [&](const Tensor& got) { expect_equal(got, (*want)[0]); });
+  for (DType type : {DType::i8, DType::u8}) {
+    const Tensors inputs{random_bytes(type, x, 1), random_bytes(DType::i8, w, 2)};
+    const auto want = op.evaluate({inputs, 1});
+    ASSERT_TRUE(want.ok()) << want.status().message();
+    on_all(name, problem_of(op, inputs, type_of((*want)[0])), inputs,
+           [&](const Tensor& got) { expect_equal(got, (*want)[0]); });
+  }
 }
 
 const Conv kConv{.strides = {2, 1}, .dilations = {1, 2}, .pads = {1, 0, 1, 2}, .channels_last = true};
@@ -65,12 +71,14 @@ struct Form {
   Result8 result = Result8::none;
   int zero = 0;  // of an i8 residual and of a quantised result
   From step = From::constant;
+  DType in = DType::i8;
+  From offset = From::none, factor = From::none;  // what zero points add: by channel, and of the sums of rows
 };
 
 // The program of a form, and the inputs that it takes behind the first two of `inputs`.
 PointwiseProgram program_of(const Form& form, const Dims& dims, Tensors& inputs) {
-  std::vector<std::string> code{"in0:i32", "cast:f32(0)"};
-  int next = 1;
+  std::vector<std::string> code{"in0:i32"};
+  int next = 1, v = 0;
   const auto emit = [&](std::string instr) {
     code.push_back(std::move(instr));
     return static_cast<int>(code.size()) - 1;
@@ -83,7 +91,24 @@ PointwiseProgram program_of(const Form& form, const Dims& dims, Tensors& inputs)
     if (from == From::constant) return emit(fmt::format("constant:f32({})", (low + high) / 2));
     return input(DType::f32, from == From::one ? Dims{} : Dims{dims.back()}, low, high);
   };
-  int v = 1;
+  const auto whole = [&](From from, Dims shape, int most) {
+    if (from == From::constant) return emit(fmt::format("constant:i32({})", most));
+    return input(DType::i32, from == From::one ? Dims{} : std::move(shape), -most, most);
+  };
+  if (form.offset != From::none)
+    v = emit(fmt::format("add:i32({},{})", v, whole(form.offset, {dims.back()}, 1'000'000)));
+  if (form.factor != From::none) {
+    Dims rows = dims;
+    rows.back() = 1;
+    const int row = whole(From::channels, rows, 9000), factor = whole(form.factor, {dims.back()}, 128);
+    v = emit(fmt::format("add:i32({},{})", v, emit(fmt::format("mul:i32({},{})", row, factor))));
+  }
+  if (form.scale == From::none) {
+    const auto program = pointwise_from_text(fmt::format("{}", fmt::join(code, "; ")));
+    EXPECT_TRUE(program.ok()) << program.status().message();
+    return program.ok() ? *program : PointwiseProgram();
+  }
+  v = emit(fmt::format("cast:f32({})", v));
   const int scale = channel(form.scale, 0x1p-12, 0x3p-12);
   v = emit(fmt::format("mul:f32({},{})", v, scale));
   if (form.bias != From::none) {
@@ -127,7 +152,7 @@ PointwiseProgram program_of(const Form& form, const Dims& dims, Tensors& inputs)
 
 // `exact`: else within a step of the last place, which is 1 of a result that is quantised.
 void check_form(const char* tactic, const Op& op, const Dims& x, const Dims& w, const Form& form, bool exact) {
-  Tensors inputs{random_tensor(DType::i8, x, 1, -128, 128), random_tensor(DType::i8, w, 2, -128, 128)};
+  Tensors inputs{random_bytes(form.in, x, 1), random_bytes(DType::i8, w, 2)};
   const auto sums = op.evaluate({inputs, 1});
   ASSERT_TRUE(sums.ok());
   const Dims dims = (*sums)[0].dims();
@@ -194,6 +219,42 @@ TEST(Int8Tactics, StepsOfChannels) {
       check_form("cpu.conv_int8", kConv, {1, 5, 6, 9}, {53, 9, 3, 3}, form, true);
       check_form("cpu.gemm_int8", MatMul{}, {7, 33}, {33, 21}, form, true);
     }
+}
+
+// What a model with scales found at run time computes: products of u8, in i32 or rescaled.
+TEST(Int8Tactics, WhatZeroPointsAdd) {
+  Conv depthwise = kConv;
+  depthwise.groups = 37;
+  for (From scale : {From::none, From::one, From::channels})
+    for (From offset : {From::none, From::constant, From::one, From::channels}) {
+      for (From factor : {From::none, From::constant, From::channels}) {
+        if (scale == From::none && offset == From::none && factor == From::none) continue;
+        const Form form{.scale = scale,
+                        .bias = From::channels,
+                        .residual = Residual::real,
+                        .activation = "relu",
+                        .in = DType::u8,
+                        .offset = offset,
+                        .factor = factor};
+        check_form("cpu.gemm_int8", MatMul{}, {2, 7, 33}, {33, 21}, form, true);
+        check_form("cpu.conv_int8", kConv, {2, 5, 6, 9}, {53, 9, 3, 3}, form, true);
+      }
+      if (offset == From::none) continue;
+      const Form form{.scale = scale, .in = DType::u8, .offset = offset};
+      check_form("cpu.conv_int8_depthwise", depthwise, {2, 7, 8, 37}, {37, 1, 3, 3}, form, true);
+    }
+}
+
+TEST(Int8Tactics, NoSumsOfRowsBesideOneChannelAGroup) {
+  Conv depthwise = kConv;
+  depthwise.groups = 8;
+  Tensors inputs{random_bytes(DType::u8, {1, 5, 6, 8}, 1), random_bytes(DType::i8, {8, 1, 3, 3}, 2)};
+  const auto sums = depthwise.evaluate({inputs, 1});
+  ASSERT_TRUE(sums.ok());
+  const PointwiseProgram program = program_of({.in = DType::u8, .factor = From::channels}, (*sums)[0].dims(), inputs);
+  const TensorType result{DType::f32, Shape::of((*sums)[0].dims())};
+  const Problem problem = problem_of(fused(depthwise, program, inputs, result), inputs, result);
+  EXPECT_EQ(find_tactic("cpu.conv_int8_depthwise")->supports(problem, {}), "sums of rows beside one channel a group");
 }
 
 TEST(Int8Tactics, ResidualIsOverwritten) {

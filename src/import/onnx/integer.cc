@@ -1,5 +1,8 @@
+#include "import/onnx/integer.h"
+
 #include <algorithm>
 
+#include "import/onnx/formula.h"
 #include "import/onnx/importer.h"
 #include "import/onnx/pads.h"
 #include "ops/conv.h"
@@ -72,10 +75,12 @@ ValueId byte_product(NodeImport& n, const Op& op, ValueId x, ValueId x_zero, con
     return n.pointwise(Fn::neg, {n.reshape(n.constant(values), spread)});
   };
   const auto plus_product = [&](ValueId sums, ValueId a, ValueId b) {
-    return n.pointwise(Fn::add, {sums, n.pointwise(Fn::mul, {a, b})});
+    const auto type = name(n.type(a).dtype);
+    return n.pointwise(Fn::add,
+                       {sums, formula(n, fmt::format("in0:{}; cast:i32(0); in1:i32; mul:i32(1,2)", type), {a, b})});
   };
   ValueId sums = n.add(op, {x, n.constant(w.values)});
-  if (x_zero != ValueId::none) sums = plus_product(sums, n.cast(x_zero, DType::i32), by_channel(w.sums));
+  if (x_zero != ValueId::none) sums = plus_product(sums, x_zero, by_channel(w.sums));
   if (w.zeros.defined()) sums = plus_product(sums, n.add(op, {x, n.constant(std::move(all))}), by_channel(w.zeros));
   return sums;
 }
@@ -120,26 +125,32 @@ void import_conv_integer(NodeImport& n) {
   n.output(0, n.add(op, {centred(n, x, x_zero, {}), centred(n, w, w_zero, by_filter)}));
 }
 
-void import_matmul_integer(NodeImport& n) {
-  const ValueId a = n.input(0), b = n.input(1), a_zero = n.input(2), b_zero = n.input(3);
+}  // namespace
+
+ValueId integer_matmul(NodeImport& n, ValueId a, ValueId b, ValueId a_zero, ValueId b_zero) {
+  if (n.failed()) return ValueId::none;
   const std::vector<int64_t> by_row =
       a_zero != ValueId::none && is_vector(n, a_zero) ? std::vector<int64_t>{-1, 1} : std::vector<int64_t>();
   const Dims dims = n.constant(b).dims();
   const auto weights = dims.size() == 2 ? byte_weights(n, b, b_zero, dims[1], 1) : std::nullopt;
-  if (weights) {
-    const ValueId zero = by_row.empty() ? a_zero : n.reshape(a_zero, by_row);
-    return n.output(0, byte_product(n, MatMul{}, a, zero, *weights, ones({dims[0], 1}), {-1}));
-  }
-  n.output(0, n.add(MatMul{}, {centred(n, a, a_zero, by_row), centred(n, b, b_zero, {})}));
+  if (!weights) return n.add(MatMul{}, {centred(n, a, a_zero, by_row), centred(n, b, b_zero, {})});
+  const ValueId zero = by_row.empty() ? a_zero : n.reshape(a_zero, by_row);
+  return byte_product(n, MatMul{}, a, zero, *weights, ones({dims[0], 1}), {-1});
 }
 
-// (x - zero) * scale in f32, with one scale, or one for each element of `axis`, or scales that broadcast to x.
 ValueId dequantized(NodeImport& n, ValueId x, ValueId scale, ValueId zero, int64_t axis) {
   scale = n.cast(scale, DType::f32);
   if (n.failed()) return ValueId::none;
   if (n.type(scale).shape.rank() <= 1) return n.add(Dequantize{.axis = axis}, {x, scale, zero});
-  const ValueId centre = n.pointwise(Fn::sub, {n.cast(x, DType::f32), n.cast(zero, DType::f32)});
+  ValueId centre = n.cast(x, DType::f32);
+  if (zero != ValueId::none) centre = n.pointwise(Fn::sub, {centre, n.cast(zero, DType::f32)});
   return n.pointwise(Fn::mul, {centre, scale});
+}
+
+namespace {
+
+void import_matmul_integer(NodeImport& n) {
+  n.output(0, integer_matmul(n, n.input(0), n.input(1), n.input(2), n.input(3)));
 }
 
 // The quantised operators are their float ones between dequantisation and quantisation, which is the form that later

@@ -49,6 +49,8 @@ std::span<const ImporterRow> quantize_importers() {
       {"QuantizeLinear", import_quantize, 10},
       {"DequantizeLinear", import_dequantize, 10},
       {"DynamicQuantizeLinear", import_dynamic, 11},
+      {"QuantizeLinear", import_quantize, 1, "com.microsoft"},
+      {"DequantizeLinear", import_dequantize, 1, "com.microsoft"},
   };
   return kRows;
 }

@@ -45,7 +45,7 @@ std::optional<Op> turned(const Graph& graph, NodeId id) {
 }
 
 // Conv(x) -> Transpose(channels-last Conv(Transpose(x))), and so for the other windowed ops; those of one or two
-// spatial dims in f32, f16 or bf16. What is around them takes the Transposes away again.
+// spatial dims in f32, f16 or bf16, or of Conv in 8 bits. What is around them takes the Transposes away again.
 bool convert(Graph& graph, NodeId id) {
   auto op = turned<Conv>(graph, id);
   if (!op) op = turned<ConvTranspose>(graph, id);
@@ -55,7 +55,8 @@ bool convert(Graph& graph, NodeId id) {
   const ValueId x = input(graph, id, 0);
   const int64_t rank = graph.type(x).shape.rank();
   const DType type = graph.type(x).dtype;
-  if ((type != DType::f32 && type != DType::f16 && type != DType::bf16) || rank < 3 || rank > 4) return false;
+  const bool bytes = op->as<Conv>() != nullptr && (type == DType::i8 || type == DType::u8);
+  if ((type != DType::f32 && type != DType::f16 && type != DType::bf16 && !bytes) || rank < 3 || rank > 4) return false;
   auto inputs = graph.node(id).inputs;
   inputs[0] = emit(graph, Transpose{layout::to_last(rank)}, {x}, {id});
   if (inputs[0] == ValueId::none) return false;

@@ -98,9 +98,10 @@ bool sink(Graph& graph, NodeId id) {
   if (!added.ok()) return false;
   for (size_t i = 0; i < outputs.size(); ++i) {
     ValueId now = graph.node(*added).outputs[i];
-    if (sunk->perm == layout::to_first(static_cast<int64_t>(sunk->perm.size())))
+    const bool scalar = graph.type(now).shape.rank() == 0;
+    if (!scalar && sunk->perm == layout::to_first(static_cast<int64_t>(sunk->perm.size())))
       layout::name_channels_last(graph, now, outputs[i]);
-    if (!is_identity(sunk->perm)) now = emit(graph, Transpose{sunk->perm}, {now}, {});
+    if (!scalar && !is_identity(sunk->perm)) now = emit(graph, Transpose{sunk->perm}, {now}, {});
     if (now == ValueId::none) return false;
     replace(graph, outputs[i], now);
   }

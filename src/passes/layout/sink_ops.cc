@@ -214,6 +214,7 @@ std::optional<Sunk> sink_one(Graph& graph, NodeId id, ValueId u, const Perm& per
   if (const auto* op = op_of<Resize>(graph, id)) return resize(graph, id, u, perm, *op);
   if (const auto* op = op_of<Quantize>(graph, id)) return scaled(graph, id, u, perm, *op);
   if (const auto* op = op_of<Dequantize>(graph, id)) return scaled(graph, id, u, perm, *op);
+  if (const auto* op = op_of<DynamicQuantize>(graph, id)) return Sunk{*op, over(graph, id, u), perm};
   if (op_of<Reshape>(graph, id) != nullptr) {
     auto sunk = squeeze(graph, id, u, perm);
     return sunk ? sunk : reshape_spatial(graph, id, u, perm);
