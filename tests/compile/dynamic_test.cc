@@ -2,6 +2,7 @@
 // reference on every instruction set.
 #include <gtest/gtest.h>
 
+#include "base/cpu_info.h"
 #include "compile/compile.h"
 #include "import/model_builder.h"
 #include "import/onnx/model.h"
