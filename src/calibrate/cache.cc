@@ -8,8 +8,8 @@ namespace hone::calibrate {
 namespace {
 
 constexpr CacheFormat kFormats[] = {
-    {"tensorrt", write_tensorrt, is_tensorrt, read_tensorrt},
-    {"onnxruntime", write_onnxruntime, is_onnxruntime, read_onnxruntime},
+    {"tensorrt", tensorrt_holds, write_tensorrt, is_tensorrt, read_tensorrt},
+    {"onnxruntime", onnxruntime_holds, write_onnxruntime, is_onnxruntime, read_onnxruntime},
 };
 
 constexpr size_t kNamed = 3;  // of the tensors that an error is about
@@ -33,6 +33,10 @@ const CacheFormat* find_cache_format(std::string_view name) {
 const CacheFormat& cache_format_for(std::string_view path) { return kFormats[path.ends_with(".json") ? 1 : 0]; }
 
 Status write_cache(const RangeTable& table, const std::string& path, const CacheFormat& format) {
+  for (const TensorRange& range : table.ranges)
+    if (!format.holds(range.name))
+      return invalid("{}: the name of tensor '{}' cannot be kept in a cache of the format {}: take another one", path,
+                     range.name, format.name);
   const std::string text = format.write(table);
   const std::string_view parts[] = {text};
   return write_file(path, parts);

@@ -19,7 +19,8 @@ namespace hone::calibrate {
 //                calibrator and the magnitudes of channels in keys of their own, which ONNX Runtime passes over.
 struct CacheFormat {
   std::string_view name;
-  std::string (*write)(const RangeTable& table);
+  bool (*holds)(std::string_view name);           // the name of a tensor
+  std::string (*write)(const RangeTable& table);  // whose names it holds
   bool (*recognises)(std::string_view text);
   Result<RangeTable> (*read)(std::string_view text);
 };
@@ -28,7 +29,8 @@ const CacheFormat* find_cache_format(std::string_view name);  // null when there
 // By the ending of a path: onnxruntime for .json, else tensorrt.
 const CacheFormat& cache_format_for(std::string_view path);
 
-// Writes beside `path` and renames.
+// Writes beside `path` and renames. Errors: invalid (cannot be written; names that the format cannot hold: several
+// lines for tensorrt, other than UTF-8 for onnxruntime).
 Status write_cache(const RangeTable& table, const std::string& path, const CacheFormat& format);
 // In whichever format it is. Errors: invalid, naming the file and the line or tensor.
 Result<RangeTable> read_cache(const std::string& path);
@@ -37,9 +39,11 @@ Result<RangeTable> read_cache(const std::string& path);
 // missing and, when hardly any is there, says that the cache is another model's.
 Status check_complete(const RangeTable& table, std::span<const std::string> tensors);
 
+bool tensorrt_holds(std::string_view name);
 std::string write_tensorrt(const RangeTable& table);
 bool is_tensorrt(std::string_view text);
 Result<RangeTable> read_tensorrt(std::string_view text);
+bool onnxruntime_holds(std::string_view name);
 std::string write_onnxruntime(const RangeTable& table);
 bool is_onnxruntime(std::string_view text);
 Result<RangeTable> read_onnxruntime(std::string_view text);

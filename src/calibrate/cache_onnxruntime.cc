@@ -83,6 +83,11 @@ Result<TensorRange> range_of(const std::string& name, const Json& json) {
 
 }  // namespace
 
+bool onnxruntime_holds(std::string_view name) {
+  return Json(name).dump(-1, ' ', false, Json::error_handler_t::ignore) ==
+         Json(name).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 std::string write_onnxruntime(const RangeTable& table) {
   Json data = Json::object();
   for (const TensorRange& range : table.ranges)
@@ -96,7 +101,7 @@ std::string write_onnxruntime(const RangeTable& table) {
             {"calibrator", table.calibrator}};
   if (Json channels = channels_of(table); !channels.empty()) json[kChannels] = std::move(channels);
   if (Json largest = largest_of(table); !largest.empty()) json[kLargest] = std::move(largest);
-  return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
+  return json.dump(1) + '\n';
 }
 
 bool is_onnxruntime(std::string_view text) {

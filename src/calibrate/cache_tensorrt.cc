@@ -37,6 +37,8 @@ Result<TensorRange> parse_line(std::string_view line) {
 
 }  // namespace
 
+bool tensorrt_holds(std::string_view name) { return name.find_first_of("\r\n") == std::string_view::npos; }
+
 std::string write_tensorrt(const RangeTable& table) {
   const auto named = std::ranges::find(kAlgorithms, table.calibrator, &Algorithm::calibrator);
   std::string text =

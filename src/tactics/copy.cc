@@ -168,8 +168,12 @@ MadeKernel make_pad(const Problem& problem, std::span<const Tensor> packed, int,
     return invalid("pad: bad packed data");
   const auto numbers = packed[0].to_ints();
   const auto begin = std::span(numbers).first(x.size()), end = std::span(numbers).last(x.size());
+  const auto fits = [&](size_t d) {
+    int64_t sum = 0;
+    return !__builtin_add_overflow(begin[d], end[d], &sum) && !__builtin_add_overflow(sum, x[d], &sum) && sum == y[d];
+  };
   for (size_t d = 0; d < x.size(); ++d)
-    if (x[d] + begin[d] + end[d] != y[d]) return invalid("pad: packed data does not fit the output {}", to_string(y));
+    if (!fits(d)) return invalid("pad: packed data does not fit the output {}", to_string(y));
   if (element_count(y) == 0) return nothing_to_do();
   const cpu::PadMode mode = pad_mode(problem.op.as<Pad>()->mode);
   HONE_TRY(auto plan, cpu::PadPlan::make(x, begin, end, mode, element_bytes(problem)));

@@ -98,6 +98,15 @@ TEST_F(Cache, BrokenOnesAreRefused) {
     refuses(fmt::format("TRT-8601-EntropyCalibration2\nx: {}", scale), {"'x'", "finite"});
   refuses("TRT-8601-EntropyCalibration2\nx: 3f810204\nx: 3f810204", {"two ranges", "'x'"});
   refuses(write_onnxruntime(table()).substr(0, 100), {"JSON"});
+  EXPECT_TRUE(onnxruntime_holds("gr\u00f6\u00dfe\n"));
+  EXPECT_FALSE(onnxruntime_holds("gr\xf6\xdf"));
+  EXPECT_TRUE(tensorrt_holds("gr\xf6\xdf: x"));
+  EXPECT_FALSE(tensorrt_holds("two\nlines"));
+  RangeTable odd = table();
+  odd.ranges[0].name = "gr\xf6\xdf";
+  const Status kept = write_cache(odd, "/dev/null", *find_cache_format("onnxruntime"));
+  EXPECT_NE(kept.message().find("onnxruntime"), std::string::npos) << kept.message();
+  EXPECT_TRUE(write_cache(odd, "/dev/null", *find_cache_format("tensorrt")).ok());
   refuses("{}", {"without any range"});
   refuses(R"({"x": 5})", {"'x'", "lowest"});
   refuses(R"({"x": [2, 1]})", {"'x'", "2 to 1"});

@@ -22,6 +22,8 @@ std::string read_calibration_cache(std::string_view bytes) {
   if (!table.ok()) return refused(table.status(), false);  // names of tensors may have several lines
   for (const calibrate::TensorRange& range : table->ranges)
     if (!range.usable()) return "a range that cannot be used: " + range.name;
+  for (const calibrate::TensorRange& range : table->ranges)
+    if (!calibrate::onnxruntime_holds(range.name)) return {};
   const std::string text = calibrate::write_onnxruntime(*table);
   const auto again = calibrate::read_onnxruntime(text);
   if (!again.ok()) return "a cache that cannot be read back: " + again.status().message() + "\n" + text;
