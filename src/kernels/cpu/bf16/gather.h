@@ -9,8 +9,7 @@
 namespace hone::cpu::HONE_TIER_NS {
 
 // f32 to bf16, to nearest even; denormals may become 0.
-static void gather_bf16(const void* in, int64_t count, std::byte* to) {
-  const auto* from = static_cast<const float*>(in);
+HONE_INLINE void gather_line(const float* from, int64_t count, std::byte* to) {
   int64_t i = 0;
 #if defined(__AVX512BF16__)
   for (; i + 32 <= count; i += 32) {
@@ -30,6 +29,12 @@ static void gather_bf16(const void* in, int64_t count, std::byte* to) {
     std::memcpy(to + 2 * i, &bits, sizeof bits);
   }
 #endif
+}
+
+static void gather_bf16(const void* from, int64_t step, int64_t lines, int64_t count, std::byte* to) {
+  const auto* line = static_cast<const std::byte*>(from);
+  for (int64_t l = 0; l < lines; ++l, line += step, to += 2 * count)
+    gather_line(reinterpret_cast<const float*>(line), count, to);
 }
 
 }  // namespace hone::cpu::HONE_TIER_NS

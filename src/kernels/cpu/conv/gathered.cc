@@ -21,33 +21,27 @@ bool prefers_columns(const GatherPlan& plan, int threads) {
   return plan.pixels < 4 * threads * plan.form.rows || plan.cout > 2 * plan.pixels;
 }
 
-// One line of a window to `to`, and where its end is.
+// Whether a line of a window lies in memory as it is gathered.
+bool in_one_piece(const ConvProblem& p, const GatherPlan& plan) {
+  return p.dilation_w == 1 && p.in_pitch() == plan.cin;
+}
+
+// One line of a window, part of which may be outside, to `to`, and where its end is.
 std::byte* gather_line(const ConvProblem& p, const GatherPlan& plan, const std::byte* line, int64_t x0, std::byte* to) {
   const TileForm& form = plan.form;
-  const int64_t pixel = plan.cin * form.a_bytes, pitch = p.in_pitch();
-  const auto at = [&](int64_t x) { return line + x * pitch * form.in_bytes; };
+  const int64_t pixel = plan.cin * form.a_bytes, step = p.dilation_w * p.in_pitch() * form.in_bytes;
+  const int64_t first = std::clamp<int64_t>(ceil_div(-x0, p.dilation_w), 0, p.kw);
+  const int64_t last = std::clamp<int64_t>(ceil_div(p.w - x0, p.dilation_w), first, p.kw);
   const auto zeros = [&](int64_t pixels) {
-    if (pixels == 0) return;
-    std::memset(to, form.zero, static_cast<size_t>(pixels * pixel));
+    if (pixels > 0) std::memset(to, form.zero, static_cast<size_t>(pixels * pixel));
     to += pixels * pixel;
   };
-  if (p.dilation_w == 1 && pitch == plan.cin) {
-    const int64_t first = std::clamp<int64_t>(-x0, 0, p.kw), last = std::clamp<int64_t>(p.w - x0, first, p.kw);
-    zeros(first);
-    form.gather(at(x0 + first), (last - first) * plan.cin, to);
-    to += (last - first) * pixel;
-    zeros(p.kw - last);
-    return to;
-  }
-  for (int64_t kx = 0; kx < p.kw; ++kx) {
-    const int64_t x = x0 + kx * p.dilation_w;
-    if (x < 0 || x >= p.w) {
-      zeros(1);
-      continue;
-    }
-    form.gather(at(x), plan.cin, to);
-    to += pixel;
-  }
+  zeros(first);
+  const std::byte* from = line + (x0 + first * p.dilation_w) * p.in_pitch() * form.in_bytes;
+  if (in_one_piece(p, plan)) form.gather(from, 0, 1, (last - first) * plan.cin, to);
+  else form.gather(from, step, last - first, plan.cin, to);
+  to += (last - first) * pixel;
+  zeros(p.kw - last);
   return to;
 }
 
@@ -104,21 +98,30 @@ void gather_rows(const ConvProblem& p, const GatherPlan& plan, const void* in, c
   const TileForm& form = plan.form;
   const int64_t oh = p.out_h(), ow = p.out_w(), line = p.w * p.in_pitch() * form.in_bytes;
   const int64_t width = p.kw * plan.cin * form.a_bytes, padding = plan.depth * form.a_bytes - p.kh * width;
-  const auto* image = static_cast<const std::byte*>(in) + task.group * plan.cin * form.in_bytes;
+  const int64_t inner_w = p.w - p.kw, inner_h = p.h - (p.kh - 1) * p.dilation_h - 1;
+  const bool whole = in_one_piece(p, plan);
+  const auto* group = static_cast<const std::byte*>(in) + task.group * plan.cin * form.in_bytes;
   int64_t x = task.row % ow, y = task.row / ow % oh, n = task.row / ow / oh;
   for (int64_t i = 0; i < task.count; ++i, to += plan.a_ld) {
-    std::byte* at = to;
-    for (int64_t ky = 0; ky < p.kh; ++ky) {
-      const int64_t in_y = y * p.stride_h - p.pad_top + ky * p.dilation_h;
-      if (in_y >= 0 && in_y < p.h) {
-        at = gather_line(p, plan, image + (n * p.h + in_y) * line, x * p.stride_w - p.pad_left, at);
-      } else {
-        std::memset(at, form.zero, static_cast<size_t>(width));
-        at += width;
+    const int64_t x0 = x * p.stride_w - p.pad_left, y0 = y * p.stride_h - p.pad_top;
+    const std::byte* image = group + n * p.h * line;
+    if (whole && x0 >= 0 && x0 <= inner_w && y0 >= 0 && y0 <= inner_h) {
+      form.gather(image + y0 * line + x0 * p.in_pitch() * form.in_bytes, p.dilation_h * line, p.kh, p.kw * plan.cin,
+                  to);
+    } else {
+      std::byte* at = to;
+      for (int64_t ky = 0; ky < p.kh; ++ky) {
+        const int64_t in_y = y0 + ky * p.dilation_h;
+        if (in_y >= 0 && in_y < p.h) {
+          at = gather_line(p, plan, image + in_y * line, x0, at);
+        } else {
+          std::memset(at, form.zero, static_cast<size_t>(width));
+          at += width;
+        }
       }
     }
     // Weights are 0 there, but what memory holds may be no number.
-    if (padding > 0) std::memset(at, form.zero, static_cast<size_t>(padding));
+    if (padding > 0) std::memset(to + p.kh * width, form.zero, static_cast<size_t>(padding));
     if (++x < ow) continue;
     x = 0;
     if (++y < oh) continue;

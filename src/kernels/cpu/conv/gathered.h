@@ -21,8 +21,9 @@ struct TileForm {
   int b_bytes = 0;      // of a weight
   int start_bytes = 0;  // of what a panel holds for each column before its weights
   int zero = 0;         // the value of the bytes that 0 is gathered as
-  // May write up to 64 bytes more: what lies behind is gathered later.
-  void (*gather)(const void* from, int64_t count, std::byte* to) = nullptr;
+  // Lines of `count` values, `step` bytes from one to the next, behind each other. May write up to 64 bytes more: what
+  // lies behind is gathered later.
+  void (*gather)(const void* from, int64_t step, int64_t lines, int64_t count, std::byte* to) = nullptr;
   // Around the tiles of a thread's task; null: nothing to do.
   void (*begin)() = nullptr;
   void (*end)() = nullptr;

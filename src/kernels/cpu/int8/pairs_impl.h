@@ -19,9 +19,7 @@ constexpr int kPairPanel = 2 * kLanes;
 
 // To 16 bits each. T: int8_t or uint8_t.
 template <class T>
-void gather_pairs(const void* in, int64_t count, std::byte* to) {
-  const auto* from = static_cast<const T*>(in);
-  auto* out = reinterpret_cast<int16_t*>(to);
+HONE_INLINE void gather_line(const T* from, int64_t count, int16_t* out) {
   int64_t i = 0;
 #if defined(__AVX2__)
   for (; i + 16 <= count; i += 16) {
@@ -31,6 +29,13 @@ void gather_pairs(const void* in, int64_t count, std::byte* to) {
   }
 #endif
   for (; i < count; ++i) out[i] = from[i];
+}
+
+template <class T>
+void gather_pairs(const void* from, int64_t step, int64_t lines, int64_t count, std::byte* to) {
+  const auto* line = static_cast<const std::byte*>(from);
+  for (int64_t l = 0; l < lines; ++l, line += step, to += 2 * count)
+    gather_line(reinterpret_cast<const T*>(line), count, reinterpret_cast<int16_t*>(to));
 }
 
 template <int ROWS, int COLS>

@@ -9,16 +9,19 @@ namespace {
 
 constexpr int kQuadRows = 12, kQuadPanel = 2 * kLanes;
 
-void gather_bytes(const void* in, int64_t count, std::byte* to) { std::memcpy(to, in, static_cast<size_t>(count)); }
-
-void gather_quads(const void* in, int64_t count, std::byte* to) {
-  const auto* from = static_cast<const int8_t*>(in);
-  const __m512i flip = _mm512_set1_epi8(-128);
-  int64_t i = 0;
-  for (; i + 64 <= count; i += 64) _mm512_storeu_si512(to + i, _mm512_xor_si512(_mm512_loadu_si512(from + i), flip));
-  if (i == count) return;
-  const __mmask64 rest = ~0ull >> (64 - (count - i));
-  _mm512_mask_storeu_epi8(to + i, rest, _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, from + i), flip));
+// kExcess: 128, which is added to i8, or 0.
+template <int kExcess>
+void gather_quads(const void* in, int64_t step, int64_t lines, int64_t count, std::byte* to) {
+  const __m512i excess = _mm512_set1_epi8(static_cast<char>(kExcess));
+  const auto copy = [&](std::byte* out, __m512i v) { _mm512_storeu_si512(out, _mm512_xor_si512(v, excess)); };
+  const int64_t whole = count / 64 * 64;
+  const __mmask64 rest = (1ull << (count - whole)) - 1;
+  const auto* from = static_cast<const std::byte*>(in);
+  for (int64_t l = 0; l < lines; ++l, from += step, to += count) {
+    for (int64_t i = 0; i < whole; i += 64) copy(to + i, _mm512_loadu_si512(from + i));
+    // A store of all lanes is faster than one of some.
+    if (rest != 0) copy(to + whole, _mm512_maskz_loadu_epi8(rest, from + whole));
+  }
 }
 
 template <int ROWS, int COLS>
@@ -64,7 +67,8 @@ void quad_rows(const Int8Tile& t) {
 
 void run_quads(const Int8Tile& t) { t.columns <= kLanes ? quad_rows<1>(t) : quad_rows<2>(t); }
 
-constexpr Int8Kernel quads(void (*gather)(const void*, int64_t, std::byte*), int excess) {
+template <int kExcess>
+constexpr Int8Kernel quads() {
   return {.form = {.rows = kQuadRows,
                    .panel = kQuadPanel,
                    .k_unit = 4,
@@ -73,15 +77,15 @@ constexpr Int8Kernel quads(void (*gather)(const void*, int64_t, std::byte*), int
                    .a_bytes = 1,
                    .b_bytes = 1,
                    .start_bytes = sizeof(int32_t),
-                   .zero = excess,
-                   .gather = gather},
-          .excess = excess,
+                   .zero = kExcess,
+                   .gather = gather_quads<kExcess>},
+          .excess = kExcess,
           .run = run_quads};
 }
 
 }  // namespace
 
 extern const Int8Kernel kInt8Quads, kUint8Quads;
-const Int8Kernel kInt8Quads = quads(gather_quads, 128), kUint8Quads = quads(gather_bytes, 0);
+const Int8Kernel kInt8Quads = quads<128>(), kUint8Quads = quads<0>();
 
 }  // namespace hone::cpu::HONE_TIER_NS

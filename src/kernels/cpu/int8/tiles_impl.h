@@ -8,8 +8,9 @@
 
 namespace hone::cpu::HONE_TIER_NS {
 
-static void gather_bytes(const void* from, int64_t count, std::byte* to) {
-  std::memcpy(to, from, static_cast<size_t>(count));
+static void gather_bytes(const void* from, int64_t step, int64_t lines, int64_t count, std::byte* to) {
+  const auto* line = static_cast<const std::byte*>(from);
+  for (int64_t l = 0; l < lines; ++l, line += step, to += count) std::memcpy(to, line, static_cast<size_t>(count));
 }
 
 // The starting sums are zero here.
