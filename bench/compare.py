@@ -8,7 +8,9 @@ Run it in the environment of scripts/peers.sh:
 
 MODEL is a file, or a name in the cache (models/, generated/). Every runtime computes
 strict fp32; with --precision bf16, Hone and OpenVINO may use bf16, which ONNX Runtime has
-not on a CPU. Each case (model, batch, threads) runs --rounds rounds; in a round each
+not on a CPU. With --precision int8 the peers run what ONNX Runtime's quantize_static makes of
+the model (QDQ, u8 activations, i8 weights by channel), and Hone its own int8, both calibrated
+on the same random inputs: for speed, not for accuracy. Each case (model, batch, threads) runs --rounds rounds; in a round each
 runtime in turn measures for --duration seconds after a warm-up, so that a change of the
 machine's speed hits all of them. Each peer lives in a process of its own, which sleeps
 while another measures, and the median of all its runs counts. Its peak memory is that
@@ -106,12 +108,12 @@ def has_batch(path: pathlib.Path) -> bool:
     return first != resolve_shapes(path, 5, {})
 
 
-def make_inputs(path: str, shapes: dict[str, list[int]]) -> dict:
+def make_inputs(path: str, shapes: dict[str, list[int]], seed: int = 0) -> dict:
     """Seeded inputs: normal numbers, or small integers that are ids, bytes, masks or a rate."""
     import numpy as np
     import onnx
 
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     inputs = {}
     for value in onnx.load(path, load_external_data=False).graph.input:
         if value.name not in shapes:
@@ -168,7 +170,7 @@ def open_openvino(path: str, inputs: dict, threads: int, precision: str) -> Call
     model = core.read_model(path)
     model.reshape({name: list(array.shape) for name, array in inputs.items()})
     compiled = core.compile_model(model, "CPU", {
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32"}.get(precision, precision),
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"})
     request = compiled.create_infer_request()
@@ -323,14 +325,68 @@ def run_with_peak(command: list[str]) -> tuple[str, str, int, float]:
         return output.read(), errors.read(), process.returncode, peak
 
 
+# int8.
+
+
+class Samples:
+    """A few seeded inputs, as onnxruntime.quantization reads them."""
+
+    def __init__(self, path: pathlib.Path, shapes: dict) -> None:
+        self.samples = iter([make_inputs(path, shapes, seed) for seed in range(4)])
+
+    def get_next(self) -> dict | None:
+        """The next sample, or None."""
+        return next(self.samples, None)
+
+
+def quantised_model(path: pathlib.Path, shapes: dict, folder: pathlib.Path) -> pathlib.Path:
+    """The model as ONNX Runtime quantises it for CPUs with VNNI."""
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    ready, made = folder / "ready.onnx", folder / f"{path.stem}.onnx"
+    quant_pre_process(path, ready, skip_symbolic_shape=True)
+    quantize_static(ready, made, Samples(path, shapes), quant_format=QuantFormat.QDQ, per_channel=True,
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+    return made
+
+
+def calibration_cache(path: pathlib.Path, shapes: dict, folder: pathlib.Path, hone: pathlib.Path) -> pathlib.Path:
+    """Hone's ranges of the same samples."""
+    import numpy as np
+
+    cache = folder / "ranges.json"
+    for seed in range(4):
+        np.savez(folder / f"{seed}.npz", **make_inputs(path, shapes, seed))
+    done = subprocess.run([hone, "calibrate", path, "--data", folder, "-o", cache, "--quiet"],
+                          capture_output=True, text=True)
+    if done.returncode:
+        raise BenchError(done.stderr.strip() or "hone calibrate failed")
+    return cache
+
+
 # The comparison.
 
 
 def compare(path: pathlib.Path, batch: int, threads: int, args: argparse.Namespace) -> dict:
     """One row: every runtime on one model, batch and thread count."""
     shapes = resolve_shapes(path, batch, dict(map(parse_shape, args.shape)))
-    runtimes = [Peer(name, path, shapes, threads, args.precision) for name in args.peers]
     options = ["--precision", args.precision, *shlex.split(args.hone_options)]
+    theirs = path
+    with tempfile.TemporaryDirectory() as folder:
+        if args.precision == "int8":
+            theirs = quantised_model(path, shapes, pathlib.Path(folder))
+            options += ["--calibration-cache",
+                        str(calibration_cache(path, shapes, pathlib.Path(folder), args.hone))]
+        results = take_turns(path, theirs, shapes, threads, options, args)
+    return {"model": path.stem, "batch": batch, "threads": threads, "shapes": shapes,
+            "results": results} | ratios(results)
+
+
+def take_turns(path: pathlib.Path, theirs: pathlib.Path, shapes: dict, threads: int, options: list[str],
+               args: argparse.Namespace) -> dict[str, dict]:
+    """The result of every runtime; the peers run `theirs`."""
+    runtimes = [Peer(name, theirs, shapes, threads, args.precision) for name in args.peers]
     runtimes.append(Hone(args.hone, path, shapes, threads, options))
     try:
         for number in range(args.rounds):
@@ -341,9 +397,7 @@ def compare(path: pathlib.Path, batch: int, threads: int, args: argparse.Namespa
     finally:
         for runtime in runtimes:
             runtime.close()
-    results = {runtime.name: runtime.result() for runtime in runtimes}
-    return {"model": path.stem, "batch": batch, "threads": threads, "shapes": shapes,
-            "results": results} | ratios(results)
+    return {runtime.name: runtime.result() for runtime in runtimes}
 
 
 def ratios(results: dict[str, dict]) -> dict:
@@ -444,7 +498,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=numbers, default=[1, 2], metavar="N,N", help="default 1,2")
     parser.add_argument("--shape", action="append", default=[], metavar="NAME:DIMS",
                         help="an input's shape; -1 is the batch")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default fp32")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32", help="default fp32")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
     parser.add_argument("--duration", type=float, default=1.0, metavar="S",
                         help="seconds a runtime and round; default 1")
