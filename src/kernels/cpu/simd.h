@@ -142,4 +142,8 @@ HONE_INLINE V gelu_erf(V x) {
   return x * (x < zero() ? half_erfc : set1(1.f) - half_erfc);
 }
 
+// Loads and stores of a vector of which only the first n lanes exist.
+HONE_INLINE V load_part(const float* p, int n) { return n >= kLanes ? load(p) : load_n(p, n); }
+HONE_INLINE void store_part(float* p, V v, int n) { n >= kLanes ? store(p, v) : store_n(p, v, n); }
+
 }  // namespace hone::cpu::HONE_TIER_NS
