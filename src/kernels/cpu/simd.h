@@ -50,17 +50,11 @@ HONE_INLINE V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
 HONE_INLINE V fnma(V a, V b, V c) { return _mm512_fnmadd_ps(a, b, c); }
 HONE_INLINE V max(V a, V b) { return _mm512_maskz_max_ps(0xffff, a, b); }
 HONE_INLINE V min(V a, V b) { return _mm512_maskz_min_ps(0xffff, a, b); }
-HONE_INLINE V round(V a) { 
-  return _mm512_maskz_roundscale_ps(0xffff, a, _MM_FROUND_TO_NEAREST_INT);
- }
+HONE_INLINE V round(V a) { return _mm512_maskz_roundscale_ps(0xffff, a, _MM_FROUND_TO_NEAREST_INT); }
 HONE_INLINE VI to_int(V a) { return (VI)_mm512_maskz_cvtps_epi32(0xffff, a); }
 // The first n lanes only, 0 < n <= kLanes: the rest reads as zero and is not written.
-HONE_INLINE V load_n(const float* p, int n) {
-  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
-}
-HONE_INLINE void store_n(float* p, V v, int n) {
-  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
-}
+HONE_INLINE V load_n(const float* p, int n) { return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p); }
+HONE_INLINE void store_n(float* p, V v, int n) { _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v); }
 #elif defined(__AVX2__)
 HONE_INLINE V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
 HONE_INLINE V fnma(V a, V b, V c) { return _mm256_fnmadd_ps(a, b, c); }
@@ -90,6 +84,25 @@ HONE_INLINE void store_n(float* p, V v, int n) {
   for (int i = 0; i < n; ++i) p[i] = v[i];
 }
 #endif
+
+// Loads and stores of a vector of which only the first n lanes exist.
+HONE_INLINE V load_part(const float* p, int n) { return n >= kLanes ? load(p) : load_n(p, n); }
+HONE_INLINE void store_part(float* p, V v, int n) { n >= kLanes ? store(p, v) : store_n(p, v, n); }
+
+// The sum of all lanes, in double.
+HONE_INLINE double sum_lanes(V v) {
+  typedef float Half __attribute__((vector_size(kLanes * 2)));
+  typedef double Sums __attribute__((vector_size(kLanes * 4)));
+  struct Halves {
+    Half low, high;
+  };
+  const auto halves = __builtin_bit_cast(Halves, v);
+  Sums sums = __builtin_convertvector(halves.low, Sums) + __builtin_convertvector(halves.high, Sums);
+  HONE_UNROLL
+  for (int n = kLanes / 4; n > 0; n /= 2) HONE_UNROLL
+  for (int i = 0; i < n; ++i) sums[i] += sums[i + n];
+  return sums[0];
+}
 
 HONE_INLINE V abs(V a) { return as_float(as_int(a) & set1i(0x7fffffff)); }
 HONE_INLINE V copy_sign(V magnitude, V sign) {
@@ -141,9 +154,5 @@ HONE_INLINE V gelu_erf(V x) {
   const V half_erfc = set1(0.5f) * p * t * exp(-(z * z));
   return x * (x < zero() ? half_erfc : set1(1.f) - half_erfc);
 }
-
-// Loads and stores of a vector of which only the first n lanes exist.
-HONE_INLINE V load_part(const float* p, int n) { return n >= kLanes ? load(p) : load_n(p, n); }
-HONE_INLINE void store_part(float* p, V v, int n) { n >= kLanes ? store(p, v) : store_n(p, v, n); }
 
 }  // namespace hone::cpu::HONE_TIER_NS

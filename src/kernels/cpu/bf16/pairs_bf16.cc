@@ -2,6 +2,7 @@
 #include "kernels/cpu/bf16/gather.h"
 #include "kernels/cpu/bf16/kernel.h"
 #include "kernels/cpu/gemm/activation.inc"
+#include "kernels/cpu/register_tiles.h"
 
 namespace hone::cpu::HONE_TIER_NS {
 namespace {
@@ -23,40 +24,32 @@ HONE_INLINE void step(V (&sums)[ROWS][COLS], const std::byte* const (&a)[ROWS], 
   }
 }
 
-template <int ROWS, int COLS>
-void pair_tile(const Bf16Tile& t) {
-  // Few sums in flight would wait for each other: short tiles keep several partial sums.
-  constexpr int kWays = ROWS * COLS >= 6 ? 1 : ROWS * COLS >= 3 ? 2 : 4;
-  constexpr int64_t kUnit = 2 * kPairPanel;
-  V sums[kWays][ROWS][COLS] = {};
-  const std::byte* a[ROWS];
-  HONE_UNROLL
-  for (int i = 0; i < ROWS; ++i) a[i] = t.a + i * t.a_ld;
-  const uint16_t* b = t.b;
-  int64_t s = 0;
-  for (; s + kWays <= t.steps; s += kWays, b += kWays * kUnit) {
+struct PairTile {
+  template <int ROWS, int COLS>
+  static void run(const Bf16Tile& t) {
+    // Few sums in flight would wait for each other: short tiles keep several partial sums.
+    constexpr int kWays = ROWS * COLS >= 6 ? 1 : ROWS * COLS >= 3 ? 2 : 4;
+    constexpr int64_t kUnit = 2 * kPairPanel;
+    V sums[kWays][ROWS][COLS] = {};
+    const std::byte* a[ROWS];
     HONE_UNROLL
-    for (int w = 0; w < kWays; ++w) step(sums[w], a, 4 * (s + w), b + w * kUnit);
+    for (int i = 0; i < ROWS; ++i) a[i] = t.a + i * t.a_ld;
+    const uint16_t* b = t.b;
+    int64_t s = 0;
+    for (; s + kWays <= t.steps; s += kWays, b += kWays * kUnit) {
+      HONE_UNROLL
+      for (int w = 0; w < kWays; ++w) step(sums[w], a, 4 * (s + w), b + w * kUnit);
+    }
+    for (; s < t.steps; ++s, b += kUnit) step(sums[0], a, 4 * s, b);
+    HONE_UNROLL
+    for (int w = 1; w < kWays; ++w) HONE_UNROLL
+    for (int i = 0; i < ROWS; ++i) HONE_UNROLL
+    for (int j = 0; j < COLS; ++j) sums[0][i][j] += sums[w][i][j];
+    finish_and_store(sums[0], *t.epilogue, t.bias, t.residual, t.out, t.ld, t.columns - (COLS - 1) * kLanes);
   }
-  for (; s < t.steps; ++s, b += kUnit) step(sums[0], a, 4 * s, b);
-  HONE_UNROLL
-  for (int w = 1; w < kWays; ++w) HONE_UNROLL
-  for (int i = 0; i < ROWS; ++i) HONE_UNROLL
-  for (int j = 0; j < COLS; ++j) sums[0][i][j] += sums[w][i][j];
-  finish_and_store(sums[0], *t.epilogue, t.bias, t.residual, t.out, t.ld, t.columns - (COLS - 1) * kLanes);
-}
+};
 
-template <int COLS>
-void pair_rows(const Bf16Tile& t) {
-  using Fn = void (*)(const Bf16Tile&);
-  static constexpr Fn kTable[] = {pair_tile<1, COLS>, pair_tile<2, COLS>,  pair_tile<3, COLS>,  pair_tile<4, COLS>,
-                                  pair_tile<5, COLS>, pair_tile<6, COLS>,  pair_tile<7, COLS>,  pair_tile<8, COLS>,
-                                  pair_tile<9, COLS>, pair_tile<10, COLS>, pair_tile<11, COLS>, pair_tile<12, COLS>};
-  static_assert(sizeof kTable / sizeof kTable[0] == kPairRows);
-  kTable[t.rows - 1](t);
-}
-
-void run_pairs(const Bf16Tile& t) { t.columns <= kLanes ? pair_rows<1>(t) : pair_rows<2>(t); }
+void run_pairs(const Bf16Tile& t) { tile_of<PairTile, kPairRows>(t.rows, t.columns)(t); }
 
 }  // namespace
 

@@ -63,40 +63,45 @@ void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
       }
 }
 
-// Floats of a worker's part of the workspace: copies of lines, then pointers to them.
+// How work is cut, and the floats of the workspace: a line of zeros, then for each worker copies of lines and pointers.
 struct Layout {
+  int64_t block, blocks;  // output pixels of one, and how many there are
   int64_t zeros, scratch, total;
 };
 
-Layout layout_of(const ConvProblem& p) {
+Layout layout_of(const ConvProblem& p, int threads) {
   constexpr int64_t kLine = kAlign / sizeof(float);
-  const int64_t pointers = kBlock * p.kh * kPointerFloats;
-  const int64_t scratch = round_up(kBlock * p.kh * p.kw * p.cin, kLine);
-  return {round_up(p.kw * p.cin, kLine), scratch, scratch + round_up(pointers, kLine)};
+  const int64_t pixels = p.n * p.out_h() * p.out_w();
+  Layout l{};
+  l.blocks = std::min(pixels, round_up(ceil_div(pixels, kBlock), threads));
+  l.block = ceil_div(pixels, l.blocks);
+  l.zeros = round_up(p.kw * p.cin, kLine);
+  l.scratch = round_up(l.block * p.kh * p.kw * p.cin, kLine);
+  l.total = l.scratch + round_up(l.block * p.kh * kPointerFloats, kLine);
+  return l;
 }
 
 size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
-  const Layout l = layout_of(p);
+  const Layout l = layout_of(p, ctx.threads);
   return static_cast<size_t>(l.zeros + ctx.threads * l.total) * sizeof(float);
 }
 
 void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
-  const Layout l = layout_of(p);
+  const Layout l = layout_of(p, ctx.threads);
   const Epilogue& ep = args.epilogue;
   auto* const zeros = static_cast<float*>(args.workspace);
   std::fill(zeros, zeros + l.zeros, 0.f);
   const WindowSource source{&p, args.in, zeros};
   const int64_t pixels = p.n * p.out_h() * p.out_w();
-  const int64_t blocks = std::min(pixels, round_up(ceil_div(pixels, kBlock), ctx.threads));
-  args.pool->parallel(blocks, [&](int64_t block, int worker) {
+  args.pool->parallel(l.blocks, [&](int64_t block, int worker) {
     float* const scratch = zeros + l.zeros + worker * l.total;
     auto** const lines = reinterpret_cast<const float**>(scratch + l.scratch);
-    const int64_t first = pixels * block / blocks, count = pixels * (block + 1) / blocks - first;
-    point_lines(&source, first, count, lines, kBlock, scratch);
+    const int64_t first = pixels * block / l.blocks, count = pixels * (block + 1) / l.blocks - first;
+    point_lines(&source, first, count, lines, l.block, scratch);
     const int64_t at = first * p.cout;
     DotJob job{};
     job.lines = lines;
-    job.lines_ld = kBlock;
+    job.lines_ld = l.block;
     job.line_count = p.kh;
     job.depth = p.kw * p.cin;
     job.pixels = count;

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/int8/kernel.h"
 #include "kernels/cpu/int8/vector.h"
+#include "kernels/cpu/register_tiles.h"
 
 namespace hone::cpu::HONE_TIER_NS {
 
@@ -38,63 +39,40 @@ void gather_pairs(const void* from, int64_t step, int64_t lines, int64_t count, 
     gather_line(reinterpret_cast<const T*>(line), count, reinterpret_cast<int16_t*>(to));
 }
 
-template <int ROWS, int COLS>
-void pair_tile(const Int8Tile& t) {
-  VI sums[ROWS][COLS];
-  const std::byte* a[ROWS];
-  HONE_UNROLL
-  for (int i = 0; i < ROWS; ++i) {
-    a[i] = t.a + i * t.a_ld;
-    HONE_UNROLL
-    for (int j = 0; j < COLS; ++j) sums[i][j] = load_i32(t.start + j * kLanes);
-  }
-  const int8_t* b = t.b;
-  for (int64_t s = 0; s < t.steps; ++s, b += 2 * kPairPanel) {
-    VI columns[COLS];
-    HONE_UNROLL
-    for (int j = 0; j < COLS; ++j) columns[j] = widen_pairs(b + 2 * j * kLanes);
+struct PairTile {
+  template <int ROWS, int COLS>
+  static void run(const Int8Tile& t) {
+    VI sums[ROWS][COLS];
+    const std::byte* a[ROWS];
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) {
-      int32_t pair;
-      std::memcpy(&pair, a[i] + 4 * s, 4);
-      const VI row = set1i(pair);
+      a[i] = t.a + i * t.a_ld;
       HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) sums[i][j] += multiply_pairs(row, columns[j]);
+      for (int j = 0; j < COLS; ++j) sums[i][j] = load_i32(t.start + j * kLanes);
+    }
+    const int8_t* b = t.b;
+    for (int64_t s = 0; s < t.steps; ++s, b += 2 * kPairPanel) {
+      VI columns[COLS];
+      HONE_UNROLL
+      for (int j = 0; j < COLS; ++j) columns[j] = widen_pairs(b + 2 * j * kLanes);
+      HONE_UNROLL
+      for (int i = 0; i < ROWS; ++i) {
+        int32_t pair;
+        std::memcpy(&pair, a[i] + 4 * s, 4);
+        const VI row = set1i(pair);
+        HONE_UNROLL
+        for (int j = 0; j < COLS; ++j) sums[i][j] += multiply_pairs(row, columns[j]);
+      }
+    }
+    HONE_UNROLL
+    for (int i = 0; i < ROWS; ++i) {
+      HONE_UNROLL
+      for (int j = 0; j < COLS; ++j) store_i32(t.sums + i * kPairPanel + j * kLanes, sums[i][j]);
     }
   }
-  HONE_UNROLL
-  for (int i = 0; i < ROWS; ++i) {
-    HONE_UNROLL
-    for (int j = 0; j < COLS; ++j) store_i32(t.sums + i * kPairPanel + j * kLanes, sums[i][j]);
-  }
-}
+};
 
-template <int COLS>
-void pair_rows(const Int8Tile& t) {
-  using Fn = void (*)(const Int8Tile&);
-  static constexpr Fn kTable[] = {
-    pair_tile<1, COLS>,
-    pair_tile<2, COLS>,
-#if defined(__AVX2__)
-    pair_tile<3, COLS>,
-    pair_tile<4, COLS>,
-    pair_tile<5, COLS>,
-    pair_tile<6, COLS>,
-#endif
-#if defined(__AVX512F__)
-    pair_tile<7, COLS>,
-    pair_tile<8, COLS>,
-    pair_tile<9, COLS>,
-    pair_tile<10, COLS>,
-    pair_tile<11, COLS>,
-    pair_tile<12, COLS>,
-#endif
-  };
-  static_assert(sizeof kTable / sizeof kTable[0] == kPairRows);
-  kTable[t.rows - 1](t);
-}
-
-static void run_pairs(const Int8Tile& t) { t.columns <= kLanes ? pair_rows<1>(t) : pair_rows<2>(t); }
+static void run_pairs(const Int8Tile& t) { tile_of<PairTile, kPairRows>(t.rows, t.columns)(t); }
 
 template <class T>
 constexpr Int8Kernel kPairsOf{.form = {.rows = kPairRows,

@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/int8/kernel.h"
 #include "kernels/cpu/int8/vector.h"
+#include "kernels/cpu/register_tiles.h"
 
 namespace hone::cpu::HONE_TIER_NS {
 namespace {
@@ -24,48 +25,40 @@ void gather_quads(const void* in, int64_t step, int64_t lines, int64_t count, st
   }
 }
 
-template <int ROWS, int COLS>
-void quad_tile(const Int8Tile& t) {
-  __m512i sums[ROWS][COLS];
-  const std::byte* a[ROWS];
-  HONE_UNROLL
-  for (int i = 0; i < ROWS; ++i) {
-    a[i] = t.a + i * t.a_ld;
-    HONE_UNROLL
-    for (int j = 0; j < COLS; ++j) sums[i][j] = _mm512_loadu_si512(t.start + j * kLanes);
-  }
-  const int8_t* b = t.b;
-  for (int64_t s = 0; s < t.steps; ++s, b += 4 * kQuadPanel) {
-    __m512i columns[COLS];
-    HONE_UNROLL
-    for (int j = 0; j < COLS; ++j) columns[j] = _mm512_loadu_si512(b + 4 * j * kLanes);
+struct QuadTile {
+  template <int ROWS, int COLS>
+  static void run(const Int8Tile& t) {
+    __m512i sums[ROWS][COLS];
+    const std::byte* a[ROWS];
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) {
-      int32_t quad;
-      std::memcpy(&quad, a[i] + 4 * s, 4);
-      const __m512i row = _mm512_set1_epi32(quad);
+      a[i] = t.a + i * t.a_ld;
       HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) sums[i][j] = _mm512_dpbusd_epi32(sums[i][j], row, columns[j]);
+      for (int j = 0; j < COLS; ++j) sums[i][j] = _mm512_loadu_si512(t.start + j * kLanes);
+    }
+    const int8_t* b = t.b;
+    for (int64_t s = 0; s < t.steps; ++s, b += 4 * kQuadPanel) {
+      __m512i columns[COLS];
+      HONE_UNROLL
+      for (int j = 0; j < COLS; ++j) columns[j] = _mm512_loadu_si512(b + 4 * j * kLanes);
+      HONE_UNROLL
+      for (int i = 0; i < ROWS; ++i) {
+        int32_t quad;
+        std::memcpy(&quad, a[i] + 4 * s, 4);
+        const __m512i row = _mm512_set1_epi32(quad);
+        HONE_UNROLL
+        for (int j = 0; j < COLS; ++j) sums[i][j] = _mm512_dpbusd_epi32(sums[i][j], row, columns[j]);
+      }
+    }
+    HONE_UNROLL
+    for (int i = 0; i < ROWS; ++i) {
+      HONE_UNROLL
+      for (int j = 0; j < COLS; ++j) _mm512_storeu_si512(t.sums + i * kQuadPanel + j * kLanes, sums[i][j]);
     }
   }
-  HONE_UNROLL
-  for (int i = 0; i < ROWS; ++i) {
-    HONE_UNROLL
-    for (int j = 0; j < COLS; ++j) _mm512_storeu_si512(t.sums + i * kQuadPanel + j * kLanes, sums[i][j]);
-  }
-}
+};
 
-template <int COLS>
-void quad_rows(const Int8Tile& t) {
-  using Fn = void (*)(const Int8Tile&);
-  static constexpr Fn kTable[] = {quad_tile<1, COLS>, quad_tile<2, COLS>,  quad_tile<3, COLS>,  quad_tile<4, COLS>,
-                                  quad_tile<5, COLS>, quad_tile<6, COLS>,  quad_tile<7, COLS>,  quad_tile<8, COLS>,
-                                  quad_tile<9, COLS>, quad_tile<10, COLS>, quad_tile<11, COLS>, quad_tile<12, COLS>};
-  static_assert(sizeof kTable / sizeof kTable[0] == kQuadRows);
-  kTable[t.rows - 1](t);
-}
-
-void run_quads(const Int8Tile& t) { t.columns <= kLanes ? quad_rows<1>(t) : quad_rows<2>(t); }
+void run_quads(const Int8Tile& t) { tile_of<QuadTile, kQuadRows>(t.rows, t.columns)(t); }
 
 template <int kExcess>
 constexpr Int8Kernel quads() {

@@ -7,12 +7,6 @@
 
 namespace hone::cpu::HONE_TIER_NS {
 
-HONE_INLINE double sum_lanes(V v) {
-  double s = 0;
-  for (int i = 0; i < kLanes; ++i) s += static_cast<double>(v[i]);
-  return s;
-}
-
 // The sum of f(x) in double, fed by fp32 sums of at most 32 terms a lane.
 template <class F>
 HONE_INLINE double block_sum(const float* x, int64_t n, F f) {
@@ -59,7 +53,9 @@ static void norm_row(NormRow& r) {
     at(
         i, [](const float* p) { return load(p); }, [](float* p, V v) { store(p, v); });
   const int rest = static_cast<int>(n - i);
-  if (rest > 0) at(i, [=](const float* p) { return load_n(p, rest); }, [=](float* p, V v) { store_n(p, v, rest); });
+  if (rest > 0)
+    at(
+        i, [=](const float* p) { return load_n(p, rest); }, [=](float* p, V v) { store_n(p, v, rest); });
 }
 
 static void band_sums(const NormBand& b, const float* shift, double* sum, double* squares) {

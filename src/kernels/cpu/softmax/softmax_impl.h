@@ -12,11 +12,6 @@ HONE_INLINE float largest_lane(V v) {
   for (int i = 1; i < kLanes; ++i) m = v[i] > m || v[i] != v[i] ? v[i] : m;
   return m;
 }
-HONE_INLINE double sum_lanes(V v) {
-  double s = 0;
-  for (int i = 0; i < kLanes; ++i) s += static_cast<double>(v[i]);
-  return s;
-}
 
 constexpr int64_t kSumBlock = 64 * kLanes;  // values that partial fp32 sums take in before they go to a double
 
@@ -67,26 +62,23 @@ static void softmax_row(const float* x, float* y, int64_t n, bool log) {
   }
 }
 
-HONE_INLINE V load_some(const float* p, int n) { return n == kLanes ? load(p) : load_n(p, n); }
-HONE_INLINE void store_some(float* p, V v, int n) { n == kLanes ? store(p, v) : store_n(p, v, n); }
-
 static void softmax_columns(const float* x, float* y, int64_t length, int64_t stride, int64_t width, bool log) {
   for (int64_t c = 0; c < width; c += kLanes) {
     const int n = static_cast<int>(c + kLanes <= width ? kLanes : width - c);
     V best = -math::infinity();
-    for (int64_t i = 0; i < length; ++i) best = math::maximum(best, load_some(x + i * stride + c, n));
+    for (int64_t i = 0; i < length; ++i) best = math::maximum(best, load_part(x + i * stride + c, n));
     V sum = zero(), lost = zero();  // compensated, as there may be many rows
     for (int64_t i = 0; i < length; ++i) {
-      const V e = math::exp(load_some(x + i * stride + c, n) - best);
-      if (!log) store_some(y + i * stride + c, e, n);
+      const V e = math::exp(load_part(x + i * stride + c, n) - best);
+      if (!log) store_part(y + i * stride + c, e, n);
       const V term = e - lost, next = sum + term;
       lost = (next - sum) - term;
       sum = next;
     }
     const V factor = log ? math::log(sum) : set1(1.f) / sum;
     for (int64_t i = 0; i < length; ++i) {
-      const V v = load_some((log ? x : y) + i * stride + c, n);
-      store_some(y + i * stride + c, log ? (v - best) - factor : v * factor, n);
+      const V v = load_part((log ? x : y) + i * stride + c, n);
+      store_part(y + i * stride + c, log ? (v - best) - factor : v * factor, n);
     }
   }
 }
