@@ -138,14 +138,15 @@ TEST(DynamicQuantisation, Convolutions) {
       ModelBuilder::attr(conv, "pads", onnx::AttributeProto::INTS).mutable_ints()->Resize(4, 1);
       l.node("Add", {"p", "b"}, {"s"});
       l.node("Relu", {"s"}, {"r"});
-      auto& last = l.layer("ConvInteger", "r", "q", {12, 1, 3, 3}, false, unsigned_weights, zero == 100 ? 128 : zero);
+      auto& last = l.layer("ConvInteger", "r", "q", {12, 1, 3, 3}, false, unsigned_weights, zero);
       ModelBuilder::attr(last, "group", onnx::AttributeProto::INT).set_i(12);
       l.m.output("q");
       on_all(l, random_tensor({2, 5, 9, 8}, 3), [&](const EngineData& data) {
         EXPECT_EQ(count(data, "cpu.dynamic_quantize"), 2);
         EXPECT_EQ(count(data, "cpu.conv_int8", "Fused"), 1);
         EXPECT_EQ(count(data, "cpu.conv_int8", "Conv"), zero == 100 ? 1 : 0);
-        EXPECT_EQ(count(data, "cpu.conv_int8_depthwise", "Fused"), 1);
+        EXPECT_EQ(count(data, "cpu.conv_int8_depthwise", "Fused"), zero == 100 ? 0 : 1);
+        EXPECT_EQ(count(data, "cpu.conv_int8_depthwise", "Conv"), zero == 100 ? 2 : 0);
       });
     }
   }
