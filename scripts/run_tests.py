@@ -110,6 +110,18 @@ def verify_models(build, totals):
     verify(build, "generated networks, cpu", generated, ["--no-tune", "--of-range"], totals)
 
 
+# What scripts/make_quantised.py wrote, and how near ONNX Runtime's results are to be: see there.
+QUANTISED = {"bytes": ["--rtol", "0", "--atol", "1"], "floats": [], "networks": ["--of-range", "--rtol", "0.05"]}
+
+
+def verify_quantised(build, totals):
+    """`hone verify` over ONNX Runtime's quantised operators, and networks of them."""
+    for kind, options in QUANTISED.items():
+        folders = folders_in(CACHE / "quantised" / kind)
+        for target in ("reference", "cpu") if kind != "networks" else ("cpu",):
+            verify(build, f"quantised {kind}, {target}", folders, ["--target", target, "--no-tune", *options], totals)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="build folder")
@@ -133,6 +145,7 @@ def main():
                    ["--target", target, "--no-tune", "--skip", skip], totals, args.limit)
     if not args.sample and not args.suites:
         verify_models(build, totals)
+        verify_quantised(build, totals)
     print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped")
     return 1 if totals.failed else 0
 

@@ -50,6 +50,7 @@ bool shift_product(Graph& graph, NodeId id, const Machine& machine) {
                            {sums, graph.add_constant(shift_of(node.op, weights))}, problem.outputs[0]));
 }
 
+// The casts round to f32 where DynamicQuantize does.
 bool expand_dynamic(Graph& graph, NodeId id, const Machine& machine) {
   if (op_of<DynamicQuantize>(graph, id) == nullptr || has_fast_kernel(problem_of(graph, id), machine)) return false;
   const Node node = graph.node(id);
@@ -60,14 +61,13 @@ bool expand_dynamic(Graph& graph, NodeId id, const Machine& machine) {
   };
   const ValueId low = add_value(graph, formula("in0:f32; constant:f32(0); min:f32(0,1)"), {extreme("min")}, number);
   const ValueId scale = add_value(graph,
-                                  formula("in0:f32; constant:f32(0); max:f32(0,1); in1:f32; sub:f32(2,3); "
-                                          "equal:bool(4,1); constant:f32(255); where:f32(5,6,4); div:f32(7,6)"),
+                                  formula("in0:f32; constant:f32(0); max:f32(0,1); in1:f32; sub:f32(2,3); cast:f32(4); "
+                                          "equal:bool(5,1); constant:f32(255); where:f32(6,7,5); div:f32(8,7)"),
                                   {extreme("max"), low}, number);
-  const ValueId zero =
-      add_value(graph,
-                formula("in0:f32; neg:f32(0); in1:f32; div:f32(1,2); constant:f32(0); constant:f32(255); "
-                        "clip:f32(3,4,5); round:f32(6); cast:u8(7)"),
-                {low, scale}, {DType::u8, Shape::of({})});
+  const ValueId zero = add_value(graph,
+                                 formula("in0:f32; neg:f32(0); in1:f32; div:f32(1,2); cast:f32(3); constant:f32(0); "
+                                         "constant:f32(255); clip:f32(4,5,6); round:f32(7); cast:u8(8)"),
+                                 {low, scale}, {DType::u8, Shape::of({})});
   const ValueId values = add_value(graph, Quantize{}, {x, scale, zero}, {DType::u8, graph.type(x).shape}, node.sources);
   return replace_all(graph, id, {values, scale, zero});
 }

@@ -194,11 +194,20 @@ class RequantizeMatcher {
       form_.offset = offset;
       return true;
     }
-    if (form_.row_sums >= 0 || instr.fn != Fn::mul || instr.type != DType::i32) return false;
+    const auto is_rows = [&](const PointwiseInstr& i) {
+      return i.fn == Fn::input && i.type == DType::i32 && spread(i).by_row;
+    };
+    if (form_.row_sums >= 0 || instr.type != DType::i32) return false;
+    if (is_rows(instr)) {  // times 1
+      form_.row_sums = instr.input;
+      form_.factor = EpilogueOperand{.value = 1};
+      return true;
+    }
+    if (instr.fn != Fn::mul) return false;
     for (int side : {0, 1}) {
       const PointwiseInstr& rows = at(instr, side);
       const auto factor = by_channel(at(instr, 1 - side), DType::i32);
-      if (rows.fn != Fn::input || rows.type != DType::i32 || !spread(rows).by_row || !factor) continue;
+      if (!is_rows(rows) || !factor) continue;
       form_.row_sums = rows.input;
       form_.factor = factor;
       return true;

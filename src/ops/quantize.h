@@ -41,9 +41,9 @@ struct Dequantize {
   Result<Tensors> evaluate(const EvalArgs& args) const;
 };
 
-// values u8, scale f32, zero u8 = dynamic_quantize(x), x in f32: those of quantize(x, scale, zero) where u8 just holds
-// x's range, widened to hold 0. Each step is rounded to f32: scale = (high - low) / 255, 1 where that range is empty;
-// zero = round_half_even(clip(-low / scale, 0, 255)). What is no number, as all is where x has one that is not, gives 0.
+// values u8, scale f32, zero u8 = dynamic_quantize(x), x in f32: quantize(x, scale, zero) where u8 just holds
+// x's range, widened to hold 0. Each step is rounded to f32: scale = (high - low) / 255, or 1 where that is 0;
+// zero = round_half_even(clip(-low / scale, 0, 255)). NaN gives 0, and makes the scale NaN.
 struct DynamicQuantize {
   static constexpr std::string_view kName = "DynamicQuantize";
 

@@ -132,7 +132,8 @@ struct ConvCase {
 };
 
 void check_conv(const ConvCase& c, int64_t pad, bool dynamic) {
-  const Tensor x = bytes(DType::u8, {2, 4, 5, 6}, 1), w = bytes(c.b, {6, 4 / c.groups, 3, 3}, 2);
+  const int64_t out = c.groups == 4 ? 4 : 6;
+  const Tensor x = bytes(DType::u8, {2, 4, 5, 6}, 1), w = bytes(c.b, {out, 4 / c.groups, 3, 3}, 2);
   const Tensor xz = zeros(DType::u8, {}, 119), wz = zeros(c.b, c.b_zero, c.b_value);
   ModelBuilder m;
   add_input(m, "x", x);
@@ -150,12 +151,12 @@ void check_conv(const ConvCase& c, int64_t pad, bool dynamic) {
   EXPECT_EQ(products(g), c.products) << to_text(g);
   const Tensor y = result(g, inputs);
   const int64_t oh = 3 + pad, ow = 4 + pad, cin = 4 / c.groups;
-  ASSERT_EQ(y.dims(), (Dims{2, 6, oh, ow}));
+  ASSERT_EQ(y.dims(), (Dims{2, out, oh, ow}));
   for (int64_t i = 0; i < y.count(); ++i) {
-    const int64_t ox = i % ow, oy = i / ow % oh, o = i / ow / oh % 6, n = i / ow / oh / 6;
+    const int64_t ox = i % ow, oy = i / ow % oh, o = i / ow / oh % out, n = i / ow / oh / out;
     int64_t want = 0;
     for (int64_t k = 0; k < cin * 9; ++k) {
-      const int64_t ix = ox + k % 3, iy = oy + k / 3 % 3 - pad, channel = o / (6 / c.groups) * cin + k / 9;
+      const int64_t ix = ox + k % 3, iy = oy + k / 3 % 3 - pad, channel = o / (out / c.groups) * cin + k / 9;
       if (iy < 0 || ix >= 6) continue;
       want += (x.int_at(((n * 4 + channel) * 5 + iy) * 6 + ix) - xz.int_at(0)) *
               (w.int_at(o * cin * 9 + k) - wz.int_at(wz.count() > 1 ? o : 0));
@@ -173,6 +174,7 @@ TEST(Integers, Conv) {
       check_conv({.b = DType::u8, .b_value = 128}, pad, dynamic);
       check_conv({.b = DType::u8, .b_value = 100, .products = {2, 0}}, pad, dynamic);
       check_conv({.b_zero = {6}, .b_value = -3, .products = {2, 0}}, pad, dynamic);
+      check_conv({.b_zero = {4}, .b_value = -3, .groups = 4, .products = {2, 0}}, pad, dynamic);
       // Each group would need sums of its own.
       check_conv({.b_zero = {6}, .b_value = -3, .groups = 2, .products = {0, 1}}, pad, dynamic);
     }

@@ -90,6 +90,10 @@ TEST(Requantize, WhatZeroPointsAdd) {
   ASSERT_TRUE(whole);
   EXPECT_EQ(whole->factor->value, -7);
   EXPECT_FALSE(whole->offset);
+  const auto once = form_of("in0:i32; in5:i32; add:i32(0,1)");
+  ASSERT_TRUE(once);
+  EXPECT_EQ(once->row_sums, 5);
+  EXPECT_EQ(once->factor->value, 1);
 }
 
 TEST(Requantize, WhatZeroPointsDoNotAdd) {
@@ -98,7 +102,6 @@ TEST(Requantize, WhatZeroPointsDoNotAdd) {
   EXPECT_FALSE(form_of("in0:i32; in1:i32; add:i32(0,1); in2:i32; add:i32(2,3)")) << "two offsets";
   EXPECT_FALSE(form_of("in0:i32; in1:i32; sub:i32(0,1)")) << "taken off";
   EXPECT_FALSE(form_of("in0:i32; in1:i32; mul:i32(0,1)")) << "multiplied";
-  EXPECT_FALSE(form_of("in0:i32; in5:i32; add:i32(0,1)")) << "a row without a factor";
   EXPECT_FALSE(form_of("in0:i32; in5:i32; in3:i32; mul:i32(1,2); add:i32(0,3)")) << "a factor by element";
   EXPECT_FALSE(form_of("in0:i32; in1:i32; add:i32(0,1); add:i32(2,0)")) << "the sums twice";
 }

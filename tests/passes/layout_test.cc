@@ -69,6 +69,36 @@ TEST(SinkTransposes, ThroughPointwiseWithConstants) {
   })hone");
 }
 
+// Values are in the order of the input; their scale and zero point have none.
+TEST(SinkTransposes, ThroughDynamicQuantisation) {
+  expect_pass("sink_transposes", R"hone(graph {
+    input %1 "x" : f32[1,4,6,3]
+    %2 = Transpose(%1) {perm=[0, 3, 1, 2]}
+    %3, %4, %5 = DynamicQuantize(%2)
+    output %3 "v"
+    output %4 "s"
+    output %5 "z"
+  })hone",
+              R"hone(graph {
+    input %1 "x" : f32[1,4,6,3]
+    %3, %4, %5 = DynamicQuantize(%1)
+    %6 = Transpose(%3) {perm=[0, 3, 1, 2]}
+    output %6 "v"
+    output %4 "s"
+    output %5 "z"
+  })hone");
+}
+
+TEST(ChannelsLast, WrapsConvolutionsOfBytes) {
+  const Graph graph = laid_out(R"hone(graph {
+    input %1 "x" : u8[1,2,4,5]
+    const %2 : i8[1,2,1,1] = [1, 2]
+    %3 = Conv(%1, %2) {strides=[1, 1], dilations=[1, 1], pads=[0, 0, 0, 0]}
+    output %3 "y"
+  })hone");
+  EXPECT_NE(to_text(graph).find("channels_last=true"), std::string::npos) << to_text(graph);
+}
+
 TEST(SinkTransposes, RemapsAxes) {
   expect_pass("sink_transposes", R"hone(graph {
     input %1 "x" : f32[1,4,6,3]

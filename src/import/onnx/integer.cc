@@ -109,13 +109,15 @@ void import_conv_integer(NodeImport& n) {
   const Dims dims = n.constant(w).dims();
   const int64_t filter = dims.empty() || dims[0] == 0 ? 1 : element_count(dims) / dims[0];
   const auto weights = byte_weights(n, w, w_zero, dims.empty() ? 0 : dims[0], filter);
-  if (weights && (op.groups == 1 || !weights->zeros.defined())) {
+  // Sums of the window are one for all channels, or each channel has its own: more groups than one need others.
+  const bool depthwise = !dims.empty() && op.groups == dims[0];
+  if (weights && (op.groups == 1 || depthwise || !weights->zeros.defined())) {
     std::vector<int64_t> spread(op.strides.size() + 1, 1);
     spread[0] = -1;
-    Dims one = dims;
-    one[0] = 1;
+    Dims all = dims;
+    if (!depthwise) all[0] = 1;
     const ValueId around = padded(n, x, x_zero, op);
-    return n.output(0, byte_product(n, op, around, x_zero, *weights, ones(one), spread));
+    return n.output(0, byte_product(n, op, around, x_zero, *weights, ones(all), spread));
   }
   std::vector<int64_t> by_filter;
   if (w_zero != ValueId::none && is_vector(n, w_zero)) {
