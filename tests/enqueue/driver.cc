@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "cuda/driver.h"
@@ -72,9 +73,8 @@ void capture_launch(const cuda::CUlaunchConfig& config) {
   const int launch = graph.launches++;
   for (int before : config.stream->last) graph.edges.emplace(before, launch);
   config.stream->last = {launch};
-  const auto* const end = config.attributes + config.attribute_count;
-  if (std::any_of(config.attributes, end, [](const auto& a) { return a.id == kProgrammaticSerialization; }))
-    graph.overlapping.insert(launch);
+  for (const cuda::CUlaunchAttribute& a : std::span(config.attributes, config.attribute_count))
+    if (a.id == kProgrammaticSerialization) graph.overlapping.insert(launch);
 }
 
 // Whether what all streams have captured is behind one of them.
