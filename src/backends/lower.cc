@@ -2,18 +2,16 @@
 
 #include <algorithm>
 
+#include "backends/arena.h"
 #include "backends/control.h"
 #include "backends/parts.h"
 #include "backends/problem.h"
 #include "backends/variation.h"
 #include "ops/movement.h"
 #include "ops/shape.h"
-#include "plan/memory.h"
 
 namespace hone {
 namespace {
-
-constexpr int64_t kAlign = 64;
 
 bool has_fixed_size(const TensorType& type) { return type.shape.known() && size_of(type.dtype) > 0; }
 
@@ -155,7 +153,6 @@ class Lowering {
       step.outputs.push_back(add_output(scope, node.outputs[i], problem.is_static(), i == 0 ? taken : -1));
 
     HONE_TRY(auto kernel, choice.tactic->make(problem, packed_of(step), choice.variant, machine_));
-    workspaces_.push_back(kernel->workspace_bytes());
     step.workspace_bytes = kernel->workspace_bytes();
     program().steps.push_back(std::move(step));
     return {};
@@ -179,7 +176,6 @@ class Lowering {
     for (ValueId v : node.inputs) step.inputs.push_back(slot_for(scope, v));
     for (ValueId v : node.outputs)
       step.outputs.push_back(add_output(scope, v, has_fixed_size(scope.graph.type(v)), -1));
-    workspaces_.push_back(0);
     program().steps.push_back(step);
     for (const ControlBody& body : bodies) {
       HONE_TRY(Body lowered, add_body(step, body));
@@ -339,30 +335,9 @@ class Lowering {
   }
 
   void plan() {
-    std::vector<Lifetime> lifetimes;
-    std::vector<int> owners;  // slot, or -1 - step for a workspace
-    const auto& slots = program().slots;
-    for (size_t s = 0; s < slots.size(); ++s) {
-      if (slots[s].kind != Slot::Kind::arena) continue;
-      const int64_t bytes =
-          element_count(*slots[s].type.shape.concrete()) * static_cast<int64_t>(size_of(slots[s].type.dtype));
-      lifetimes.push_back({first_[s], last_[s], bytes});
-      owners.push_back(static_cast<int>(s));
-    }
-    for (size_t i = 0; i < workspaces_.size(); ++i) {
-      if (workspaces_[i] == 0) continue;
-      lifetimes.push_back({static_cast<int>(i), static_cast<int>(i), workspaces_[i]});
-      owners.push_back(-1 - static_cast<int>(i));
-      program().memory.workspace_bytes = std::max(program().memory.workspace_bytes, workspaces_[i]);
-    }
-    const MemoryPlan plan = plan_memory(lifetimes, kAlign);
-    for (size_t i = 0; i < owners.size(); ++i) {
-      if (owners[i] >= 0) program().slots[static_cast<size_t>(owners[i])].offset = plan.offsets[i];
-      else program().steps[static_cast<size_t>(-1 - owners[i])].workspace_offset = plan.offsets[i];
-    }
-    program().memory.arena_bytes = plan.arena_bytes;
-    program().memory.lower_bound_bytes = plan.lower_bound_bytes;
-    program().memory.without_reuse_bytes = plan.without_reuse_bytes;
+    std::vector<Lifetime> lives;
+    for (size_t s = 0; s < first_.size(); ++s) lives.push_back({first_[s], last_[s]});
+    plan_arena(program(), lives);
   }
 
   void count_weights() {
@@ -377,7 +352,6 @@ class Lowering {
   std::map<int, int> sharers_;  // views of a slot's memory
   std::map<const void*, int> packed_slots_;
   std::vector<int> first_, last_;
-  std::vector<int64_t> workspaces_;
 };
 
 }  // namespace

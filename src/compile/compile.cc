@@ -13,6 +13,7 @@
 #include "backends/peaks.h"
 #include "backends/quantized_model.h"
 #include "backends/requantize.h"
+#include "backends/streams.h"
 #include "backends/sub_batches.h"
 #include "backends/variation.h"
 #include "base/cpu_info.h"
@@ -257,7 +258,11 @@ Result<Compiled> compile(Graph graph, const CompileOptions& given, Start start) 
                                 .max_workspace = options.max_workspace,
                                 .cache = &cache,
                                 .cancelled = options.cancelled});
-  if (compiled.ok() && options.tune && !reference) add_peaks(compiled->engine.program, machine, cache);
+  if (compiled.ok() && options.tune && !reference) {
+    add_peaks(compiled->engine.program, machine, cache);
+    const double seconds = std::chrono::duration<double>(now() - start).count();
+    if (machine.cuda_device >= 0 && seconds < options.time_budget_s) choose_streams(compiled->engine, time_network_us);
+  }
   // What was learnt is kept even when the build was stopped; that it cannot be is no reason to lose the engine.
   if (cache.changed() && !options.timing_cache.empty())
     if (const Status saved = cache.save(options.timing_cache); !saved.ok() && options.warn)

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <utility>
 
 namespace hone::cuda {
 namespace {
@@ -16,6 +17,7 @@ enum Attribute { kMultiprocessors = 16, kL2Bytes = 38, kMajor = 75, kMinor = 76 
 constexpr int kMaxDynamicShared = 8;              // of CUfunction_attribute
 constexpr unsigned kPlainSharedBytes = 48 << 10;  // more must be asked for
 constexpr unsigned kNonBlockingStream = 1;
+constexpr unsigned kNoTiming = 2;               // of cuEventCreate
 constexpr unsigned kPortable = 1, kMapped = 2;  // of cuMemHostAlloc
 constexpr int kRelaxedCapture = 2;
 constexpr int kMemoryType = 2, kDeviceMemory = 2;                     // of CUpointer_attribute and CUmemorytype
@@ -156,6 +158,7 @@ Status Stream::synchronize() {
 
 Status Stream::wait(const Event& event) {
   HONE_CUDA(cuStreamWaitEvent, handle_, event.handle(), 0u);
+  waits_ = true;
   return {};
 }
 
@@ -193,8 +196,10 @@ class Attributes {
 }  // namespace
 
 Status Stream::launch(CUfunc* function, const Shape& shape, std::span<void*> parameters) {
-  Attributes attributes(shape);
-  const CUlaunchConfig config = attributes.config(shape, handle_);
+  Shape own = shape;
+  own.overlaps &= !std::exchange(waits_, false);  // a kernel waits only for the launch ahead of it by itself
+  Attributes attributes(own);
+  const CUlaunchConfig config = attributes.config(own, handle_);
   HONE_CUDA(cuLaunchKernelEx, &config, function, parameters.data(), nullptr);
   return {};
 }
@@ -222,9 +227,9 @@ Status Graph::launch(Stream& stream) {
   return {};
 }
 
-Result<std::unique_ptr<Event>> Event::create() {
+Result<std::unique_ptr<Event>> Event::create(bool timed) {
   CUevt* handle = nullptr;
-  HONE_CUDA(cuEventCreate, &handle, 0);
+  HONE_CUDA(cuEventCreate, &handle, timed ? 0 : kNoTiming);
   return std::unique_ptr<Event>(new Event(handle));
 }
 

@@ -61,7 +61,7 @@ class Stream {
   // The data is there after synchronize().
   Status copy_to_host(void* to, const void* from, size_t bytes);
   Status synchronize();
-  // What is launched from now on waits for the event, where that was recorded.
+  // What is launched from now on waits for the event, where that was recorded. The next launch does not overlap.
   Status wait(const Event& event);
   // Whether launches are recorded in a graph and not run.
   Result<bool> capturing() const;
@@ -83,6 +83,7 @@ class Stream {
   Stream(CUstr* handle, bool owned) : handle_(handle), owned_(owned) {}
   CUstr* handle_;
   bool owned_;
+  bool waits_ = false;  // for an event, before the next launch
 };
 
 // What was launched on a stream between begin and end, to be launched again as a whole.
@@ -104,7 +105,8 @@ class Graph {
 // A point in a stream's work.
 class Event {
  public:
-  static Result<std::unique_ptr<Event>> create();
+  // `timed`: since() may be asked.
+  static Result<std::unique_ptr<Event>> create(bool timed = true);
   ~Event();
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;

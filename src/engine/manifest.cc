@@ -118,7 +118,9 @@ Json step_json(const Step& step) {
           {"bodies", bodies_json(step.bodies)},
           {"varies", step.varies},
           {"library", step.library},
-          {"algorithm", step.algorithm}};
+          {"algorithm", step.algorithm},
+          {"stream", step.stream},
+          {"waits", step.waits}};
 }
 
 Step step_from(const Json& json) {
@@ -141,6 +143,8 @@ Step step_from(const Json& json) {
   step.varies = json.value("varies", "");
   step.library = json.value("library", "");
   step.algorithm = json.value("algorithm", "");
+  step.stream = json.at("stream");
+  step.waits = json.at("waits").get<std::vector<int>>();
   return step;
 }
 
@@ -254,6 +258,19 @@ Status check_step(const Program& program, const Step& step) {
   return {};
 }
 
+// Only a GPU has streams, and a step waits for what was launched before it.
+Status check_streams(const Program& program) {
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    const Step& step = program.steps[i];
+    if (step.stream < 0 || step.stream >= (program.cuda_arch.empty() ? 1 : kMostStreams))
+      return invalid("step '{}' is in stream {}", step.label, step.stream);
+    for (int w : step.waits)
+      if (w < 0 || static_cast<size_t>(w) >= i || program.steps[static_cast<size_t>(w)].stream == step.stream)
+        return invalid("step '{}' waits for step {}", step.label, w);
+  }
+  return {};
+}
+
 // The steps [begin, end) hold the bodies of their control steps whole.
 Status check_bodies(const Program& program, size_t begin, size_t end, int depth = 0) {
   if (depth > kMaxDepth) return invalid("control steps lie more than {} deep", kMaxDepth);
@@ -311,6 +328,7 @@ Status check(const Program& program) {
   for (int s = 0; s < slots; ++s) HONE_CHECK(check_slot(program, s));
   HONE_CHECK(check_weights(program));
   for (const Step& step : program.steps) HONE_CHECK(check_step(program, step));
+  HONE_CHECK(check_streams(program));
   HONE_CHECK(check_bodies(program, 0, program.steps.size()));
   for (const auto* bindings : {&program.inputs, &program.outputs})
     for (const Binding& b : *bindings) {

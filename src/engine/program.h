@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,6 +44,8 @@ struct Step {
   std::vector<Body> bodies;                                  // of a control step, one behind the other
   std::string varies;              // why its results may differ from run to run; empty: they never do
   std::string library, algorithm;  // that the kernel calls, with its version, and what it is asked to do
+  int stream = 0;                  // of a GPU: those of one stream run one after the other
+  std::vector<int> waits;          // for steps before it, of other streams
 
   // How many steps the bodies have.
   int inner_steps() const {
@@ -51,6 +54,8 @@ struct Step {
     return count;
   }
 };
+
+inline constexpr int kMostStreams = 4;
 
 struct Binding {
   std::string name;
@@ -91,6 +96,13 @@ struct Program {
   std::vector<Binding> inputs, outputs;
   MemorySummary memory;
   BuildSummary build;
+
+  // That its steps run in; more than one only where all run on the GPU.
+  int streams() const {
+    int count = 1;
+    for (const Step& step : steps) count = std::max(count, step.stream + 1);
+    return count;
+  }
 };
 
 }  // namespace hone

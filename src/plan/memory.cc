@@ -6,10 +6,19 @@
 namespace hone {
 namespace {
 
-bool overlap(const Lifetime& a, const Lifetime& b) { return a.first <= b.last && b.first <= a.last; }
+// Whether `a` has always been used for the last time when `b` is written.
+bool dies_before(const Lifetime& a, const Lifetime& b, const Schedule* schedule) {
+  if (schedule == nullptr) return a.last < b.first;
+  return std::all_of(a.uses.begin(), a.uses.end(), [&](int step) { return schedule->before(step, b.first); });
+}
+
+bool overlap(const Lifetime& a, const Lifetime& b, const Schedule* schedule) {
+  return !dies_before(a, b, schedule) && !dies_before(b, a, schedule);
+}
 
 // Places buffers in the given order, each into the smallest gap that fits among those that live with it.
-int64_t place(std::span<const Lifetime> buffers, std::span<const size_t> order, std::vector<int64_t>& offsets) {
+int64_t place(std::span<const Lifetime> buffers, std::span<const size_t> order, const Schedule* schedule,
+              std::vector<int64_t>& offsets) {
   std::vector<size_t> placed;  // by offset
   int64_t arena = 0;
   offsets.assign(buffers.size(), 0);
@@ -18,7 +27,7 @@ int64_t place(std::span<const Lifetime> buffers, std::span<const size_t> order, 
     if (bytes == 0) continue;
     int64_t cursor = 0, best = -1, best_gap = INT64_MAX;
     for (size_t other : placed) {
-      if (!overlap(buffers[b], buffers[other])) continue;
+      if (!overlap(buffers[b], buffers[other], schedule)) continue;
       const int64_t gap = offsets[other] - cursor;
       if (gap >= bytes && gap < best_gap) {
         best = cursor;
@@ -28,8 +37,8 @@ int64_t place(std::span<const Lifetime> buffers, std::span<const size_t> order, 
     }
     offsets[b] = best >= 0 ? best : cursor;
     arena = std::max(arena, offsets[b] + bytes);
-    const auto at = std::upper_bound(placed.begin(), placed.end(), b,
-                                     [&](size_t x, size_t y) { return offsets[x] < offsets[y]; });
+    const auto at =
+        std::upper_bound(placed.begin(), placed.end(), b, [&](size_t x, size_t y) { return offsets[x] < offsets[y]; });
     placed.insert(at, b);
   }
   return arena;
@@ -49,7 +58,7 @@ int64_t lower_bound(std::span<const Lifetime> buffers) {
 
 }  // namespace
 
-MemoryPlan plan_memory(std::span<const Lifetime> lifetimes, int64_t align) {
+MemoryPlan plan_memory(std::span<const Lifetime> lifetimes, int64_t align, const Schedule* schedule) {
   std::vector<Lifetime> buffers(lifetimes.begin(), lifetimes.end());
   MemoryPlan plan;
   for (Lifetime& b : buffers) {
@@ -72,7 +81,7 @@ MemoryPlan plan_memory(std::span<const Lifetime> lifetimes, int64_t align) {
     std::iota(order.begin(), order.end(), size_t{0});
     std::stable_sort(order.begin(), order.end(), order_by);
     std::vector<int64_t> offsets;
-    const int64_t arena = place(buffers, order, offsets);
+    const int64_t arena = place(buffers, order, schedule, offsets);
     if (arena >= plan.arena_bytes) return;
     plan.arena_bytes = arena;
     plan.offsets = std::move(offsets);

@@ -310,16 +310,18 @@ Status ExecutionContext::bind_on_device() {
 
 Status ExecutionContext::begin_on_gpu() {
   if (!device_) {
-    HONE_TRY(device_, DeviceSide::create(engine_->program(), engine_->device_weights(), engine_->on_gpu()));
+    HONE_TRY(auto device, DeviceSide::create(engine_->program(), engine_->device_weights(), engine_->on_gpu()));
+    HONE_TRY(streams_, ForkedStreams::create(engine_->program()));
+    device_ = std::move(device);
   }
   HONE_CHECK(bind_on_device());
   return device_->start();
 }
 
 Status ExecutionContext::launch_steps(cuda::Stream& stream) {
-  const auto& steps = engine_->program().steps;
-  for (size_t i = 0; i < steps.size(); ++i) HONE_CHECK(run_step_on_gpu(i, stream).within(steps[i].label));
-  return {};
+  return streams_->run(stream, [this](size_t step, cuda::Stream& own) {
+    return run_step_on_gpu(step, own).within(engine_->program().steps[step].label);
+  });
 }
 
 Status ExecutionContext::record_graph() {

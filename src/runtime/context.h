@@ -6,6 +6,7 @@
 
 #include "engine/engine_file.h"
 #include "runtime/device_side.h"
+#include "runtime/forked_streams.h"
 #include "tactics/tactic.h"
 
 namespace hone {
@@ -111,6 +112,7 @@ class ExecutionContext {
   std::vector<bool> bound_;
   Tensor absent_;
   std::unique_ptr<DeviceSide> device_;                     // made by the first run
+  std::unique_ptr<ForkedStreams> streams_;                 // made with it
   std::unique_ptr<cuda::Graph> graph_;                     // of all steps, when all are on the GPU
   std::unique_ptr<cuda::Event> begun_, ended_, enqueued_;  // enqueued_: the end of what was enqueued last
   bool waits_ = false;                                     // for enqueued_ is still to be done

@@ -28,6 +28,7 @@ void print_table(const Program& p, const FileSummary& file, bool verbose) {
   for (const Binding& b : p.outputs) fmt::print("output  {} : {}\n", b.name, to_text(b.type));
   for (const std::string& library : libraries_of(p)) fmt::print("needs   {}\n", library);
   fmt::print("target  {} ({})\n", p.target, p.device);
+  if (p.streams() > 1) fmt::print("streams {}\n", p.streams());
   print_file(file);
   fmt::print("\n{:>4}  {:<28} {:<14} {:>10} {:>10}  {}\n", "#", "tactic", "op", "us", "floor", "source nodes");
   for (size_t i = 0; i < p.steps.size(); ++i) {
@@ -35,6 +36,9 @@ void print_table(const Program& p, const FileSummary& file, bool verbose) {
     const auto floor = floor_us(p, s);
     fmt::print("{:>4}  {:<28} {:<14} {:>10.1f} {:>10}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op,
                s.time_us, floor ? fmt::format("{:.1f}", *floor) : "-", fmt::join(s.sources, " + "));
+    if (verbose && p.streams() > 1)
+      fmt::print("      in stream {}{}\n", s.stream,
+                 s.waits.empty() ? "" : fmt::format(", behind {}", fmt::join(s.waits, " and ")));
     if (verbose && !s.varies.empty()) fmt::print("      varies: {}\n", s.varies);
     if (verbose && !s.library.empty()) fmt::print("      by {}: {}\n", s.library, s.algorithm);
     for (const auto& [tactic, reason] : s.refused)
@@ -65,7 +69,8 @@ void print_dot(const Program& p) {
   std::map<int, size_t> producer;
   for (const Binding& b : p.inputs) fmt::print("  s{} [label={}, shape=ellipse];\n", b.slot, quoted(b.name));
   for (size_t i = 0; i < p.steps.size(); ++i) {
-    fmt::print("  n{} [label={}];\n", i, quoted(fmt::format("{} [{}]", p.steps[i].label, p.steps[i].tactic)));
+    const std::string stream = p.streams() > 1 ? fmt::format(", stream {}", p.steps[i].stream) : "";
+    fmt::print("  n{} [label={}];\n", i, quoted(fmt::format("{} [{}{}]", p.steps[i].label, p.steps[i].tactic, stream)));
     for (int s : p.steps[i].inputs) {
       while (s >= 0 && !producer.contains(s) && p.slots[static_cast<size_t>(s)].kind == Slot::Kind::alias)
         s = p.slots[static_cast<size_t>(s)].alias_of;

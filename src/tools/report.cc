@@ -64,6 +64,7 @@ void add_summary(std::string& page, const Program& p) {
   add_row(page, "precision", precisions_text(p));
   if (const double us = total_us(p); us > 0)
     add_row(page, "time of the tuned steps", fmt::format("{:.3f} ms", us / 1e3));
+  if (p.streams() > 1) add_row(page, "streams", fmt::format("{}", p.streams()));
   const MemorySummary& m = p.memory;
   add_row(page, "memory",
           fmt::format("arena {} (lower bound {}, without reuse {}, largest workspace {}), weights {}",
@@ -87,6 +88,7 @@ void add_layer(std::string& page, const Program& program, size_t index, double l
   add(page, "</td><td>{}</td><td>{}</td><td><code>{}/{}</code>", escaped(step.op), precision_of(step),
       escaped(step.tactic), step.variant);
   if (!step.library.empty()) add(page, "<br>{}: {}", escaped(step.library), escaped(step.algorithm));
+  if (program.streams() > 1) add(page, "<br>stream {}", step.stream);
   if (!step.refused.empty()) {
     add(page, "<details><summary>{} refused</summary>", step.refused.size());
     for (const auto& [tactic, reason] : step.refused)

@@ -37,6 +37,7 @@ TEST_F(CliInspect, FloorsOfTunedLayers) {
     ASSERT_TRUE(layer["floor_us"].is_number()) << layer;
     EXPECT_GT(layer["floor_us"], 0);
   }
+  EXPECT_EQ(tuned["streams"], 1);
   const Json untuned = json(hone(inspect({"--no-tune", "--json", "-"})));
   for (const Json& layer : untuned["layers"]) EXPECT_TRUE(layer["floor_us"].is_null()) << layer;
   expect_words(hone(inspect({})).out, {"floor"});

@@ -397,6 +397,26 @@ TEST(Manifest, WhatPointsOutsideIsAnError) {
   refuses("/slots/0/kind", "other");
 }
 
+TEST(Manifest, AStepWaitsForStepsBeforeItInOtherStreams) {
+  Program gpu = small_engine().program;
+  gpu.cuda_arch = "sm_90";
+  gpu.steps.push_back(gpu.steps[0]);
+  gpu.steps[1].stream = kMostStreams - 1;
+  gpu.steps[1].waits = {0};
+  const Json good = Json::parse(to_json(gpu));
+  const auto read = program_from_json(good.dump());
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->steps[1].waits, gpu.steps[1].waits);
+  const auto refuses = [&](const char* pointer, const Json& value) {
+    Json changed = good;
+    changed[Json::json_pointer(pointer)] = value;
+    EXPECT_FALSE(program_from_json(changed.dump()).ok()) << pointer << " = " << value;
+  };
+  for (int stream : {-1, kMostStreams, INT32_MAX, 0}) refuses("/steps/1/stream", stream);  // 0: waits for its own
+  for (int step : {-1, 1, 2, INT32_MAX}) refuses("/steps/1/waits/0", step);
+  refuses("/cuda_arch", "");  // a CPU has none
+}
+
 TEST(Manifest, APartLiesInsideItsWhole) {
   Program program = small_engine().program;
   program.slots[3].type = program.outputs[0].type = type("f32[2]");

@@ -6,25 +6,27 @@
 #include <cstdlib>
 #include <cstring>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "cuda/driver.h"
 
 namespace hone::cuda {
 
+struct CUgra {
+  hone::testing::Captured content;
+};
 struct CUstr {
   int number;
   CUgra* captured = nullptr;
+  std::set<int> last = {};  // captured launches that the next one follows
 };
 struct CUevt {
   int number;
+  CUgra* captured = nullptr;  // where it was recorded
+  std::set<int> last = {};    // as of the stream then
 };
-struct CUgra {
-  int launches = 0;
-};
-struct CUgraExec {
-  int launches;
-};
+struct CUgraExec {};
 
 }  // namespace hone::cuda
 
@@ -35,6 +37,11 @@ std::vector<std::string>& calls() {
   return all;
 }
 
+Captured& captured() {
+  static Captured last;
+  return last;
+}
+
 std::function<void(void**)>& on_launch() {
   static std::function<void(void**)> hook;
   return hook;
@@ -42,7 +49,8 @@ std::function<void(void**)>& on_launch() {
 
 namespace {
 
-constexpr int kInvalidValue = 1, kOutOfMemory = 2;
+constexpr int kInvalidValue = 1, kOutOfMemory = 2, kUnjoined = 904;
+constexpr int kProgrammaticSerialization = 6;
 constexpr int kDeviceMemory = 2;
 int streams = 0, events = 0;
 int loaded = 0;  // any address stands for what has no content
@@ -54,6 +62,28 @@ int note(fmt::format_string<Args...> text, Args&&... args) {
 }
 
 int number(const cuda::CUstr* stream) { return stream == nullptr ? 0 : stream->number; }
+
+std::set<cuda::CUstr*>& all_streams() {
+  static std::set<cuda::CUstr*> all;
+  return all;
+}
+
+void capture_launch(const cuda::CUlaunchConfig& config) {
+  Captured& graph = config.stream->captured->content;
+  const int launch = graph.launches++;
+  for (int before : config.stream->last) graph.edges.emplace(before, launch);
+  config.stream->last = {launch};
+  for (const cuda::CUlaunchAttribute& a : std::span(config.attributes, config.attribute_count))
+    if (a.id == kProgrammaticSerialization) graph.overlapping.insert(launch);
+}
+
+// Whether what all streams have captured is behind one of them.
+bool joined(const cuda::CUstr& stream) {
+  std::set<int> ends;
+  for (int i = 0; i < stream.captured->content.launches; ++i) ends.insert(i);
+  for (const auto& edge : stream.captured->content.edges) ends.erase(edge.first);
+  return std::ranges::includes(stream.last, ends);
+}
 
 std::set<cuda::CUdeviceptr>& allocated() {
   static std::set<cuda::CUdeviceptr> all;
@@ -126,11 +156,21 @@ int cuModuleUnload(CUmod*) { return 0; }
 int cuModuleGetFunction(CUfunc** function, CUmod*, const char*) { return *function = anything<CUfunc>(), 0; }
 int cuFuncSetAttribute(CUfunc*, int, int) { return 0; }
 
-int cuStreamCreate(CUstr** stream, unsigned) { return *stream = new CUstr{++streams}, 0; }
-int cuStreamDestroy_v2(CUstr* stream) { return delete stream, 0; }
+int cuStreamCreate(CUstr** stream, unsigned) {
+  *stream = new CUstr{++streams};
+  all_streams().insert(*stream);
+  return 0;
+}
+int cuStreamDestroy_v2(CUstr* stream) {
+  all_streams().erase(stream);
+  return delete stream, 0;
+}
 int cuStreamSynchronize(CUstr* stream) { return note("synchronize s{}", number(stream)); }
 int cuStreamWaitEvent(CUstr* stream, CUevt* event, unsigned) {
-  return note("wait s{} e{}", number(stream), event->number);
+  if (event->captured == nullptr) return note("wait s{} e{}", number(stream), event->number);
+  stream->captured = event->captured;
+  stream->last.insert(event->last.begin(), event->last.end());
+  return 0;
 }
 int cuStreamIsCapturing(CUstr* stream, int* status) {
   return *status = stream != nullptr && stream->captured != nullptr ? 1 : 0, 0;
@@ -139,18 +179,31 @@ int cuStreamBeginCapture_v2(CUstr* stream, int) {
   return stream->captured = new CUgra, note("capture s{}", stream->number);
 }
 int cuStreamEndCapture(CUstr* stream, CUgra** graph) {
-  *graph = std::exchange(stream->captured, nullptr);
-  return note("captured {}", (*graph)->launches);
+  const bool whole = joined(*stream);
+  *graph = stream->captured;
+  for (CUstr* s : all_streams()) {
+    if (s->captured != *graph) continue;
+    s->captured = nullptr;
+    s->last.clear();
+  }
+  captured() = (*graph)->content;
+  note("captured {}", captured().launches);
+  return whole ? 0 : kUnjoined;
 }
-int cuGraphInstantiateWithFlags(CUgraExec** executable, CUgra* graph, unsigned long long) {
-  return *executable = new CUgraExec{graph->launches}, 0;
+int cuGraphInstantiateWithFlags(CUgraExec** executable, CUgra*, unsigned long long) {
+  return *executable = new CUgraExec, 0;
 }
 int cuGraphLaunch(CUgraExec*, CUstr* stream) { return note("graph s{}", number(stream)); }
 int cuGraphDestroy(CUgra* graph) { return delete graph, 0; }
 int cuGraphExecDestroy(CUgraExec* executable) { return delete executable, 0; }
 int cuEventCreate(CUevt** event, unsigned) { return *event = new CUevt{++events}, 0; }
 int cuEventDestroy_v2(CUevt* event) { return delete event, 0; }
-int cuEventRecord(CUevt* event, CUstr* stream) { return note("record e{} s{}", event->number, number(stream)); }
+int cuEventRecord(CUevt* event, CUstr* stream) {
+  event->captured = stream == nullptr ? nullptr : stream->captured;
+  if (event->captured == nullptr) return note("record e{} s{}", event->number, number(stream));
+  event->last = stream->last;
+  return 0;
+}
 int cuEventSynchronize(CUevt* event) { return note("synchronize e{}", event->number); }
 int cuEventElapsedTime(float* milliseconds, CUevt*, CUevt*) { return *milliseconds = 1, 0; }
 int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunc*, int, size_t) { return *blocks = 1, 0; }
@@ -165,7 +218,7 @@ int cuTensorMapEncodeIm2col(void*, int, uint32_t, void*, const uint64_t*, const 
 }
 int cuLaunchKernelEx(const CUlaunchConfig* config, CUfunc*, void** parameters, void**) {
   CUstr* const stream = config->stream;
-  if (stream != nullptr && stream->captured != nullptr) return ++stream->captured->launches, 0;
+  if (stream != nullptr && stream->captured != nullptr) return capture_launch(*config), 0;
   if (on_launch()) on_launch()(parameters);
   return note("launch s{}", number(stream));
 }
