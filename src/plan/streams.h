@@ -24,8 +24,8 @@ struct Schedule {
 };
 
 // Gives each step, in order, to the stream of at most `most` in which it can begin first, as if steps did not slow each
-// other down: to that of the step it waits for longest, unless another has taken its place there. Waits are as few as
-// can be: none follows from the others and the order within streams. Pure.
+// other down. The place behind a step is kept for the one that continues the longest path through it. Waits are as few
+// as can be: none follows from the others and the order within streams. Pure.
 Schedule schedule_streams(std::span<const ScheduledStep> steps, int most);
 
 }  // namespace hone

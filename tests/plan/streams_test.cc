@@ -78,13 +78,21 @@ TEST(Streams, BranchesGetStreamsOfTheirOwn) {
     }
   steps.push_back({ends, 10});
   const Schedule schedule = schedule_streams(steps, 4);
-  EXPECT_EQ(schedule.stream, (std::vector<int>{0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 3}));
+  EXPECT_EQ(schedule.stream, (std::vector<int>{0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 0, 0, 0, 0}));
   EXPECT_EQ(schedule.waits[4], std::vector<int>{0});
   EXPECT_EQ(schedule.waits[5], std::vector<int>{});
   EXPECT_EQ(schedule.waits.back(), (std::vector<int>{9, 6, 3}));  // the longest branch goes on
   const Schedule two = schedule_streams(steps, 2);
   EXPECT_EQ(two.streams, 2);
-  EXPECT_EQ(std::ranges::count(two.stream, 0), 7);
+  EXPECT_EQ(std::ranges::count(two.stream, 0), 8);  // the first, the last and two branches
+}
+
+// As in a block of ResNet: what comes first in order is not what the rest waits for.
+TEST(Streams, TheLongestPathDoesNotChangeStreams) {
+  const std::vector<ScheduledStep> steps{{{}, 5}, {{0}, 4}, {{0}, 3}, {{2}, 3}, {{1, 3}, 3}, {{4}, 3}};
+  const Schedule schedule = schedule_streams(steps, 4);
+  EXPECT_EQ(schedule.stream, (std::vector<int>{0, 1, 0, 0, 0, 0}));
+  EXPECT_EQ(schedule.waits, (std::vector<std::vector<int>>{{}, {0}, {}, {}, {1}, {}}));
 }
 
 // Next to a long step, what is too short to be worth a wait stays where it is.
