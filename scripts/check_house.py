@@ -21,7 +21,7 @@ LONG = {"scripts/make_models.py"}
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(?:work|home|root|Users|mnt|scratch)/")
 TERMINAL = re.compile(r"std::(?:cout|cerr|clog|puts|printf)\b|\bstd::fprintf\b|\bfmt::print\b|\bgetenv\(")
 # What is read outside the tools: where NVIDIA's libraries are, when the loader cannot find them.
-ASKS = {"src/cuda/cublaslt.cc", "src/cuda/nvrtc.cc"}
+ASKS = {"src/cuda/library.cc"}
 
 
 def files(root):

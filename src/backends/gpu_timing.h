@@ -18,8 +18,9 @@ class GpuSandbox {
   // The first output of one launch, in up to 64 places of 1024 elements that are spread over it and held something else
   // before.
   Result<Tensor> sample(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
-  // Median time of a launch in microseconds, from replays of a graph of many.
-  Result<double> time_us(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
+  // Median time of a launch in microseconds, from replays of a graph of many. One that is clearly slower than `best_us`
+  // is not timed to the end.
+  Result<double> time_us(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool, double best_us = 1e18);
 
  private:
   // A kernel's arguments in device memory, and what keeps them alive.

@@ -11,6 +11,7 @@
 #include "backends/random_tensor.h"
 #include "base/cpu_info.h"
 #include "cuda/cublaslt.h"
+#include "cuda/cudnn.h"
 #include "ir/graph.h"
 #include "tune/evict.h"
 #include "tune/timer.h"
@@ -31,11 +32,13 @@ std::string device_name(const Machine& machine) {
                      machine.bf16 ? " bf16" : "");
 }
 
-// Variants of tactics that call a library are its own: another version has others.
-std::string library_name(const Machine& machine) {
-  if (machine.cuda_device < 0) return {};
-  const auto version = cuda::cublaslt_version();
-  return version.ok() ? " " + version->text() : "";
+// Variants of tactics that call libraries are theirs: other versions have others.
+std::string library_names(const Machine& machine) {
+  std::string names;
+  if (machine.cuda_device < 0) return names;
+  for (const auto& version : {cuda::cublaslt_version(), cuda::cudnn_version()})
+    if (version.ok()) names += " " + version->text();
+  return names;
 }
 
 std::string attr_text(const Attr& attr) {
@@ -127,7 +130,7 @@ std::string describe(const Problem& problem) {
 Selector::Selector(SelectOptions options)
     : options_(std::move(options)),
       device_(options_.reference_only ? "reference" : device_name(options_.machine)),
-      library_(library_name(options_.machine)),
+      library_(library_names(options_.machine)),
       pool_(options_.machine.threads),
       start_(std::chrono::steady_clock::now()) {}
 
@@ -244,6 +247,7 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
     }
   }
   // What cannot be compiled, finds no memory, fails or is wrong is left out: another may do.
+  double best = 1e18;
   const auto time = [&](Variant& entry) -> Result<double> {
     HONE_TRY(const Ready ready, make(entry));
     if (out_of_time() && &entry != &field.front()) return entry.us;
@@ -252,7 +256,9 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
       HONE_TRY(const Tensor got, box->sample(*ready.kernel, ready.prepared, pool_));
       HONE_CHECK(agree(problem, options_.machine, expected, got));
     }
-    return box->time_us(*ready.kernel, ready.prepared, pool_);
+    HONE_TRY(const double us, box->time_us(*ready.kernel, ready.prepared, pool_, best));
+    best = std::min(best, us);
+    return us;
   };
   for (Variant& entry : field) {
     const auto us = time(entry);
@@ -281,7 +287,9 @@ Result<Selector::Candidate> Selector::candidate_of(const Tactic& tactic, const P
   int64_t least = INT64_MAX;
   for (int v = 0; v < tactic.variants(problem, options_.machine); ++v) {
     if (limited) {
-      HONE_TRY(const Prepared prepared, tactic.prepare(problem, v, options_.machine));
+      const auto known = tactic.prepare(problem, v, options_.machine);
+      if (known.status().code() == Code::unsupported) continue;
+      HONE_TRY(const Prepared prepared, known);
       HONE_TRY(const auto kernel, tactic.make(problem, prepared.packed, v, options_.machine));
       least = std::min(least, kernel->workspace_bytes());
       if (kernel->workspace_bytes() > options_.max_workspace) continue;

@@ -1,12 +1,9 @@
 #include "cuda/cublaslt.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
-
-#include "base/dynamic_library.h"
 
 namespace hone::cuda {
 namespace {
@@ -67,7 +64,7 @@ struct Library {
 #define X(name, result, parameters) result(*name) parameters = nullptr;
   HONE_CUBLASLT(X)
 #undef X
-  LibraryVersion version;
+  LibraryVersion version{.name = "cuBLASLt"};
 
   Status check(int status, const char* call) const {
     if (status == 0) return {};
@@ -78,25 +75,18 @@ struct Library {
 
 #define HONE_LT(api, call, ...) HONE_CHECK((api).check((api).call(__VA_ARGS__), #call))
 
-// The file that HONE_CUBLASLT names, else what the loader finds, else the toolkit's usual folder.
-std::vector<std::string> library_names() {
-  if (const char* chosen = std::getenv("HONE_CUBLASLT"); chosen != nullptr) return {chosen};
-  return {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so", "/usr/local/cuda/lib64/libcublasLt.so"};
-}
-
 Result<Library> load() {
-  const auto names = library_names();
-  if (names.front().empty()) return Status(Code::device, "HONE_CUBLASLT is empty: cuBLASLt is not used");
-  auto opened = DynamicLibrary::open(names);
-  if (!opened.ok())
-    return Status(Code::device, opened.status().message() +
-                                    ": cuBLASLt multiplies matrices on the GPU; install it, or name its file in "
-                                    "HONE_CUBLASLT");
+  HONE_TRY(const DynamicLibrary opened,
+           open_library({.name = "cuBLASLt",
+                         .variable = "HONE_CUBLASLT",
+                         .files = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so",
+                                   "/usr/local/cuda/lib64/libcublasLt.so"},
+                         .use = "multiplies matrices on the GPU"}));
   Library library;
-#define X(symbol, result, parameters)                                                 \
-  library.symbol = reinterpret_cast<decltype(library.symbol)>(opened->find(#symbol)); \
-  if (library.symbol == nullptr)                                                      \
-    return Status(Code::device, opened->name() + " has no " #symbol ": install a newer cuBLASLt");
+#define X(symbol, result, parameters)                                                \
+  library.symbol = reinterpret_cast<decltype(library.symbol)>(opened.find(#symbol)); \
+  if (library.symbol == nullptr)                                                     \
+    return Status(Code::device, opened.name() + " has no " #symbol ": install a newer cuBLASLt");
   HONE_CUBLASLT(X)
 #undef X
   int* const parts[] = {&library.version.major, &library.version.minor, &library.version.patch};

@@ -5,17 +5,10 @@
 #include <vector>
 
 #include "cuda/device.h"
+#include "cuda/library.h"
 
 // NVIDIA's library of matrix products, opened when it is needed. Names and values are those of its reference.
 namespace hone::cuda {
-
-struct LibraryVersion {
-  int major = 0, minor = 0, patch = 0;
-
-  bool operator==(const LibraryVersion&) const = default;
-  std::string number() const { return fmt::format("{}.{}.{}", major, minor, patch); }
-  std::string text() const { return "cuBLASLt " + number(); }
-};
 
 // Of the library that is here, or why there is none. It needs no GPU.
 Result<LibraryVersion> cublaslt_version();
@@ -69,7 +62,6 @@ struct LibraryOperands {
   void* y = nullptr;
   void* workspace = nullptr;  // aligned to kLibraryAlign
 };
-inline constexpr int64_t kLibraryAlign = 256;
 
 // Launches on the GPU that is current, which is `ordinal`. Code::unsupported: the library refuses the algorithm.
 Status cublaslt_launch(const LibraryProduct& product, const LibraryAlgorithm& algorithm,

@@ -1,12 +1,7 @@
 #include "cuda/nvrtc.h"
 
-#include <cstdlib>
-#include <future>
-#include <map>
-#include <mutex>
-#include <vector>
-
-#include "base/dynamic_library.h"
+#include "base/once.h"
+#include "cuda/library.h"
 
 namespace hone::cuda {
 namespace {
@@ -26,27 +21,23 @@ struct Nvrtc {
   int (*nvrtcGetCUBIN)(Program* program, char* cubin) = nullptr;
 };
 
-// The file that HONE_NVRTC names, else what the loader finds, else the toolkit's usual folder.
-std::vector<std::string> library_names() {
-  if (const char* chosen = std::getenv("HONE_NVRTC"); chosen != nullptr) return {chosen};
-  return {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "/usr/local/cuda/lib64/libnvrtc.so"};
-}
-
 Result<Nvrtc> load() {
-  const auto names = library_names();
-  auto library = DynamicLibrary::open(names);
-  if (!library.ok())
-    return Status(Code::device, library.status().message() +
-                                    ": NVRTC compiles the GPU's kernels; install it, or name its file in HONE_NVRTC");
+  HONE_TRY(
+      const DynamicLibrary library,
+      open_library({.name = "NVRTC",
+                    .variable = "HONE_NVRTC",
+                    .files = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "/usr/local/cuda/lib64/libnvrtc.so"},
+                    .use = "compiles the GPU's kernels"}));
   Nvrtc nvrtc;
-#define X(symbol)                                                                  \
-  nvrtc.symbol = reinterpret_cast<decltype(nvrtc.symbol)>(library->find(#symbol)); \
-  if (nvrtc.symbol == nullptr)                                                     \
-    return Status(Code::device, library->name() + " has no " #symbol ": install a newer NVRTC");
+#define X(symbol)                                                                 \
+  nvrtc.symbol = reinterpret_cast<decltype(nvrtc.symbol)>(library.find(#symbol)); \
+  if (nvrtc.symbol == nullptr)                                                    \
+    return Status(Code::device, library.name() + " has no " #symbol ": install a newer NVRTC");
   X(nvrtcVersion)
   X(nvrtcGetErrorString)
-  X(nvrtcCreateProgram) X(nvrtcCompileProgram) X(nvrtcDestroyProgram) X(nvrtcGetProgramLogSize) X(nvrtcGetProgramLog)
-      X(nvrtcGetCUBINSize) X(nvrtcGetCUBIN)
+  X(nvrtcCreateProgram)
+  X(nvrtcCompileProgram) X(nvrtcDestroyProgram) X(nvrtcGetProgramLogSize) X(nvrtcGetProgramLog) X(nvrtcGetCUBINSize)
+      X(nvrtcGetCUBIN)
 #undef X
           return nvrtc;
 }
@@ -94,21 +85,8 @@ Result<std::string> nvrtc_version() {
 
 Result<Tensor> compile(const std::string& source, const std::string& arch) {
   if (!nvrtc().ok()) return nvrtc().status();
-  // Who asks for what another thread compiles waits for it.
-  static std::mutex mutex;
-  static std::map<std::pair<std::string, std::string>, std::shared_future<Result<Tensor>>> compiled;
-  std::promise<Result<Tensor>> promise;
-  std::shared_future<Result<Tensor>> result;
-  {
-    const std::lock_guard lock(mutex);
-    const auto [found, is_new] = compiled.try_emplace({arch, source});
-    if (!is_new) result = found->second;
-    else found->second = promise.get_future().share();
-  }
-  if (result.valid()) return result.get();
-  Result<Tensor> made = compile_now(*nvrtc(), source, arch);
-  promise.set_value(made);
-  return made;
+  static Once<std::pair<std::string, std::string>, Result<Tensor>> compiled;
+  return compiled.get({arch, source}, [&] { return compile_now(*nvrtc(), source, arch); });
 }
 
 }  // namespace hone::cuda

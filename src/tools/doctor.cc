@@ -1,5 +1,6 @@
 #include "base/cpu_info.h"
 #include "cuda/cublaslt.h"
+#include "cuda/cudnn.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
 #include "kernels/cpu/bf16/bf16.h"
@@ -8,12 +9,22 @@
 namespace hone::tools {
 namespace {
 
+// Of a library: its version, or why it cannot be had.
+struct Found {
+  bool here = false;
+  std::string text;
+};
+
 struct Gpus {
   std::vector<cuda::Device> devices;
-  std::string missing;          // why there are none, or empty
-  std::string nvrtc, cublaslt;  // their versions, or why they cannot be had
-  bool has_nvrtc = false, has_cublaslt = false;
+  std::string missing;  // why there are none, or empty
+  Found nvrtc, cublaslt, cudnn;
 };
+
+Found found(const Result<cuda::LibraryVersion>& version, std::string_view lost) {
+  if (version.ok()) return {true, version->number()};
+  return {false, fmt::format("{} (without it, {})", version.status().message(), lost)};
+}
 
 Gpus find_gpus() {
   Gpus gpus;
@@ -21,13 +32,9 @@ Gpus find_gpus() {
   if (devices.ok()) gpus.devices = *devices;
   else gpus.missing = devices.status().message();
   const auto nvrtc = cuda::nvrtc_version();
-  gpus.has_nvrtc = nvrtc.ok();
-  gpus.nvrtc = nvrtc.ok() ? *nvrtc : nvrtc.status().message();
-  const auto cublaslt = cuda::cublaslt_version();
-  gpus.has_cublaslt = cublaslt.ok();
-  gpus.cublaslt = cublaslt.ok()
-                      ? cublaslt->number()
-                      : cublaslt.status().message() + " (without it, matrix products use Hone's kernels alone)";
+  gpus.nvrtc = {nvrtc.ok(), nvrtc.ok() ? *nvrtc : nvrtc.status().message()};
+  gpus.cublaslt = found(cuda::cublaslt_version(), "matrix products use Hone's kernels alone");
+  gpus.cudnn = found(cuda::cudnn_version(), "convolutions use Hone's kernels alone");
   return gpus;
 }
 
@@ -38,6 +45,8 @@ Json gpu_json(const cuda::Device& d) {
           {"memory_bytes", d.memory_bytes},
           {"l2_bytes", d.l2_bytes}};
 }
+
+Json version_json(const Found& library) { return library.here ? Json(library.text) : Json(); }
 
 Status doctor(const Output& output) {
   const cpu::CpuInfo& info = cpu::cpu_info();
@@ -62,8 +71,9 @@ Status doctor(const Output& output) {
                     {"l3_bytes", info.l3}}},
                   {"tactic_cache", default_cache_path()},
                   {"gpus", cards},
-                  {"nvrtc", gpus.has_nvrtc ? Json(gpus.nvrtc) : Json()},
-                  {"cublaslt", gpus.has_cublaslt ? Json(gpus.cublaslt) : Json()},
+                  {"nvrtc", version_json(gpus.nvrtc)},
+                  {"cublaslt", version_json(gpus.cublaslt)},
+                  {"cudnn", version_json(gpus.cudnn)},
                   {"targets", targets}};
   HONE_CHECK(output.write(json));
   if (!output.shows_table()) return {};
@@ -77,8 +87,9 @@ Status doctor(const Output& output) {
     fmt::print("gpu {}          {} ({}, {} multiprocessors, {} MiB)\n", d.ordinal, d.name, d.arch(), d.multiprocessors,
                d.memory_bytes >> 20);
   if (!gpus.missing.empty()) fmt::print("gpu            none: {}\n", gpus.missing);
-  fmt::print("NVRTC          {}\n", gpus.nvrtc);
-  fmt::print("cuBLASLt       {}\n", gpus.cublaslt);
+  fmt::print("NVRTC          {}\n", gpus.nvrtc.text);
+  fmt::print("cuBLASLt       {}\n", gpus.cublaslt.text);
+  fmt::print("cuDNN          {}\n", gpus.cudnn.text);
   fmt::print("targets        {}\n", fmt::join(targets, ", "));
   if (cpu::best_tier() == cpu::Tier::avx2)
     fmt::print("note           no AVX-512: kernels run at half the vector width\n");

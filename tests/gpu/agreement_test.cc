@@ -5,6 +5,7 @@
 
 #include "backends/gpu_timing.h"
 #include "backends/random_tensor.h"
+#include "gpu/candidate.h"
 #include "ops/conv.h"
 
 namespace hone {
@@ -42,7 +43,8 @@ TEST(GpuAgreement, FindsAnotherConvolution) {
   for (const Tactic& tactic : tactic_table()) {
     if (tactic.backend != Backend::cuda || !tactic.supports(problem, machine).empty()) continue;
     for (int v = 0; v < tactic.variants(problem, machine); ++v)
-      EXPECT_TRUE(agree(problem, machine, want, sample(tactic, v)).ok()) << tactic.name << " " << v;
+      if (!is_missing(tactic, problem, v, machine))
+        EXPECT_TRUE(agree(problem, machine, want, sample(tactic, v)).ok()) << tactic.name << " " << v;
   }
   // One weight among 36864: a wrong tap of one channel.
   Tensor other(weights.type(), weights.dims());

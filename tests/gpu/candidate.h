@@ -21,13 +21,20 @@ struct Candidate {
   }
 };
 
+// Whether it is a library's, which may know fewer variants than are asked for, and not this one.
+inline bool is_missing(const Tactic& tactic, const Problem& problem, int variant, const Machine& machine) {
+  return tactic.tier == kBesideAll && tactic.prepare(problem, variant, machine).status().code() == Code::unsupported;
+}
+
 // Of every GPU tactic that takes the problem.
 inline std::vector<Candidate> candidates_of(const Problem& problem, const Machine& machine) {
   std::vector<Candidate> candidates;
   for (const Tactic& tactic : tactic_table()) {
     if (tactic.backend != Backend::cuda || !tactic.supports(problem, machine).empty()) continue;
-    for (int v = 0; v < tactic.variants(problem, machine); ++v)
+    for (int v = 0; v < tactic.variants(problem, machine); ++v) {
+      if (is_missing(tactic, problem, v, machine)) continue;
       candidates.push_back({tactic, v, std::async(std::launch::async, tactic.prepare, problem, v, machine)});
+    }
   }
   EXPECT_FALSE(candidates.empty()) << problem.op.name();
   return candidates;

@@ -86,7 +86,8 @@ inline Result<Pending> start(const Case& c, DType type, const Machine& machine) 
   HONE_TRY(const Types types, p.problem.op.infer({p.problem.inputs, p.problem.constants, c.outputs}));
   for (size_t k = 0; k < c.outputs; ++k) p.problem.outputs.push_back({types[k].dtype, Shape::of(p.expected[k].dims())});
   for (const Tactic& tactic : tactic_table())
-    if (tactic.backend == Backend::cuda && tactic.supports(p.problem, machine).empty())
+    if (tactic.backend == Backend::cuda && tactic.supports(p.problem, machine).empty() &&
+        !is_missing(tactic, p.problem, 0, machine))
       p.candidates.push_back({tactic, 0, std::async(std::launch::async, tactic.prepare, p.problem, 0, machine)});
   return p;
 }

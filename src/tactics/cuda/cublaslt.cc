@@ -122,7 +122,8 @@ Result<cuda::LibraryAlgorithm> algorithm_from(const Tensor& held) {
   if (held.type() != DType::i64 || held.count() != kHeldWords) return invalid("a product without its algorithm");
   const std::span words(held.data<int64_t>(), static_cast<size_t>(kHeldWords));
   HONE_TRY(const cuda::LibraryVersion here, cuda::cublaslt_version());
-  const cuda::LibraryVersion built{static_cast<int>(words[0]), static_cast<int>(words[1]), static_cast<int>(words[2])};
+  const cuda::LibraryVersion built{here.name, static_cast<int>(words[0]), static_cast<int>(words[1]),
+                                   static_cast<int>(words[2])};
   if (!(built == here))
     return Status(Code::device,
                   fmt::format("the engine uses {}, here is {}: build it again", built.text(), here.text()));
@@ -145,15 +146,12 @@ class LibraryKernel final : public Kernel {
 
   Status run(const KernelArgs& args) const override {
     const auto input = [&](int i) { return i < 0 ? nullptr : args.inputs[static_cast<size_t>(i)]->raw(); };
-    const auto workspace = reinterpret_cast<uintptr_t>(args.workspace);
-    const cuda::LibraryOperands operands{
-        .a = input(0),
-        .b = packs_b_ ? args.packed[1]->raw() : input(1),
-        .bias = input(call_.bias),
-        .residual = input(call_.residual),
-        .y = args.outputs[0]->mutable_raw(),
-        .workspace =
-            reinterpret_cast<void*>((workspace + cuda::kLibraryAlign - 1) / cuda::kLibraryAlign * cuda::kLibraryAlign)};
+    const cuda::LibraryOperands operands{.a = input(0),
+                                         .b = packs_b_ ? args.packed[1]->raw() : input(1),
+                                         .bias = input(call_.bias),
+                                         .residual = input(call_.residual),
+                                         .y = args.outputs[0]->mutable_raw(),
+                                         .workspace = cuda::aligned_for_library(args.workspace)};
     if (operands.b == nullptr || (call_.bias >= 0 && operands.bias == nullptr) ||
         (call_.residual >= 0 && operands.residual == nullptr))
       return invalid("a product without one of its operands");
