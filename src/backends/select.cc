@@ -53,6 +53,8 @@ std::string attr_text(const Attr& attr) {
       attr);
 }
 
+std::string variant_name(const Tactic& tactic, int variant) { return fmt::format("{}/{}", tactic.name, variant); }
+
 // Inputs and outputs of the right types, filled with what a network may hold.
 struct Sandbox {
   Tensors inputs, outputs;
@@ -130,7 +132,7 @@ std::string describe(const Problem& problem) {
 Selector::Selector(SelectOptions options)
     : options_(std::move(options)),
       device_(options_.reference_only ? "reference" : device_name(options_.machine)),
-      library_(library_names(options_.machine)),
+      libraries_(library_names(options_.machine)),
       pool_(options_.machine.threads),
       start_(std::chrono::steady_clock::now()) {}
 
@@ -216,90 +218,117 @@ std::vector<Selector::Variant> Selector::compile(const Problem& problem, std::sp
   std::vector<Variant> field;
   for (const Candidate& c : candidates)
     for (int v : c.variants) field.push_back({c.tactic, v, prepare_async(*c.tactic, problem, v, options_.machine)});
-  if (const Tactic* witness = witness_of(problem, options_.machine))
+  const Tactic* const witness = witness_of(problem, options_.machine);
+  if (witness != nullptr && !faults_of(problem).contains(variant_name(*witness, 0)))
     field.push_back({witness, 0, prepare_async(*witness, problem, 0, options_.machine), true});
   return field;
+}
+
+// What makes up a variant's kernel, once its code is compiled.
+struct Selector::Ready {
+  Prepared prepared;
+  std::unique_ptr<const Kernel> kernel;
+};
+
+Result<Selector::Ready> Selector::make(const Problem& problem, Variant& variant) const {
+  HONE_TRY(Prepared prepared, variant.prepared.get());
+  HONE_TRY(auto kernel, variant.tactic->make(problem, prepared.packed, variant.variant, options_.machine));
+  return Ready{std::move(prepared), std::move(kernel)};
+}
+
+// The plainest kernel, and what it computes.
+struct Selector::Witness {
+  Variant variant;
+  Ready ready;
+  Tensor expected;
+};
+
+// Takes the witness out of the field. None where it cannot be had: nothing is compared then.
+Result<std::optional<Selector::Witness>> Selector::take_witness(const Problem& problem, std::vector<Variant>& field,
+                                                                GpuSandbox& box) {
+  std::optional<Witness> witness;
+  if (field.empty() || !field.back().witness) return witness;
+  Variant variant = std::move(field.back());
+  field.pop_back();
+  auto ready = make(problem, variant);
+  if (!ready.ok()) return witness;
+  const auto expected = box.sample(*ready->kernel, ready->prepared, pool_);
+  if (expected.ok()) witness = Witness{std::move(variant), std::move(*ready), *expected};
+  else if (cuda::kernel_has_faulted()) return fault(problem, variant, expected.status());
+  return witness;
 }
 
 // Variants differ in their code, which is compiled on all cores; they are timed one after the other.
 Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::span<const Candidate> candidates,
                                                   std::vector<Variant> field) {
   Tensors inputs = make_sandbox(problem).inputs;
-  HONE_TRY(auto box, GpuSandbox::create(problem, options_.machine.cuda_device, inputs));
-  struct Ready {
-    Prepared prepared;
-    std::unique_ptr<const Kernel> kernel;
-  };
-  const auto make = [&](Variant& entry) -> Result<Ready> {
-    HONE_TRY(Prepared prepared, entry.prepared.get());
-    HONE_TRY(auto kernel, entry.tactic->make(problem, prepared.packed, entry.variant, options_.machine));
-    return Ready{std::move(prepared), std::move(kernel)};
-  };
-  std::optional<Ready> witness;
-  Tensor expected;
-  std::optional<Variant> plain;
-  if (!field.empty() && field.back().witness) {
-    plain = std::move(field.back());
-    field.pop_back();
-    if (auto ready = make(*plain); ready.ok()) {
-      witness = std::move(*ready);
-      if (auto sampled = box->sample(*witness->kernel, witness->prepared, pool_); sampled.ok()) expected = *sampled;
-    }
-  }
-  // What cannot be compiled, finds no memory, fails or is wrong is left out: another may do.
+  HONE_TRY(const auto box, GpuSandbox::create(problem, options_.machine.cuda_device, inputs));
+  HONE_TRY(const auto witness, take_witness(problem, field, *box));
   double best = 1e18;
   const auto time = [&](Variant& entry) -> Result<double> {
-    HONE_TRY(const Ready ready, make(entry));
+    HONE_TRY(const Ready ready, make(problem, entry));
     if (out_of_time() && &entry != &field.front()) return entry.us;
     ++timed_;
-    if (expected.defined()) {
+    if (witness) {
       HONE_TRY(const Tensor got, box->sample(*ready.kernel, ready.prepared, pool_));
-      HONE_CHECK(agree(problem, options_.machine, expected, got));
+      HONE_CHECK(agree(problem, options_.machine, witness->expected, got));
     }
-    HONE_TRY(const double us, box->time_us(*ready.kernel, ready.prepared, pool_, best));
-    best = std::min(best, us);
-    return us;
+    return box->time_us(*ready.kernel, ready.prepared, pool_, best);
   };
+  // What cannot be compiled, finds no memory, fails or is wrong is left out: another may do.
   for (Variant& entry : field) {
     const auto us = time(entry);
     if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
-    if (us.ok()) entry.us = *us;
+    if (us.ok()) best = std::min(best, entry.us = *us);
+    else if (cuda::kernel_has_faulted()) return fault(problem, entry, us.status());
     else entry.failure = us.status().within(entry.tactic->name);
   }
   const auto leader =
       std::min_element(field.begin(), field.end(), [](const Variant& a, const Variant& b) { return a.us < b.us; });
   Winner winner{{std::string(leader->tactic->name), leader->variant, leader->us}, {}};
   if (!leader->failure.ok()) {
-    if (!expected.defined()) return leader->failure;
-    HONE_TRY(const double us, box->time_us(*witness->kernel, witness->prepared, pool_));
-    winner.choice = {std::string(plain->tactic->name), plain->variant, us};
+    if (!witness) return leader->failure;
+    HONE_TRY(const double us, box->time_us(*witness->ready.kernel, witness->ready.prepared, pool_));
+    winner.choice = {std::string(witness->variant.tactic->name), witness->variant.variant, us};
   }
   winner.losers = losers_of(candidates, find_tactic(winner.choice.tactic), field);
   return winner;
 }
 
-Result<Selector::Candidate> Selector::candidate_of(const Tactic& tactic, const Problem& problem) const {
+Result<int64_t> Selector::workspace_bytes(const Tactic& tactic, const Problem& problem, int variant) const {
+  if (tactic.workspace_bytes != nullptr) return tactic.workspace_bytes(problem, variant, options_.machine);
+  HONE_TRY(const Prepared prepared, tactic.prepare(problem, variant, options_.machine));
+  HONE_TRY(const auto kernel, tactic.make(problem, prepared.packed, variant, options_.machine));
+  return kernel->workspace_bytes();
+}
+
+Result<Selector::Candidate> Selector::candidate_of(const Tactic& tactic, const Problem& problem,
+                                                   const std::set<std::string>& faults) const {
   Candidate candidate{.tactic = &tactic, .reason = tactic.supports(problem, options_.machine)};
   if (candidate.reason.empty() && options_.deterministic && !tactic.varies.empty())
     candidate.reason = fmt::format("not deterministic: {}", tactic.varies);
   if (!candidate.reason.empty()) return candidate;
   const bool limited = options_.max_workspace < INT64_MAX;
   int64_t least = INT64_MAX;
+  std::string reason;
   for (int v = 0; v < tactic.variants(problem, options_.machine); ++v) {
+    if (faults.contains(variant_name(tactic, v))) {
+      reason = "its kernel faulted when it was timed";
+      continue;
+    }
     if (limited) {
-      const auto known = tactic.prepare(problem, v, options_.machine);
-      if (known.status().code() == Code::unsupported) continue;
-      HONE_TRY(const Prepared prepared, known);
-      HONE_TRY(const auto kernel, tactic.make(problem, prepared.packed, v, options_.machine));
-      least = std::min(least, kernel->workspace_bytes());
-      if (kernel->workspace_bytes() > options_.max_workspace) continue;
+      const auto bytes = workspace_bytes(tactic, problem, v);
+      if (bytes.status().code() == Code::unsupported) continue;
+      HONE_CHECK(bytes);
+      least = std::min(least, *bytes);
+      if (*bytes > options_.max_workspace) continue;
     }
     candidate.variants.push_back(v);
   }
-  if (candidate.variants.empty())
-    candidate.reason = least == INT64_MAX
-                           ? tactic.prepare(problem, 0, options_.machine).status().message()
-                           : fmt::format("needs {} bytes of workspace, {} are allowed", least, options_.max_workspace);
+  if (!candidate.variants.empty()) return candidate;
+  if (least < INT64_MAX)
+    reason = fmt::format("needs {} bytes of workspace, {} are allowed", least, options_.max_workspace);
+  candidate.reason = !reason.empty() ? reason : tactic.prepare(problem, 0, options_.machine).status().message();
   return candidate;
 }
 
@@ -307,11 +336,12 @@ Result<std::vector<Selector::Candidate>> Selector::candidates(
     const Problem& problem, bool gpu, std::vector<std::pair<std::string, std::string>>& refused) const {
   std::vector<Candidate> all;
   const auto table = tactic_table();
+  const auto& faults = faults_of(problem);
   for (const Tactic& tactic : table) {
     if (&tactic == &table.back() && !all.empty()) break;  // the reference is for what nothing else can do
     if (options_.reference_only && &tactic != &table.back()) continue;
     if (tactic.backend == Backend::cuda && (!gpu || options_.machine.cuda_arch.empty())) continue;
-    HONE_TRY(Candidate candidate, candidate_of(tactic, problem));
+    HONE_TRY(Candidate candidate, candidate_of(tactic, problem, faults));
     if (candidate.reason.empty()) all.push_back(std::move(candidate));
     else if (candidate.reason != "another op") refused.emplace_back(tactic.name, std::move(candidate.reason));
   }
@@ -343,7 +373,19 @@ std::string Selector::key_of(const Problem& problem) const {
   if (options_.max_workspace < INT64_MAX) limits += fmt::format(" workspace {}", options_.max_workspace);
   if (options_.deterministic && !options_.machine.cuda_arch.empty())
     limits += " deterministic";  // no CPU tactic varies
-  return cache_key(device_ + library_ + limits, describe(problem));
+  return cache_key(device_ + libraries_ + limits, describe(problem));
+}
+
+const std::set<std::string>& Selector::faults_of(const Problem& problem) const {
+  static const std::set<std::string> none;
+  const bool gpu = options_.cache != nullptr && options_.cache->count_faults() > 0;
+  return gpu ? options_.cache->faults(key_of(problem)) : none;
+}
+
+Status Selector::fault(const Problem& problem, const Variant& variant, const Status& status) {
+  if (options_.cache) options_.cache->put_fault(key_of(problem), variant_name(*variant.tactic, variant.variant));
+  return Status(Code::device, fmt::format("the kernel of {}, variant {}, has faulted for {}: {}", variant.tactic->name,
+                                          variant.variant, to_text(problem.inputs[0]), status.message()));
 }
 
 std::optional<CachedChoice> Selector::cached(const std::string& key, std::span<const Candidate> candidates) const {

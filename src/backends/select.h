@@ -4,6 +4,7 @@
 #include <functional>
 #include <future>
 #include <map>
+#include <set>
 
 #include "base/thread_pool.h"
 #include "tactics/tactic.h"
@@ -30,6 +31,8 @@ struct SelectOptions {
   TacticCache* cache = nullptr;       // read and written
   std::function<bool()> cancelled;
 };
+
+class GpuSandbox;
 
 // Picks a tactic for each problem: from the cache, else by timing the candidates on this machine.
 class Selector {
@@ -65,6 +68,8 @@ class Selector {
     double us = 1e18;
     Status failure = {};
   };
+  struct Ready;
+  struct Witness;
   // The tactics that may be timed for a problem, best guess first.
   Result<std::vector<Candidate>> candidates(const Problem& problem, bool gpu,
                                             std::vector<std::pair<std::string, std::string>>& refused) const;
@@ -75,12 +80,20 @@ class Selector {
   Result<Winner> measure(const Problem& problem, std::span<const Candidate> candidates);
   Result<Winner> measure_on_gpu(const Problem& problem, std::span<const Candidate> candidates,
                                 std::vector<Variant> field);
+  Result<Ready> make(const Problem& problem, Variant& variant) const;
+  Result<std::optional<Witness>> take_witness(const Problem& problem, std::vector<Variant>& field, GpuSandbox& box);
   std::string key_of(const Problem& problem) const;  // in the tactic cache
-  // With the variants whose workspace is allowed, or the reason why there are none.
-  Result<Candidate> candidate_of(const Tactic& tactic, const Problem& problem) const;
+  // With the variants whose workspace is allowed and whose kernels have not faulted, or the reason why there are none.
+  Result<Candidate> candidate_of(const Tactic& tactic, const Problem& problem,
+                                 const std::set<std::string>& faults) const;
+  Result<int64_t> workspace_bytes(const Tactic& tactic, const Problem& problem, int variant) const;
+  // Of the problem's variants, those whose kernels have faulted.
+  const std::set<std::string>& faults_of(const Problem& problem) const;
+  // Remembers a variant whose kernel has faulted; the error ends what this process can do with the GPU.
+  Status fault(const Problem& problem, const Variant& variant, const Status& status);
 
   SelectOptions options_;
-  std::string device_, library_;
+  std::string device_, libraries_;
   cpu::ThreadPool pool_;
   std::chrono::steady_clock::time_point start_;
   std::map<std::string, Winner> seen_;

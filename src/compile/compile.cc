@@ -179,12 +179,15 @@ Result<Compiled> compile_best(const Graph& graph, const CompileOptions& options,
                                      .fp32_operations_per_s = fp32_operations_per_s});
 }
 
+constexpr int kLeastMajor = 8;  // of compute capabilities
+
 // What `auto` stands for on this machine.
 std::string resolve_target(const CompileOptions& options) {
   if (options.target != "auto") return options.target;
   if (!options.cuda_arch.empty()) return "cuda";
   const auto gpus = cuda::devices();
-  return gpus.ok() && !gpus->empty() && cuda::nvrtc_version().ok() ? "cuda" : "cpu";
+  return gpus.ok() && !gpus->empty() && gpus->front().major >= kLeastMajor && cuda::nvrtc_version().ok() ? "cuda"
+                                                                                                         : "cpu";
 }
 
 Result<Machine> machine_of(const std::string& target, const CompileOptions& options) {
@@ -210,6 +213,9 @@ Result<Machine> machine_of(const std::string& target, const CompileOptions& opti
     return machine;
   }
   HONE_TRY(const cuda::Device device, cuda::device(*ordinal));
+  if (device.major < kLeastMajor)
+    return Status(Code::device, fmt::format("GPU {} ({}) is {}: Hone needs compute capability {}.0 or newer", *ordinal,
+                                            device.name, device.arch(), kLeastMajor));
   machine.cuda_arch = device.arch();
   machine.cuda_device = *ordinal;
   return machine;
@@ -233,8 +239,11 @@ void add_peaks(Program& program, const Machine& machine, TacticCache& cache) {
 }  // namespace
 
 Status check_cuda_arch(const std::string& arch) {
-  if (std::regex_match(arch, std::regex("sm_[1-9][0-9]+"))) return {};
-  return invalid("'{}' is no CUDA architecture such as sm_90", arch);
+  if (!std::regex_match(arch, std::regex("sm_[1-9][0-9]{1,2}")))
+    return invalid("'{}' is no CUDA architecture such as sm_90", arch);
+  if (std::atoi(arch.c_str() + 3) < 10 * kLeastMajor)
+    return Status(Code::device, fmt::format("{} is too old: Hone needs sm_{}0 or newer", arch, kLeastMajor));
+  return {};
 }
 
 Result<Compiled> compile(Graph graph, const CompileOptions& given, Start start) {
@@ -248,6 +257,7 @@ Result<Compiled> compile(Graph graph, const CompileOptions& given, Start start) 
   if (!options.timing_cache.empty() && !reference) {
     HONE_TRY(cache, TacticCache::load(options.timing_cache));
   }
+  const int64_t known_faults = cache.count_faults();
   auto compiled = compile_best(graph, options, machine,
                                {.machine = machine,
                                 .reference_only = reference,
@@ -264,9 +274,18 @@ Result<Compiled> compile(Graph graph, const CompileOptions& given, Start start) 
     if (machine.cuda_device >= 0 && seconds < options.time_budget_s) choose_streams(compiled->engine, time_network_us);
   }
   // What was learnt is kept even when the build was stopped; that it cannot be is no reason to lose the engine.
-  if (cache.changed() && !options.timing_cache.empty())
-    if (const Status saved = cache.save(options.timing_cache); !saved.ok() && options.warn)
-      options.warn(fmt::format("what was timed is not remembered: {}", saved.message()));
+  const bool remembers = !options.timing_cache.empty();
+  const bool faulted = cache.count_faults() > known_faults;
+  Status saved;
+  if (cache.changed() && remembers) saved = cache.save(options.timing_cache);
+  if (!saved.ok() && options.warn) options.warn(fmt::format("what was timed is not remembered: {}", saved.message()));
+  if (faulted) {
+    if (remembers && saved.ok() && options.restart) options.restart(compiled.status());
+    return Status(Code::device, fmt::format("{}; {}", compiled.status().message(),
+                                            remembers && saved.ok()
+                                                ? "build again: the timing cache leaves this kernel out"
+                                                : "build again with a timing cache, which leaves this kernel out"));
+  }
   HONE_CHECK(compiled);
   BuildSummary& build = compiled->engine.program.build;
   if (!machine.cuda_arch.empty() && machine.cuda_device < 0)

@@ -36,6 +36,9 @@ struct CompileOptions {
   bool verify_passes = false;
   Progress progress;
   std::function<bool()> cancelled;  // asked before each timing as well; true cancels the build
+  // Called when a kernel that was timed has faulted, which ends what this process can do with the GPU, and the timing
+  // cache knows it: may begin the build anew in another process, and not return. Empty: the build fails.
+  std::function<void(const Status& fault)> restart;
   // Told, a line each, of what went wrong beside the engine; may be empty.
   std::function<void(const std::string& line)> warn;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <cstring>
 #include <map>
@@ -104,11 +105,24 @@ Status make_current(int ordinal) {
   return {};
 }
 
+bool kernel_has_faulted() { return driver().ok() && is_kernel_fault(api().cuCtxSynchronize()); }
+
 Result<std::shared_ptr<std::byte>> allocate(int64_t bytes) {
+  static std::atomic<int64_t> held = 0;
   CUdeviceptr pointer = 0;
-  HONE_CUDA(cuMemAlloc_v2, &pointer, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
-  return std::shared_ptr<std::byte>(reinterpret_cast<std::byte*>(pointer),
-                                    [](std::byte* p) { api().cuMemFree_v2(address(p)); });
+  const int status = api().cuMemAlloc_v2(&pointer, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
+  if (size_t free = 0, total = 0; status == kOutOfMemory && api().cuMemGetInfo_v2(&free, &total) == 0)
+    return Status(Code::device,
+                  fmt::format("the GPU is out of memory: {:.1f} MiB are wanted, and of its {} MiB {} are free and {} "
+                              "taken by this process: use a smaller batch, or free the GPU's memory (nvidia-smi shows "
+                              "which processes hold it)",
+                              static_cast<double>(bytes) / (1 << 20), total >> 20, free >> 20, held >> 20));
+  HONE_CHECK(api().check(status, "cuMemAlloc"));
+  held += bytes;
+  return std::shared_ptr<std::byte>(reinterpret_cast<std::byte*>(pointer), [bytes](std::byte* p) {
+    api().cuMemFree_v2(address(p));
+    held -= bytes;
+  });
 }
 
 Result<std::shared_ptr<std::byte>> allocate_on_host(int64_t bytes) {

@@ -36,7 +36,12 @@ Result<Device> device(int ordinal);
 // Makes the device's context the calling thread's.
 Status make_current(int ordinal);
 
-// Device memory, zeroed by nobody; freed with the last owner. The device must be current.
+// Waits for all that runs on the device that is current: whether a kernel has faulted since this process began. Nothing
+// can be done with the device any more then, but in another process.
+bool kernel_has_faulted();
+
+// Device memory, zeroed by nobody; freed with the last owner. The device must be current. The error says how much is
+// free, and how much this process has.
 Result<std::shared_ptr<std::byte>> allocate(int64_t bytes);
 // Zeroed memory of the host that kernels write as well, at the same address: for what they rarely say.
 Result<std::shared_ptr<std::byte>> allocate_on_host(int64_t bytes);

@@ -45,6 +45,8 @@ struct CUlaunchConfig {
   X(cuDevicePrimaryCtxRetain, (CUctx * *context, CUdevice device))                                                  \
   X(cuCtxSetCurrent, (CUctx * context))                                                                             \
   X(cuCtxGetDevice, (CUdevice * device))                                                                            \
+  X(cuCtxSynchronize, ())                                                                                           \
+  X(cuMemGetInfo_v2, (size_t * free, size_t* total))                                                                \
   X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                                           \
   X(cuMemFree_v2, (CUdeviceptr pointer))                                                                            \
   X(cuMemHostAlloc, (void** pointer, size_t bytes, unsigned flags))                                                 \
@@ -89,9 +91,14 @@ struct Driver {
   HONE_CUDA_DRIVER(X)
 #undef X
 
-  // The error of a call, with the driver's words for it.
+  // The error of a call, with the driver's words for it and what to do about it.
   Status check(int status, const char* call) const;
 };
+
+inline constexpr int kOutOfMemory = 2;  // of CUresult
+
+// Whether it says that a kernel has faulted: nothing more can be done with the GPU in this process then.
+bool is_kernel_fault(int status);
 
 // Loaded and initialised once; the error says why there is none.
 Result<const Driver*> driver();

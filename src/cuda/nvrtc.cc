@@ -8,6 +8,8 @@ namespace {
 
 struct Program;
 
+constexpr int kInvalidOption = 5;  // of nvrtcResult
+
 struct Nvrtc {
   int (*nvrtcVersion)(int* major, int* minor) = nullptr;
   const char* (*nvrtcGetErrorString)(int status) = nullptr;
@@ -36,10 +38,11 @@ Result<Nvrtc> load() {
   X(nvrtcVersion)
   X(nvrtcGetErrorString)
   X(nvrtcCreateProgram)
-  X(nvrtcCompileProgram) X(nvrtcDestroyProgram) X(nvrtcGetProgramLogSize) X(nvrtcGetProgramLog) X(nvrtcGetCUBINSize)
-      X(nvrtcGetCUBIN)
+  X(nvrtcCompileProgram)
+  X(nvrtcDestroyProgram)
+  X(nvrtcGetProgramLogSize) X(nvrtcGetProgramLog) X(nvrtcGetCUBINSize) X(nvrtcGetCUBIN)
 #undef X
-          return nvrtc;
+      return nvrtc;
 }
 
 const Result<Nvrtc>& nvrtc() {
@@ -57,7 +60,10 @@ Result<Tensor> compile_now(const Nvrtc& api, const std::string& source, const st
                            "--prec-div=true", "--prec-sqrt=true", "--ftz=false"};
   const int status = api.nvrtcCompileProgram(program, static_cast<int>(std::size(options)), options);
   Result<Tensor> result = Tensor();
-  if (status != 0) {
+  if (status == kInvalidOption) {
+    result =
+        Status(Code::device, fmt::format("NVRTC {} does not know {}: install a newer one", *nvrtc_version(), arch));
+  } else if (status != 0) {
     size_t bytes = 0;
     api.nvrtcGetProgramLogSize(program, &bytes);
     std::string log(bytes, '\0');

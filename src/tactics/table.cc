@@ -9,17 +9,25 @@ namespace hone {
 #include "tactics/families.inc"
 #undef FAMILY
 
-std::span<const Tactic> tactic_table() {
-  static const std::vector<Tactic> table = [] {
-    std::vector<Tactic> rows;
-    const auto append = [&](std::span<const Tactic> family) { rows.insert(rows.end(), family.begin(), family.end()); };
+namespace {
+
+std::vector<Tactic>& table() {
+  static std::vector<Tactic> rows = [] {
+    std::vector<Tactic> all;
+    const auto append = [&](std::span<const Tactic> family) { all.insert(all.end(), family.begin(), family.end()); };
 #define FAMILY(name) append(name##_tactics());
 #include "tactics/families.inc"
 #undef FAMILY
-    return rows;
+    return all;
   }();
-  return table;
+  return rows;
 }
+
+}  // namespace
+
+std::span<const Tactic> tactic_table() { return table(); }
+
+void add_tactic(const Tactic& tactic) { table().insert(table().begin(), tactic); }
 
 const Tactic* find_tactic(std::string_view name) {
   const auto table = tactic_table();
@@ -28,9 +36,7 @@ const Tactic* find_tactic(std::string_view name) {
 }
 
 bool Problem::is_static() const {
-  const auto fixed = [](const TensorType& t) {
-    return !t.defined() || (t.shape.known() && size_of(t.dtype) > 0);
-  };
+  const auto fixed = [](const TensorType& t) { return !t.defined() || (t.shape.known() && size_of(t.dtype) > 0); };
   return std::all_of(inputs.begin(), inputs.end(), fixed) && std::all_of(outputs.begin(), outputs.end(), fixed);
 }
 

@@ -88,12 +88,16 @@ struct Tactic {
   bool packs_by_variant = false;
   // Why its results may differ in their last bits from run to run; empty: they never do.
   std::string_view varies = {};
+  // What a kernel of the variant asks for, without preparing one. Null: it has to be made to know.
+  int64_t (*workspace_bytes)(const Problem&, int variant, const Machine&) = nullptr;
 };
 
 // The tier of a tactic that is timed beside those of any tier.
 inline constexpr int kBesideAll = -1;
 
 std::span<const Tactic> tactic_table();
+// Puts a row before all others. For tests, before anything is selected.
+void add_tactic(const Tactic& tactic);
 const Tactic* find_tactic(std::string_view name);
 
 }  // namespace hone

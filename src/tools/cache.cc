@@ -22,9 +22,11 @@ struct Cache {
     Json rows = Json::array();
     for (const auto& [key, row] : cache.rows())
       rows.push_back({{"key", key}, {"tactic", row.tactic}, {"variant", row.variant}, {"time_us", row.time_us}});
-    HONE_CHECK(output.write({{"path", file}, {"rows", rows}}));
+    HONE_CHECK(output.write({{"path", file}, {"rows", rows}, {"faults", cache.count_faults()}}));
     if (!output.shows_table()) return {};
     fmt::print("{}: {} problems\n", file, cache.size());
+    if (const int64_t faults = cache.count_faults(); faults > 0)
+      fmt::print("{} kernels are left out, as they faulted when they were timed; --clear tries them again\n", faults);
     if (output.verbose)
       for (const auto& [key, row] : cache.rows())
         fmt::print("{} {} {} {:.1f} us\n", key, row.tactic, row.variant, row.time_us);

@@ -18,6 +18,7 @@
 #include "runtime/load.h"
 #include "tools/calibration.h"
 #include "tools/interrupt.h"
+#include "tools/restart.h"
 
 namespace hone::tools {
 namespace {
@@ -212,6 +213,7 @@ Result<CompileOptions> attended_options(const ModelOptions& model, const Output&
   HONE_TRY(CompileOptions options, model.compile_options());
   options.progress = progress_line(output);
   options.cancelled = interrupted;
+  options.restart = restart;
   options.warn = [quiet = output.quiet](const std::string& line) { warn({.quiet = quiet}, line); };
   return options;
 }

@@ -42,6 +42,8 @@ Result<TacticCache> TacticCache::load(const std::string& path) {
     if (json.at("version") != kVersion) return cache;
     for (const auto& [key, row] : json.at("rows").items())
       cache.rows_[key] = {row.at("tactic"), static_cast<int>(whole(row.at("variant"))), row.at("time_us")};
+    const auto faults = json.value("faults", nlohmann::json::object());
+    for (const auto& [key, variants] : faults.items()) cache.faults_[key] = variants.get<std::set<std::string>>();
     const auto peaks = json.value("peaks", nlohmann::json::object());
     for (const auto& [device, row] : peaks.items()) cache.peaks_[device] = peaks_from(row);
   } catch (const std::exception& e) {
@@ -60,6 +62,23 @@ void TacticCache::put(const std::string& key, CachedChoice choice) {
   changed_ = true;
 }
 
+const std::set<std::string>& TacticCache::faults(const std::string& key) const {
+  static const std::set<std::string> none;
+  const auto found = faults_.find(key);
+  return found == faults_.end() ? none : found->second;
+}
+
+void TacticCache::put_fault(const std::string& key, const std::string& variant) {
+  faults_[key].insert(variant);
+  changed_ = true;
+}
+
+int64_t TacticCache::count_faults() const {
+  int64_t count = 0;
+  for (const auto& [key, variants] : faults_) count += static_cast<int64_t>(variants.size());
+  return count;
+}
+
 std::optional<Peaks> TacticCache::peaks(const std::string& device) const {
   const auto found = peaks_.find(device);
   return found == peaks_.end() ? std::nullopt : std::optional(found->second);
@@ -72,9 +91,11 @@ void TacticCache::put_peaks(const std::string& device, Peaks peaks) {
 
 Status TacticCache::save(const std::string& path) const {
   std::map<std::string, CachedChoice> merged = rows_;
+  std::map<std::string, std::set<std::string>> faults = faults_;
   std::map<std::string, Peaks> peaks = peaks_;
   if (auto there = load(path); there.ok()) {
     merged.insert(there->rows_.begin(), there->rows_.end());
+    for (const auto& [key, variants] : there->faults_) faults[key].insert(variants.begin(), variants.end());
     peaks.insert(there->peaks_.begin(), there->peaks_.end());
   }
   auto rows = nlohmann::json::object();
@@ -82,7 +103,8 @@ Status TacticCache::save(const std::string& path) const {
     rows[key] = {{"tactic", row.tactic}, {"variant", row.variant}, {"time_us", row.time_us}};
   auto devices = nlohmann::json::object();
   for (const auto& [device, row] : peaks) devices[device] = peaks_json(row);
-  const std::string text = nlohmann::json{{"version", kVersion}, {"rows", rows}, {"peaks", devices}}.dump(1);
+  const std::string text =
+      nlohmann::json{{"version", kVersion}, {"rows", rows}, {"faults", faults}, {"peaks", devices}}.dump(1);
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
   const std::string_view parts[] = {text};

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,10 @@ class TacticCache {
   void put(const std::string& key, CachedChoice choice);
   size_t size() const { return rows_.size(); }
   const std::map<std::string, CachedChoice>& rows() const { return rows_; }
+  // Variants ("tactic/variant") that are left out for a problem, as their kernels faulted when it was tuned.
+  const std::set<std::string>& faults(const std::string& key) const;
+  void put_fault(const std::string& key, const std::string& variant);
+  int64_t count_faults() const;
   // What a device reached, by its name.
   std::optional<Peaks> peaks(const std::string& device) const;
   void put_peaks(const std::string& device, Peaks peaks);
@@ -37,6 +42,7 @@ class TacticCache {
 
  private:
   std::map<std::string, CachedChoice> rows_;
+  std::map<std::string, std::set<std::string>> faults_;
   std::map<std::string, Peaks> peaks_;
   bool changed_ = false;
 };

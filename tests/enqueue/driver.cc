@@ -7,6 +7,7 @@
 #include <cstring>
 #include <set>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "cuda/driver.h"
@@ -90,6 +91,31 @@ std::set<cuda::CUdeviceptr>& allocated() {
   return all;
 }
 
+// What the environment's HONE_RECORDING_DRIVER ("cuInit=100,cuMemAlloc_v2=2") says that a call returns, else 0.
+int outcome(std::string_view call) {
+  const char* const given = std::getenv("HONE_RECORDING_DRIVER");
+  std::string_view rest = given != nullptr ? given : "";
+  while (!rest.empty()) {
+    const std::string_view one = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), one.size() + 1));
+    if (one.starts_with(call) && one.size() > call.size() && one[call.size()] == '=')
+      return std::atoi(one.data() + call.size() + 1);
+  }
+  return 0;
+}
+
+// Of "fault=N": the first kernel that the program launches faults, as long as it was begun anew fewer than N times.
+int& fault() {
+  static int status = 0;
+  return status;
+}
+
+void launched() {
+  constexpr int kIllegalAddress = 700;
+  const char* const restarts = std::getenv("HONE_RESTARTS");
+  if ((restarts != nullptr ? std::atoi(restarts) : 0) < outcome("fault")) fault() = kIllegalAddress;
+}
+
 template <class T>
 T* anything() {
   return reinterpret_cast<T*>(&loaded);
@@ -109,8 +135,11 @@ using namespace hone::testing;
 
 extern "C" {
 
-int cuInit(unsigned) { return 0; }
-int cuDriverGetVersion(int* version) { return *version = 13000, 0; }
+int cuInit(unsigned) { return outcome("cuInit"); }
+int cuDriverGetVersion(int* version) {
+  const int given = outcome("cuDriverGetVersion");
+  return *version = given == 0 ? 13000 : given, 0;
+}
 int cuGetErrorName(int, const char** text) { return *text = "NAME", 0; }
 int cuGetErrorString(int, const char** text) { return *text = "an error", 0; }
 int cuDeviceGetCount(int* count) { return *count = 1, 0; }
@@ -120,14 +149,20 @@ int cuDeviceGetName(char* name, int length, CUdevice) {
 }
 int cuDeviceGetAttribute(int* value, int attribute, CUdevice) {
   constexpr int kMajor = 75, kMinor = 76;
-  return *value = attribute == kMajor ? 9 : attribute == kMinor ? 0 : 132, 0;
+  const int major = outcome("major");
+  return *value = attribute == kMajor ? (major != 0 ? major : 9) : attribute == kMinor ? 0 : 132, 0;
 }
 int cuDeviceTotalMem_v2(size_t* bytes, CUdevice) { return *bytes = size_t{1} << 30, 0; }
-int cuDevicePrimaryCtxRetain(CUctx** context, CUdevice) { return *context = anything<CUctx>(), 0; }
+int cuDevicePrimaryCtxRetain(CUctx** context, CUdevice) {
+  return *context = anything<CUctx>(), outcome("cuDevicePrimaryCtxRetain");
+}
 int cuCtxSetCurrent(CUctx*) { return 0; }
 int cuCtxGetDevice(CUdevice* device) { return *device = 0, 0; }
+int cuCtxSynchronize() { return fault(); }
+int cuMemGetInfo_v2(size_t* free, size_t* total) { return *free = size_t{3} << 20, *total = size_t{1} << 30, 0; }
 
 int cuMemAlloc_v2(CUdeviceptr* pointer, size_t bytes) {
+  if (const int failed = outcome("cuMemAlloc_v2"); failed != 0) return failed;
   *pointer = reinterpret_cast<CUdeviceptr>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
   return *pointer == 0 ? kOutOfMemory : (allocated().insert(*pointer), 0);
 }
@@ -151,7 +186,11 @@ int cuPointerGetAttribute(void* value, int, CUdeviceptr pointer) {
   return *static_cast<unsigned*>(value) = kDeviceMemory, 0;
 }
 
-int cuModuleLoadData(CUmod** module, const void*) { return *module = anything<CUmod>(), note("load"); }
+int cuModuleLoadData(CUmod** module, const void*) {
+  *module = anything<CUmod>();
+  note("load");
+  return outcome("cuModuleLoadData");
+}
 int cuModuleUnload(CUmod*) { return 0; }
 int cuModuleGetFunction(CUfunc** function, CUmod*, const char*) { return *function = anything<CUfunc>(), 0; }
 int cuFuncSetAttribute(CUfunc*, int, int) { return 0; }
@@ -165,7 +204,10 @@ int cuStreamDestroy_v2(CUstr* stream) {
   all_streams().erase(stream);
   return delete stream, 0;
 }
-int cuStreamSynchronize(CUstr* stream) { return note("synchronize s{}", number(stream)); }
+int cuStreamSynchronize(CUstr* stream) {
+  note("synchronize s{}", number(stream));
+  return fault() != 0 ? fault() : outcome("cuStreamSynchronize");
+}
 int cuStreamWaitEvent(CUstr* stream, CUevt* event, unsigned) {
   if (event->captured == nullptr) return note("wait s{} e{}", number(stream), event->number);
   stream->captured = event->captured;
@@ -219,6 +261,7 @@ int cuTensorMapEncodeIm2col(void*, int, uint32_t, void*, const uint64_t*, const 
 int cuLaunchKernelEx(const CUlaunchConfig* config, CUfunc*, void** parameters, void**) {
   CUstr* const stream = config->stream;
   if (stream != nullptr && stream->captured != nullptr) return capture_launch(*config), 0;
+  launched();
   if (on_launch()) on_launch()(parameters);
   return note("launch s{}", number(stream));
 }

@@ -80,7 +80,10 @@ constexpr Tactic row(std::string_view name, int tier = 0) {
             return cuda::make(apply<launch>(problem, variant, machine), packed, machine);
           },
           .backend = Backend::cuda,
-          .tier = tier};
+          .tier = tier,
+          .workspace_bytes = [](const Problem& problem, int variant, const Machine& machine) -> int64_t {
+            return apply<launch>(problem, variant, machine).workspace_bytes;
+          }};
 }
 
 }  // namespace hone::cuda
