@@ -87,7 +87,7 @@ TEST_F(Cudnn, AnEngineKnowsTheVersionItWasBuiltWith) {
   const auto here = *cuda::cudnn_version();
   const auto refused = [&](std::vector<int64_t> words) {
     const Tensor packed[] = {Tensor::vector(words), Tensor(DType::f16, {24, 3, 3, 16})};
-    return tactic.make(problem, packed, 0, kHopper).status();
+    return tactic.make(problem, std::span(packed), 0, kHopper).status();
   };
   std::vector<int64_t> held{here.major, here.minor + 1, here.patch, 1000, 41, 2, 5};
   const Status other = refused(held);
@@ -104,7 +104,7 @@ TEST_F(Cudnn, AnEngineKnowsTheVersionItWasBuiltWith) {
   EXPECT_EQ(tactic.make(problem, {}, 0, kHopper).status().code(), Code::invalid);
   const Tensor small[] = {Tensor::vector(std::vector<int64_t>{here.major, here.minor, here.patch, 0, 41}),
                           Tensor(DType::f16, {24})};
-  EXPECT_EQ(tactic.make(problem, small, 0, kHopper).status().message(), "packed weights of another size");
+  EXPECT_EQ(tactic.make(problem, std::span(small), 0, kHopper).status().message(), "packed weights of another size");
 }
 
 TEST(CudnnPlans, AreDescribedInTheLibrarysNumbers) {
