@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/access.h"
+#include "backends/integers.h"
 #include "builder/options.h"
 #include "builder/user_batches.h"
 #include "calibrate/held_back.h"
@@ -32,17 +33,15 @@ struct Network {
   CompileOptions options;
 };
 
-bool allows_int8(const v0::BuildOptions& options) {
-  return std::ranges::find(options.precisions, v0::Precision::int8) != options.precisions.end();
-}
-
 Result<Network> read_model(const std::string& path, const v0::BuildOptions& options) {
   HONE_TRY(CompileOptions translated, api::compile_options(options));
-  const bool int8 = allows_int8(options);
-  if (int8 && options.calibration_cache.empty()) return invalid("int8 among the precisions needs a calibration cache");
-  if (int8 || (translated.half == DType::f16 && !options.calibration_cache.empty())) {
+  HONE_CHECK(check_precisions(translated));
+  const bool bytes = !translated.bytes.empty();
+  if (bytes && options.calibration_cache.empty())
+    return invalid("{} among the precisions needs a calibration cache", precision_name(translated.bytes.front()));
+  if (bytes || (translated.half == DType::f16 && !options.calibration_cache.empty())) {
     HONE_TRY(translated.ranges, calibrate::read_thresholds(options.calibration_cache, path, translated.shapes));
-    if (int8) translated.thresholds = translated.ranges;
+    if (bytes) translated.thresholds = translated.ranges;
   }
   HONE_TRY(ImportedModel model, import_model(path, translated.shapes));
   std::string open;
@@ -64,7 +63,7 @@ Result<Network> read_engine(const std::string& path, const v0::BuildOptions& opt
   HONE_TRY(const EngineFile file, EngineFile::open(path));
   HONE_TRY(Portable portable, file.portable());
   HONE_TRY(CompileOptions given, api::compile_options(options));
-  auto merged = options_from(portable.recipe, std::move(given), !options.precisions.empty(), allows_int8(options));
+  auto merged = options_from(portable.recipe, std::move(given), !options.precisions.empty());
   if (!merged.ok()) return merged.status().within(path);
   return Network{std::move(portable.graph), std::move(*merged)};
 }

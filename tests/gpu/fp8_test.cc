@@ -1,14 +1,22 @@
 // Every variant of the GPU's kernels for e4m3 against the reference, on the GPU that is here. Skipped without one.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
+#include "backends/gpu_fusion.h"
+#include "backends/lower.h"
+#include "backends/precision.h"
+#include "backends/quantize.h"
 #include "gpu/candidate.h"
 #include "gpu/convolutions.h"
 #include "ir/graph.h"
 #include "ops/pointwise.h"
 #include "passes/fuse/body.h"
+#include "passes/pipeline.h"
+#include "runtime/context.h"
+#include "small_network.h"
 #include "stepwise.h"
 
 namespace hone {
@@ -207,6 +215,50 @@ TEST_F(GpuFp8, ConversionsAreThoseOfTheReference) {
       }
     }
   }
+}
+
+// Within the 22 dB that e4m3 leaves of floats (tests/cuda/quantize_test.cc), as kernels and between tensors in f16.
+TEST_F(GpuFp8, ANetworkRunsInIt) {
+  Graph g = testing::small_network();
+  const Tensor x = testing::random_tensor({2, 3, 12, 12}, 9);
+  const auto want = interpret(g, {&x, 1});
+  ASSERT_TRUE(want.ok());
+  Thresholds ranges;
+  const auto see = [&](ValueId v, const Tensor& t) {
+    if (g.value(v).name.empty()) g.set_name(v, fmt::format("v{}", index(v)));
+    for (int64_t i = 0; i < t.count(); ++i) {
+      double& largest = ranges[g.value(v).name].largest;
+      largest = std::max(largest, std::fabs(t.at(i)));
+    }
+  };
+  see(g.inputs()[0], x);
+  std::vector<std::pair<ValueId, Tensor>> seen;
+  ASSERT_TRUE(interpret(g, {&x, 1}, [&](NodeId id, std::span<const Tensor> values) {
+                for (size_t i = 0; i < values.size(); ++i) seen.emplace_back(g.node(id).outputs[i], values[i]);
+              }).ok());
+  for (const auto& [v, t] : seen) see(v, t);
+  for (const Int8Layer& layer : quantize(g, ranges, machine_, {}, DType::f8e4m3fn).layers)
+    EXPECT_EQ(layer.reason, "") << layer.name;
+  ASSERT_TRUE(merge_elementwise(g).ok());
+  reduce_precision(g, DType::f16, machine_);
+  ASSERT_TRUE(fuse(g).ok());
+  fuse_for_gpu(g, machine_);
+  Selector selector({.machine = machine_});
+  auto data = lower(g, selector, machine_);
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  data->program.target = "cuda";
+  const auto& steps = data->program.steps;
+  EXPECT_TRUE(std::ranges::all_of(steps, [](const Step& s) { return s.tactic.starts_with("cuda."); }));
+  const auto engine = LoadedEngine::make(std::move(*data));
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  ExecutionContext context(*engine);
+  ASSERT_TRUE(context.bind_input("x", x).ok() && context.run().ok());
+  double signal = 0, noise = 0;
+  for (int64_t i = 0; i < (*want)[0].count(); ++i) {
+    signal += std::pow((*want)[0].at(i), 2);
+    noise += std::pow(context.outputs()[0].at(i) - (*want)[0].at(i), 2);
+  }
+  EXPECT_GT(10 * std::log10(signal / noise), 22);
 }
 
 }  // namespace
