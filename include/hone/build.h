@@ -17,15 +17,15 @@ enum class Precision : int { fp32 = 0, tf32 = 1, bf16 = 2, fp16 = 3, fp8 = 4, in
 // How to optimise. The defaults are those of `hone build`, but for the timing cache.
 struct BuildOptions {
   std::string target = "auto";        // auto, cpu, cuda, cuda:N, reference; auto: the best device there is
-  std::vector<Precision> precisions;  // those allowed beside fp32; on a CPU bf16 and int8; fp8 is refused
-  // int8 needs ranges, and fp16 uses them: of the cache, or found on the data where there is no such file, which is
-  // then written. With int8, the faster of the engines with it and without is made; without tuning, that with it.
+  std::vector<Precision> precisions;  // those allowed beside fp32; on a CPU bf16 and int8; fp8 on GPUs from 8.9 on
+  // int8 and fp8 need ranges, and fp16 uses them: of the cache, or found on the data where there is no such file, which
+  // is then written. The fastest of the engines with int8 or fp8 and without is made; without tuning, one with.
   std::string calibration_cache;  // file of ranges (calibrate.h)
   // Typical inputs, as for calibrate() with its defaults. Biases of int8 layers are corrected on some of them, beside a
   // cache too. Not owned; read during build().
   CalibrationData* calibration_data = nullptr;
   bool strict = false;  // a tensor that fp16 cannot hold is an error; false: it stays in fp32
-  // How far outputs may be from fp32: 0.005 for 0.5 %; 0: no limit. As many layers are in int8 as keep the budget, and
+  // How far outputs may be from fp32: 0.005 for 0.5 %; 0: no limit. As many layers are in int8 or fp8 as keep it, and
   // fp32 takes the place of fp16, bf16 and TF32 that do not; when fp32 does not either, that is an error (invalid).
   double accuracy_budget = 0;
   // Of the budget. top1: the share of positions (all axes but the last) with another largest element; error: the RMS of
@@ -54,7 +54,7 @@ struct BuildOptions {
 // at the same time disturb each other's timings.
 // `path` may be an engine file as well, told apart by content: it is built again from the portable graph inside. What
 // is left at its default in `options` is as the engine was built then, and its shapes and ranges are fixed: shapes, a
-// calibration cache or data and a budget are refused, and int8 needs an engine with ranges.
+// calibration cache or data and a budget are refused, and int8 and fp8 need an engine with ranges.
 // Errors: invalid (missing or broken model, open dims, bad options, an engine without a portable graph), unsupported
 // (all that the model needs and Hone lacks, or with `strict` all that fp16 cannot hold, in one message with the node
 // names), device (no such target here), cancelled.

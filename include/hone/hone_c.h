@@ -104,7 +104,7 @@ typedef struct hone_build_options {
   /* Called before each layer is tuned; 0 cancels the build. `what` is valid during the call. */
   int (*progress)(size_t done, size_t total, const char* what, void* user);
   void* user;                       /* handed to progress */
-  const char* calibration_cache;    /* file of ranges, which int8 needs and fp16 uses; NULL: none */
+  const char* calibration_cache;    /* file of ranges, which int8 and fp8 need and fp16 uses; NULL: none */
   int32_t strict;                   /* flag: a tensor that fp16 cannot hold is an error, and does not stay in fp32 */
   int32_t no_portable;              /* flag: leave out what the engine could be built from again */
 } hone_build_options;

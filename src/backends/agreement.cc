@@ -20,10 +20,12 @@ bool is_product(const Op& op) {
 
 // In units of the result, and of the root mean square of all. Half a unit of the type is lost by each of two kernels.
 // Sums of k terms in fp32 differ by some sqrt(k) 2^-24 of their root mean square: 2^-17 for k = 16384. TF32 loses up to
-// 2^-10 of a factor, all of it one way where it is cut off: 2^-9 of a product. What a kernel gets wrong is as large as
-// the result; a factor of 8 stands between.
+// 2^-10 of a factor, all of it one way where it is cut off: 2^-9 of a product; sums of 128 products of e4m3 lose some
+// 2^-12. What a kernel gets wrong is as large as the result; a factor of 8 stands between, and of 2 in results of e4m3,
+// whose neighbours are 2^-3 apart.
 double unit_of(const Problem& problem, const Machine& machine) {
   const DType type = problem.inputs[0].dtype, result = problem.outputs[0].dtype;
+  if (result == DType::f8e4m3fn) return 0x1p-2;
   const double rounding = result == DType::f16 ? 0x1p-10 : result == DType::bf16 ? 0x1p-7 : 0x1p-23;
   const double factors = machine.tf32 && type == DType::f32 ? 0x1p-9 : type == DType::bf16 ? 0x1p-8 : 0x1p-11;
   const bool exact = type == DType::f32 && !machine.tf32;

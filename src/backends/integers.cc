@@ -21,25 +21,31 @@ int32_t append(PointwiseProgram& program, PointwiseInstr instr) {
 }
 
 // sums -> sums * scale, and + bias; scale and bias are inputs.
-PointwiseProgram rescaling(bool bias) {
-  PointwiseProgram program{{{.fn = Fn::input, .type = DType::i32, .input = 0},
-                            {.fn = Fn::cast, .operand = {0, -1, -1}},
-                            {.fn = Fn::input, .input = 1},
-                            {.fn = Fn::mul, .operand = {1, 2, -1}}}};
+PointwiseProgram rescaling(DType sums, bool bias) {
+  PointwiseProgram program{{{.fn = Fn::input, .type = sums, .input = 0}}};
+  int32_t last = 0;
+  if (sums != DType::f32) last = append(program, {.fn = Fn::cast, .operand = {last, -1, -1}});
+  const int32_t scale = append(program, {.fn = Fn::input, .input = 1});
+  last = append(program, {.fn = Fn::mul, .operand = {last, scale, -1}});
   if (!bias) return program;
-  program.code.push_back({.fn = Fn::input, .input = 2});
-  program.code.push_back({.fn = Fn::add, .operand = {3, 4, -1}});
+  const int32_t offset = append(program, {.fn = Fn::input, .input = 2});
+  append(program, {.fn = Fn::add, .operand = {last, offset, -1}});
   return program;
 }
 
 }  // namespace
 
-PointwiseProgram quantizing(Fn fn, float step, int zero) {
-  PointwiseProgram p{{{.fn = Fn::input, .input = 0},
-                      {.fn = Fn::constant, .value = step},
-                      {.fn = fn, .operand = {0, 1, -1}},
-                      {.fn = Fn::round, .operand = {2, -1, -1}}}};
-  int32_t whole = 3;
+std::string_view precision_name(DType type) { return type == DType::i8 ? "int8" : "fp8"; }
+double largest_of(DType type) { return type == DType::i8 ? 127 : 448; }
+
+PointwiseProgram quantizing(DType type, Fn fn, float step, int zero) {
+  PointwiseProgram p{
+      {{.fn = Fn::input, .input = 0}, {.fn = Fn::constant, .value = step}, {.fn = fn, .operand = {0, 1, -1}}}};
+  if (type != DType::i8) {
+    append(p, {.fn = Fn::cast_saturate, .type = type, .operand = {2, -1, -1}});
+    return p;
+  }
+  int32_t whole = append(p, {.fn = Fn::round, .operand = {2, -1, -1}});
   if (zero != 0) {
     const int32_t offset = append(p, {.fn = Fn::constant, .value = static_cast<double>(zero)});
     whole = append(p, {.fn = Fn::add, .operand = {whole, offset, -1}});
@@ -51,14 +57,14 @@ PointwiseProgram quantizing(Fn fn, float step, int zero) {
   return p;
 }
 
-PointwiseProgram quantizing_by_input(Fn fn) {
-  PointwiseProgram p = quantizing(fn, 1);
+PointwiseProgram quantizing_by_input(DType type, Fn fn) {
+  PointwiseProgram p = quantizing(type, fn, 1);
   p.code[1] = {.fn = Fn::input, .input = 1};
   return p;
 }
 
-PointwiseProgram dequantizing(float scale, int zero) {
-  PointwiseProgram p{{{.fn = Fn::input, .type = DType::i8, .input = 0}, {.fn = Fn::cast, .operand = {0, -1, -1}}}};
+PointwiseProgram dequantizing(DType type, float scale, int zero) {
+  PointwiseProgram p{{{.fn = Fn::input, .type = type, .input = 0}, {.fn = Fn::cast, .operand = {0, -1, -1}}}};
   int32_t centred = 1;
   if (zero != 0) {
     const int32_t offset = append(p, {.fn = Fn::constant, .value = static_cast<double>(zero)});
@@ -80,7 +86,7 @@ PointwiseProgram shifting(DType from, DType to) {
 ValueId add_rescaling(Graph& graph, ValueId sums, Tensor scales, ValueId bias, TensorType type, std::string name) {
   std::vector<ValueId> inputs{sums, graph.add_constant(std::move(scales), std::move(name))};
   if (bias != ValueId::none) inputs.push_back(bias);
-  return add_value(graph, Pointwise{rescaling(bias != ValueId::none)}, inputs, std::move(type));
+  return add_value(graph, Pointwise{rescaling(graph.type(sums).dtype, bias != ValueId::none)}, inputs, std::move(type));
 }
 
 ValueId add_value(Graph& graph, Op op, const std::vector<ValueId>& inputs, TensorType type,
@@ -96,12 +102,12 @@ bool has_fast_kernel(const Problem& problem, const Machine& machine) {
   });
 }
 
-std::optional<Problem> integer_product(const Problem& problem) {
+std::optional<Problem> product_of(const Problem& problem, DType type) {
   Problem product{.op = problem.op};
-  for (size_t i = 0; i < 2; ++i) product.inputs.push_back({DType::i8, problem.inputs[i].shape});
-  product.constants = {Tensor(), Tensor(DType::i8, *problem.inputs[1].shape.concrete())};
+  for (size_t i = 0; i < 2; ++i) product.inputs.push_back({type, problem.inputs[i].shape});
+  product.constants = {Tensor(), Tensor(type, *problem.inputs[1].shape.concrete())};
   const auto types = product.op.infer({product.inputs, product.constants, 1});
-  if (!types.ok() || (*types)[0].dtype != DType::i32) return std::nullopt;
+  if (!types.ok() || size_of((*types)[0].dtype) != 4) return std::nullopt;
   product.outputs = *types;
   return product;
 }
@@ -134,15 +140,15 @@ bool keeps_values(const Op& op) {
 
 size_t data_inputs(const Node& node) { return node.op.as<Concat>() != nullptr ? node.inputs.size() : 1; }
 
-bool can_move_i8(const Graph& graph, NodeId id, const Machine& machine) {
+bool can_move(const Graph& graph, NodeId id, DType type, const Machine& machine) {
   const Node& node = graph.node(id);
   if (!keeps_values(node.op) || node.outputs.size() != 1) return false;
   Problem problem = problem_of(graph, id);
   for (size_t i = 0; i < data_inputs(node); ++i) {
     if (graph.value(node.inputs[i]).is_constant() || problem.inputs[i].dtype != DType::f32) return false;
-    problem.inputs[i].dtype = DType::i8;
+    problem.inputs[i].dtype = type;
   }
-  problem.outputs[0].dtype = DType::i8;
+  problem.outputs[0].dtype = type;
   return node.op.view() || has_fast_kernel(problem, machine);
 }
 

@@ -208,6 +208,7 @@ double rounded(double v, DType type) {
     case DType::f32: return static_cast<float>(v);
     case DType::f16: return to_float(to_f16(v));
     case DType::bf16: return to_float(to_bf16(v));
+    case DType::f8e4m3fn: return decode_small(type, encode_small(type, v));
     default: return v;
   }
 }
@@ -232,6 +233,7 @@ Interval scaled(const Interval& a, double factor) { return product(a, {factor, f
 
 Interval all_of(DType type) {
   if (type == DType::boolean) return {0, 1};
+  if (type == DType::f8e4m3fn) return {-448, 448};
   if (!is_integer(type)) return {};
   if (type == DType::i4 || type == DType::u4) return type == DType::i4 ? Interval{-8, 7} : Interval{0, 15};
   if (type == DType::i2 || type == DType::u2) return type == DType::i2 ? Interval{-2, 1} : Interval{0, 3};
@@ -241,7 +243,7 @@ Interval all_of(DType type) {
 }
 
 Interval stored(const Interval& exact, DType type) {
-  if (type == DType::f32 || type == DType::f16 || type == DType::bf16)
+  if (type == DType::f32 || type == DType::f16 || type == DType::bf16 || type == DType::f8e4m3fn)
     return between(rounded(exact.low, type), rounded(exact.high, type));
   const Interval all = all_of(type);
   return is_float(type) || exact.within(all) ? exact : all;

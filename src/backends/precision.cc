@@ -8,6 +8,7 @@
 #include "backends/gpu_fusion.h"
 #include "backends/problem.h"
 #include "ops/pointwise.h"
+#include "passes/rewrite.h"
 
 namespace hone {
 namespace {
@@ -131,17 +132,13 @@ class Reducer {
  private:
   bool is_f32(ValueId v) const { return v != ValueId::none && graph_.type(v).dtype == DType::f32; }
 
-  // Whether a node makes floats of what was computed in int8. The network's results keep all digits.
+  // Whether a node makes floats of what was computed in 8 bits. The network's results keep all digits.
   bool ends_integers(const Node& node) const {
     if (node.op.as<Pointwise>() == nullptr || !is_f32(node.outputs[0]) || graph_.is_output(node.outputs[0]))
       return false;
     return std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) {
-      const NodeId producer = graph_.value(v).producer;
-      const auto is = [&](std::string_view op) {
-        return producer != NodeId::none && graph_.node(producer).op.name() == op;
-      };
       const DType type = graph_.type(v).dtype;
-      return type == DType::i8 || (type == DType::i32 && (is("Conv") || is("MatMul")));
+      return type == DType::i8 || type == DType::f8e4m3fn || rewrite::is_sum_of_bytes(graph_, v);
     });
   }
 

@@ -14,11 +14,10 @@
 namespace hone {
 namespace {
 
-constexpr double kLargest = 127;
 constexpr double kLeastPart = 1e-3;  // of a tensor's magnitude: a channel that hardly moved may move more
 
 struct Weights {
-  Tensor values;               // i8
+  Tensor values;
   std::vector<double> scales;  // of each output channel
 };
 
@@ -27,19 +26,20 @@ bool is_depthwise(const Op& op, const Dims& weights) {
   return conv != nullptr && conv->groups > 1 && weights[1] == 1;
 }
 
-Weights quantized(const Tensor& weights, const OutputChannels& channels) {
-  Weights result{Tensor(DType::i8, weights.dims()), {}};
+Weights quantized(const Tensor& weights, const OutputChannels& channels, DType type) {
+  Weights result{Tensor(type, weights.dims()), {}};
   std::vector<double>& scales = result.scales;
   scales.assign(static_cast<size_t>(channels.count), 0);
   const float* from = weights.data<float>();
   for (int64_t i = 0; i < weights.count(); ++i) {
     double& scale = scales[static_cast<size_t>(channels.of(i))];
-    scale = std::max(scale, std::fabs(static_cast<double>(from[i])) / kLargest);
+    scale = std::max(scale, std::fabs(static_cast<double>(from[i])) / largest_of(type));
   }
   for (double& scale : scales) scale = scale > 0 ? scale : 1;
-  auto* to = result.values.mutable_data<int8_t>();
-  for (int64_t i = 0; i < weights.count(); ++i)
-    to[i] = static_cast<int8_t>(std::nearbyint(from[i] / scales[static_cast<size_t>(channels.of(i))]));
+  for (int64_t i = 0; i < weights.count(); ++i) {
+    const double value = from[i] / scales[static_cast<size_t>(channels.of(i))];
+    result.values.set(i, type == DType::i8 ? std::nearbyint(value) : value);
+  }
   return result;
 }
 
@@ -50,8 +50,9 @@ bool is_finite(const Tensor& t) {
 
 class Quantizer {
  public:
-  Quantizer(Graph& graph, const Thresholds& thresholds, const Machine& machine, const std::set<std::string>& floats)
-      : graph_(graph), machine_(machine), floats_(floats) {
+  Quantizer(Graph& graph, DType type, const Thresholds& thresholds, const Machine& machine,
+            const std::set<std::string>& floats)
+      : graph_(graph), type_(type), machine_(machine), floats_(floats) {
     share_thresholds(thresholds);
   }
 
@@ -70,7 +71,7 @@ class Quantizer {
     for (NodeId id : graph_.order()) quantize_all_but_one_sum(id);
     const auto quantized = quantized_;
     for (const auto& [from, to] : quantized)
-      if (redirect_readers(from)) made.tensors.push_back({given(from), threshold(from) / kLargest});
+      if (redirect_readers(from)) made.tensors.push_back({given(from), step_of(from)});
     graph_.remove_dead();
     return made;
   }
@@ -90,8 +91,11 @@ class Quantizer {
       const auto found = thresholds.find(layout::framework_name(graph_, v));
       if (found == thresholds.end()) return;
       double& shared = thresholds_[leader(v)];
-      shared = std::max(shared, found->second.whole);
-      if (!moved_.contains(v)) channels_[v] = found->second.channels;
+      // e4m3 has an exponent: where it clips nothing, small values are as exact as large ones.
+      const bool whole = type_ == DType::i8 || found->second.largest == 0;
+      shared = std::max(shared, whole ? found->second.whole : found->second.largest);
+      // For the same reason channels need no steps of their own.
+      if (type_ == DType::i8 && !moved_.contains(v)) channels_[v] = found->second.channels;
     };
     for (ValueId v : graph_.inputs()) take(v);
     for (NodeId id : graph_.order())
@@ -113,6 +117,8 @@ class Quantizer {
     const auto found = thresholds_.find(leader(v));
     return found == thresholds_.end() ? 0 : found->second;
   }
+
+  double step_of(ValueId v) const { return threshold(v) / largest_of(type_); }
 
   // Whether layers read the tensor and nothing else does, and they can make up for scales of its channels.
   bool only_layers_read(ValueId v, size_t channels) const {
@@ -141,7 +147,7 @@ class Quantizer {
     steps.clear();
     for (const double magnitude : known->second) {
       const double part = std::clamp(magnitude / whole, kLeastPart, 1.0);
-      steps.push_back(whole / kLargest * (depthwise ? part : std::sqrt(part)));
+      steps.push_back(whole / largest_of(type_) * (depthwise ? part : std::sqrt(part)));
     }
   }
 
@@ -163,8 +169,10 @@ class Quantizer {
     if (!is_finite(before.constants[1])) return "its weights are not finite";
     if (!(threshold(data) > 0)) return fmt::format("no range for '{}'", layout::framework_name(graph_, data));
     if (floats_.contains(name_of(graph_.node(id)))) return "it is to stay in floats";
-    const auto after = integer_product(before);
-    return after && has_fast_kernel(*after, machine_) ? "" : "no fast int8 kernel can do it";
+    const auto after = product_of(before, type_);
+    return after && has_fast_kernel(*after, machine_)
+               ? ""
+               : fmt::format("no fast {} kernel can do it", precision_name(type_));
   }
 
   void convert(Int8Layer& layer) {
@@ -173,8 +181,8 @@ class Quantizer {
     const auto steps = steps_.find(node.inputs[0]);
     const bool divided = steps != steps_.end();
     const Weights weights = hone::quantized(divided ? in_steps(node.op, given, steps->second) : given,
-                                            output_channels(node.op, given.dims()));
-    layer.steps = divided ? steps->second : std::vector{threshold(node.inputs[0]) / kLargest};
+                                            output_channels(node.op, given.dims()), type_);
+    layer.steps = divided ? steps->second : std::vector{step_of(node.inputs[0])};
     const double step = divided ? 1 : layer.steps[0];
     Tensor scales(DType::f32, {static_cast<int64_t>(weights.scales.size())});
     for (size_t c = 0; c < weights.scales.size(); ++c)
@@ -183,7 +191,7 @@ class Quantizer {
     const TensorType type = graph_.type(node.outputs[0]);
     const ValueId product =
         add_value(graph_, node.op, {quantized(node.inputs[0]), graph_.add_constant(weights.values, name)},
-                  {DType::i32, type.shape}, node.sources);
+                  {type_ == DType::i8 ? DType::i32 : DType::f32, type.shape}, node.sources);
     const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : ValueId::none;
     const ValueId result = add_rescaling(graph_, product, scales, bias, type, name + " scale");
     graph_.set_name(result, graph_.value(node.outputs[0]).name);
@@ -202,10 +210,10 @@ class Quantizer {
     return found == results_.end() ? v : found->second;
   }
 
-  // The tensor in int8.
+  // The tensor in 8 bits.
   ValueId quantized(ValueId v) {
     if (const auto made = quantized_.find(v); made != quantized_.end()) return made->second;
-    const TensorType type{DType::i8, graph_.type(v).shape};
+    const TensorType type{type_, graph_.type(v).shape};
     const NodeId producer = graph_.value(v).producer;
     ValueId result = producer == NodeId::none ? ValueId::none : moved(producer, type);
     if (result == ValueId::none) result = rounded(v, type);
@@ -215,17 +223,19 @@ class Quantizer {
   ValueId rounded(ValueId v, const TensorType& type) {
     const auto steps = steps_.find(v);
     if (steps == steps_.end())
-      return add_value(graph_, Pointwise{quantizing(Fn::mul, static_cast<float>(kLargest / threshold(v)))}, {v}, type);
+      return add_value(graph_,
+                       Pointwise{quantizing(type_, Fn::mul, static_cast<float>(largest_of(type_) / threshold(v)))}, {v},
+                       type);
     Tensor factors(DType::f32, {static_cast<int64_t>(steps->second.size())});
     for (size_t c = 0; c < steps->second.size(); ++c)
       factors.mutable_data<float>()[c] = static_cast<float>(1 / steps->second[c]);
     const ValueId each = graph_.add_constant(factors, graph_.value(v).name + " factors");
-    return add_value(graph_, Pointwise{quantizing_by_input(Fn::mul)}, {v, each}, type);
+    return add_value(graph_, Pointwise{quantizing_by_input(type_, Fn::mul)}, {v, each}, type);
   }
 
-  // The node on int8, or nothing where it does not only move values.
+  // The node on 8 bits, or nothing where it does not only move values.
   ValueId moved(NodeId id, const TensorType& type) {
-    if (!can_move_i8(graph_, id, machine_)) return ValueId::none;
+    if (!can_move(graph_, id, type_, machine_)) return ValueId::none;
     const Node node = graph_.node(id);
     std::vector<ValueId> inputs = node.inputs;
     for (size_t i = 0; i < data_inputs(node); ++i) inputs[i] = quantized(inputs[i]);
@@ -233,7 +243,7 @@ class Quantizer {
   }
 
   // Elementwise work that joins several products is done behind the last of them. The others must not leave their sums
-  // in i32 for it, nor in floats.
+  // for it, nor floats.
   void quantize_all_but_one_sum(NodeId id) {
     if (graph_.node(id).op.as<Pointwise>() == nullptr) return;
     std::vector<ValueId> sums;
@@ -243,17 +253,17 @@ class Quantizer {
     for (size_t i = 0; i + 1 < sums.size(); ++i) quantized(sums[i]);
   }
 
-  // Elementwise work on a quantised tensor reads its int8 values. Whether there is any.
+  // Elementwise work on a quantised tensor reads its 8-bit values. Whether there is any.
   bool redirect_readers(ValueId v) {
     bool any = false;
     const ValueId values = quantized_.at(v);
-    const auto scale = static_cast<float>(threshold(v) / kLargest);
+    const auto scale = static_cast<float>(step_of(v));
     for (NodeId user : std::vector(graph_.value(v).users)) {
       const auto inputs = graph_.node(user).inputs;
       if (graph_.node(user).op.as<Pointwise>() == nullptr || graph_.node(user).outputs[0] == values) continue;
       for (size_t i = 0; i < inputs.size(); ++i)
         if (inputs[i] == v) {
-          graph_.set_input(user, i, add_value(graph_, Pointwise{dequantizing(scale)}, {values}, graph_.type(v)));
+          graph_.set_input(user, i, add_value(graph_, Pointwise{dequantizing(type_, scale)}, {values}, graph_.type(v)));
           any = true;
         }
     }
@@ -261,6 +271,7 @@ class Quantizer {
   }
 
   Graph& graph_;
+  const DType type_;
   const Machine& machine_;
   const std::set<std::string>& floats_;
   std::vector<NodeId> anchors_;
@@ -276,8 +287,8 @@ class Quantizer {
 }  // namespace
 
 Int8Network quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine,
-                     const std::set<std::string>& floats) {
-  return Quantizer(graph, thresholds, machine, floats).run();
+                     const std::set<std::string>& floats, DType type) {
+  return Quantizer(graph, type, thresholds, machine, floats).run();
 }
 
 }  // namespace hone

@@ -12,14 +12,15 @@ namespace hone {
 struct Int8Layer {
   std::string name;
   double range = 0;            // threshold of what it reads; 0: not known
-  std::string reason;          // why it stays in floats; empty: it is in int8
+  std::string reason;          // why it stays in floats; empty: it is in 8 bits
   NodeId node = NodeId::none;  // in the graph as it was given
-  // Of a layer in int8.
+  // Of a layer in 8 bits.
   ValueId result = ValueId::none;  // its sums, scaled and with its bias, by add_rescaling()
-  std::vector<double> steps;       // what 1 of the int8 that it reads stands for: one number, or one for each channel
+  std::vector<double>
+      steps;  // what 1 of the 8-bit numbers that it reads stands for: one number, or one for each channel
 };
 
-// A tensor, of the graph as it was given, that elementwise work reads in int8.
+// A tensor, of the graph as it was given, that elementwise work reads in 8 bits.
 struct Int8Tensor {
   ValueId value = ValueId::none;
   double step = 1;  // what 1 stands for
@@ -38,7 +39,10 @@ struct Int8Network {
 // tensor elementwise, as a residual sum does, reads the quantised values too, so that a layer writes no other ones.
 // Maximum pooling, concatenations and movements of such tensors are done on int8. `floats`: layers that are to stay in
 // floats, by name.
+// With `type` f8e4m3fn the same is done in fp8, with sums in f32: q = x * (448 / threshold) as the nearest e4m3, none
+// beyond 448, where the threshold is the largest value that was seen, if that is known; channels of activations have no
+// scales of their own.
 Int8Network quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine,
-                     const std::set<std::string>& floats = {});
+                     const std::set<std::string>& floats = {}, DType type = DType::i8);
 
 }  // namespace hone

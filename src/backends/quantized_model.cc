@@ -24,44 +24,50 @@ constexpr double kShift = 128;  // from u8 to i8
 
 struct Scale {
   float scale = 1;
-  int zero = 0;  // of the values in i8
+  int zero = 0;  // of the values in i8; those of e4m3 have none
 
   bool operator==(const Scale&) const = default;
 };
 
-// A float tensor by its i8 values.
+// A float tensor by its values in i8 or e4m3.
 struct Codes {
   ValueId values = ValueId::none;
+  DType type = DType::i8;
   Scale scale;
 };
 
 struct Weights {
-  Tensor values;               // i8
+  Tensor values;               // i8 or e4m3
   std::vector<double> scales;  // one, or one for each output channel
 };
 
 bool is_byte(DType type) { return type == DType::i8 || type == DType::u8; }
+bool is_fp8(DType type) { return type == DType::f8e4m3fn; }
 
 // The scale of a node that has one for all elements, for values of `type`.
 std::optional<Scale> one_scale(const Graph& graph, NodeId id, DType type) {
   const ValueId scale = input(graph, id, 1), zero = input(graph, id, 2);
   const auto step = const_scalar(graph, scale);
   const auto offset = zero == ValueId::none ? std::optional(0.0) : const_scalar(graph, zero);
-  if (!step || !offset || !is_byte(type) || graph.type(scale).dtype != DType::f32) return std::nullopt;
+  if (!step || !offset || !(is_byte(type) || is_fp8(type)) || graph.type(scale).dtype != DType::f32)
+    return std::nullopt;
+  if (is_fp8(type) && *offset != 0) return std::nullopt;
   if (!std::isfinite(*step) || !(*step > 0)) return std::nullopt;
   return Scale{static_cast<float>(*step), static_cast<int>(*offset - (type == DType::u8 ? kShift : 0))};
 }
 
-// The weights that `dequantize` makes floats of, without their zero points; nothing where i8 does not hold them or
-// their scales are not those of `product`'s output channels.
+// The weights that `dequantize` makes floats of, without their zero points; nothing where i8 or e4m3 does not hold them
+// or their scales are not those of `product`'s output channels.
 std::optional<Weights> weights_of(const Graph& graph, NodeId dequantize, const Op& product) {
   const auto* op = op_of<Dequantize>(graph, dequantize);
   if (op == nullptr || op->block != 0 || op->type != DType::f32) return std::nullopt;
   for (ValueId v : graph.node(dequantize).inputs)
     if (v != ValueId::none && !graph.value(v).is_constant()) return std::nullopt;
   const Tensor& from = graph.value(input(graph, dequantize, 0)).constant;
-  if (!is_byte(from.type()) || from.dims().size() < 2 || from.count() == 0) return std::nullopt;
-  Weights weights{Tensor(DType::i8, from.dims()), graph.value(input(graph, dequantize, 1)).constant.to_doubles()};
+  const bool fp8 = is_fp8(from.type());
+  if (!(fp8 || is_byte(from.type())) || from.dims().size() < 2 || from.count() == 0) return std::nullopt;
+  Weights weights{fp8 ? from : Tensor(DType::i8, from.dims()),
+                  graph.value(input(graph, dequantize, 1)).constant.to_doubles()};
   const OutputChannels channels = output_channels(product, from.dims());
   const bool by_channel = weights.scales.size() > 1;
   const auto axis = normal_axis(op->axis, static_cast<int64_t>(from.dims().size()));
@@ -70,6 +76,9 @@ std::optional<Weights> weights_of(const Graph& graph, NodeId dequantize, const O
   const ValueId zero = input(graph, dequantize, 2);
   const auto zeros =
       zero == ValueId::none ? std::vector<double>(weights.scales.size(), 0.0) : graph.value(zero).constant.to_doubles();
+  if (fp8)
+    return std::ranges::all_of(zeros, [](double z) { return z == 0; }) ? std::optional(std::move(weights))
+                                                                       : std::nullopt;
   auto* to = weights.values.mutable_data<int8_t>();
   for (int64_t i = 0; i < from.count(); ++i) {
     const double value = from.at(i) - zeros[by_channel ? static_cast<size_t>(channels.of(i)) : 0];
@@ -86,8 +95,8 @@ struct Rescaling {
 // sum of (x - zero) * w = sum of x * w - zero * sum of w: the latter goes into the bias, if there is one.
 Rescaling rescaling_of(const Weights& weights, const OutputChannels& channels, const Scale& data, const Tensor& bias) {
   std::vector<double> sums(static_cast<size_t>(channels.count), 0);
-  const auto* values = weights.values.data<int8_t>();
-  for (int64_t i = 0; i < weights.values.count(); ++i) sums[static_cast<size_t>(channels.of(i))] += values[i];
+  for (int64_t i = 0; data.zero != 0 && i < weights.values.count(); ++i)
+    sums[static_cast<size_t>(channels.of(i))] += weights.values.at(i);
   Rescaling by{Tensor(DType::f32, {channels.count}), Tensor(DType::f32, {channels.count})};
   for (size_t c = 0; c < sums.size(); ++c) {
     const double scale = data.scale * weights.scales[weights.scales.size() > 1 ? c : 0];
@@ -137,13 +146,18 @@ class Converter {
   }
 
  private:
+  // The CPU has no kernels for e4m3.
+  bool on_gpu() const { return !machine_.cuda_arch.empty(); }
+
   void quantize(NodeId id) {
     const Node node = graph_.node(id);
     const auto& op = *node.op.as<Quantize>();
     const auto scale = one_scale(graph_, id, op.type);
     const bool divides_in_f32 = op.precision == DType::none || op.precision == DType::f32;
     if (!scale || !divides_in_f32 || graph_.type(node.inputs[0]).dtype != DType::f32) return;
-    const ValueId old = node.outputs[0], values = values_of(node.inputs[0], *scale);
+    if (is_fp8(op.type) && (!on_gpu() || !op.saturate)) return;
+    const DType type = is_fp8(op.type) ? op.type : DType::i8;
+    const ValueId old = node.outputs[0], values = values_of(node.inputs[0], type, *scale);
     ValueId now = values;
     if (op.type == DType::u8) {
       now = add_value(graph_, Pointwise{shifting(DType::i8, DType::u8)}, {values}, graph_.type(old));
@@ -157,11 +171,14 @@ class Converter {
     const ValueId x = node.inputs[0];
     const auto scale = one_scale(graph_, id, graph_.type(x).dtype);
     if (!scale || graph_.value(x).is_constant() || node.op.as<Dequantize>()->type != DType::f32) return;
-    replace(node.outputs[0], floats({in_i8(x), *scale}, graph_.type(node.outputs[0])));
+    const bool fp8 = is_fp8(graph_.type(x).dtype);
+    if (fp8 && !on_gpu()) return;
+    const Codes codes = fp8 ? Codes{x, DType::f8e4m3fn, *scale} : Codes{in_i8(x), DType::i8, *scale};
+    replace(node.outputs[0], floats(codes, graph_.type(node.outputs[0])));
   }
 
   ValueId floats(const Codes& codes, TensorType type) {
-    const ValueId result = add_value(graph_, Pointwise{dequantizing(codes.scale.scale, codes.scale.zero)},
+    const ValueId result = add_value(graph_, Pointwise{dequantizing(codes.type, codes.scale.scale, codes.scale.zero)},
                                      {codes.values}, std::move(type));
     codes_[result] = codes;
     return result;
@@ -178,18 +195,19 @@ class Converter {
   }
 
   // A float tensor quantised: of what only moves values, its inputs are.
-  ValueId values_of(ValueId v, const Scale& scale) {
-    if (const auto known = codes_.find(v); known != codes_.end() && known->second.scale == scale)
+  ValueId values_of(ValueId v, DType dtype, const Scale& scale) {
+    const auto known = codes_.find(v);
+    if (known != codes_.end() && known->second.type == dtype && known->second.scale == scale)
       return known->second.values;
-    const TensorType type{DType::i8, graph_.type(v).shape};
+    const TensorType type{dtype, graph_.type(v).shape};
     const NodeId producer = graph_.value(v).producer;
-    if (producer != NodeId::none && used_once(graph_, v) && can_move_i8(graph_, producer, machine_)) {
+    if (producer != NodeId::none && used_once(graph_, v) && can_move(graph_, producer, dtype, machine_)) {
       const Node node = graph_.node(producer);
       std::vector<ValueId> inputs = node.inputs;
-      for (size_t i = 0; i < data_inputs(node); ++i) inputs[i] = values_of(inputs[i], scale);
+      for (size_t i = 0; i < data_inputs(node); ++i) inputs[i] = values_of(inputs[i], dtype, scale);
       return add_value(graph_, node.op, inputs, type, node.sources);
     }
-    return add_value(graph_, Pointwise{quantizing(Fn::div, scale.scale, scale.zero)}, {v}, type);
+    return add_value(graph_, Pointwise{quantizing(dtype, Fn::div, scale.scale, scale.zero)}, {v}, type);
   }
 
   // Dequantised values of one scale are moved before they are dequantised.
@@ -197,16 +215,17 @@ class Converter {
     const Node node = graph_.node(id);
     std::vector<ValueId> inputs = node.inputs;
     const auto first = codes_.find(inputs[0]);
-    if (first == codes_.end() || !can_move_i8(graph_, id, machine_)) return;
-    const Scale scale = first->second.scale;
+    if (first == codes_.end()) return;
+    const auto [_, dtype, scale] = first->second;
+    if (!can_move(graph_, id, dtype, machine_)) return;
     for (size_t i = 0; i < data_inputs(node); ++i) {
       const auto codes = codes_.find(inputs[i]);
-      if (codes == codes_.end() || codes->second.scale != scale) return;
+      if (codes == codes_.end() || codes->second.type != dtype || codes->second.scale != scale) return;
       inputs[i] = codes->second.values;
     }
     const TensorType type = graph_.type(node.outputs[0]);
-    const ValueId values = add_value(graph_, node.op, inputs, {DType::i8, type.shape}, node.sources);
-    replace(node.outputs[0], floats({values, scale}, type));
+    const ValueId values = add_value(graph_, node.op, inputs, {dtype, type.shape}, node.sources);
+    replace(node.outputs[0], floats({values, dtype, scale}, type));
   }
 
   void multiply(NodeId id) {
@@ -218,10 +237,12 @@ class Converter {
     const auto weights = weights_of(graph_, dequantize, node.op);
     const ValueId bias = input(graph_, id, 2);
     const bool centred = codes.scale.zero == 0;
-    if (!weights || (!centred && bias != ValueId::none && !graph_.value(bias).is_constant())) return;
+    if (!weights || weights->values.type() != codes.type ||
+        (!centred && bias != ValueId::none && !graph_.value(bias).is_constant()))
+      return;
     Problem problem = problem_of(graph_, id);
     const auto padded = centred ? std::nullopt : separate_padding(problem);
-    const auto product = integer_product(problem);
+    const auto product = product_of(problem, codes.type);
     if (!product || !has_fast_kernel(*product, machine_)) return;
     ValueId values = codes.values;
     if (padded) {
@@ -243,7 +264,7 @@ class Converter {
     const std::vector<NodeId> users = graph_.value(v).users;
     for (size_t u = 1; u < users.size(); ++u) {
       if (op_of<Pointwise>(graph_, users[u]) == nullptr) continue;
-      const ValueId own = add_value(graph_, Pointwise{dequantizing(codes.scale.scale, codes.scale.zero)},
+      const ValueId own = add_value(graph_, Pointwise{dequantizing(codes.type, codes.scale.scale, codes.scale.zero)},
                                     {codes.values}, graph_.type(v));
       for (size_t i = 0; i < graph_.node(users[u]).inputs.size(); ++i)
         if (graph_.node(users[u]).inputs[i] == v) graph_.set_input(users[u], i, own);

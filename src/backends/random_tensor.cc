@@ -10,7 +10,8 @@ Tensor random_tensor(const TensorType& type) {
   constexpr int64_t kPeriod = 4093;  // a prime: rows do not repeat
   Tensor t(type.dtype, *type.shape.concrete());
   const bool bytes_at_random = type.dtype == DType::i8 || type.dtype == DType::u8;
-  if (type.dtype != DType::f32 && type.dtype != DType::f16 && type.dtype != DType::bf16 && !bytes_at_random) return t;
+  constexpr DType kReal[] = {DType::f32, DType::f16, DType::bf16, DType::f8e4m3fn};
+  if (!bytes_at_random && std::ranges::find(kReal, type.dtype) == std::end(kReal)) return t;
   Tensor values(type.dtype, {kPeriod});
   std::minstd_rand random(1);
   for (int64_t i = 0; i < kPeriod; ++i) {

@@ -60,10 +60,12 @@ std::vector<TimedStep> timed_steps(const Program& program, std::span<const doubl
     const Step& from = program.steps[i];
     TimedStep& step = steps.emplace_back(TimedStep{.sources = from.sources, .us = us[i]});
     for (const std::vector<int>* slots : {&from.inputs, &from.outputs})
-      for (int s : *slots)
-        if (joined && s >= 0 && program.slots[static_cast<size_t>(s)].type.dtype == DType::i8 &&
-            program.slots[static_cast<size_t>(s)].kind != Slot::Kind::constant)
-          step.integers.push_back(owner(program, s));
+      for (int s : *slots) {
+        if (!joined || s < 0) continue;
+        const Slot& slot = program.slots[static_cast<size_t>(s)];
+        const bool bytes = slot.type.dtype == DType::i8 || slot.type.dtype == DType::f8e4m3fn;
+        if (bytes && slot.kind != Slot::Kind::constant) step.integers.push_back(owner(program, s));
+      }
   }
   return steps;
 }

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "api/access.h"
+#include "backends/integers.h"
 #include "base/file_map.h"
 #include "builder/options.h"
 #include "builder/user_batches.h"
@@ -39,10 +40,6 @@ struct Network {
   std::vector<std::string> notes = {};
 };
 
-bool allows_int8(const v0::BuildOptions& options) {
-  return std::ranges::find(options.precisions, v0::Precision::int8) != options.precisions.end();
-}
-
 struct Calibrated {
   Thresholds ranges;
   calibrate::BuildData data;
@@ -53,11 +50,12 @@ Result<Calibrated> calibrated(const std::string& path, const v0::BuildOptions& o
                               const CompileOptions& translated) {
   const std::string& cache = options.calibration_cache;
   v0::CalibrationData* const data = options.calibration_data;
-  const bool int8 = allows_int8(options), wanted = int8 || translated.half == DType::f16;
+  const bool bytes = !translated.bytes.empty(), wanted = bytes || translated.half == DType::f16;
   const bool read = wanted && !cache.empty() && (data == nullptr || std::filesystem::exists(cache));
   const bool budget = translated.budget && options.accuracy_data == nullptr;
-  if (int8 && cache.empty() && data == nullptr)
-    return invalid("int8 among the precisions needs calibration_data or a calibration_cache");
+  if (bytes && cache.empty() && data == nullptr)
+    return invalid("{} among the precisions needs calibration_data or a calibration_cache",
+                   precision_name(translated.bytes.front()));
   if (budget && data == nullptr)
     return invalid("an accuracy budget is measured on data: give accuracy_data or calibration_data");
   Calibrated result;
@@ -81,16 +79,16 @@ Result<Calibrated> calibrated(const std::string& path, const v0::BuildOptions& o
 
 Result<Network> read_model(const std::string& path, const v0::BuildOptions& options) {
   HONE_TRY(CompileOptions translated, api::compile_options(options));
+  HONE_CHECK(check_precisions(translated));
   HONE_TRY(Calibrated from, calibrated(path, options, translated));
   HONE_TRY(ImportedModel model, import_model(path, translated.shapes));
   std::string open;
   for (ValueId v : model.open)
     open += fmt::format("{}'{}' {}", open.empty() ? "" : ", ", model.graph.value(v).name, to_text(model.graph.type(v)));
   if (!open.empty()) return invalid("{}: some dims are open, give shapes for the inputs {}", path, open);
-  if (allows_int8(options)) {
-    translated.thresholds = from.ranges;
+  if (!translated.bytes.empty()) translated.thresholds = from.ranges;
+  if (std::ranges::count(translated.bytes, DType::i8) > 0)
     translated.samples = calibrate::fitted(from.data.typical, model.graph);
-  }
   translated.ranges = std::move(from.ranges);
   if (translated.budget) {
     if (options.accuracy_data != nullptr) {
@@ -113,7 +111,7 @@ Result<Network> read_engine(const std::string& path, const v0::BuildOptions& opt
   HONE_TRY(const EngineFile file, EngineFile::open(path));
   HONE_TRY(Portable portable, file.portable());
   HONE_TRY(CompileOptions given, api::compile_options(options));
-  auto merged = options_from(portable.recipe, std::move(given), !options.precisions.empty(), allows_int8(options));
+  auto merged = options_from(portable.recipe, std::move(given), !options.precisions.empty());
   if (!merged.ok()) return merged.status().within(path);
   return Network{std::move(portable.graph), std::move(*merged)};
 }

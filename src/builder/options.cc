@@ -14,18 +14,9 @@ Result<int> tier_of(const std::string& isa) {
   return invalid("isa '{}': expected auto, avx512, avx2 or scalar", isa);
 }
 
-Status check_precisions(const std::vector<v0::Precision>& precisions) {
-  for (v0::Precision p : precisions)
-    if (p == v0::Precision::fp8)
-      return unsupported(
-          "fp8 may not be among the precisions: this version computes in fp32, tf32, fp16, bf16 and int8");
-  return {};
-}
-
 }  // namespace
 
 Result<CompileOptions> api::compile_options(const v0::BuildOptions& options) {
-  HONE_CHECK(check_precisions(options.precisions));
   if (options.threads < 0 || options.threads > kMaxThreads)
     return invalid("{} threads: expected 0 to {}", options.threads, kMaxThreads);
   if (!(options.time_budget_s >= 0)) return invalid("a time budget of {} s: expected 0 or more", options.time_budget_s);
@@ -51,6 +42,9 @@ Result<CompileOptions> api::compile_options(const v0::BuildOptions& options) {
   result.tf32 = allowed(v0::Precision::tf32);
   result.half = allowed(v0::Precision::fp16) ? DType::f16 : allowed(v0::Precision::bf16) ? DType::bf16 : DType::none;
   result.bf16 = allowed(v0::Precision::bf16);
+  result.bytes.clear();
+  if (allowed(v0::Precision::int8)) result.bytes.push_back(DType::i8);
+  if (allowed(v0::Precision::fp8)) result.bytes.push_back(DType::f8e4m3fn);
   for (const auto& [name, dims] : options.shapes) {
     if (!dims.valid())
       return invalid("the shape of '{}' has rank {}, more than {}", name, dims.rank(), v0::Dims::kMaxRank);

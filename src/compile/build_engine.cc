@@ -2,10 +2,15 @@
 
 #include <algorithm>
 
+#include "backends/integers.h"
 #include "passes/pipeline.h"
 
 namespace hone {
 namespace {
+
+bool allows(const CompileOptions& options, DType bytes) {
+  return std::ranges::find(options.bytes, bytes) != options.bytes.end();
+}
 
 Recipe recipe_of(const CompileOptions& options) {
   return {.target = options.target,
@@ -16,7 +21,8 @@ Recipe recipe_of(const CompileOptions& options) {
           .bf16 = options.bf16,
           .deterministic = options.deterministic,
           .half = options.half,
-          .int8 = !options.thresholds.empty(),
+          .int8 = !options.thresholds.empty() && allows(options, DType::i8),
+          .fp8 = !options.thresholds.empty() && allows(options, DType::f8e4m3fn),
           .ranges = options.thresholds.empty() ? options.ranges : options.thresholds,
           .strict = options.strict,
           .floats = options.floats,
@@ -49,7 +55,7 @@ Result<EngineContents> build_engine(Graph graph, const CompileOptions& given, co
   return contents;
 }
 
-Result<CompileOptions> options_from(const Recipe& recipe, CompileOptions given, bool precisions, bool int8) {
+Result<CompileOptions> options_from(const Recipe& recipe, CompileOptions given, bool precisions) {
   const CompileOptions plain;
   const auto take = [&](auto member, const auto& recorded) {
     if (given.*member == plain.*member) given.*member = recorded;
@@ -65,13 +71,17 @@ Result<CompileOptions> options_from(const Recipe& recipe, CompileOptions given, 
     given.tf32 = recipe.tf32;
     given.bf16 = recipe.bf16;
     given.half = recipe.half;
+    given.bytes.clear();
+    if (recipe.int8) given.bytes.push_back(DType::i8);
+    if (recipe.fp8) given.bytes.push_back(DType::f8e4m3fn);
   }
   given.ranges = recipe.ranges;
   given.floats = recipe.floats;
   given.accuracy = recipe.accuracy;
-  if (precisions ? int8 : recipe.int8) {
+  if (!given.bytes.empty()) {
     if (recipe.ranges.empty())
-      return invalid("int8 needs ranges, and the engine holds none: build it from its model with data to calibrate on");
+      return invalid("{} needs ranges, and the engine holds none: build it from its model with data to calibrate on",
+                     precision_name(given.bytes.front()));
     given.thresholds = recipe.ranges;
   }
   return given;

@@ -16,8 +16,8 @@ Result<EngineContents> build_engine(Graph graph, const CompileOptions& options, 
                                     Start start = now());
 
 // The options of a build from an engine's portable graph: what differs from the default in `given`, and for all else
-// what the engine was built with. `precisions`: whether tf32, half and `int8` are given, too. Errors: invalid (int8
-// without ranges).
-Result<CompileOptions> options_from(const Recipe& recipe, CompileOptions given, bool precisions, bool int8);
+// what the engine was built with. `precisions`: whether tf32, half and bytes are given, too. Errors: invalid (int8
+// or fp8 without ranges).
+Result<CompileOptions> options_from(const Recipe& recipe, CompileOptions given, bool precisions);
 
 }  // namespace hone

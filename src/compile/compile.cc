@@ -25,6 +25,7 @@
 #include "import/onnx/model.h"
 #include "kernels/cpu/bf16/bf16.h"
 #include "passes/pipeline.h"
+#include "tactics/cuda/gemm.h"
 
 namespace hone {
 namespace {
@@ -37,13 +38,17 @@ Status prepare(Graph& graph, const CompileOptions& options, const Machine& machi
   HONE_CHECK(canonicalize(graph, passes));
   HONE_CHECK(assign_layout(graph, passes));
   if (run_quantized_model_in_integers(graph, machine)) HONE_CHECK(merge_elementwise(graph, passes));
-  if (!options.thresholds.empty()) {
+  if (!options.thresholds.empty() && !options.bytes.empty()) {
     const Graph floats = graph;
-    auto layers = quantize(graph, options.thresholds, machine, options.floats).layers;
+    const DType type = options.bytes.front();
+    auto layers = quantize(graph, options.thresholds, machine, options.floats, type).layers;
     for (const Int8Layer& layer : layers)
       build.layers.push_back({.name = layer.name, .range = layer.range, .reason = layer.reason});
-    HONE_TRY(const std::string note, correct_biases(floats, layers, options, graph));
-    if (!note.empty()) build.notes.push_back(note);
+    // e4m3 clips nothing that was seen, and rounds large values and small ones to either side alike.
+    if (type == DType::i8) {
+      HONE_TRY(const std::string note, correct_biases(floats, layers, options, graph));
+      if (!note.empty()) build.notes.push_back(note);
+    }
     HONE_CHECK(merge_elementwise(graph, passes));
     fold_steps(graph);
   }
@@ -246,11 +251,23 @@ Status check_cuda_arch(const std::string& arch) {
   return {};
 }
 
+Status check_precisions(const CompileOptions& options) {
+  if (std::ranges::find(options.bytes, DType::f8e4m3fn) == options.bytes.end()) return {};
+  const std::string target = resolve_target(options);
+  HONE_TRY(const Machine machine, machine_of(target, options));
+  if (machine.cuda_arch.empty())
+    return unsupported("fp8 needs a GPU of compute capability 8.9 or newer, which target '{}' is not", target);
+  if (!cuda::has_fp8(machine.cuda_arch))
+    return unsupported("fp8 needs a GPU of compute capability 8.9 or newer, which {} is not", machine.cuda_arch);
+  return {};
+}
+
 Result<Compiled> compile(Graph graph, const CompileOptions& given, Start start) {
   CompileOptions options = given;
   options.target = resolve_target(given);
   const bool reference = options.target == "reference";
   HONE_TRY(const Machine machine, machine_of(options.target, options));
+  HONE_CHECK(check_precisions(options));
   if (options.deterministic) HONE_CHECK(refuse_variation(graph));
 
   TacticCache cache;

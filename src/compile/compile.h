@@ -18,13 +18,14 @@ struct CompileOptions {
   int threads = 0;                     // 0: as many as usable
   int max_tier = 2;                    // highest instruction tier: 0 scalar, 1 AVX2, 2 AVX-512
   bool winograd = true;
-  bool tf32 = false;             // beside fp32; the CPU has none
-  DType half = DType::none;      // f16 or bf16: what a GPU may compute in that type it does
-  bool bf16 = false;             // a CPU may round factors of products to bf16, where that is faster
-  Thresholds thresholds;         // int8 is allowed where there are any; see backends/quantize.h
-  Thresholds ranges;             // what f16 is to hold, where it is known; see backends/fp16_range.h
-  bool strict = false;           // f16 where it does not hold a tensor is an error, and not f32 there
-  std::set<std::string> floats;  // layers that int8 may not compute, by name
+  bool tf32 = false;                    // beside fp32; the CPU has none
+  DType half = DType::none;             // f16 or bf16: what a GPU may compute in that type it does
+  bool bf16 = false;                    // a CPU may round factors of products to bf16, where that is faster
+  Thresholds thresholds;                // `bytes` are allowed where there are any; see backends/quantize.h
+  std::vector<DType> bytes{DType::i8};  // i8, f8e4m3fn or both: the faster is taken
+  Thresholds ranges;                    // what f16 is to hold, where it is known; see backends/fp16_range.h
+  bool strict = false;                  // f16 where it does not hold a tensor is an error, and not f32 there
+  std::set<std::string> floats;         // layers that int8 and fp8 may not compute, by name
   std::vector<Tensors> samples;  // of the inputs, in the shapes of the build: biases of int8 are corrected on them
   std::optional<AccuracyBudget> budget;
   std::string accuracy;               // what a budget of an earlier build found, for the report
@@ -50,6 +51,10 @@ struct Compiled {
 
 // Whether it names an architecture of GPUs: "sm_90".
 Status check_cuda_arch(const std::string& arch);
+
+// What the target cannot be built for with the precisions allowed: fp8 is not on every GPU, and on no CPU. Before
+// ranges are looked for, which takes time.
+Status check_precisions(const CompileOptions& options);
 
 using Start = std::chrono::steady_clock::time_point;  // of a build, for its report
 inline Start now() { return std::chrono::steady_clock::now(); }

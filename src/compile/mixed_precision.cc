@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/integers.h"
 #include "backends/network_timing.h"
 #include "backends/regions.h"
 #include "compile/accuracy_budget.h"
@@ -29,11 +30,30 @@ bool is_reduced(std::string_view precision) {
   return precision == "fp16" || precision == "bf16" || precision == "tf32";
 }
 
+// Engines with layers in int8 or fp8, and what is known of these.
+struct Quantized {
+  DType type;
+  std::optional<Candidate> all;    // with as many layers as may be
+  std::optional<Candidate> mixed;  // without those of regions that it slows down
+  std::vector<LayerPrecision> layers = {};
+  std::vector<std::string> open = {};  // layers that can be in it, each once
+  std::set<std::string> floats = {};   // those that the budget forbids
+  std::map<std::string, double> sqnr_db = {}, won_us = {};
+  std::map<std::string, double> slower = {};        // by how much, the regions of layers
+  std::map<std::string, std::string> reasons = {};  // of layers that could be in it and are not
+
+  std::string_view name() const { return precision_name(type); }
+  bool has(const Candidate* candidate) const { return (all && candidate == &*all) || (mixed && candidate == &*mixed); }
+};
+
 std::string percent(double share) { return fmt::format("{:.3g}%", 100 * share); }
 
 class Chooser {
  public:
-  Chooser(const CompileOptions& options, const PrecisionWays& ways) : options_(options), ways_(ways) {}
+  Chooser(const CompileOptions& options, const PrecisionWays& ways) : options_(options), ways_(ways) {
+    if (!options.thresholds.empty())
+      for (const DType type : options.bytes) quantized_.push_back({.type = type});
+  }
 
   Result<Compiled> run() {
     if (options_.budget) {
@@ -41,21 +61,24 @@ class Chooser {
       HONE_TRY(const EngineData fp32, ways_.fp32());
       HONE_TRY(yardstick_, Yardstick::make(fp32, *options_.budget));
     } else if (!ways_.timed) {
-      HONE_TRY(EngineData engine, ways_.compile(options_));
+      CompileOptions one = options_;
+      if (!quantized_.empty()) one.bytes = {quantized_.back().type};
+      HONE_TRY(EngineData engine, ways_.compile(one));
       for (LayerPrecision& layer : engine.program.build.layers)
-        if (layer.reason.empty()) layer.reason = "int8 wherever it can be: nothing was timed";
+        if (layer.reason.empty())
+          layer.reason = fmt::format("{} wherever it can be: nothing was timed", quantized_.back().name());
       return Compiled{std::move(engine), std::move(options_)};
     }
     HONE_CHECK(make_floats());
     HONE_CHECK(make_full());
-    HONE_CHECK(make_integers());
+    for (Quantized& q : quantized_) HONE_CHECK(make_quantized(q));
     HONE_TRY(Candidate* const best, fastest());
     report(*best);
     return Compiled{std::move(best->engine), std::move(options_)};
   }
 
  private:
-  // Without int8.
+  // Without int8 and fp8.
   Status make_floats() {
     CompileOptions without = options_;
     without.thresholds.clear();
@@ -67,7 +90,7 @@ class Chooser {
                     percent(floats_.distance), percent(options_.budget->most));
     if (options_.half == DType::none && !options_.tf32 && !options_.bf16)
       return invalid("the accuracy budget cannot be met: even where nothing is reduced, {}", distance);
-    notes_.push_back(fmt::format("no fp16, bf16 or tf32 is used: with them, and without int8, {}", distance));
+    notes_.push_back(fmt::format("no fp16, bf16 or tf32 is used: with them, and without int8 and fp8, {}", distance));
     options_.half = DType::none;
     options_.tf32 = options_.bf16 = false;
     return make_floats();
@@ -98,47 +121,52 @@ class Chooser {
     return {};
   }
 
-  // With as much int8 as the budget allows.
-  Status make_integers() {
-    if (options_.thresholds.empty()) return {};
+  // With as many layers in 8 bits as the budget allows.
+  Status make_quantized(Quantized& q) {
     Candidate all;
-    HONE_TRY(all.engine, ways_.compile(options_));
-    layers_ = all.engine.program.build.layers;
-    for (const LayerPrecision& layer : layers_)
-      if (layer.reason.empty() && std::ranges::find(open_, layer.name) == open_.end()) open_.push_back(layer.name);
-    if (open_.empty()) return {};
+    HONE_TRY(all.engine, ways_.compile(only(q)));
+    q.layers = all.engine.program.build.layers;
+    for (const LayerPrecision& layer : q.layers)
+      if (layer.reason.empty() && std::ranges::find(q.open, layer.name) == q.open.end()) q.open.push_back(layer.name);
+    if (q.open.empty()) return {};
     if (!yardstick_) {
-      integers_ = std::move(all);
+      q.all = std::move(all);
       return {};
     }
-    const PrecisionMeasures measures{.keeps_budget = [&](const InInt8& in_int8) -> Result<bool> {
+    const PrecisionMeasures measures{.keeps_budget = [&](const InInt8& chosen) -> Result<bool> {
                                        Candidate candidate = all;
-                                       if (std::ranges::find(in_int8, false) != in_int8.end()) {
-                                         HONE_TRY(candidate.engine, compile_with(in_int8));
+                                       if (std::ranges::find(chosen, false) != chosen.end()) {
+                                         HONE_TRY(candidate.engine, compile_with(q, chosen));
                                        }
                                        HONE_TRY(const bool kept, keeps_budget(candidate));
-                                       if (kept) integers_ = std::move(candidate);
+                                       if (kept) q.all = std::move(candidate);
                                        return kept;
                                      },
-                                     .sensitivity = [&](size_t layer) { return sensitivity(layer); }};
-    HONE_TRY(const auto chosen, most_in_int8(open_.size(), measures));
-    for (size_t i = 0; i < open_.size(); ++i) {
+                                     .sensitivity = [&](size_t layer) { return sensitivity(q, layer); }};
+    HONE_TRY(const auto chosen, most_in_int8(q.open.size(), measures));
+    for (size_t i = 0; i < q.open.size(); ++i) {
       if (chosen && (*chosen)[i]) continue;
-      reasons_[open_[i]] = "the accuracy budget needs it in floats";
-      options_.floats.insert(open_[i]);
+      q.reasons[q.open[i]] = "the accuracy budget needs it in floats";
+      q.floats.insert(q.open[i]);
     }
-    if (!chosen) notes_.push_back("int8 is not used: the accuracy budget leaves no layer in it");
+    if (!chosen) notes_.push_back(fmt::format("{} is not used: the accuracy budget leaves no layer in it", q.name()));
     return {};
   }
 
-  Result<EngineData> compile_with(const InInt8& in_int8, bool tune = true) const {
-    CompileOptions some = options_;
+  CompileOptions only(const Quantized& q) const {
+    CompileOptions one = options_;
+    one.bytes = {q.type};
+    return one;
+  }
+
+  Result<EngineData> compile_with(const Quantized& q, const InInt8& chosen, bool tune = true) const {
+    CompileOptions some = only(q);
     if (!tune) {  // nor corrected: it is to be quick
       some.tune = false;
       some.samples.clear();
     }
-    for (size_t i = 0; i < open_.size(); ++i)
-      if (!in_int8[i]) some.floats.insert(open_[i]);
+    for (size_t i = 0; i < q.open.size(); ++i)
+      if (!chosen[i]) some.floats.insert(q.open[i]);
     return ways_.compile(some);
   }
 
@@ -149,26 +177,30 @@ class Chooser {
     return candidate.distance <= options_.budget->most;
   }
 
-  Result<double> sensitivity(size_t layer) {
-    InInt8 alone(open_.size(), false);
+  Result<double> sensitivity(Quantized& q, size_t layer) {
+    InInt8 alone(q.open.size(), false);
     alone[layer] = true;
-    HONE_TRY(const EngineData engine, compile_with(alone, false));
+    HONE_TRY(const EngineData engine, compile_with(q, alone, false));
     HONE_TRY(const Distance distance, yardstick_->distance(engine, kSamplesForOrder));
-    sqnr_db_[open_[layer]] = -20 * std::log10(std::max(distance.error, kLeastError));
+    q.sqnr_db[q.open[layer]] = -20 * std::log10(std::max(distance.error, kLeastError));
     return distance.error;
   }
 
   // The fastest of the candidates, or what there is where nothing is timed.
   Result<Candidate*> fastest() {
-    if (!ways_.timed) return integers_ ? &*integers_ : &floats_;
-    if (integers_) {
-      HONE_CHECK(compare_regions());
-      HONE_CHECK(make_mixed());
-    }
-    if (!integers_ && !full_) return explained(&floats_);
     std::vector<Candidate*> all{&floats_};
-    for (auto* candidate : {&full_, &integers_, &mixed_})
-      if (*candidate) all.push_back(&**candidate);
+    if (full_) all.push_back(&*full_);
+    for (Quantized& q : quantized_) {
+      if (!q.all) continue;
+      if (ways_.timed) {
+        HONE_CHECK(compare_regions(q));
+        HONE_CHECK(make_mixed(q));
+      }
+      for (auto* candidate : {&q.all, &q.mixed})
+        if (*candidate) all.push_back(&**candidate);
+    }
+    if (!ways_.timed) return all.back();
+    if (all.size() == 1) return explained(&floats_);
     for (Candidate* candidate : all) {
       HONE_TRY(candidate->us, ways_.time_us(candidate->engine));
     }
@@ -176,61 +208,62 @@ class Chooser {
   }
 
   Candidate* explained(Candidate* best) {
-    if (integers_) explain_integers(best);
+    for (Quantized& q : quantized_)
+      if (q.all) explain_quantized(q, best);
     if (full_ || hopeless_) explain_reduced(best);
     return best;
   }
 
-  // What int8 wins, layer by layer and in the regions that can only be chosen as a whole.
-  Status compare_regions() {
-    HONE_TRY(const auto integers_us, time_steps_us(integers_->engine));
+  // What 8 bits win, layer by layer and in the regions that can only be chosen as a whole.
+  Status compare_regions(Quantized& q) {
+    HONE_TRY(const auto quantized_us, time_steps_us(q.all->engine));
     HONE_TRY(const auto floats_us, time_steps_us(floats_.engine));
     const auto compared = [&](bool joined) {
-      return regions_of(timed_steps(integers_->engine.program, integers_us, joined),
+      return regions_of(timed_steps(q.all->engine.program, quantized_us, joined),
                         timed_steps(floats_.engine.program, floats_us, joined));
     };
     for (const Region& region : compared(false))
-      for (const std::string& source : region.sources) won_us_[source] = region.floats_us - region.integers_us;
+      for (const std::string& source : region.sources) q.won_us[source] = region.floats_us - region.integers_us;
     for (const Region& region : compared(true)) {
       if (region.integers_us <= region.floats_us) continue;
       for (const std::string& source : region.sources)
-        if (in_integers(source)) slower_.emplace(source, region.integers_us - region.floats_us);
+        if (is_quantized(q, source)) q.slower.emplace(source, region.integers_us - region.floats_us);
     }
     return {};
   }
 
-  bool in_integers(const std::string& layer) const {
-    return std::ranges::find(open_, layer) != open_.end() && !reasons_.contains(layer);
+  static bool is_quantized(const Quantized& q, const std::string& layer) {
+    return std::ranges::find(q.open, layer) != q.open.end() && !q.reasons.contains(layer);
   }
 
-  // Int8 but for the regions that it slows down.
-  Status make_mixed() {
+  // 8 bits but for the regions that they slow down.
+  Status make_mixed(Quantized& q) {
     InInt8 layers;
-    for (const std::string& layer : open_) layers.push_back(in_integers(layer) && !slower_.contains(layer));
-    if (slower_.empty() || std::ranges::find(layers, true) == layers.end()) return {};
+    for (const std::string& layer : q.open) layers.push_back(is_quantized(q, layer) && !q.slower.contains(layer));
+    if (q.slower.empty() || std::ranges::find(layers, true) == layers.end()) return {};
     Candidate candidate;
-    HONE_TRY(candidate.engine, compile_with(layers));
+    HONE_TRY(candidate.engine, compile_with(q, layers));
     HONE_TRY(const bool kept, keeps_budget(candidate));
-    if (kept) mixed_ = std::move(candidate);
+    if (kept) q.mixed = std::move(candidate);
     return {};
   }
 
   static std::string ms(double us) { return fmt::format("{:.3f} ms", us / 1e3); }
 
-  void explain_integers(const Candidate* best) {
-    const bool unused = best == &floats_ || (full_ && best == &*full_);
-    notes_.push_back(fmt::format("int8 is {}: the network takes {} with it and {} without{}",
-                                 unused ? "not used" : "used", ms(integers_->us), ms(floats_.us),
-                                 mixed_ ? fmt::format(", {} with it where it alone is faster", ms(mixed_->us)) : ""));
-    for (const std::string& layer : open_) {
-      const auto slower = slower_.find(layer);
-      if (unused) reasons_.emplace(layer, "the whole network is faster without int8");
-      else if (mixed_ && best == &*mixed_ && slower != slower_.end())
-        reasons_.emplace(layer, fmt::format("its region is {:.1f} us slower in int8", slower->second));
+  void explain_quantized(Quantized& q, const Candidate* best) {
+    const bool used = q.has(best);
+    notes_.push_back(fmt::format("{} is {}: the network takes {} with it and {} without{}", q.name(),
+                                 used ? "used" : "not used", ms(q.all->us), ms(floats_.us),
+                                 q.mixed ? fmt::format(", {} with it where it alone is faster", ms(q.mixed->us)) : ""));
+    for (const std::string& layer : q.open) {
+      const auto slower = q.slower.find(layer);
+      if (!used) q.reasons.emplace(layer, fmt::format("the whole network is faster without {}", q.name()));
+      else if (q.mixed && best == &*q.mixed && slower != q.slower.end())
+        q.reasons.emplace(layer, fmt::format("its region is {:.1f} us slower in {}", slower->second, q.name()));
     }
   }
 
-  // A row for each layer that could be reduced, but for those that int8 has one for.
+  // A row for each layer that could be reduced, but for those that int8 or fp8 has one for.
   void explain_reduced(const Candidate* best) {
     const std::string_view name = options_.half == DType::f16 ? "fp16" : options_.half == DType::bf16 ? "bf16" : "tf32";
     const bool unused = full_ && best == &*full_;
@@ -247,14 +280,16 @@ class Chooser {
     for (const Step& step : program.steps) {
       const std::string layer = layer_name(step);
       if (!is_reduced(precision_of(step)) || operations_of(program, step) == 0 ||
-          std::ranges::find(layers_, layer, &LayerPrecision::name) != layers_.end())
+          std::ranges::any_of(quantized_, [&](const Quantized& q) {
+            return std::ranges::find(q.layers, layer, &LayerPrecision::name) != q.layers.end();
+          }))
         continue;
       const auto own = won.find(layer);
-      layers_.push_back({.name = layer,
-                         .won_us = own == won.end() ? std::nullopt : std::optional(own->second),
-                         .reason = unused  ? "the whole network is faster in fp32"
-                                   : full_ ? "faster as a whole"
-                                           : "fp32 cannot be faster as a whole"});
+      reduced_.push_back({.name = layer,
+                          .won_us = own == won.end() ? std::nullopt : std::optional(own->second),
+                          .reason = unused  ? "the whole network is faster in fp32"
+                                    : full_ ? "faster as a whole"
+                                            : "fp32 cannot be faster as a whole"});
     }
   }
 
@@ -265,12 +300,24 @@ class Chooser {
   }
 
   void report(Candidate& best) {
-    for (LayerPrecision& layer : layers_) {
-      if (const auto known = sqnr_db_.find(layer.name); known != sqnr_db_.end()) layer.sqnr_db = known->second;
-      if (const auto known = won_us_.find(layer.name); known != won_us_.end()) layer.won_us = known->second;
-      if (const auto known = reasons_.find(layer.name); known != reasons_.end()) layer.reason = known->second;
-      else if (layer.reason.empty()) layer.reason = yardstick_ ? "within the accuracy budget" : "faster as a whole";
+    std::vector<LayerPrecision> layers;
+    if (!quantized_.empty()) {
+      const auto own = std::ranges::find_if(quantized_, [&](const Quantized& q) { return q.has(&best); });
+      const Quantized& q = own == quantized_.end() ? quantized_.front() : *own;
+      layers = q.layers;
+      for (LayerPrecision& layer : layers) {
+        if (const auto known = q.sqnr_db.find(layer.name); known != q.sqnr_db.end()) layer.sqnr_db = known->second;
+        if (const auto known = q.won_us.find(layer.name); known != q.won_us.end()) layer.won_us = known->second;
+        if (const auto known = q.reasons.find(layer.name); known != q.reasons.end()) layer.reason = known->second;
+        else if (layer.reason.empty()) layer.reason = yardstick_ ? "within the accuracy budget" : "faster as a whole";
+      }
+      // What a budget leaves is what the engine is built from again.
+      if (yardstick_) {
+        options_.bytes = {q.type};
+        options_.floats.insert(q.floats.begin(), q.floats.end());
+      }
     }
+    layers.insert(layers.end(), std::make_move_iterator(reduced_.begin()), std::make_move_iterator(reduced_.end()));
     if (yardstick_) {
       options_.accuracy =
           fmt::format("accuracy: {} ({}) is {} from fp32 in {} runs on data kept back, the budget is {}",
@@ -278,7 +325,7 @@ class Chooser {
                       percent(options_.budget->most));
       notes_.push_back(options_.accuracy);
     }
-    best.engine.program.build.layers = std::move(layers_);
+    best.engine.program.build.layers = std::move(layers);
     auto& notes = best.engine.program.build.notes;
     notes.insert(notes.begin(), std::make_move_iterator(notes_.begin()), std::make_move_iterator(notes_.end()));
     name_precisions(best.engine.program);
@@ -288,14 +335,11 @@ class Chooser {
   const PrecisionWays& ways_;
   std::optional<Yardstick> yardstick_;  // of the budget
   Candidate floats_;
-  std::optional<Candidate> full_, integers_, mixed_;
+  std::optional<Candidate> full_;
   double least_full_us_ = 0;  // of arithmetic in fp32; 0: not known
   bool hopeless_ = false;     // to make full_
-  std::vector<LayerPrecision> layers_;
-  std::vector<std::string> open_;  // layers that can be in int8, each once
-  std::map<std::string, double> sqnr_db_, won_us_;
-  std::map<std::string, double> slower_;        // by how much, the regions of layers
-  std::map<std::string, std::string> reasons_;  // of layers that could be in int8 and are not
+  std::vector<Quantized> quantized_;
+  std::vector<LayerPrecision> reduced_;  // layers that are in none of them, and in fp16, bf16 or TF32
   std::vector<std::string> notes_;
 };
 

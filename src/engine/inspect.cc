@@ -41,6 +41,7 @@ std::string_view precision_of(const Step& step) {
                        [&](const TensorType& t) { return t.dtype == type; });
   };
   if (is(DType::i8)) return "int8";
+  if (is(DType::f8e4m3fn)) return "fp8";
   if (is(DType::f16)) return "fp16";
   if (is(DType::bf16) || step.tactic.ends_with("_bf16")) return "bf16";
   return step.tactic.ends_with("mma") || step.tactic.ends_with("tf32") ? "tf32" : "fp32";

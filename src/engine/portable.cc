@@ -45,13 +45,21 @@ Thresholds ranges_from(const Json& json) {
 
 Result<std::string> to_json(const Recipe& recipe) {
   try {
-    return Json{{"target", recipe.target},     {"threads", recipe.threads},
-                {"max_tier", recipe.max_tier}, {"winograd", recipe.winograd},
-                {"tf32", recipe.tf32},         {"bf16", recipe.bf16},
-                {"half", name(recipe.half)},   {"deterministic", recipe.deterministic},
-                {"int8", recipe.int8},         {"ranges", ranges_json(recipe.ranges)},
-                {"strict", recipe.strict},     {"floats", recipe.floats},
-                {"accuracy", recipe.accuracy}, {"max_workspace", recipe.max_workspace}}
+    return Json{{"target", recipe.target},
+                {"threads", recipe.threads},
+                {"max_tier", recipe.max_tier},
+                {"winograd", recipe.winograd},
+                {"tf32", recipe.tf32},
+                {"bf16", recipe.bf16},
+                {"half", name(recipe.half)},
+                {"deterministic", recipe.deterministic},
+                {"int8", recipe.int8},
+                {"ranges", ranges_json(recipe.ranges)},
+                {"fp8", recipe.fp8},
+                {"strict", recipe.strict},
+                {"floats", recipe.floats},
+                {"accuracy", recipe.accuracy},
+                {"max_workspace", recipe.max_workspace}}
         .dump(1);
   } catch (const Json::exception& e) {
     return invalid("names of tensors that are not UTF-8 cannot go into the portable graph: build without it ({})",
@@ -75,6 +83,7 @@ Result<Recipe> recipe_from_json(std::string_view text) {
     else if (half == name(DType::bf16)) recipe.half = DType::bf16;
     else if (half != name(DType::none)) return invalid("the build options are malformed: '{}' is no half type", half);
     recipe.int8 = json.at("int8");
+    recipe.fp8 = json.value("fp8", false);
     recipe.ranges = ranges_from(json.at("ranges"));
     recipe.strict = json.at("strict");
     recipe.floats = json.at("floats").get<std::set<std::string>>();

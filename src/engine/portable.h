@@ -15,10 +15,10 @@ struct Recipe {
   int max_tier = 2;  // see base/cpu_info.h: Tier
   bool winograd = true, tf32 = false, bf16 = false, deterministic = false;
   DType half = DType::none;
-  bool int8 = false;
-  Thresholds ranges;  // for int8 and f16
+  bool int8 = false, fp8 = false;
+  Thresholds ranges;  // for int8, fp8 and f16
   bool strict = false;
-  std::set<std::string> floats;  // layers that int8 may not compute, by name
+  std::set<std::string> floats;  // layers that int8 and fp8 may not compute, by name
   std::string accuracy;          // what the budget found, as the build said it
   int64_t max_workspace = INT64_MAX;
 

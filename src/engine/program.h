@@ -67,12 +67,12 @@ struct MemorySummary {
   int64_t arena_bytes = 0, lower_bound_bytes = 0, without_reuse_bytes = 0, weights_bytes = 0, workspace_bytes = 0;
 };
 
-// A layer that int8 was considered for, or where fp32 was timed beside them fp16, bf16 or TF32.
+// A layer that int8 or fp8 was considered for, or where fp32 was timed beside them fp16, bf16 or TF32.
 struct LayerPrecision {
   std::string name;               // the framework's node
-  std::string precision;          // that it is computed in: int8, fp32, ...
+  std::string precision;          // that it is computed in: int8, fp8, fp32, ...
   double range = 0;               // threshold of what it reads; 0: not known
-  std::optional<double> sqnr_db;  // of the worst output with this layer alone in int8, where that was measured
+  std::optional<double> sqnr_db;  // of the worst output with this layer alone in 8 bits, where that was measured
   std::optional<double> won_us;   // by the smaller precision, in the steps that compute it, where that was measured
   std::string reason;
 };

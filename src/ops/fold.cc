@@ -17,11 +17,12 @@ std::optional<Tensors> fold_shape(const Graph& graph, const Op& op, std::span<co
   return Tensors{shape->of(*dims)};
 }
 
-// Matrices of 8 bits stay what they are, so that products can be done in integers.
+// Matrices of 8 bits stay what they are, so that products can be done on them.
 bool makes_quantized_weights(const Graph& graph, const Op& op, std::span<const ValueId> inputs) {
   if (op.as<Dequantize>() == nullptr) return false;
   const TensorType& type = graph.type(inputs[0]);
-  return (type.dtype == DType::i8 || type.dtype == DType::u8) && type.shape.rank() > 1;
+  const bool bytes = type.dtype == DType::i8 || type.dtype == DType::u8 || type.dtype == DType::f8e4m3fn;
+  return bytes && type.shape.rank() > 1;
 }
 
 // Steps through all dims that are not 0: an empty tensor may have dims that nobody can count to.

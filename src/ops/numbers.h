@@ -49,9 +49,11 @@ Tensor tensor_from(DType type, Dims dims, const std::vector<T>& values) {
 // Real numbers: what arithmetic is defined on (no strings, no complex, no booleans).
 inline bool is_numeric(DType type) { return is_float(type) || is_integer(type); }
 
-// The element type of a sum of products: 8-bit integers, of one sign or of both, are summed exactly in i32.
+// The element type of a sum of products: 8-bit integers, of one sign or of both, are summed exactly in i32, e4m3 in
+// f32.
 inline DType sum_type(DType a, DType b) {
   const auto narrow = [](DType t) { return t == DType::i8 || t == DType::u8; };
+  if (a == DType::f8e4m3fn && b == a) return DType::f32;
   return narrow(a) && narrow(b) ? DType::i32 : a;
 }
 

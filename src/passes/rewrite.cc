@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "ops/conv.h"
+#include "ops/matmul.h"
 #include "ops/movement.h"
 #include "ops/shape.h"
 
@@ -41,9 +43,8 @@ void prune(Graph& graph, NodeId id) {
     pending.pop_back();
     if (next == NodeId::none || !graph.alive(next)) continue;
     const Node& n = graph.node(next);
-    const bool used = std::any_of(n.outputs.begin(), n.outputs.end(), [&](ValueId v) {
-      return !graph.value(v).users.empty() || graph.is_output(v);
-    });
+    const bool used = std::any_of(n.outputs.begin(), n.outputs.end(),
+                                  [&](ValueId v) { return !graph.value(v).users.empty() || graph.is_output(v); });
     if (used) continue;
     for (ValueId v : n.inputs) pending.push_back(graph.value(v).producer);
     graph.remove(next);
@@ -111,6 +112,12 @@ std::optional<std::vector<int64_t>> const_ints(const Graph& graph, ValueId v) {
   return t.to_ints();
 }
 
+bool is_sum_of_bytes(const Graph& graph, ValueId v) {
+  const NodeId producer = graph.value(v).producer;
+  return (op_of<Conv>(graph, producer) != nullptr || op_of<MatMul>(graph, producer) != nullptr) &&
+         size_of(graph.type(input(graph, producer, 0)).dtype) == 1;
+}
+
 std::optional<double> const_scalar(const Graph& graph, ValueId v) {
   const Tensor& t = graph.value(v).constant;
   if (!t.defined() || t.count() != 1 || t.type() == DType::string || is_complex(t.type())) return std::nullopt;
@@ -151,8 +158,7 @@ std::optional<Target> reshape_target(const Shape& from, const Shape& to) {
 ValueId reshape(Graph& graph, ValueId x, Shape shape, const std::vector<std::string>& sources) {
   const auto target = reshape_target(graph.type(x).shape, shape);
   if (!target) return ValueId::none;
-  const ValueId v =
-      emit(graph, Reshape{.allow_zero = target->allow_zero}, {x, add_ints(graph, target->dims)}, sources);
+  const ValueId v = emit(graph, Reshape{.allow_zero = target->allow_zero}, {x, add_ints(graph, target->dims)}, sources);
   if (v != ValueId::none && !graph.type(v).shape.known()) graph.set_type(v, {graph.type(x).dtype, shape});
   return v;
 }

@@ -48,6 +48,9 @@ std::optional<std::vector<int64_t>> const_ints(const Graph& graph, ValueId v);  
 std::optional<double> const_scalar(const Graph& graph, ValueId v);              // of a constant of one element
 ValueId add_ints(Graph& graph, std::span<const int64_t> values);
 
+// Whether a value is the sums of a convolution or matrix product of 8-bit factors, which are still to be scaled.
+bool is_sum_of_bytes(const Graph& graph, ValueId v);
+
 // Surely equal: the same numbers or symbols in every dim.
 bool same_shape(const Shape& a, const Shape& b);
 // The axis counted from the front; nothing when out of range.

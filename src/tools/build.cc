@@ -46,7 +46,7 @@ struct Build {
     HONE_TRY(const EngineFile file, EngineFile::open(engine));
     HONE_TRY(Portable portable, file.portable());
     HONE_TRY(CompileOptions given, attended_options(shared(), output));
-    auto options = options_from(portable.recipe, std::move(given), !model.precisions.empty(), model.allows("int8"));
+    auto options = options_from(portable.recipe, std::move(given), !model.precisions.empty());
     if (!options.ok()) return options.status().within(engine);
     return Network{std::move(portable.graph), std::move(*options)};
   }

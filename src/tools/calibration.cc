@@ -92,19 +92,20 @@ Result<Report> run_calibration(const std::string& model, const std::string& data
 Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
                               const Output& output) {
   const std::string& cache = model.calibration_cache;
-  const bool int8 = model.allows("int8"), budget = !model.accuracy_budget.empty();
-  const bool wanted = int8 || (model.allows("fp16") && (!cache.empty() || !model.calibration_data.empty()));
+  const bool bytes = model.allows("int8") || model.allows("fp8"), budget = !model.accuracy_budget.empty();
+  const bool wanted = bytes || (model.allows("fp16") && (!cache.empty() || !model.calibration_data.empty()));
   const bool read = wanted && !cache.empty() && std::filesystem::exists(cache);
   if (budget && model.calibration_data.empty())
     return invalid("--accuracy-budget is measured on data: give --calibrate DATA{}",
                    cache.empty() ? "" : ", beside the calibration cache");
   if (wanted && !read && model.calibration_data.empty())
-    return cache.empty() ? invalid("--precision int8 needs ranges: give --calibrate DATA or --calibration-cache FILE")
+    return cache.empty() ? invalid("--precision {} needs ranges: give --calibrate DATA or --calibration-cache FILE",
+                                   model.allows("int8") ? "int8" : "fp8")
                          : invalid("{}: there is no such calibration cache: give --calibrate DATA to make it", cache);
   const bool ranges = wanted && !read;
   if (ranges && !cache.empty()) HONE_CHECK(check_writable(cache));
   Calibrated result;
-  if (!model.calibration_data.empty() && (int8 || ranges || budget)) {
+  if (!model.calibration_data.empty() && (bytes || ranges || budget)) {
     HONE_TRY(result, from_data(model, ranges, budget, output));
   }
   if (read) {

@@ -15,13 +15,14 @@ Result<calibrate::Report> run_calibration(const std::string& model, const std::s
 
 // What a model is built with.
 struct Calibrated {
-  Thresholds thresholds;           // none where neither int8 nor fp16 asks for them
+  Thresholds thresholds;           // none where neither int8, fp8 nor fp16 asks for them
   std::vector<Tensors> held_back;  // runs of the model, none without an accuracy budget
   std::vector<Tensors> typical;    // others, of those that ranges are found on, for int8
 };
 
-// The ranges for int8, and for fp16 where they are to be had: of the cache, when its file exists, else of --calibrate's
-// data, and written to the cache then. For a budget some of the data is kept back. `shapes`: of the model's inputs.
+// The ranges for int8 and fp8, and for fp16 where they are to be had: of the cache, when its file exists, else of
+// --calibrate's data, and written to the cache then. For a budget some of the data is kept back. `shapes`: of the
+// model's inputs.
 Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
                               const Output& output);
 

@@ -80,7 +80,7 @@ void show_progress(std::string_view what, size_t done, size_t total) {
 }
 
 const std::vector<std::string>& precision_names() {
-  static const std::vector<std::string> names{"fp32", "tf32", "fp16", "bf16", "int8"};
+  static const std::vector<std::string> names{"fp32", "tf32", "fp16", "bf16", "fp8", "int8"};
   return names;
 }
 
@@ -103,13 +103,14 @@ void ModelOptions::add_options_to(CLI::App& app) {
       ->check(CLI::IsMember({"auto", "avx512", "avx2", "scalar"}))
       ->capture_default_str();
   app.add_option("--precision", precisions,
-                 "Precisions allowed beside fp32, e.g. tf32,fp16 or fp16,int8; a CPU has fp32, bf16 and int8")
+                 "Precisions allowed beside fp32, e.g. tf32,fp16 or fp16,int8; a CPU has fp32, bf16 and int8, and fp8 "
+                 "needs a GPU of compute capability 8.9 or newer")
       ->delimiter(',')
       ->check(CLI::IsMember(precision_names()));
   app.add_option("--calibrate", calibration_data,
-                 "Of int8 and fp16: typical inputs to find ranges on, as for hone calibrate --data");
+                 "Of int8, fp8 and fp16: typical inputs to find ranges on, as for hone calibrate --data");
   app.add_option("--calibration-cache", calibration_cache,
-                 "Of int8 and fp16: file of ranges; read where it exists, else written by --calibrate");
+                 "Of int8, fp8 and fp16: file of ranges; read where it exists, else written by --calibrate");
   std::vector<std::string> calibrators{std::string(calibrate::kAuto)};
   for (const calibrate::Calibrator& c : calibrate::calibrators()) calibrators.emplace_back(c.name);
   app.add_option("--calibrator", calibrator, "Of int8: how ranges are chosen")
@@ -153,6 +154,9 @@ Result<CompileOptions> ModelOptions::compile_options() const {
   options.tf32 = allows("tf32");
   options.half = allows("fp16") ? DType::f16 : allows("bf16") ? DType::bf16 : DType::none;
   options.bf16 = allows("bf16");
+  options.bytes.clear();
+  if (allows("int8")) options.bytes.push_back(DType::i8);
+  if (allows("fp8")) options.bytes.push_back(DType::f8e4m3fn);
   options.max_tier = isa == "scalar" ? 0 : isa == "avx2" ? 1 : 2;
   HONE_TRY(options.time_budget_s, parse_seconds(time_budget));
   options.timing_cache = timing_cache.empty() ? own_cache() : timing_cache == "none" ? "" : timing_cache;
@@ -221,9 +225,10 @@ Result<CompileOptions> attended_options(const ModelOptions& model, const Output&
 Result<Network> read_network(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch,
                              const Output& output) {
   HONE_TRY(CompileOptions options, attended_options(model, output));
+  HONE_CHECK(check_precisions(options));
   options.shapes.insert(inputs.begin(), inputs.end());
   HONE_TRY(Calibrated data, calibrated(model, options.shapes, output));
-  if (model.allows("int8")) options.thresholds = data.thresholds;
+  if (!options.bytes.empty()) options.thresholds = data.thresholds;
   options.ranges = std::move(data.thresholds);
   const Start start = now();
   HONE_TRY(Graph graph, import_filled(model.model, options.shapes, batch));

@@ -196,10 +196,12 @@ struct Verify {
   }
 
   Status run() {
-    if (model.allows("int8"))
-      return unsupported(
-          "verify --precision int8: a folder's own inputs are no data to calibrate on: put an engine that was built "
-          "with int8 into the folder in the place of model.onnx");
+    for (const char* precision : {"int8", "fp8"})
+      if (model.allows(precision))
+        return unsupported(
+            "verify --precision {0}: a folder's own inputs are no data to calibrate on: put an engine that was built "
+            "with {0} into the folder in the place of model.onnx",
+            precision);
     HONE_CHECK(read_skips());
     for (const std::string& folder : folders) check(folder);
     HONE_CHECK(output.write({{"passed", passed}, {"failed", failed}, {"skipped", skipped}, {"failures", failures}}));

@@ -120,7 +120,8 @@ TEST_F(Api, ReportsErrors) {
   EXPECT_EQ(hone::Engine().create_context().run().code(), Code::invalid);
   const std::string path = folder.write("tiny.onnx", add_relu());
   EXPECT_EQ(hone::build(path, {.target = "abacus"}).status().code(), Code::device);
-  EXPECT_EQ(hone::build(path, {.precisions = {hone::Precision::fp8}}).status().code(), Code::unsupported);
+  EXPECT_EQ(hone::build(path, {.target = "cpu", .precisions = {hone::Precision::fp8}}).status().code(),
+            Code::unsupported);
   EXPECT_EQ(hone::build(path, {.precisions = {hone::Precision::int8}}).status().code(), Code::invalid);
   EXPECT_EQ(hone::build(path, {.shapes = {{"q", {1, 4}}}}).status().code(), Code::invalid);
   EXPECT_EQ(hone::build(path, {.shapes = {{"x", {-1, 4}}}}).status().code(), Code::invalid);

@@ -103,6 +103,27 @@ TEST(NeverSlower, WhatArithmeticForbidsIsNotMade) {
   EXPECT_EQ(open.run({.half = DType::f16}).program.name, "fp32");
 }
 
+// An engine with each of the 8-bit types that are allowed; one where nothing is timed.
+TEST(NeverSlower, OfInt8AndFp8OneIsTaken) {
+  const auto run = [](const std::vector<DType>& bytes, std::vector<std::vector<DType>>& made) {
+    const CompileOptions options{.thresholds = {{"x", {.whole = 1}}}, .bytes = bytes};
+    const auto compiled = choose_precisions(options, {.compile = [&](const CompileOptions& o) -> Result<EngineData> {
+                                              EngineData one = engine_of(o);
+                                              if (!o.thresholds.empty())
+                                                one.program.build.layers.push_back({.name = "dense"});
+                                              made.push_back(o.thresholds.empty() ? std::vector<DType>() : o.bytes);
+                                              return one;
+                                            }});
+    EXPECT_TRUE(compiled.ok()) << compiled.status().message();
+    EXPECT_EQ(compiled->options.bytes, bytes);
+    return compiled->engine.program.build.layers.at(0).reason;
+  };
+  std::vector<std::vector<DType>> made;
+  EXPECT_EQ(run({DType::i8}, made), "int8 wherever it can be: nothing was timed");
+  EXPECT_EQ(run({DType::i8, DType::f8e4m3fn}, made), "fp8 wherever it can be: nothing was timed");
+  EXPECT_EQ(made, (std::vector<std::vector<DType>>{{DType::i8}, {DType::f8e4m3fn}}));
+}
+
 TEST(NeverSlower, WhereNothingIsTimedOrReducedOneEngineIsMade) {
   Build untimed{.timed = false};
   EXPECT_EQ(untimed.run({.half = DType::f16}).program.name, "half");

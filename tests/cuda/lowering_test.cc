@@ -10,8 +10,10 @@
 #include "compile/compile.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
+#include "ops/numbers.h"
 #include "runtime/context.h"
 #include "runtime/load.h"
+#include "tactics/cuda/gemm.h"
 #include "tactics/cuda/kernel.h"
 
 #include "more_kernel_rows.h"
@@ -134,13 +136,13 @@ Problem conv_problem(DType type, int64_t n, int64_t size, int64_t cin, int64_t c
   const Tensor weights(type, {cout, cin / groups, filter, filter});
   return {.op = *op,
           .inputs = {{type, Shape::of(Dims{n, size, size, cin})}, {type, Shape::of(weights.dims())}},
-          .outputs = {{type == DType::i8 ? DType::i32 : type, Shape::of(Dims{n, out, out, cout})}},
+          .outputs = {{sum_type(type, type), Shape::of(Dims{n, out, out, cout})}},
           .constants = {Tensor(), weights}};
 }
 
 TEST_P(Lowering, EveryTileOfHoppersTensorCoresCompiles) {
   const Machine machine{.cuda_arch = GetParam()};
-  for (const DType type : {DType::f16, DType::i8}) {
+  for (const DType type : {DType::f16, DType::i8, DType::f8e4m3fn}) {
     const std::pair<const char*, Problem> cases[] = {
         {"cuda.conv_wgmma", conv_problem(type, 64, 56, 192, 768, 3, 1)},
         {"cuda.conv_wgmma", conv_problem(type, 1, 7, 512, 512, 3, 1)},
@@ -149,7 +151,8 @@ TEST_P(Lowering, EveryTileOfHoppersTensorCoresCompiles) {
         {"cuda.conv_cells_wgmma", conv_problem(type, 1, 224, 3, 64, 7, 2)},
         {"cuda.conv_stem_wgmma", conv_problem(type, 16, 224, 3, 64, 7, 2)}};
     for (const auto& [name, problem] : cases) {
-      if (machine.cuda_arch == "sm_90") expect_variants(name, problem, INT_MAX);
+      const bool stem = std::string_view(name) == "cuda.conv_stem_wgmma";
+      if (machine.cuda_arch == "sm_90" && !(stem && type == DType::f8e4m3fn)) expect_variants(name, problem, INT_MAX);
       else EXPECT_NE(find_tactic(name)->supports(problem, machine), "") << name;
     }
   }
@@ -230,6 +233,40 @@ TEST_P(Lowering, IntegersHaveAKernelOfEachKind) {
       output %6 "y"
     })hone"),
                 "cuda.matmul_mma");
+}
+
+// e4m3 stored by an epilogue beside what it reads of it, and products of it, which some GPUs' tensor cores lack.
+TEST_P(Lowering, Fp8HasAKernelOfEachKind) {
+  const Machine machine{.cuda_arch = GetParam()};
+  const bool fast = cuda::has_fp8(GetParam());
+  for (const int64_t channels : {32, 5}) {
+    const Problem problem = conv_problem(DType::f8e4m3fn, 1, 9, channels, 24, 3, 1);
+    for (const Tactic& tactic : tactic_table())
+      if (tactic.backend == Backend::cuda && tactic.supports(problem, machine).empty())
+        expect_variants(tactic.name, problem, 1);
+    const Tactic& mma = *find_tactic(channels == 32 ? "cuda.conv_mma" : "cuda.conv_gathered_mma");
+    EXPECT_EQ(mma.supports(problem, machine), fast ? "" : fmt::format("{} has no fp8", GetParam()));
+  }
+  expect_variants("cuda.conv_depthwise", conv_problem(DType::f8e4m3fn, 1, 9, 32, 32, 3, 1, 32), 1);
+  expect_tactic(parse(R"hone(graph {
+      input %1 "a" : f8e4m3fn[17,64]
+      input %2 "b" : f8e4m3fn[9,64]
+      input %3 "scale" : f32[9]
+      input %4 "residual" : f8e4m3fn[17,9]
+      %5 = MatMul(%1, %2) {trans_b=true}
+      %6 = Pointwise(%5, %3, %4) {program=")hone"
+                      "in0:f32; in1:f32; mul:f32(0,1); in2:f8e4m3fn; cast:f32(3); constant:f32(0.1); mul:f32(4,5); "
+                      "add:f32(2,6); constant:f32(9); mul:f32(7,8); cast_saturate:f8e4m3fn(9)"
+                      R"hone("}
+      output %6 "y"
+    })hone"),
+                fast ? "cuda.matmul_mma" : "cuda.matmul");
+  expect_tactic(parse(R"hone(graph {
+      input %1 "x" : f32[33]
+      %2 = Pointwise(%1) {program="in0:f32; cast:f8e4m3fn(0); cast:f32(1); exp:f32(2); cast_saturate:f8e4m3fn(3)"}
+      output %2 "y"
+    })hone"),
+                "cuda.pointwise");
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, Lowering, ::testing::ValuesIn(kArchitectures));

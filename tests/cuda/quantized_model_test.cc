@@ -26,9 +26,15 @@ const Machine kMachines[] = {{.cuda_arch = "sm_90"}, {.threads = 1}};
 struct Format {
   DType type = DType::i8;
   double zero = 0, zero_after_relu = 0;
+
+  // What its products are of.
+  DType factors() const { return type == DType::f8e4m3fn ? type : DType::i8; }
+  // The CPU has no kernels for e4m3.
+  bool runs_on(const Machine& machine) const { return factors() == DType::i8 || !machine.cuda_arch.empty(); }
 };
 
-const Format kFormats[] = {{}, {DType::i8, 3, -128}, {DType::u8, 128, 128}, {DType::u8, 117, 0}};
+const Format kFormats[] = {
+    {}, {DType::i8, 3, -128}, {DType::u8, 128, 128}, {DType::u8, 117, 0}, {DType::f8e4m3fn, 0, 0}};
 
 // Builds a model in the way that quantisers write it.
 class Model {
@@ -55,9 +61,9 @@ class Model {
     return dequantize(quantize(x, scale, after_relu), scale, after_relu);
   }
 
-  // In i8, with a scale for each index of `axis`, or one for all where it is -1.
+  // In 8 bits, with a scale for each index of `axis`, or one for all where it is -1.
   ValueId weights(Dims dims, int64_t axis) {
-    Tensor values(DType::i8, dims);
+    Tensor values(format_.factors(), dims);
     const Tensor numbers = testing::random_tensor(dims, ++seed_, 127);
     for (int64_t i = 0; i < values.count(); ++i) values.set(i, std::nearbyint(numbers.at(i)));
     Tensor scales(DType::f32, axis < 0 ? Dims{} : Dims{dims[static_cast<size_t>(axis)]});
@@ -87,6 +93,16 @@ size_t count_of(const Graph& g, DType type, std::string_view op = {}) {
   return count;
 }
 
+// Products whose factors are of a type.
+size_t products_of(const Graph& g, DType type) {
+  size_t count = 0;
+  for (NodeId id : g.order()) {
+    const Node& node = g.node(id);
+    count += (node.op.name() == "Conv" || node.op.name() == "MatMul") && g.type(node.inputs[0]).dtype == type;
+  }
+  return count;
+}
+
 // The stages up to the integers.
 Graph in_integers(Graph g, const Machine& machine) {
   EXPECT_TRUE(canonicalize(g).ok() && assign_layout(g).ok());
@@ -97,7 +113,7 @@ Graph in_integers(Graph g, const Machine& machine) {
   return g;
 }
 
-// Integers may differ by 1 where a value was halfway, which is rare.
+// Integers may differ by 1 where a value was halfway, and e4m3 by an eighth, which is rare.
 void expect_same(const Graph& before, const Graph& now, const Tensor& input) {
   const auto want = interpret(before, Tensors{input}), got = interpret(now, Tensors{input});
   ASSERT_TRUE(want.ok() && got.ok());
@@ -108,7 +124,9 @@ void expect_same(const Graph& before, const Graph& now, const Tensor& input) {
     std::set<double> seen;
     for (int64_t i = 0; i < (*want)[k].count(); ++i) {
       const double difference = std::fabs((*got)[k].at(i) - (*want)[k].at(i));
-      ASSERT_LE(difference, 1) << "output " << k << " at " << i;
+      const bool fp8 = (*want)[k].type() == DType::f8e4m3fn;
+      ASSERT_LE(difference, fp8 ? 1.01 * std::max(std::fabs((*want)[k].at(i)) / 8, 0x1p-9) : 1)
+          << "output " << k << " at " << i;
       off += difference > 1e-4;
       seen.insert((*want)[k].at(i));
     }
@@ -120,6 +138,7 @@ void expect_same(const Graph& before, const Graph& now, const Tensor& input) {
 TEST(QuantizedModel, ANetworkRunsInIntegers) {
   for (const Machine& machine : kMachines) {
     for (const Format& format : kFormats) {
+      if (!format.runs_on(machine)) continue;
       SCOPED_TRACE(fmt::format("{} zero {}, {}", name(format.type), format.zero, machine.cuda_arch));
       Model m(format);
       const ValueId image = m.both(m.input({2, 16, 9, 9}), 0.010713);
@@ -136,15 +155,15 @@ TEST(QuantizedModel, ANetworkRunsInIntegers) {
       m.graph.add_output(m.add(Pointwise{single(Fn::tanh, DType::f32, DType::f32)}, {joined}), "z");
 
       Graph now = in_integers(m.graph, machine);
-      EXPECT_EQ(count_of(now, DType::i32, "Conv"), 4u) << to_text(now, {.max_inline = 4});
-      EXPECT_EQ(count_of(now, DType::i8, "Pool"), 1u);
+      EXPECT_EQ(products_of(now, format.factors()), 4u) << to_text(now, {.max_inline = 4});
+      EXPECT_EQ(count_of(now, format.factors(), "Pool"), 1u);
       const Tensor input = testing::random_tensor({2, 16, 9, 9}, 9);
       expect_same(m.graph, now, input);
 
       ASSERT_TRUE(merge_elementwise(now).ok() && fuse(now).ok());
       machine.cuda_arch.empty() ? fuse_for_cpu(now) : fuse_for_gpu(now, machine);
       ASSERT_TRUE(verify(now).ok()) << verify(now).message();
-      EXPECT_EQ(count_of(now, DType::i32), 0u) << to_text(now, {.max_inline = 4});
+      EXPECT_EQ(products_of(now, format.factors()), 0u) << to_text(now, {.max_inline = 4});
       expect_same(m.graph, now, input);
     }
   }
@@ -154,12 +173,13 @@ TEST(QuantizedModel, MatrixProducts) {
   for (const Machine& machine : kMachines) {
     for (const Format& format : kFormats) {
       for (int64_t axis : {-1, 1}) {
+        if (!format.runs_on(machine)) continue;
         Model m(format);
         const ValueId x = m.both(m.input({5, 48}), 0.010713);
         const ValueId hidden = m.both(m.relu(m.add(MatMul{}, {x, m.weights({48, 32}, axis)})), 0.011317, true);
         m.graph.add_output(m.quantize(m.add(MatMul{}, {hidden, m.weights({32, 64}, axis), m.bias(64)}), 0.020713), "y");
         Graph now = in_integers(m.graph, machine);
-        EXPECT_EQ(count_of(now, DType::i32, "MatMul"), 2u);
+        EXPECT_EQ(products_of(now, format.factors()), 2u);
         expect_same(m.graph, now, testing::random_tensor({5, 48}, 9));
       }
     }
@@ -178,6 +198,36 @@ TEST(QuantizedModel, ConcatenationIsDoneOnBytes) {
     EXPECT_EQ(count_of(now, DType::f32, "Concat"), 0u);
     expect_same(m.graph, now, testing::random_tensor({1, 8, 12, 16}, 9));
   }
+}
+
+TEST(QuantizedModel, Fp8StaysWhatItIsWhereNoKernelMultipliesIt) {
+  const auto model = [](bool saturate, double zero) {
+    Model m({DType::f8e4m3fn});
+    const ValueId scale = m.scalar(0.010713), offset = m.scalar(zero, DType::f8e4m3fn);
+    const ValueId x =
+        m.add(Dequantize{},
+              {m.add(Quantize{.type = DType::f8e4m3fn, .saturate = saturate}, {m.input({5, 48}), scale, offset}), scale,
+               offset});
+    m.graph.add_output(m.add(MatMul{}, {x, m.weights({48, 32}, 1)}), "y");
+    EXPECT_TRUE(canonicalize(m.graph).ok());
+    return m.graph;
+  };
+  const auto products = [&](Graph g, const Machine& machine) {
+    const Graph before = g;
+    run_quantized_model_in_integers(g, machine);
+    expect_same(before, g, testing::random_tensor({5, 48}, 9));
+    return products_of(g, DType::f8e4m3fn);
+  };
+  EXPECT_EQ(products(model(true, 0), {.cuda_arch = "sm_90"}), 1u);
+  EXPECT_EQ(products(model(true, 0), {.cuda_arch = "sm_89"}), 1u);
+  EXPECT_EQ(products(model(true, 0), {.cuda_arch = "sm_86"}), 0u);
+  EXPECT_EQ(products(model(true, 0), {.threads = 1}), 0u);
+  // Overflow to NaN, and values that stand for something else than 0, are the reference's work.
+  Graph overflows = model(false, 0), shifted = model(true, 2);
+  EXPECT_EQ(products(shifted, kMachines[0]), 0u);
+  EXPECT_FALSE(run_quantized_model_in_integers(shifted, kMachines[0]));
+  run_quantized_model_in_integers(overflows, kMachines[0]);
+  EXPECT_EQ(count_of(overflows, DType::f8e4m3fn, "Quantize"), 1u);
 }
 
 TEST(QuantizedModel, WeightsThatFitNoByteStayInFloats) {

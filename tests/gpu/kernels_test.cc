@@ -7,6 +7,7 @@
 #include "backends/gpu_fusion.h"
 #include "backends/problem.h"
 #include "gpu/candidate.h"
+#include "gpu/convolutions.h"
 #include "ir/graph.h"
 #include "ops/pointwise.h"
 #include "passes/fuse/body.h"
@@ -14,10 +15,6 @@
 
 namespace hone {
 namespace {
-
-struct ConvCase {
-  int64_t n, h, w, cin, cout, kh, kw, stride, dilation, pad, groups;
-};
 
 Tensor random_tensor(Dims dims, unsigned seed) {
   Tensor t(DType::f32, std::move(dims));
@@ -201,26 +198,6 @@ void expect_close(const Op& op, const Op& reference, const Tensors& values, size
 
 void expect_close(const Op& op, const Tensors& values, size_t constants, DType type, double error) {
   expect_close(op, op, values, constants, type, error);
-}
-
-constexpr ConvCase kConvolutions[] = {{1, 56, 56, 32, 32, 3, 3, 1, 1, 1, 1},   {2, 7, 9, 4, 20, 3, 3, 1, 1, 1, 1},
-                                      {1, 14, 14, 64, 72, 1, 1, 1, 1, 0, 1},   {1, 15, 13, 12, 40, 5, 5, 2, 1, 2, 1},
-                                      {3, 9, 9, 36, 33, 3, 3, 1, 2, 2, 1},     {1, 17, 17, 3, 24, 7, 7, 2, 1, 3, 1},
-                                      {2, 11, 11, 24, 24, 3, 3, 2, 1, 1, 24},  {1, 8, 8, 12, 18, 3, 3, 1, 1, 1, 3},
-                                      {1, 7, 7, 160, 64, 3, 3, 1, 1, 1, 1},    {1, 1, 1, 96, 8, 1, 1, 1, 1, 0, 1},
-                                      {1, 28, 28, 32, 64, 2, 2, 2, 1, 0, 1},   {2, 28, 28, 128, 512, 1, 1, 1, 1, 0, 1},
-                                      {4, 14, 14, 256, 256, 3, 3, 1, 1, 1, 1}, {1, 28, 28, 512, 1024, 1, 1, 2, 1, 0, 1},
-                                      {8, 28, 28, 128, 128, 3, 3, 2, 1, 1, 1}, {1, 40, 20, 72, 40, 3, 3, 1, 3, 3, 1},
-                                      {1, 9, 9, 16, 16, 3, 3, 1, 1, 1, 16},    {16, 28, 28, 16, 256, 3, 3, 1, 1, 1, 1},
-                                      {2, 32, 32, 3, 64, 16, 16, 16, 1, 0, 1}, {2, 56, 57, 64, 64, 5, 5, 1, 1, 2, 64},
-                                      {4, 57, 57, 96, 96, 3, 3, 2, 1, 1, 96}};
-
-Result<Op> op_of(const ConvCase& c) {
-  return make_op("Conv", {{"strides", std::vector<int64_t>{c.stride, c.stride}},
-                          {"dilations", std::vector<int64_t>{c.dilation, c.dilation}},
-                          {"pads", std::vector<int64_t>{c.pad, c.pad, c.pad, c.pad}},
-                          {"groups", c.groups},
-                          {"channels_last", true}});
 }
 
 class Gpu : public ::testing::TestWithParam<DType> {

@@ -1,8 +1,9 @@
 // A convolution with steps of 1 whose filter's weights stay in shared memory, on the tensor cores of compute capability
 // 9.0. A tile's part of the image comes once, with all that its windows reach: GRID_H rows of 16 pixels, whose channels
 // are CHUNKS of ROW_BYTES. Each tap is the same matrix, begun some pixels later, so that no pixel comes again for
-// another tap. A tile has 64 rows: 4 of the image, of 16 pixels, of which the last KW - 1 are computed in vain. Each of
-// GROUPS groups of 4 warps takes tiles of its own and has two places for them; one warp asks for all.
+// another tap; sums of e4m3 are added up in float tap by tap. A tile has 64 rows: 4 of the image, of 16 pixels, of
+// which the last KW - 1 are computed in vain. Each of GROUPS groups of 4 warps takes tiles of its own and has two
+// places for them; one warp asks for all.
 //
 // Around it, and warpgroup.cuh, the source defines OH, OW, KH, KW, PAD_TOP, PAD_LEFT, IMAGES, CHUNKS, GROUPS and
 // `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b, bool add)`.
@@ -81,7 +82,12 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     Columns columns;
     fetch(ARGUMENTS, 0, n0, m_of, operands, columns);
     const int place = group * 2 + i / GROUPS % 2;
-    Sum sums[TILE_N / 2];
+    Sum sums[TILE_N / 2], parts[TILE_N / 2];
+    Sum(&products)[TILE_N / 2] = promotes<A> ? parts : sums;
+    if (promotes<A>) {
+#pragma unroll
+      for (int j = 0; j < TILE_N / 2; ++j) sums[j] = 0;
+    }
     barrier_wait(full + 8 * place, i / PLACES & 1);
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
@@ -90,7 +96,14 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       const u64 a = operand(places + place * PLACE_BYTES + chunk * CHUNK_BYTES + (down * 16 + across) * ROW_BYTES);
       const u64 b = operand(taps + tap * TAP_BYTES);
 #pragma unroll
-      for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, tap > 0 || k > 0);
+      for (int k = 0; k < ROW_BYTES / 32; ++k)
+        multiply(products, a + k * 2, b + k * 2, (tap > 0 && !promotes<A>) || k > 0);
+      if (promotes<A>) {
+        asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
+#pragma unroll
+        for (int j = 0; j < TILE_N / 2; ++j) sums[j] += parts[j];
+        asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+      }
     }
     asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
     if (threadIdx.x % 128 == 0) barrier_arrive(empty + 8 * place);

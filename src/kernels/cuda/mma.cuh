@@ -1,8 +1,8 @@
 // C = A * B on tensor cores. The operands' type A is f16, bf16, or float, whose values are rounded to TF32 (10 bits of
-// mantissa), with sums (Sum, an operand IN_SUM of asm) in float, or signed char with sums in int. A block computes a
-// tile of TILE_M x TILE_N. Its GROUPS of WARPS_M x WARPS_N warps take every GROUPS-th slice of TILE_K words of 4 bytes,
-// with STAGES slices of each on their way through shared memory at once; their sums are added in order, so that a
-// result has the same bits on every run.
+// mantissa), with sums (Sum, an operand IN_SUM of asm) in float, e4m3 with such sums of each slice, or signed char with
+// sums in int. A block computes a tile of TILE_M x TILE_N. Its GROUPS of WARPS_M x WARPS_N warps take every GROUPS-th
+// slice of TILE_K words of 4 bytes, with STAGES slices of each on their way through shared memory at once; their sums
+// are added in order, so that a result has the same bits on every run.
 //
 // Around it the source defines M, N, K, PARAMETERS, ARGUMENTS, MMA (the instruction), and for batch item `z`:
 //   `y`, the output, among the parameters, struct Row, `Row row_of(i64 z, int m)`, `const A* a_at(parameters, Row, int
@@ -99,6 +99,8 @@ extern "C" __global__ void __launch_bounds__(THREADS* GROUPS) kernel(PARAMETERS)
     asm volatile("cp.async.commit_group;");
     const unsigned* const a_tile = a_tiles + step % STAGES * (TILE_M * PITCH) + (warp_m + group) * PITCH + member;
     const unsigned* const b_tile = b_tiles + step % STAGES * (TILE_N * PITCH) + (warp_n + group) * PITCH + member;
+    Sum parts[FRAGMENTS_M][FRAGMENTS_N][4] = {};
+    auto& products = promotes<A> ? parts : acc;
 #pragma unroll
     for (int k = 0; k < TILE_K; k += 8) {
       unsigned a[FRAGMENTS_M][4], b[FRAGMENTS_N][2];
@@ -114,7 +116,15 @@ extern "C" __global__ void __launch_bounds__(THREADS* GROUPS) kernel(PARAMETERS)
 #pragma unroll
       for (int i = 0; i < FRAGMENTS_M; ++i)
 #pragma unroll
-        for (int j = 0; j < FRAGMENTS_N; ++j) multiply(acc[i][j], a[i], b[j]);
+        for (int j = 0; j < FRAGMENTS_N; ++j) multiply(products[i][j], a[i], b[j]);
+    }
+    if (promotes<A>) {
+#pragma unroll
+      for (int i = 0; i < FRAGMENTS_M; ++i)
+#pragma unroll
+        for (int j = 0; j < FRAGMENTS_N; ++j)
+#pragma unroll
+          for (int part = 0; part < 4; ++part) acc[i][j][part] += parts[i][j][part];
     }
   }
 

@@ -19,6 +19,42 @@ struct bf16 {
   __device__ explicit bf16(float value) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value)); }
   __device__ operator float() const { return __int_as_float((unsigned)bits << 16); }
 };
+// e4m3 (1, 4 and 3 bits, bias 7, no infinities): to the nearest, even on a tie, and what is too large to 448.
+#if __CUDA_ARCH__ >= 890
+__device__ inline unsigned short e4m3_pair(float low, float high) {
+  unsigned short pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+#else
+__device__ inline unsigned short e4m3_bits(float v) {
+  const unsigned sign = __float_as_uint(v) >> 24 & 0x80;
+  if (isnan(v)) return sign | 0x7f;
+  const float size = fminf(fabsf(v), 448.0f);
+  if (size < 0.015625f) return sign | (unsigned)rintf(size * 512);
+  const unsigned bits = __float_as_uint(size);
+  return sign | (((bits + 0x7ffff + (bits >> 20 & 1)) >> 20) - (127 - 7) * 8);
+}
+__device__ inline unsigned short e4m3_pair(float low, float high) { return e4m3_bits(high) << 8 | e4m3_bits(low); }
+#endif
+struct e4m3 {
+  unsigned char bits;
+  e4m3() = default;
+  __device__ explicit e4m3(float value) : bits((unsigned char)e4m3_pair(value, 0)) {}
+  __device__ operator float() const {
+    // Its exponent and mantissa in their places of a float, whose bias is larger by 120.
+    const unsigned size = bits & 0x7f;
+    const float value = __uint_as_float((bits & 0x80u) << 24 | size << 20) * 0x1p120f;
+    return size == 0x7f ? __int_as_float(0x7fffffff) : value;
+  }
+};
+// Tensor cores add products of such elements with some 14 bits: sums of 128 of them are then added in float.
+template <class T>
+constexpr bool promotes = false;
+template <>
+constexpr bool promotes<e4m3> = true;
+// A value that is to become e4m3 and not 448 where it is too large.
+__device__ inline float unsaturated(float v) { return fabsf(v) > 464 ? __int_as_float(0x7fffffff) : v; }
 // Neighbouring elements, read at once.
 template <class T, int count, bool words = false>
 struct __align__(count * sizeof(T) < 16 ? count * sizeof(T) : 16) RunOf {
@@ -111,6 +147,19 @@ __device__ inline void store_halves(T* to, const float (&v)[count]) {
   } else {
 #pragma unroll
     for (int j = 0; j < count; ++j) to[j] = (T)v[j];
+  }
+}
+template <int count>
+__device__ inline void store_run(e4m3* to, const float (&v)[count]) {
+  if constexpr (count % 4 == 0) {
+    unsigned words[count / 4];
+#pragma unroll
+    for (int j = 0; j < count; j += 4)
+      words[j / 4] = e4m3_pair(v[j], v[j + 1]) | (unsigned)e4m3_pair(v[j + 2], v[j + 3]) << 16;
+    store_words(to, words);
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; ++j) to[j] = (e4m3)v[j];
   }
 }
 template <int count>

@@ -1,5 +1,6 @@
 // C = A * B on the tensor cores of compute capability 9.0. The operands' type A is f16, bf16, or float read as TF32,
-// with sums (Sum) in float, or signed char with sums in int. Boxes of both come by the tensor memory accelerator, in
+// with sums (Sum) in float, signed char with sums in int, or e4m3, where those of a stage are added to the others in
+// float. Boxes of both come by the tensor memory accelerator, in
 // STAGES of 128 bytes of k, which one thread asks for; GROUPS of 4 warps multiply 64 rows each. Either all groups share
 // a tile of 64 * GROUPS x TILE_N, or, with ALTERNATE, each takes tiles of 64 x TILE_N of its own, so that one stores
 // its results while another multiplies. A block takes every gridDim.x-th tile. The CLUSTER blocks of a cluster have
@@ -147,6 +148,12 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
       Columns columns;
       if (SPLIT == 1) fetch(ARGUMENTS, tile.z, tile.n0, m_of, operands, columns);
       Sum sums[TILE_N / 2];
+      Sum parts[TILE_N / 2];
+      Sum(&products)[TILE_N / 2] = promotes<A> ? parts : sums;
+      if (promotes<A>) {
+#pragma unroll
+        for (int j = 0; j < TILE_N / 2; ++j) sums[j] = 0;
+      }
       if (ALTERNATE) await_turn(turn);
       for (int step = 0; step < steps; ++step, ++i) {
         const int stage = i % STAGES;
@@ -155,15 +162,23 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
         const u64 b = operand(b_tiles + stage * BYTES_B);
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-        for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, step > 0 || k > 0);
+        for (int k = 0; k < ROW_BYTES / 32; ++k)
+          multiply(products, a + k * 2, b + k * 2, (step > 0 && !promotes<A>) || k > 0);
         asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-        if (step > 0) {
+        if (promotes<A>) {
+          asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+          if (threadIdx.x % 128 < CLUSTER) barrier_arrive(empty + 8 * stage, threadIdx.x % 128);
+#pragma unroll
+          for (int j = 0; j < TILE_N / 2; ++j) sums[j] += parts[j];
+        } else if (step > 0) {
           asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
           if (threadIdx.x % 128 < CLUSTER) barrier_arrive(empty + 8 * ((i - 1) % STAGES), threadIdx.x % 128);
         }
       }
-      asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-      if (threadIdx.x % 128 < CLUSTER) barrier_arrive(empty + 8 * ((i - 1) % STAGES), threadIdx.x % 128);
+      if (!promotes<A>) {
+        asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+        if (threadIdx.x % 128 < CLUSTER) barrier_arrive(empty + 8 * ((i - 1) % STAGES), threadIdx.x % 128);
+      }
       if (ALTERNATE) pass_turn(1 - turn);
       if (SPLIT > 1) asm volatile("bar.sync 1, %0;" ::"n"(CONSUMERS) : "memory");
 

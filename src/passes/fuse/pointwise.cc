@@ -49,11 +49,13 @@ bool may_be_same(const Shape& a, const Shape& b) {
   return true;
 }
 
-// Whether a node quantises sums of integers again: that is work for the node before it.
+// Whether a node quantises sums of 8-bit factors again: that is work for the node before it.
 bool requantizes(const Graph& graph, NodeId id) {
-  if (graph.type(output(graph, id)).dtype != DType::i8) return false;
+  const DType type = graph.type(output(graph, id)).dtype;
+  if (type != DType::i8 && type != DType::f8e4m3fn) return false;
   const auto& inputs = graph.node(id).inputs;
-  return std::any_of(inputs.begin(), inputs.end(), [&](ValueId v) { return graph.type(v).dtype == DType::i32; });
+  return std::any_of(inputs.begin(), inputs.end(),
+                     [&](ValueId v) { return graph.type(v).dtype == DType::i32 || is_sum_of_bytes(graph, v); });
 }
 
 // Pointwise whose only user is a Pointwise of the same shape -> one Pointwise.

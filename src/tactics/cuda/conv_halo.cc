@@ -44,7 +44,8 @@ std::vector<Halo> candidates(const cuda::ConvGeometry& g) {
     const bool wide = halo.tile_n > 32 && cuda::blocks(g.cout, halo.tile_n) * halo.tile_n > g.cout + 31;
     // Each tile of columns reads the image again.
     const bool narrow = g.cout > 4 * halo.tile_n;
-    if (!wide && !narrow && shared_bytes(g, halo) <= kMostShared) all.push_back(halo);
+    const bool fits = g.type != DType::f8e4m3fn || halo.tile_n <= 64;  // its sums need twice the registers
+    if (fits && !wide && !narrow && shared_bytes(g, halo) <= kMostShared) all.push_back(halo);
   }
   return all;
 }

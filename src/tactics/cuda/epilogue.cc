@@ -133,6 +133,7 @@ bool rises_with_sum(const Problem& problem) {
       case Fn::input:
       case Fn::constant: rising = true; break;
       case Fn::cast: rising = is(0, Course::rising) && (is_real_element(instr.type) || instr.type == DType::i8); break;
+      case Fn::cast_saturate: rising = is(0, Course::rising) && is_held_in_float(instr.type); break;
       case Fn::relu:
       case Fn::round:
       case Fn::sigmoid:
@@ -212,7 +213,7 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
             fmt::format("  const auto result = v{};\n", program.code.size() - 1);
   }
   const DType result = problem.outputs[0].dtype;
-  const char* results = is_real_element(result)                        ? "float"
+  const char* results = is_held_in_float(result)                       ? "float"
                         : size_of(result) <= 4 && result != DType::u32 ? "int"
                                                                        : "i64";
   view.store = operands.define("PARAMETERS") + operands.define_columns("PARAMETERS") +

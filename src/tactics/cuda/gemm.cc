@@ -99,10 +99,11 @@ int mma_variants(const Problem&, const Machine& machine) {
 std::string mma_source(const Gemm& gemm, int variant, Operands operands, const std::string& parameters,
                        const std::string& functions) {
   const MmaTile& tile = kMmaTiles[variant];
-  const char* instruction = gemm.type == DType::f32   ? "k8.row.col.f32.tf32.tf32.f32"
-                            : gemm.type == DType::f16 ? "k16.row.col.f32.f16.f16.f32"
-                            : gemm.type == DType::i8  ? "k32.row.col.s32.s8.s8.s32"
-                                                      : "k16.row.col.f32.bf16.bf16.f32";
+  const char* instruction = gemm.type == DType::f32        ? "k8.row.col.f32.tf32.tf32.f32"
+                            : gemm.type == DType::f16      ? "k16.row.col.f32.f16.f16.f32"
+                            : gemm.type == DType::i8       ? "k32.row.col.s32.s8.s8.s32"
+                            : gemm.type == DType::f8e4m3fn ? "k32.row.col.f32.e4m3.e4m3.f32"
+                                                           : "k16.row.col.f32.bf16.bf16.f32";
   return fmt::format(
              "{}#define TILE_M {}\n#define TILE_N {}\n#define WARPS_M {}\n#define WARPS_N {}\n#define STAGES "
              "{}\n#define GROUPS {}\n#define B_ROUNDED {}\n#define GATHERED {}\n"
@@ -120,8 +121,11 @@ Launch mma_launch(const Gemm& gemm, int variant) {
           static_cast<unsigned>(shared_bytes(tile))};
 }
 
+bool has_fp8(std::string_view arch) { return std::atoi(arch.data() + 3) >= 89; }
+
 std::string refuse_tf32(DType type, const Machine& machine) {
   if (type == DType::i32) return "i32 elements";
+  if (type == DType::f8e4m3fn && !has_fp8(machine.cuda_arch)) return machine.cuda_arch + " has no fp8";
   return type == DType::f32 && !machine.tf32 ? "TF32 is not among the precisions allowed" : "";
 }
 

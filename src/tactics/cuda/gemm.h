@@ -30,6 +30,8 @@ std::string mma_source(const Gemm& gemm, int variant, Operands operands, const s
                        const std::string& functions);
 Launch mma_launch(const Gemm& gemm, int variant);
 
+// Whether the tensor cores of an architecture ("sm_90") multiply e4m3: of compute capability 8.9 on.
+bool has_fp8(std::string_view arch);
 // Why tensor cores may not be used for operands of a type, or empty: f32 needs leave to compute in TF32.
 std::string refuse_tf32(DType type, const Machine& machine);
 // `value` as the nearest TF32 number, away from zero on a tie.

@@ -61,7 +61,7 @@ Result<cuda::Source> source(const Problem& problem) {
 )cuda",
                                   run_of(problem), operands.define(parameters), parameters, element_count(out),
                                   cuda::arguments_of(parameters), operands.loads,
-                                  cuda::is_real_element(problem.outputs[0].dtype) ? "float" : "i64",
+                                  cuda::is_held_in_float(problem.outputs[0].dtype) ? "float" : "i64",
                                   cuda::statements(program, expressions), program.code.size() - 1)};
 }
 

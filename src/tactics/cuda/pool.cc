@@ -12,7 +12,7 @@ std::string supports(const Problem& problem) {
   if (op == nullptr) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
   const DType type = problem.inputs[0].dtype;
-  const bool bytes = op->kind == "max" && (type == DType::i8 || type == DType::u8);
+  const bool bytes = op->kind == "max" && (type == DType::i8 || type == DType::u8 || type == DType::f8e4m3fn);
   if (!bytes && !cuda::is_real_element(type)) return fmt::format("{} elements", name(type));
   if (problem.outputs.size() > 1 && op->channels_last) return "indices of maxima, and activations are channels-last";
   return element_count(dims_of(problem.outputs[0])) == 0 ? "empty" : "";
@@ -28,7 +28,7 @@ Reduction reduction(const Pool& op, DType type, bool indices) {
   if (indices)
     return {least, "if (where < 0 || v > acc || (isnan((float)v) && !isnan((float)acc))) acc = v, where = place;",
             "acc"};
-  if (!cuda::is_real_element(type)) return {least, "acc = v > acc ? v : acc;", "acc"};
+  if (!cuda::is_held_in_float(type)) return {least, "acc = v > acc ? v : acc;", "acc"};
   if (op.kind == "max") return {least, "acc = v > acc || isnan(v) ? v : acc;", "acc"};
   if (op.kind == "average") return {"0", "acc += v;", "acc / count"};
   if (op.p == 1) return {"0", "acc += fabsf(v);", "acc"};
@@ -109,7 +109,7 @@ extern "C" __global__ void kernel(T* __restrict__ y{}, const T* __restrict__ x) 
 }}
 )cuda",
                                   run_of(problem), cuda::element_type(problem.inputs[0].dtype),
-                                  cuda::is_real_element(problem.inputs[0].dtype) ? "float" : "int",
+                                  cuda::is_held_in_float(problem.inputs[0].dtype) ? "float" : "int",
                                   indices ? ", i64* __restrict__ indices" : "", element_count(y), base, coordinates,
                                   r.start, loops, offset, place, r.step, count, r.result,
                                   indices ? "indices[i] = where;" : "")};

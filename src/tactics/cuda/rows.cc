@@ -167,7 +167,7 @@ std::string norm_warp_supports(const Problem& given) {
 Result<cuda::Source> norm_warp_source(const Problem& given) {
   const auto [problem, after] = view_norm(given);
   const DType type = given.outputs[0].dtype;
-  const bool real = cuda::is_real_element(type);
+  const bool real = cuda::is_held_in_float(type);
   const LayerNorm& op = *problem.op.as<LayerNorm>();
   const Rows rows = norm_rows(problem);
   std::string parameters, loads, affine;

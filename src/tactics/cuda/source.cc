@@ -15,9 +15,10 @@ struct ElementType {
 };
 
 constexpr ElementType kElementTypes[] = {
-    {DType::f32, "float"},          {DType::f16, "f16"},          {DType::bf16, "bf16"},   {DType::i8, "signed char"},
-    {DType::i16, "short"},          {DType::i32, "int"},          {DType::i64, "i64"},     {DType::u8, "unsigned char"},
-    {DType::u16, "unsigned short"}, {DType::u32, "unsigned int"}, {DType::boolean, "bool"}};
+    {DType::f32, "float"},        {DType::f16, "f16"},          {DType::bf16, "bf16"},
+    {DType::i8, "signed char"},   {DType::i16, "short"},        {DType::i32, "int"},
+    {DType::i64, "i64"},          {DType::u8, "unsigned char"}, {DType::u16, "unsigned short"},
+    {DType::u32, "unsigned int"}, {DType::boolean, "bool"},     {DType::f8e4m3fn, "e4m3"}};
 
 // Of f32 operands, in CUDA C++; {0}, {1}, {2} are the operands.
 const std::map<Fn, const char*>& real_functions() {
@@ -116,6 +117,7 @@ const std::map<Fn, const char*>& common_functions() {
                                                   {Fn::logical_not, "!{0}"},
                                                   {Fn::where, "{0} ? {1} : {2}"},
                                                   {Fn::cast, "{0}"},
+                                                  {Fn::cast_saturate, "{0}"},
                                                   {Fn::is_nan, "isnan({0})"},
                                                   {Fn::is_inf, "isinf({0})"}};
   return table;
@@ -130,7 +132,7 @@ const char* pattern(Fn fn, bool real) {
   return found == table.end() ? nullptr : found->second;
 }
 
-bool is_real(DType type) { return is_real_element(type); }
+bool is_real(DType type) { return is_held_in_float(type); }
 
 std::string literal(const PointwiseInstr& instr) {
   if (!is_real(instr.type))
@@ -170,6 +172,12 @@ bool quantises(const PointwiseProgram& program) {
                      [](const PointwiseInstr& instr) { return instr.type == DType::i8; });
 }
 
+// A float that becomes e4m3: where it is the result, when it is stored.
+std::string as_e4m3(const PointwiseInstr& instr, const std::string& value, bool stored) {
+  const std::string own = instr.fn == Fn::cast ? fmt::format("unsaturated({})", value) : value;
+  return stored ? own : fmt::format("(float)(e4m3)({})", own);
+}
+
 // The operand whose kind decides which function is meant.
 size_t deciding_operand(Fn fn) { return fn == Fn::where ? 1 : 0; }
 
@@ -187,8 +195,10 @@ const char* element_type(DType type) {
 
 bool is_real_element(DType type) { return type == DType::f32 || type == DType::f16 || type == DType::bf16; }
 
+bool is_held_in_float(DType type) { return is_real_element(type) || type == DType::f8e4m3fn; }
+
 const char* sum_type(DType type) {
-  return is_real_element(type) ? "float" : type == DType::i8 || type == DType::i32 ? "int" : nullptr;
+  return is_held_in_float(type) ? "float" : type == DType::i8 || type == DType::i32 ? "int" : nullptr;
 }
 
 std::string refuse_unless_fixed_real(const Problem& problem) {
@@ -316,6 +326,7 @@ std::string statements(const PointwiseProgram& program, const std::vector<std::s
       // A boolean is true for anything but zero, other integers wrap.
       if (!real && instr.type == DType::boolean && instr.fn == Fn::cast) value = fmt::format("{} != 0", value);
       else if (!real && is_real(deciding) && instr.fn == Fn::cast) value = fmt::format("to_integer({})", value);
+      if (instr.type == DType::f8e4m3fn) value = as_e4m3(instr, value, i + 1 == program.code.size());
       if (!real && instr.type != DType::i64) value = fmt::format("({})({})", element_type(instr.type), value);
     }
     text += fmt::format("  const {} v{} = {};\n", real ? "float" : "i64", i, value);

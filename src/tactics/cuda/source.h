@@ -15,6 +15,8 @@ std::string float_literal(double value);
 const char* element_type(DType type);
 // Whether it is a type that kernels compute with in float.
 bool is_real_element(DType type);
+// Whether elements of it are floats to a kernel that holds them: those above and e4m3.
+bool is_held_in_float(DType type);
 // The type that products of such elements are summed in, or null when there are no kernels for them.
 const char* sum_type(DType type);
 // Why a kernel for fixed shapes and such an input cannot do the problem, or empty.

@@ -49,7 +49,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (stem.pool && !takes(*stem.pool)) return "pooling other than the maximum of 3 x 3, in steps of 2";
   const auto anchor = cuda::conv_anchor(stem.convolution);
   const cuda::ConvGeometry g = cuda::conv_geometry(stem.convolution);
-  if (g.type == DType::f32) return "f32 elements";
+  if (g.type == DType::f32 || g.type == DType::f8e4m3fn) return fmt::format("{} elements", name(g.type));
   if (g.cin > 4 || g.stride_w != 2 || g.stride_h > 2 || g.kw > 8 || g.kh > 8)
     return "more than 4 channels, steps other than 2, or a filter larger than 8";
   if (g.dilation_h != 1 || g.dilation_w != 1) return "dilated";

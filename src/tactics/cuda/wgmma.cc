@@ -17,8 +17,13 @@ struct Tile {
   int rows() const { return alternate ? 64 : 64 * groups; }
   // Of a thread that multiplies, where the even share of them is too small for its sums: 65536 are shared by groups of
   // 128 threads, one of which needs few.
-  int registers() const { return n < 192 ? 0 : groups == 2 ? 232 : 160; }
-  int threads() const { return 128 * groups + (registers() > 0 ? 128 : 32); }
+  int registers(DType type) const {
+    const bool few = groups == 1 || sums(type) < 192;
+    return few ? 0 : groups == 2 ? 232 : 160;
+  }
+  int threads(DType type) const { return 128 * groups + (registers(type) > 0 ? 128 : 32); }
+  // Registers of a row's: of e4m3 those of a stage beside all.
+  int sums(DType type) const { return type == DType::f8e4m3fn ? 2 * n : n; }
 };
 
 constexpr Tile kTiles[] = {{32, 1, 4},
@@ -61,6 +66,7 @@ int64_t elements_a_row(const WarpgroupProduct& p) { return row_bytes(p) / static
 int64_t steps(const WarpgroupProduct& p) { return taps(p) * blocks(tap_k(p), elements_a_row(p)); }
 
 bool may_win(const WarpgroupProduct& p, const Tile& t) {
+  if (t.sums(p.gemm.type) > 256) return false;
   const int64_t count = tiles(p.gemm, t), columns = blocks(p.gemm.n, t.n) * t.n;
   // Columns that are computed for nothing.
   if (columns - p.gemm.n > std::max<int64_t>(31, p.gemm.n / 4)) return false;
@@ -161,13 +167,14 @@ std::string wgmma_multiply(DType type, int n, bool a_in_registers, bool b_by_row
     registers += fmt::format("{}%{}", i > 0 ? ", " : "", i);
     sums += fmt::format("{}\"{}\"(c[{}])", i > 0 ? ", " : "", type == DType::i8 ? "+r" : "+f", i);
   }
-  const char* kind = type == DType::f32   ? "k8.f32.tf32.tf32"
-                     : type == DType::f16 ? "k16.f32.f16.f16"
-                     : type == DType::i8  ? "k32.s32.s8.s8"
-                                          : "k16.f32.bf16.bf16";
+  const char* kind = type == DType::f32        ? "k8.f32.tf32.tf32"
+                     : type == DType::f16      ? "k16.f32.f16.f16"
+                     : type == DType::i8       ? "k32.s32.s8.s8"
+                     : type == DType::f8e4m3fn ? "k32.f32.e4m3.e4m3"
+                                               : "k16.f32.bf16.bf16";
   // Signs, of floats; and of 16-bit ones the order of the dims of what is in memory.
   const std::string order = fmt::format("{}, {}", a_in_registers ? "" : ", 0", b_by_rows ? 1 : 0);
-  const std::string flags = type == DType::i8 ? "" : type == DType::f32 ? ", 1, 1" : ", 1, 1" + order;
+  const std::string flags = type == DType::i8 ? "" : size_of(type) == 2 ? ", 1, 1" + order : ", 1, 1";
   const int first = n / 2, b = first + (a_in_registers ? 4 : 1);
   const std::string a = a_in_registers ? fmt::format("{{%{}, %{}, %{}, %{}}}", first, first + 1, first + 2, first + 3)
                                        : fmt::format("%{}", first);
@@ -219,8 +226,8 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
       "typedef {} A;\ntypedef {} Sum;\n",
       p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters),
       wgmma_run(p.gemm.n, p.result), tile.n, staged_columns(tile), tile.groups, tile.stages, row_bytes(p), tile.split,
-      tile.cluster, tile.alternate, tile.registers(), p.b_batched, p.b_constant, rows_first, element_type(p.gemm.type),
-      sum_type(p.gemm.type));
+      tile.cluster, tile.alternate, tile.registers(p.gemm.type), p.b_batched, p.b_constant, rows_first,
+      element_type(p.gemm.type), sum_type(p.gemm.type));
   text += wgmma_multiply(p.gemm.type, tile.n, false) + store + kernels::boxes_cuh + kernels::warpgroup_cuh +
           (p.patches ? load_patches(*p.patches) : kLoadRows) + kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};
@@ -230,7 +237,7 @@ Launch wgmma_launch(const WarpgroupProduct& p, int variant, const OperandPlaces&
   const Tile tile = candidates(p)[static_cast<size_t>(variant)];
   const Gemm& gemm = p.gemm;
   return {.grid = {static_cast<unsigned>(tiles(gemm, tile) * tile.split)},
-          .block = {static_cast<unsigned>(tile.threads())},
+          .block = {static_cast<unsigned>(tile.threads(gemm.type))},
           .shared_bytes = static_cast<unsigned>(shared_bytes(tile, row_bytes(p))),
           .cluster = static_cast<unsigned>(tile.split * tile.cluster),
           .persistent = tile.split == 1,
