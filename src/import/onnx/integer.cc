@@ -41,8 +41,13 @@ struct ByteWeights {
   Tensor sums;  // of each output channel's weights without their zero points
 };
 
-// Element i belongs to output channel i / inner % channels. Nothing where weights or zero points are not constant.
-std::optional<ByteWeights> byte_weights(NodeImport& n, ValueId w, ValueId zero, int64_t channels, int64_t inner) {
+bool is_byte(DType type) { return type == DType::i8 || type == DType::u8; }
+
+// Of a product with x. Element i belongs to output channel i / inner % channels. Nothing where weights or zero points
+// are not constant.
+std::optional<ByteWeights> byte_weights(NodeImport& n, ValueId x, ValueId w, ValueId zero, int64_t channels,
+                                        int64_t inner) {
+  if (!is_byte(n.type(x).dtype) || !is_byte(n.type(w).dtype)) return std::nullopt;
   const Tensor &from = n.constant(w), &given = n.constant(zero);
   const bool vector = given.defined() && given.count() == channels;
   if (!from.defined() || from.count() == 0 || (zero != ValueId::none && !given.defined())) return std::nullopt;
@@ -108,7 +113,7 @@ void import_conv_integer(NodeImport& n) {
   if (n.failed()) return;
   const Dims dims = n.constant(w).dims();
   const int64_t filter = dims.empty() || dims[0] == 0 ? 1 : element_count(dims) / dims[0];
-  const auto weights = byte_weights(n, w, w_zero, dims.empty() ? 0 : dims[0], filter);
+  const auto weights = byte_weights(n, x, w, w_zero, dims.empty() ? 0 : dims[0], filter);
   // Sums of the window are one for all channels, or each channel has its own: more groups than one need others.
   const bool depthwise = !dims.empty() && op.groups == dims[0];
   if (weights && (op.groups == 1 || depthwise || !weights->zeros.defined())) {
@@ -134,7 +139,7 @@ ValueId integer_matmul(NodeImport& n, ValueId a, ValueId b, ValueId a_zero, Valu
   const std::vector<int64_t> by_row =
       a_zero != ValueId::none && is_vector(n, a_zero) ? std::vector<int64_t>{-1, 1} : std::vector<int64_t>();
   const Dims dims = n.constant(b).dims();
-  const auto weights = dims.size() == 2 ? byte_weights(n, b, b_zero, dims[1], 1) : std::nullopt;
+  const auto weights = dims.size() == 2 ? byte_weights(n, a, b, b_zero, dims[1], 1) : std::nullopt;
   if (!weights) return n.add(MatMul{}, {centred(n, a, a_zero, by_row), centred(n, b, b_zero, {})});
   const ValueId zero = by_row.empty() ? a_zero : n.reshape(a_zero, by_row);
   return byte_product(n, MatMul{}, a, zero, *weights, ones({dims[0], 1}), {-1});

@@ -75,6 +75,7 @@ void import_reduce_mean(NodeImport& n) {
 void import_concat(NodeImport& n) {
   if (n.input_count() < 5 || n.input_count() % 3 != 2)
     return n.invalid("{} inputs are no scale, zero point and triples", n.input_count());
+  if (!n.has("axis")) return n.invalid("attribute 'axis' is missing");
   std::vector<ValueId> parts;
   for (size_t k = 2; k < n.input_count(); k += 3) parts.push_back(real_input(n, k));
   quantized_output(n, n.add(Concat{.axis = n.i("axis")}, parts), 0, 2);
