@@ -83,7 +83,7 @@ Result<Recipe> recipe_from_json(std::string_view text) {
     else if (half == name(DType::bf16)) recipe.half = DType::bf16;
     else if (half != name(DType::none)) return invalid("the build options are malformed: '{}' is no half type", half);
     recipe.int8 = json.at("int8");
-    recipe.fp8 = json.value("fp8", false);
+    recipe.fp8 = json.at("fp8");
     recipe.ranges = ranges_from(json.at("ranges"));
     recipe.strict = json.at("strict");
     recipe.floats = json.at("floats").get<std::set<std::string>>();
