@@ -9,7 +9,9 @@ namespace {
 
 constexpr int kLeastVersion = 12000;  // CUDA 12.0: the first with descriptors of tensors
 
-// What to do about an error, by the first of CUresult that it holds for.
+constexpr const char* kFault = "a kernel has faulted, and this process cannot use the GPU any more";
+
+// What to do about an error, by values of CUresult.
 struct Advice {
   int first, last;
   const char* text;
@@ -23,7 +25,6 @@ constexpr Advice kAdvice[] = {
     {209, 209, "the driver has no such code for this GPU: build for its architecture"},
     {214, 214, "the GPU's memory has failed: see nvidia-smi, and reset the GPU"},
     {218, 223, "the driver cannot load this code: install a newer driver, or build with an older NVRTC"},
-    {700, 719, "a kernel has faulted, and this process cannot use the GPU any more"},
     {802, 804, "the driver's library and its kernel module are not of one version: restart the machine"},
     {999, 999, "the GPU may be lost: see nvidia-smi and the kernel's log for Xid errors"},
 };
@@ -53,8 +54,9 @@ Result<Driver> load() {
 }  // namespace
 
 bool is_kernel_fault(int status) {
-  constexpr int kNoMoreThanMisuse[] = {703, 704, 705, 708, 709, 711, 712, 713};  // of peers, contexts and host memory
-  return status >= 700 && status <= 719 && !std::ranges::count(kNoMoreThanMisuse, status);
+  constexpr int kIllegalAddress = 700, kTimeout = 702, kAssertion = 710, kStack = 714, kLaunchFailed = 719;
+  return status == kIllegalAddress || status == kTimeout || status == kAssertion ||
+         (status >= kStack && status <= kLaunchFailed);
 }
 
 Status Driver::check(int status, const char* call) const {
@@ -62,11 +64,12 @@ Status Driver::check(int status, const char* call) const {
   const char *code = nullptr, *text = nullptr;
   cuGetErrorName(status, &code);
   cuGetErrorString(status, &text);
-  const auto advice =
+  const auto found =
       std::ranges::find_if(kAdvice, [&](const Advice& a) { return status >= a.first && status <= a.last; });
+  const char* const advice = is_kernel_fault(status) ? kFault : found != std::end(kAdvice) ? found->text : nullptr;
   return {Code::device,
           fmt::format("{}: {} ({}){}{}", call, text != nullptr ? text : "unknown error", code != nullptr ? code : "?",
-                      advice != std::end(kAdvice) ? ": " : "", advice != std::end(kAdvice) ? advice->text : "")};
+                      advice != nullptr ? ": " : "", advice != nullptr ? advice : "")};
 }
 
 Result<const Driver*> driver() {

@@ -21,9 +21,9 @@ void restart(const Status& fault) {
   if (restarts >= kMost) return;
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   std::string words{std::istreambuf_iterator<char>(file), {}};  // each ends in a zero
+  if (words.empty() || words.back() != '\0') return;
   std::vector<char*> arguments;
   for (size_t at = 0; at < words.size(); at = words.find('\0', at) + 1) arguments.push_back(&words[at]);
-  if (arguments.empty()) return;
   arguments.push_back(nullptr);
   fmt::print(stderr, "hone: warning: {}: the build begins again without it\n", fault.message());
   setenv(kRestarts, std::to_string(restarts + 1).c_str(), 1);
