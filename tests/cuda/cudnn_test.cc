@@ -13,20 +13,18 @@ namespace {
 const Machine kHopper{.cuda_arch = "sm_90", .cuda_device = 0};
 
 // y = Conv(x, w, b) of `type`, and a program of it and r, where there is one.
-Problem conv_problem(const std::string& type, const std::string& program = {}, const std::string& bias = {},
-                     bool channels_last = true) {
+Problem conv_problem(const std::string& type, const std::string& program = {}) {
   const auto graph = graph_from_text(fmt::format(
       R"hone(graph {{
     input %1 "x" : {0}[2,9,9,16]
     input %2 "w" : {0}[24,16,3,3]
-    input %3 "b" : {1}[24]
+    input %3 "b" : {0}[24]
     input %4 "r" : {0}[2,9,9,24]
-    %5 = Conv(%1, %2, %3) {{strides=[1,1], dilations=[1,1], pads=[1,1,1,1], channels_last={2}}}
-    {3}
-    output %{4} "y"
+    %5 = Conv(%1, %2, %3) {{strides=[1,1], dilations=[1,1], pads=[1,1,1,1], channels_last=true}}
+    {1}
+    output %{2} "y"
   }})hone",
-      type, bias.empty() ? type : bias, channels_last,
-      program.empty() ? "" : fmt::format(R"hone(%6 = Pointwise(%5, %4) {{program="{}"}})hone", program),
+      type, program.empty() ? "" : fmt::format(R"hone(%6 = Pointwise(%5, %4) {{program="{}"}})hone", program),
       program.empty() ? 5 : 6));
   EXPECT_TRUE(graph.ok()) << graph.status().message();
   Problem problem;
@@ -75,7 +73,9 @@ TEST_F(Cudnn, RefusesWhatItCannotDoInTheTypesAllowed) {
   tf32.tf32 = true;
   EXPECT_EQ(refusal(conv_problem("f32"), "cuda.conv_cudnn_tf32", tf32), "");
   EXPECT_EQ(refusal(conv_problem("f16"), "cuda.conv_cudnn_tf32", tf32), "f16 elements");
-  EXPECT_EQ(refusal(conv_problem("f16", {}, "f32")), "what is added is of another type than the result");
+  Problem mixed = conv_problem("f16");
+  mixed.inputs[2].dtype = DType::f32;
+  EXPECT_EQ(refusal(mixed), "what is added is of another type than the result");
   EXPECT_EQ(refusal(conv_problem("f16"), "cuda.conv_cudnn", {.cuda_arch = "sm_90"}),
             "the GPU is not here to be asked for plans");
 }
