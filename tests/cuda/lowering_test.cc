@@ -147,7 +147,7 @@ TEST_P(Lowering, EveryTileOfHoppersTensorCoresCompiles) {
         {"cuda.conv_wgmma", conv_problem(type, 64, 56, 192, 768, 3, 1)},
         {"cuda.conv_wgmma", conv_problem(type, 1, 7, 512, 512, 3, 1)},
         {"cuda.conv_halo_wgmma", conv_problem(type, 8, 56, 64, 64, 3, 1)},
-        {"cuda.conv_halo_wgmma", conv_problem(type, 8, 28, 128, 512, 1, 1)},
+        {"cuda.conv_halo_wgmma", conv_problem(type, 8, 28, 128, type == DType::f8e4m3fn ? 256 : 512, 1, 1)},
         {"cuda.conv_cells_wgmma", conv_problem(type, 1, 224, 3, 64, 7, 2)},
         {"cuda.conv_stem_wgmma", conv_problem(type, 16, 224, 3, 64, 7, 2)}};
     for (const auto& [name, problem] : cases) {

@@ -60,7 +60,9 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (g.kh > 5 || g.kw > 5) return "a filter larger than 5";
   if (chunks(g) > 2) return "a pixel's channels are over 256 bytes";
   if (g.cout % 4 != 0) return "columns are not a multiple of 4";
-  return candidates(g).empty() ? "the filter's weights are too large for shared memory" : "";
+  return candidates(g).empty()
+             ? "the filter's weights are too large for shared memory, or its columns too many for a tile that fits"
+             : "";
 }
 
 int variants(const Problem& problem, const Machine&) {
