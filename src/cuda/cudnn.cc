@@ -201,7 +201,8 @@ Result<std::vector<ConvolutionPlan>> ask(const Library& api, const LibraryConvol
   Search search(convolution, all, *graph, lease.handle);
   HONE_CHECK(search.add_guesses(kModeA, kMostConvolutionPlans / 2));
   HONE_CHECK(search.add_guesses(kModeB, kMostConvolutionPlans * 3 / 4));
-  HONE_CHECK(search.add_engines(kMostConvolutionPlans));
+  // In 16 bits some engines that are not recommended round what they do not say: a result was off by ten units.
+  if (convolution.type == DType::f32) HONE_CHECK(search.add_engines(kMostConvolutionPlans));
   return search.plans();
 }
 
