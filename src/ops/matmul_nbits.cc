@@ -1,6 +1,10 @@
 #include "ops/matmul_nbits.h"
 
+#include <algorithm>
+
+#include "ops/eval.h"
 #include "ops/matmul.h"
+#include "ops/numbers.h"
 #include "ops/table.h"
 
 namespace hone {
@@ -30,9 +34,10 @@ Result<Types> MatMulNBits::infer(const InferArgs& args) const {
                    &bias = args.type(4);
   if (!is_float(a.dtype)) return invalid("the input is {}", name(a.dtype));
   if (codes.dtype != DType::u8) return invalid("the codes are {}", name(codes.dtype));
-  if (!is_float(scales.dtype)) return invalid("the scales are {}", name(scales.dtype));
-  if (zeros.dtype != DType::u8 && !is_float(zeros.dtype)) return invalid("the zero points are {}", name(zeros.dtype));
-  if (bias.defined() && bias.dtype != a.dtype)
+  if (scales.dtype != DType::f32) return invalid("the scales are {}", name(scales.dtype));
+  if (zeros.dtype != DType::u8 && zeros.dtype != DType::f32)
+    return invalid("the zero points are {}", name(zeros.dtype));
+  if (bias.defined() && bias.dtype != a.dtype && bias.dtype != DType::f32)
     return invalid("the bias is {}, the input {}", name(bias.dtype), name(a.dtype));
   if (a.shape.ranked && a.shape.dims.empty()) return invalid("the input is a scalar");
   if (codes.shape.ranked && codes.shape.rank() != 3) return invalid("the codes are {}", to_text(codes));
@@ -65,20 +70,20 @@ Tensor dequantized_weights(const MatMulNBits& op, int64_t k, const Tensor& codes
   return weights;
 }
 
-// In floats as DequantizeLinear makes them, and then a product.
 Result<Tensors> MatMulNBits::evaluate(const EvalArgs& args) const {
-  Types types;
-  for (const Tensor& t : args.inputs)
-    types.push_back(t.defined() ? TensorType{t.type(), Shape::of(t.dims())} : TensorType{});
+  const Types types = types_of(args);
   HONE_TRY(const Types result, infer({types, {}, 1}));
-  HONE_CHECK(checked_bytes(DType::f32, Dims{args[1].dims()[0], args[0].dims().back()}));
-  Tensor weights = dequantized_weights(*this, args[0].dims().back(), args[1], args[2], args[3]);
-  if (args[0].type() != DType::f32) {
-    Tensor same(args[0].type(), weights.dims());
-    for (int64_t i = 0; i < weights.count(); ++i) same.set(i, weights.at(i));
-    weights = same;
-  }
-  return MatMul{.trans_b = true}.evaluate({Tensors{args[0], weights, args[4]}, 1});
+  const Tensor& a = args[0];
+  HONE_CHECK(checked_bytes(DType::f32, Dims{args[1].dims()[0], a.dims().back()}));
+  // In f32 at least: what the smaller types lose is lost once, by the result.
+  const DType type = a.type() == DType::f64 ? DType::f64 : DType::f32;
+  const auto in_type = [&](const Tensor& t, DType to) {
+    return !t.defined() || t.type() == to ? t : tensor_from(to, t.dims(), numbers_of<double>(t));
+  };
+  const Tensor weights = dequantized_weights(*this, a.dims().back(), args[1], args[2], args[3]);
+  const Tensors inputs{in_type(a, type), in_type(weights, type), in_type(args[4], type)};
+  HONE_TRY(const Tensors product, MatMul{.trans_b = true}.evaluate({inputs, 1}));
+  return Tensors{in_type(product[0], a.type())};
 }
 
 std::span<const OpRow> matmul_nbits_ops() {

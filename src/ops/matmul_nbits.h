@@ -5,10 +5,10 @@
 namespace hone {
 
 // matmul_nbits(a, codes, scales, zeros, bias?): a [..., K] times the transpose of weights [N, K] that are kept in
-// `bits` (4 or 8) each: weight[n, k] = (code[n, k] - zeros[n, k / block]) * scales[n, k / block]. The codes are
-// unsigned and packed along K, the first in the lowest bits; each block begins with a byte of its own: u8 of [N, ceil(K
-// / block), ceil(block * bits / 8)]. Scales (floats) and zeros (floats or u8) are [N, ceil(K / block)], the bias is [N]
-// and of a's type, as the result.
+// `bits` (4 or 8) each: weight[n, k] = (code[n, k] - zeros[n, k / block]) * scales[n, k / block].
+// Codes are unsigned and packed along K, the first in the lowest bits, each block from a byte of its own on: u8 of
+// [N, blocks, ceil(block * bits / 8)], blocks = ceil(K / block). Scales (f32) and zeros (f32 or u8) are
+// [N, blocks]; the bias is [N] and of a's type or f32; the result is of a's type.
 struct MatMulNBits {
   static constexpr std::string_view kName = "MatMulNBits";
   int64_t bits = 4, block = 32;

@@ -2,7 +2,6 @@
 
 #include "kernels/cpu/gemm/epilogue.h"
 #include "ops/fused.h"
-#include "ops/matmul_nbits.h"
 #include "ops/pointwise.h"
 #include "tactics/common.h"
 
@@ -17,8 +16,8 @@ struct Anchor {
 
   // The problem input that is the bias, or -1.
   int bias() const {
-    const int at = op.as<MatMulNBits>() != nullptr ? 4 : 2;
-    return inputs > static_cast<size_t>(at) ? at : -1;
+    const size_t at = bias_input(op.name());
+    return inputs > at ? static_cast<int>(at) : -1;
   }
 };
 

@@ -43,18 +43,16 @@ std::string supports_panels(const Problem& problem, const Machine&) { return ref
 // Rows: one way. Panels: how threads share them out.
 int panel_variants(const Problem&, const Machine& machine) { return machine.threads > 1 ? 3 : 1; }
 
-Tensor in_floats(const Tensor& t) { return tensor_from(DType::f32, t.dims(), numbers_of<float>(t)); }
-
 // Packed: the weights, the tier, and whether all zero points are in the middle.
 Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
   cpu::NBitsProblem p = geometry(problem, *view_anchor(problem)->op.as<MatMulNBits>());
-  const Tensor scales = in_floats(problem.constants[2]), zeros = in_floats(problem.constants[3]);
-  const auto* zero = zeros.data<float>();
-  p.centred =
-      std::all_of(zero, zero + zeros.count(), [&](float z) { return z == static_cast<float>(1 << (p.bits - 1)); });
+  const std::vector<float> zeros = numbers_of<float>(problem.constants[3]);
+  p.centred = std::all_of(zeros.begin(), zeros.end(),
+                          [middle = static_cast<float>(1 << (p.bits - 1))](float z) { return z == middle; });
   const cpu::Tier tier = tier_of(machine);
   Tensor packed(DType::u8, {static_cast<int64_t>(cpu::nbits_packed_bytes(p, tier))});
-  cpu::nbits_pack(p, {problem.constants[1].data<uint8_t>(), scales.data<float>(), zero}, tier, packed.mutable_raw());
+  cpu::nbits_pack(p, {problem.constants[1].data<uint8_t>(), problem.constants[2].data<float>(), zeros.data()}, tier,
+                  packed.mutable_raw());
   Prepared prepared = packed_weights(packed, tier);
   prepared.packed.push_back(Tensor::scalar(int64_t{p.centred}));
   prepared.drops = {false, true, true, true};

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "import/onnx/importer.h"
+#include "ops/numbers.h"
 
 namespace hone::import_onnx {
 namespace {
@@ -29,10 +30,19 @@ Tensor constant_of(NodeImport& n, size_t i, const char* name, const Dims& dims) 
   return {};
 }
 
+// The same as f32, which holds all that smaller floats do.
+Tensor floats_of(NodeImport& n, size_t i, const char* name, const Dims& dims) {
+  const Tensor value = constant_of(n, i, name, dims);
+  if (!value.defined() || value.type() == DType::f32) return value;
+  if (is_float(value.type())) return tensor_from(DType::f32, dims, numbers_of<double>(value));
+  n.invalid("{} is {}", name, hone::name(value.type()));
+  return {};
+}
+
 // One number a block: 2^(bits - 1) where the model gives none.
 Tensor zeros_of(NodeImport& n, const Form& form) {
   const Dims dims{form.n, form.blocks()};
-  if (n.has_input(3) && n.type(n.input(3)).dtype != DType::u8) return constant_of(n, 3, "zero_points", dims);
+  if (n.has_input(3) && n.type(n.input(3)).dtype != DType::u8) return floats_of(n, 3, "zero_points", dims);
   Tensor zeros(DType::u8, dims);
   if (!n.has_input(3)) {
     for (int64_t i = 0; i < zeros.count(); ++i) zeros.set_int(i, int64_t{1} << (form.op.bits - 1));
@@ -64,7 +74,7 @@ void import_matmul_nbits(NodeImport& n) {
   if (a.rank() >= 1 && a.dims.back().known() && a.dims.back() != Dim(form.k))
     return n.invalid("A is {} for K = {}", to_text(n.type(n.input(0))), form.k);
   const Tensor codes = constant_of(n, 1, "B", {form.n, form.blocks(), form.op.block_bytes()});
-  const Tensor scales = constant_of(n, 2, "scales", {form.n, form.blocks()});
+  const Tensor scales = floats_of(n, 2, "scales", {form.n, form.blocks()});
   const Tensor zeros = zeros_of(n, form);
   if (n.failed()) return;
   std::vector<ValueId> inputs{n.input(0), n.constant(codes), n.constant(scales), n.constant(zeros)};

@@ -1,5 +1,7 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
 // The panel's work (see kernel.h), compiled once per tier.
+#pragma once
+
 #include "kernels/cpu/gemm/activation.inc"
 #include "kernels/cpu/nbits/kernel.h"
 
