@@ -8,6 +8,7 @@
 #include "ops/conv.h"
 #include "ops/fused.h"
 #include "ops/matmul.h"
+#include "ops/matmul_nbits.h"
 
 namespace hone {
 namespace {
@@ -15,7 +16,8 @@ namespace {
 bool is_product(const Op& op) {
   if (const auto* fused = op.as<Fused>())
     return std::ranges::any_of(fused->body->order(), [&](NodeId id) { return is_product(fused->body->node(id).op); });
-  return op.as<Conv>() != nullptr || op.as<MatMul>() != nullptr || op.as<Attention>() != nullptr;
+  return op.as<Conv>() != nullptr || op.as<MatMul>() != nullptr || op.as<MatMulNBits>() != nullptr ||
+         op.as<Attention>() != nullptr;
 }
 
 // In units of the result, and of the root mean square of all. Half a unit of the type is lost by each of two kernels.

@@ -28,6 +28,7 @@ struct Row {
 
 constexpr Row kRows[] = {{"Conv", Kind::heavy},
                          {"MatMul", Kind::heavy},
+                         {"MatMulNBits", Kind::heavy, 1},
                          {"Attention", Kind::heavy, 3},
                          {"ConvTranspose", Kind::light},
                          {"Pointwise", Kind::light},

@@ -13,6 +13,7 @@
 #include "ops/movement.h"
 #include "ops/pointwise.h"
 #include "ops/quantize.h"
+#include "passes/canonical/pack_weights.h"
 #include "passes/rewrite.h"
 
 namespace hone {
@@ -305,6 +306,8 @@ void dequantize_constants(Graph& graph) {
 bool run_quantized_model_in_integers(Graph& graph, const Machine& machine) {
   bool changed = adapt_byte_products(graph, machine);
   changed |= Converter(graph, machine).run();
+  for (NodeId id : graph.order())
+    if (graph.alive(id)) changed |= pack_weights_of(graph, id);
   dequantize_constants(graph);
   for (NodeId id : graph.order()) {
     const Op before = graph.node(id).op;  // holds the bodies while others take their places

@@ -8,6 +8,7 @@
 #include "ops/gather.h"
 #include "ops/lrn.h"
 #include "ops/matmul.h"
+#include "ops/matmul_nbits.h"
 #include "ops/movement.h"
 #include "ops/norm.h"
 #include "ops/numbers.h"
@@ -122,6 +123,16 @@ Interval matmul(const Site& s, size_t) {
   if (!a || a->empty()) return {};
   const int64_t terms = op.trans_a ? (*a)[a->size() - 2] : a->back();
   return sum(scaled(product(s.at(0), s.at(1)), static_cast<double>(terms)), bias);
+}
+
+Interval matmul_nbits(const Site& s, size_t) {
+  const auto a = s.type(0).shape.concrete();
+  for (size_t i = 1; i < 4; ++i)
+    if (!s.is_constant(i)) return {};
+  if (!a || a->empty()) return {};
+  const Tensor weights =
+      dequantized_weights(*s.node.op.as<MatMulNBits>(), a->back(), s.constant(1), s.constant(2), s.constant(3));
+  return sum(product_with(weights, s.at(0), true), s.at_or(4, kZero));
 }
 
 // Means of values, or nothing where all keys are masked.
@@ -242,6 +253,7 @@ constexpr Row kRows[] = {{"Pointwise", pointwise},
                          {"Conv", conv},
                          {"ConvTranspose", conv_transpose},
                          {"MatMul", matmul},
+                         {"MatMulNBits", matmul_nbits},
                          {"Attention", attention},
                          {"Softmax", softmax},
                          {"LayerNorm", layer_norm},

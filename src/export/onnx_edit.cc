@@ -11,17 +11,29 @@ namespace {
 
 int data_type(DType type) {
   switch (type) {
+    case DType::i4: return onnx::TensorProto::INT4;
     case DType::i8: return onnx::TensorProto::INT8;
     case DType::i32: return onnx::TensorProto::INT32;
     default: return onnx::TensorProto::FLOAT;
   }
 }
 
-// Of f32, i8 or i32.
+// Two to a byte, the first in the lower half.
+std::string packed_nibbles(const Tensor& value) {
+  std::string bytes(static_cast<size_t>(value.count() + 1) / 2, '\0');
+  for (int64_t i = 0; i < value.count(); ++i) {
+    char& byte = bytes[static_cast<size_t>(i) / 2];
+    byte = static_cast<char>(byte | (value.int_at(i) & 15) << (i % 2 * 4));
+  }
+  return bytes;
+}
+
+// Of f32, i4, i8 or i32.
 void write(onnx::TensorProto& proto, const Tensor& value) {
   proto.set_data_type(data_type(value.type()));
   for (int64_t d : value.dims()) proto.add_dims(d);
-  proto.set_raw_data(value.raw(), value.bytes());
+  if (value.type() == DType::i4) proto.set_raw_data(packed_nibbles(value));
+  else proto.set_raw_data(value.raw(), value.bytes());
 }
 
 // All names that nodes read, those of graphs inside them included.

@@ -4,6 +4,7 @@
 #include "ops/conv.h"
 #include "ops/fused.h"
 #include "ops/matmul.h"
+#include "ops/matmul_nbits.h"
 #include "ops/rnn.h"
 
 namespace hone {
@@ -63,6 +64,7 @@ double operation_count(const Op& op, TypeList inputs, TypeList outputs) {
   if (op.as<ConvTranspose>() != nullptr && has(2))
     return 2 * count(inputs[0]) * per(count(inputs[1]), dim(inputs[1], 0));
   if (const auto* m = op.as<MatMul>(); m != nullptr && has(1)) return matmul(*m, inputs[0], outputs[0]);
+  if (op.as<MatMulNBits>() != nullptr && has(1)) return 2 * count(outputs[0]) * dim(inputs[0], -1);
   if (const auto* a = op.as<Attention>(); a != nullptr && has(a->layout == "packed" ? 1 : 3))
     return attention(*a, inputs);
   if (op.as<Rnn>() != nullptr && has(3))

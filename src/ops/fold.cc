@@ -17,12 +17,12 @@ std::optional<Tensors> fold_shape(const Graph& graph, const Op& op, std::span<co
   return Tensors{shape->of(*dims)};
 }
 
-// Matrices of 8 bits stay what they are, so that products can be done on them.
+// Matrices of 8 and 4 bits stay what they are, so that products can be done on them or keep their weights small.
 bool makes_quantized_weights(const Graph& graph, const Op& op, std::span<const ValueId> inputs) {
   if (op.as<Dequantize>() == nullptr) return false;
   const TensorType& type = graph.type(inputs[0]);
-  const bool bytes = type.dtype == DType::i8 || type.dtype == DType::u8 || type.dtype == DType::f8e4m3fn;
-  return bytes && type.shape.rank() > 1;
+  constexpr DType kTypes[] = {DType::i8, DType::u8, DType::i4, DType::u4, DType::f8e4m3fn};
+  return std::find(std::begin(kTypes), std::end(kTypes), type.dtype) != std::end(kTypes) && type.shape.rank() > 1;
 }
 
 // Steps through all dims that are not 0: an empty tensor may have dims that nobody can count to.

@@ -13,8 +13,8 @@ namespace {
 const std::vector<Stage>& canonical_stages() {
   static const std::vector<Stage> stages = {
       {.passes = {k_fold_constants, k_specialise_bodies, k_merge_duplicates, k_remove_identities, k_merge_movements,
-                  k_simplify_pointwise, k_fold_pads, k_recognise_norms, k_fold_affine_functions, k_recognise_attention,
-                  k_merge_projections},
+                  k_simplify_pointwise, k_fold_pads, k_pack_weights, k_recognise_norms, k_fold_affine_functions,
+                  k_recognise_attention, k_merge_projections},
        .repeat = true},
   };
   return stages;

@@ -10,11 +10,15 @@ namespace hone {
 // A problem seen as an anchor with an optional epilogue: a plain node, or a Fused one.
 struct Anchor {
   Op op;
-  size_t inputs = 0;     // the first ones of the problem
+  size_t inputs = 0;  // the first ones of the problem
   EpilogueForm form;
-  int residual = -1;     // problem input, or -1
+  int residual = -1;  // problem input, or -1
 
-  int bias() const { return inputs > 2 ? 2 : -1; }  // problem input, or -1
+  // The problem input that is the bias, or -1.
+  int bias() const {
+    const size_t at = bias_input(op.name());
+    return inputs > at ? static_cast<int>(at) : -1;
+  }
 };
 
 // Nothing when a fused body is not one anchor and an epilogue that kernels know.

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/cpu_info.h"
+#include "ops/matmul_nbits.h"
 #include "tactics/tactic.h"
 
 namespace hone {
@@ -53,6 +54,9 @@ inline std::string refuse_unless_fixed_f32(const Problem& problem) {
   if (problem.inputs[0].dtype != DType::f32) return fmt::format("{} elements", name(problem.inputs[0].dtype));
   return {};
 }
+
+// The input of a product that is its bias, where it has one.
+inline size_t bias_input(std::string_view op) { return op == MatMulNBits::kName ? 4 : 2; }
 
 inline Dims dims_of(const TensorType& type) { return *type.shape.concrete(); }
 

@@ -48,7 +48,9 @@ struct Build {
     HONE_TRY(CompileOptions given, attended_options(shared(), output));
     auto options = options_from(portable.recipe, std::move(given), !model.precisions.empty());
     if (!options.ok()) return options.status().within(engine);
-    return Network{std::move(portable.graph), std::move(*options)};
+    Network network{std::move(portable.graph), std::move(*options)};
+    HONE_TRY(network.weights, model.weights.apply(network.graph));
+    return network;
   }
 
   Result<Network> read() const {
@@ -64,21 +66,27 @@ struct Build {
     const InterruptGuard guard;
     HONE_TRY(Network network, read());
     const std::string& source = engine.empty() ? model.model : engine;
-    const auto built = build_engine(std::move(network.graph), network.options,
-                                    {.cuda_archs = model.cuda_archs, .portable = !no_portable}, network.start);
+    auto built = build_engine(std::move(network.graph), network.options,
+                              {.cuda_archs = model.cuda_archs, .portable = !no_portable}, network.start);
     if (interrupted()) return Status(Code::cancelled, fmt::format("{}: interrupted", source));
     if (!built.ok()) return built.status().within(source);
+    if (model.weights.given())
+      for (EngineData& program : built->programs)
+        program.program.build.notes.push_back(summary(network.weights, model.weights.format()));
     HONE_CHECK(save_engine(*built, path));
-    return show(*built);
+    return show(*built, network.weights);
   }
 
-  Status show(const EngineContents& built) const {
+  Status show(const EngineContents& built, const std::vector<WeightReport>& weights) const {
     Json programs = Json::array();
     for (const EngineData& engine : built.programs)
       programs.push_back(
           {{"cuda_arch", engine.program.cuda_arch}, {"build", Json::parse(inspect_json(engine.program))["build"]}});
-    HONE_CHECK(output.write({{"engine", path}, {"build", programs[0]["build"]}, {"programs", programs}}));
+    Json result{{"engine", path}, {"build", programs[0]["build"]}, {"programs", programs}};
+    if (model.weights.given()) result["weights"] = weights_json(weights);
+    HONE_CHECK(output.write(result));
     if (!output.shows_table()) return {};
+    print_weights(weights);
     for (const EngineData& engine : built.programs) {
       const Program& p = engine.program;
       fmt::print(

@@ -128,6 +128,7 @@ void ModelOptions::add_options_to(CLI::App& app) {
                  "error")
       ->check(CLI::IsMember(metrics))
       ->capture_default_str();
+  weights.add_to(app);
   app.add_option("--time-budget", time_budget, "Limit for timing tactics, e.g. 30s")->capture_default_str();
   app.add_option("--max-workspace", max_workspace,
                  "Refuse tactics that need more scratch memory for a step, e.g. 512M");
@@ -236,7 +237,8 @@ Result<Network> read_network(const ModelOptions& model, const std::map<std::stri
     HONE_TRY(options.budget->samples, budget_samples(graph, data.held_back, output));
   }
   if (model.allows("int8")) options.samples = calibrate::fitted(data.typical, graph);
-  return Network{std::move(graph), std::move(options), start};
+  HONE_TRY(auto weights, model.weights.apply(graph));
+  return Network{std::move(graph), std::move(options), start, std::move(weights)};
 }
 
 Result<EngineData> build_model(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch,

@@ -5,6 +5,7 @@
 
 #include "compile/compile.h"
 #include "runtime/context.h"
+#include "tools/weights.h"
 
 namespace hone::tools {
 
@@ -32,6 +33,7 @@ struct ModelOptions {
   std::vector<std::string> precisions;                                              // beside fp32
   std::string calibration_data, calibration_cache, preprocess, calibrator = "mse";  // for int8, fp16
   std::string accuracy_budget, accuracy_metric = "auto";                            // empty: none
+  WeightOptions weights;
 
   CLI::Option* add_to(CLI::App& app);  // MODEL, which is returned, and the options
   void add_options_to(CLI::App& app);
@@ -58,7 +60,8 @@ void warn(const Output& output, std::string_view text);
 struct Network {
   Graph graph;
   CompileOptions options;
-  Start start = now();  // of the build proper, behind what is done with data
+  Start start = now();                     // of the build proper, behind what is done with data
+  std::vector<WeightReport> weights = {};  // where some are to be quantised
 };
 // Imports a model and collects the data that its options ask for. `inputs` and `batch` as for open_model.
 Result<Network> read_network(const ModelOptions& options, const std::map<std::string, Dims>& inputs, int64_t batch,

@@ -1,6 +1,7 @@
 #include "base/file_map.h"
 #include "calibrate/held_back.h"
 #include "export/qdq.h"
+#include "export/weights.h"
 #include "tools/calibration.h"
 #include "tools/interrupt.h"
 #include "tools/precisions.h"
@@ -13,8 +14,26 @@ struct Quantize {
   Output output;
   std::string path;
 
+  // Weights alone, without data.
+  Status run_weights() const {
+    if (!model.calibration_data.empty() || !model.calibration_cache.empty())
+      return invalid("--weights needs no data: give either --weights or --calibrate and --calibration-cache");
+    HONE_TRY(const WeightsModel made, quantized_weights_onnx(model.model, model.weights.format()));
+    const std::string_view parts[] = {made.bytes};
+    HONE_CHECK(write_file(path, parts));
+    const std::string line = summary(made.weights, model.weights.format());
+    HONE_CHECK(
+        output.write({{"model", path}, {"weights", weights_json(made.weights)}, {"notes", Json::array({line})}}));
+    if (output.shows_table()) {
+      print_weights(made.weights);
+      fmt::print("  {}\n", line);
+    }
+    return {};
+  }
+
   Status run() {
     HONE_CHECK(check_writable(path));
+    if (model.weights.given()) return run_weights();
     HONE_CHECK(check_quantizable(model.model));
     const InterruptGuard guard;
     model.precisions = {"int8"};
@@ -44,7 +63,8 @@ struct Quantize {
 }  // namespace
 
 void add_quantize(CLI::App& app, int& exit) {
-  auto* sub = app.add_subcommand("quantize", "Write an ONNX model with QuantizeLinear and DequantizeLinear for int8");
+  auto* sub = app.add_subcommand(
+      "quantize", "Write an ONNX model with QuantizeLinear and DequantizeLinear, for int8 or for small weights");
   auto command = std::make_shared<Quantize>();
   command->model.add_to(*sub);
   for (const char* other :
@@ -53,7 +73,9 @@ void add_quantize(CLI::App& app, int& exit) {
     sub->remove_option(sub->get_option(other));
   command->output.add_to(*sub);
   sub->add_option("-o,--output", command->path, "The ONNX file to write")->required();
-  sub->footer("Example: hone quantize resnet50.onnx --calibrate photos --preprocess imagenet -o resnet50-int8.onnx");
+  sub->footer(
+      "Examples: hone quantize resnet50.onnx --calibrate photos --preprocess imagenet -o resnet50-int8.onnx\n"
+      "          hone quantize bert.onnx --weights int4 -o bert-int4.onnx");
   sub->callback([command, &exit] { exit = report(command->run()); });
 }
 

@@ -269,6 +269,40 @@ TEST_P(Lowering, Fp8HasAKernelOfEachKind) {
                 "cuda.pointwise");
 }
 
+// A product by weights of few bits, with zero points of their own or not.
+Problem nbits_problem(DType type, int64_t m, int64_t n, int64_t k, int64_t bits, int64_t block, bool centred) {
+  const auto op = make_op("MatMulNBits", {{"bits", bits}, {"block", block}});
+  EXPECT_TRUE(op.ok());
+  const int64_t blocks = (k + block - 1) / block;
+  Tensor zeros(DType::u8, {n, blocks});
+  for (int64_t i = 0; i < zeros.count(); ++i) zeros.set_int(i, centred ? int64_t{1} << (bits - 1) : i % 7);
+  Problem problem{.op = *op,
+                  .outputs = {{type, Shape::of(Dims{m, n})}},
+                  .constants = {Tensor(), Tensor(DType::u8, {n, blocks, (block * bits + 7) / 8}),
+                                Tensor(DType::f32, {n, blocks}), zeros, Tensor(DType::f32, {n})}};
+  problem.inputs.push_back({type, Shape::of(Dims{m, k})});
+  for (size_t i = 1; i < problem.constants.size(); ++i)
+    problem.inputs.push_back({problem.constants[i].type(), Shape::of(problem.constants[i].dims())});
+  return problem;
+}
+
+TEST_P(Lowering, WeightsOfFewBitsCompile) {
+  const std::tuple<DType, int64_t, bool> cases[] = {
+      {DType::f32, 4, true}, {DType::f16, 8, false}, {DType::bf16, 4, false}, {DType::f16, 4, true}};
+  for (const auto& [type, bits, centred] : cases) {
+    const Problem few = nbits_problem(type, 9, 36, 80, bits, 16, centred);
+    expect_variants("cuda.matmul_nbits_rows", few, 1);
+    expect_variants("cuda.matmul_nbits", nbits_problem(type, 3, 9, 31, bits, 15, centred), 1);
+    if (type == DType::f32) continue;
+    expect_variants("cuda.matmul_nbits_mma", few, 1);
+    if (std::string_view(GetParam()) == "sm_90")
+      expect_variants("cuda.matmul_nbits_wgmma", nbits_problem(type, 128, 768, 768, bits, 32, centred), 1);
+  }
+  const Machine machine{.cuda_arch = GetParam()};
+  EXPECT_EQ(find_tactic("cuda.matmul_nbits_rows")->supports(nbits_problem(DType::f16, 3, 9, 31, 4, 15, true), machine),
+            "rows or blocks are not a multiple of 8 weights");
+}
+
 INSTANTIATE_TEST_SUITE_P(Architectures, Lowering, ::testing::ValuesIn(kArchitectures));
 
 TEST(Cuda, UnknownArchitecturesAreRefused) {

@@ -230,7 +230,8 @@ TEST(QuantizedModel, Fp8StaysWhatItIsWhereNoKernelMultipliesIt) {
   EXPECT_EQ(count_of(overflows, DType::f8e4m3fn, "Quantize"), 1u);
 }
 
-TEST(QuantizedModel, WeightsThatFitNoByteStayInFloats) {
+// Their product stays one of floats, the weights stay bytes.
+TEST(QuantizedModel, WeightsThatI8DoesNotHoldStayPacked) {
   Model m({});
   const ValueId x = m.both(m.input({5, 48}), 0.010713);
   Tensor values(DType::u8, {48, 32});
@@ -240,7 +241,7 @@ TEST(QuantizedModel, WeightsThatFitNoByteStayInFloats) {
   m.graph.add_output(m.add(MatMul{}, {x, weights}), "y");
   const Graph now = in_integers(m.graph, kMachines[1]);
   EXPECT_EQ(count_of(now, DType::i32), 0u);
-  EXPECT_EQ(count_of(now, DType::f32, "MatMul"), 1u);
+  EXPECT_EQ(count_of(now, DType::f32, "MatMulNBits"), 1u) << to_text(now);
   expect_same(m.graph, now, testing::random_tensor({5, 48}, 9));
 }
 

@@ -3,6 +3,7 @@
 
 #include "ops/conv.h"
 #include "ops/matmul.h"
+#include "ops/matmul_nbits.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
@@ -14,7 +15,9 @@ using namespace rewrite;
 // scale * x + offset, with a number for each channel (or one for all).
 struct Affine {
   std::vector<double> scale, offset;
-  bool constant() const { return std::all_of(scale.begin(), scale.end(), [](double s) { return s == 0; }); }
+  bool constant() const {
+    return std::all_of(scale.begin(), scale.end(), [](double s) { return s == 0; });
+  }
 };
 
 std::vector<double> zip(const std::vector<double>& a, const std::vector<double>& b, double (*f)(double, double)) {
@@ -102,16 +105,15 @@ std::optional<Affine> affine_of(const Graph& graph, NodeId id, ValueId x, int64_
 // How the output channels of a node lie in its weights: channel of element i = i / inner % (channels in a block) and so
 // on.
 struct Weights {
-  int64_t axis = -1;      // of the output's channels
+  int64_t axis = -1;  // of the output's channels
   int64_t channels = 0;
-  int64_t outer = 1;      // ConvTranspose: groups lie outermost
-  int64_t per_group = 0;  // channels that vary along one dim of the weights
-  int64_t inner = 1;      // elements after that dim
+  int64_t outer = 1;             // ConvTranspose: groups lie outermost
+  int64_t per_group = 0;         // channels that vary along one dim of the weights
+  int64_t inner = 1;             // elements after that dim
+  size_t weights = 1, bias = 2;  // the inputs: what a channel's factor goes into, and what it is shifted by
 };
 
-int64_t after(const Dims& dims, size_t dim) {
-  return element_count(std::span(dims).subspan(dim + 1));
-}
+int64_t after(const Dims& dims, size_t dim) { return element_count(std::span(dims).subspan(dim + 1)); }
 
 std::optional<Weights> conv_weights(const Graph& graph, NodeId id) {
   const Shape& out = graph.type(output(graph, id)).shape;
@@ -136,9 +138,18 @@ std::optional<Weights> matmul_weights(const Graph& graph, NodeId id) {
   return Weights{out.rank() - 1, n.value, 1, n.value, transposed ? (k.known() ? k.value : 0) : 1};
 }
 
+// The scales take the factors.
+std::optional<Weights> nbits_weights(const Graph& graph, NodeId id) {
+  const Shape& out = graph.type(output(graph, id)).shape;
+  const auto scales = graph.type(input(graph, id, 2)).shape.concrete();
+  if (out.rank() < 1 || !scales) return std::nullopt;
+  return Weights{out.rank() - 1, (*scales)[0], 1, (*scales)[0], (*scales)[1], 2, 4};
+}
+
 std::optional<Weights> weights_of(const Graph& graph, NodeId id) {
   if (op_of<Conv>(graph, id) || op_of<ConvTranspose>(graph, id)) return conv_weights(graph, id);
   if (op_of<MatMul>(graph, id)) return matmul_weights(graph, id);
+  if (op_of<MatMulNBits>(graph, id)) return nbits_weights(graph, id);
   return std::nullopt;
 }
 
@@ -167,25 +178,29 @@ bool fold_affine(Graph& graph, NodeId id) {
   if (!affine) return false;
 
   const bool scales = std::any_of(affine->scale.begin(), affine->scale.end(), [](double s) { return s != 1; });
-  const Tensor w = graph.value(input(graph, id, 1)).constant;
-  const Tensor bias = graph.value(input(graph, id, 2)).constant;
+  const ValueId y_bias = input(graph, id, layout->bias);
+  const Tensor w = graph.value(input(graph, id, layout->weights)).constant;
+  const Tensor bias = graph.value(y_bias).constant;
   if (scales && (!w.defined() || w.count() == 0)) return false;
-  if (input(graph, id, 2) != ValueId::none && (!bias.defined() || bias.count() != layout->channels)) return false;
+  if (y_bias != ValueId::none && (!bias.defined() || bias.count() != layout->channels)) return false;
   std::vector<double> shift(static_cast<size_t>(layout->channels), 0);
   if (bias.defined()) shift = bias.to_doubles();
   shift = zip(zip(shift, affine->scale, mul), affine->offset, add);
 
   std::vector<ValueId> inputs = graph.node(id).inputs;
-  inputs.resize(3, ValueId::none);
-  if (scales) inputs[1] = graph.add_constant(scaled(w, *layout, affine->scale), graph.value(inputs[1]).name);
+  inputs.resize(layout->bias + 1, ValueId::none);
+  if (scales) {
+    ValueId& weights = inputs[layout->weights];
+    weights = graph.add_constant(scaled(w, *layout, affine->scale), graph.value(weights).name);
+  }
   Tensor folded(graph.type(y).dtype, {layout->channels});
   bool zero = true;
   for (size_t c = 0; c < shift.size(); ++c) {
     folded.set(static_cast<int64_t>(c), shift[c]);
     zero &= shift[c] == 0;
   }
-  if (!zero || bias.defined()) inputs[2] = graph.add_constant(folded, graph.value(inputs[2]).name);
-  else inputs.resize(2);
+  if (!zero || bias.defined()) inputs.back() = graph.add_constant(folded, graph.value(inputs.back()).name);
+  else inputs.pop_back();
   return replace(graph, output(graph, user), emit(graph, graph.node(id).op, inputs, {id, user}));
 }
 

@@ -4,6 +4,7 @@
 #include "ops/conv.h"
 #include "ops/fused.h"
 #include "ops/matmul.h"
+#include "ops/matmul_nbits.h"
 #include "passes/fuse/body.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -38,7 +39,7 @@ bool fuse_epilogue_of(Graph& graph, NodeId id) {
 bool takes_epilogue(const Graph& graph, NodeId id) {
   if (const auto* conv = op_of<Conv>(graph, id)) return conv->channels_last;
   if (const auto* conv = op_of<ConvTranspose>(graph, id)) return conv->channels_last;
-  return op_of<MatMul>(graph, id) != nullptr;
+  return op_of<MatMul>(graph, id) != nullptr || op_of<MatMulNBits>(graph, id) != nullptr;
 }
 
 namespace {

@@ -167,9 +167,9 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
   const Dims out = dims_of(problem.outputs[0]);
   RunOperands operands;
   std::string terms = "const Sum result = acc;\n";
-  if (view.inputs > 2 && has(problem, 2)) {
-    view.parameters += fmt::format(", const {}* __restrict__ bias", element_type(problem.inputs[2].dtype));
-    terms = "acc += " + operands.add_column("bias", problem.inputs[2].dtype) + ";\n    " + terms;
+  if (const size_t bias = bias_input(op); view.inputs > bias && has(problem, bias)) {
+    view.parameters += fmt::format(", const {}* __restrict__ bias", element_type(problem.inputs[bias].dtype));
+    terms = "acc += " + operands.add_column("bias", problem.inputs[bias].dtype) + ";\n    " + terms;
   }
   view.strides = strides_of(dims_of(problem.inputs[0]));
   view.value = "  const auto value = raw;\n";

@@ -16,7 +16,7 @@ struct AnchorView {
   bool prologue = false;
   Dims strides;
   std::string value;
-  std::string parameters;  // of the kernel: the bias, which is the anchor's input 2, and the epilogue's operands
+  std::string parameters;  // of the kernel: the bias (see bias_input), and the epilogue's operands
   // Defines `void store(PARAMETERS, i64 z, int m, int n, const Sum (&sums)[RUN])` for the parameter `y`, which is
   // [batch][M][N], and RUN neighbouring columns. `Operands operands_at(PARAMETERS, i64 index)` loads what it reads for
   // the element `index` of y on, `Columns columns_at(PARAMETERS, int n)` what it reads for the columns from n on; store

@@ -9,7 +9,7 @@ namespace {
 
 // Each worker's part of the workspace.
 struct WorkerLayout {
-  size_t rows, partial, scratch, total;  // offsets; the row block last prepared comes first
+  size_t rows, partial, scratch, panel, total;  // offsets; the row block last prepared comes first
 };
 
 WorkerLayout layout_of(const DenseShape& s, int nr, const DenseBlocking& b) {
@@ -20,8 +20,10 @@ WorkerLayout layout_of(const DenseShape& s, int nr, const DenseBlocking& b) {
   l.partial = l.rows + padded(row_block * static_cast<size_t>(s.taps) * sizeof(float*));
   l.scratch = l.partial + padded(row_block * static_cast<size_t>(nr) * sizeof(float));
   const size_t scratch = s.scratch ? row_block * static_cast<size_t>(s.taps * s.depth) : 0;
+  l.panel = l.scratch + padded(scratch * sizeof(float));
+  const size_t panel = s.filled ? static_cast<size_t>(nr * s.taps * s.depth) : 0;
   // One line more, so that the workers' areas do not all start in one set of the cache.
-  l.total = l.scratch + padded(scratch * sizeof(float)) + kAlign;
+  l.total = l.panel + padded(panel * sizeof(float)) + kAlign;
   return l;
 }
 
@@ -95,7 +97,13 @@ void run_task(const DenseJob& job, const PanelKernel& kernel, const WorkerLayout
     const int64_t col = panel * kernel.nr;
     const int64_t offset = t.batch * job.c_stride + t.row0 * job.ldc + col;
     p.n = std::min<int64_t>(kernel.nr, s.n - col);
-    p.b = job.b + t.batch * job.b_stride + panel * job.panel_stride;
+    if (job.fill_panel != nullptr) {
+      auto* const made = reinterpret_cast<float*>(mine + l.panel);
+      job.fill_panel(job.panel_context, panel, made);
+      p.b = made;
+    } else {
+      p.b = job.b + t.batch * job.b_stride + panel * job.panel_stride;
+    }
     if (job.b_tail != nullptr && p.n < kernel.nr) {
       p.b = job.b_tail + t.batch * job.b_tail_stride;
       p.b_ld = kernel.nr;

@@ -20,6 +20,7 @@ struct DenseShape {
   int64_t m = 0, n = 0, taps = 1, depth = 0;
   int64_t batch = 1;     // independent products over the same row pointers (channel groups)
   bool scratch = false;   // the filler gets taps * depth floats a row of a block to copy windows to
+  bool filled = false;    // panels are made as they are needed: see DenseJob::fill_panel
 };
 
 struct DenseBlocking {
@@ -43,6 +44,9 @@ struct DenseJob {
   int64_t b_ld = 0, panel_stride = 0, b_stride = 0;  // floats: next k, next panel, next batch item
   const float* b_tail = nullptr;  // the partial last panel, when packed apart from the others
   int64_t b_tail_stride = 0;
+  // Where the shape says filled: writes a panel, [k][nr], to memory of the worker; `b` is not read.
+  void (*fill_panel)(const void* context, int64_t panel, float* to) = nullptr;
+  const void* panel_context = nullptr;
 
   float* c = nullptr;
   int64_t ldc = 0, c_stride = 0;

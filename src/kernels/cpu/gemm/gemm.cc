@@ -73,6 +73,22 @@ void gemm(const GemmProblem& p, const GemmContext& ctx, const float* a, const fl
   run_dense(job, pool, workspace);
 }
 
+size_t gemm_filled_workspace_bytes(const GemmProblem& p, const GemmContext& ctx) {
+  DenseShape shape = shape_of(p);
+  shape.filled = true;
+  return dense_workspace_bytes(shape, ctx.tier, blocking_of(p, ctx), ctx.threads);
+}
+
+void gemm_filled(const GemmProblem& p, const GemmContext& ctx, const float* a, const PanelFiller& b, float* c,
+                 const Epilogue& ep, void* workspace, ThreadPool& pool) {
+  const Rows rows{a, p.lda > 0 ? p.lda : p.k};
+  DenseJob job = job_of(p, ctx, rows, c, ep);
+  job.shape.filled = true;
+  job.fill_panel = b.fill;
+  job.panel_context = b.context;
+  run_dense(job, pool, workspace);
+}
+
 size_t gemm_unpacked_workspace_bytes(const GemmProblem& p, const GemmContext& ctx, bool transposed_b) {
   const int64_t items = p.stride_b == 0 ? 1 : p.batch;
   const int64_t nr = panel_kernel(ctx.tier).nr;

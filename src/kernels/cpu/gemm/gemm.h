@@ -34,4 +34,13 @@ size_t gemm_unpacked_workspace_bytes(const GemmProblem& p, const GemmContext& ct
 void gemm_unpacked(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* b, int64_t ldb,
                    bool transposed_b, float* c, const Epilogue& ep, void* workspace, ThreadPool& pool);
 
+// With panels of B, [k][columns of panel_kernel()], made when they are needed, once for each block of rows; one B.
+struct PanelFiller {
+  void (*fill)(const void* context, int64_t panel, float* to);
+  const void* context;
+};
+size_t gemm_filled_workspace_bytes(const GemmProblem& p, const GemmContext& ctx);
+void gemm_filled(const GemmProblem& p, const GemmContext& ctx, const float* a, const PanelFiller& b, float* c,
+                 const Epilogue& ep, void* workspace, ThreadPool& pool);
+
 }  // namespace hone::cpu

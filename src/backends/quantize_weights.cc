@@ -1,0 +1,210 @@
+#include "backends/quantize_weights.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "base/cpu_info.h"
+#include "base/thread_pool.h"
+#include "ops/matmul.h"
+#include "ops/numbers.h"
+#include "passes/rewrite.h"
+
+namespace hone {
+namespace {
+
+using namespace rewrite;
+
+// The largest weight of a block is so many times the largest whole number: those above 1 are clipped.
+constexpr double kFirstRatio = 0.92, kRatioStep = 0.04;
+constexpr int kRatios = 16;
+
+// Weights of one block by a scale.
+class Block {
+ public:
+  Block(const float* weights, int64_t step, int64_t count, int64_t bits) : low_(-std::ldexp(1.f, int(bits) - 1)) {
+    for (int64_t i = 0; i < count; ++i) weights_.push_back(weights[i * step]);
+  }
+
+  // To the nearest, even ones in the middle: adding 1.5 * 2^23 leaves no fraction bits.
+  float whole(float weight, float scale) const {
+    constexpr float kNoFraction = 12582912;
+    return std::clamp(weight / scale + kNoFraction - kNoFraction, low_, -low_ - 1);
+  }
+
+  double error(float scale) const {
+    double sum = 0;
+    for (const float w : weights_) {
+      const double e = static_cast<double>(w) - static_cast<double>(whole(w, scale)) * static_cast<double>(scale);
+      sum += e * e;
+    }
+    return sum;
+  }
+
+  // The scale with the smallest error.
+  float best() const {
+    float largest = 0;
+    for (const float w : weights_) largest = std::max(largest, std::fabs(w));
+    const double top = -low_ - 1;
+    // So small that quotients would overflow: all are 0.
+    if (!(largest / top > 1e-36)) return 1;
+    float best = 0;
+    double least = INFINITY;
+    const auto consider = [&](double scale) {
+      const auto rounded = static_cast<float>(scale);
+      const double e = error(rounded);
+      if (e < least) {
+        least = e;
+        best = rounded;
+      }
+    };
+    for (int i = 0; i < kRatios; ++i) consider(largest / (top * (kFirstRatio + i * kRatioStep)));
+    consider(fitted(best));
+    return best;
+  }
+
+  const std::vector<float>& weights() const { return weights_; }
+
+ private:
+  // The scale that fits the whole numbers of `scale` best, by least squares.
+  double fitted(float scale) const {
+    double product = 0, square = 0;
+    for (const float w : weights_) {
+      const auto q = static_cast<double>(whole(w, scale));
+      product += static_cast<double>(w) * q;
+      square += q * q;
+    }
+    return square > 0 && product > 0 ? product / square : static_cast<double>(scale);
+  }
+
+  float low_;
+  std::vector<float> weights_;
+};
+
+double decibels(double signal, double noise) { return noise > 0 ? 10 * std::log10(signal / noise) : INFINITY; }
+
+// Rounded weights as MatMulNBits reads them: its op, then codes, scales and zeros.
+struct Packed {
+  MatMulNBits op;
+  Tensor codes, scales, zeros;
+};
+
+Packed packed(const RoundedWeights& rounded, const WeightFormat& format) {
+  Packed p{.op = {.bits = format.bits, .block = format.block}};
+  const int64_t rows = rounded.values.dims()[0], columns = rounded.values.dims()[1], blocks = p.op.blocks(columns);
+  p.codes = Tensor(DType::u8, {rows, blocks, p.op.block_bytes()});
+  p.zeros = Tensor(DType::u8, {rows, blocks});
+  p.scales = rounded.scales;
+  const int centre = 1 << (format.bits - 1);
+  std::fill_n(p.zeros.mutable_data<uint8_t>(), p.zeros.count(), static_cast<uint8_t>(centre));
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c)
+      p.op.set_code(p.codes.mutable_data<uint8_t>(), blocks, r, c,
+                    centre + rounded.values.data<int8_t>()[r * columns + c]);
+  return p;
+}
+
+}  // namespace
+
+std::optional<WeightFormat> find_weight_format(std::string_view name) {
+  if (name == "int4") return WeightFormat{.bits = 4};
+  if (name == "int8") return WeightFormat{.bits = 8};
+  return std::nullopt;
+}
+
+Status check(const WeightFormat& format) {
+  if (format.bits != 4 && format.bits != 8) return invalid("weights of {} bits: 4 and 8 are possible", format.bits);
+  if (format.block < 16 || format.block > 1024 || !std::has_single_bit(static_cast<uint64_t>(format.block)))
+    return invalid("blocks of {} weights: a power of 2 from 16 to 1024 is possible", format.block);
+  return {};
+}
+
+RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFormat& format) {
+  const int64_t rows = weights.dims()[1 - axis], columns = weights.dims()[axis];
+  const int64_t blocks = columns / format.block + (columns % format.block != 0);
+  const int64_t row_step = axis == 1 ? columns : 1, step = axis == 1 ? 1 : rows;
+  const Tensor floats = tensor_from(DType::f32, weights.dims(), numbers_of<float>(weights));
+  RoundedWeights result{Tensor(DType::i8, {rows, columns}), Tensor(DType::f32, {rows, blocks})};
+  auto* values = result.values.mutable_data<int8_t>();
+  auto* scales = result.scales.mutable_data<float>();
+  std::vector<double> signal(static_cast<size_t>(rows)), noise(signal);
+  cpu::ThreadPool pool(cpu::usable_cpu_count());
+  pool.parallel(rows, [&](int64_t r, int) {
+    for (int64_t b = 0; b < blocks; ++b) {
+      const int64_t first = b * format.block, count = std::min(format.block, columns - first);
+      const Block block(floats.data<float>() + r * row_step + first * step, step, count, format.bits);
+      const float scale = scales[r * blocks + b] = block.best();
+      noise[static_cast<size_t>(r)] += block.error(scale);
+      for (int64_t i = 0; i < count; ++i) {
+        const float w = block.weights()[static_cast<size_t>(i)];
+        values[r * columns + first + i] = static_cast<int8_t>(block.whole(w, scale));
+        signal[static_cast<size_t>(r)] += static_cast<double>(w) * static_cast<double>(w);
+      }
+    }
+  });
+  double all = 0, lost = 0;
+  for (size_t r = 0; r < signal.size(); ++r) {
+    all += signal[r];
+    lost += noise[r];
+  }
+  result.sqnr_db = decibels(all, lost);
+  return result;
+}
+
+std::string refuse_weights(const Tensor& weights) {
+  if (weights.bytes() < static_cast<size_t>(kLeastWeightBytes))
+    return fmt::format("less than {} bytes", kLeastWeightBytes);
+  for (int64_t i = 0; i < weights.count(); ++i)
+    if (!std::isfinite(weights.at(i))) return "not all of them are finite";
+  return {};
+}
+
+std::vector<WeightReport> quantize_weights(Graph& graph, const WeightFormat& format) {
+  std::vector<WeightReport> reports;
+  for (NodeId id : graph.order()) {
+    const auto* op = op_of<MatMul>(graph, id);
+    if (op == nullptr) continue;
+    const Node node = graph.node(id);
+    const bool rows = op->trans_b;
+    const Tensor weights = graph.value(node.inputs[1]).constant;
+    if (!weights.defined() || weights.rank() != 2 || !is_float(weights.type())) continue;
+    WeightReport& report = reports.emplace_back(WeightReport{.name = graph.label(id)});
+    report.bytes_before = report.bytes_after = static_cast<int64_t>(weights.bytes());
+    report.reason = op->trans_a ? "the left operand is transposed" : refuse_weights(weights);
+    if (!report.reason.empty()) continue;
+    const RoundedWeights rounded = round_weights(weights, rows ? 1 : 0, format);
+    const Packed p = packed(rounded, format);
+    std::vector<ValueId> inputs{node.inputs[0], graph.add_constant(p.codes, graph.value(node.inputs[1]).name),
+                                graph.add_constant(p.scales), graph.add_constant(p.zeros)};
+    if (const ValueId bias = input(graph, id, 2); bias != ValueId::none) inputs.push_back(bias);
+    const ValueId product = emit(graph, p.op, inputs, {id});
+    if (!replace(graph, node.outputs[0], product)) {
+      report.reason = "its operands are of two types";
+      continue;
+    }
+    report.sqnr_db = rounded.sqnr_db;
+    report.bytes_after = static_cast<int64_t>(p.codes.bytes() + p.scales.bytes());
+  }
+  graph.remove_dead();
+  return reports;
+}
+
+std::string summary(const std::vector<WeightReport>& reports, const WeightFormat& format) {
+  size_t done = 0;
+  int64_t before = 0, after = 0;
+  double least = INFINITY;
+  for (const WeightReport& r : reports) {
+    before += r.bytes_before;
+    after += r.bytes_after;
+    if (!r.reason.empty()) continue;
+    ++done;
+    least = std::min(least, r.sqnr_db);
+  }
+  if (done == 0) return fmt::format("no matrix is in int{}: none has {} bytes or more", format.bits, kLeastWeightBytes);
+  return fmt::format(
+      "{} of {} matrices are in int{}, by blocks of {}: {:.2f} MB instead of {:.2f} MB, SQNR {:.1f} dB or better", done,
+      reports.size(), format.bits, format.block, static_cast<double>(after) / 1e6, static_cast<double>(before) / 1e6,
+      least);
+}
+
+}  // namespace hone

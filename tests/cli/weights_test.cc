@@ -1,0 +1,136 @@
+// Weights alone in 4 or 8 bits: `hone quantize --weights` and `hone build --weights`.
+#include <cmath>
+#include <random>
+
+#include "base/npy.h"
+#include "cli/cli.h"
+
+namespace hone {
+namespace {
+
+using Json = nlohmann::json;
+
+class Weights : public Cli {
+ protected:
+  // MatMul and Gemm in either form, one matrix that is too small, one used twice.
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(Cli::SetUp());
+    ModelBuilder b(21);
+    b.input("x", {3, 200});
+    vary(b.weight("w1", {200, 160}), 1);
+    b.node("MatMul", {"x", "w1"}, {"h1"});
+    vary(b.weight("w2", {150, 160}), 2);
+    vary(b.weight("b2", {150}), 3);
+    auto& gemm = b.node("Gemm", {"h1", "w2", "b2"}, {"h2"});
+    ModelBuilder::attr(gemm, "transB", onnx::AttributeProto::INT).set_i(1);
+    ModelBuilder::attr(gemm, "alpha", onnx::AttributeProto::FLOAT).set_f(0.5f);
+    vary(b.weight("w3", {150, 150}), 4);
+    b.node("MatMul", {"h2", "w3"}, {"h3"});
+    b.node("MatMul", {"h3", "w3"}, {"h4"});
+    vary(b.weight("w4", {150, 7}), 5);
+    b.node("MatMul", {"h4", "w4"}, {"y"});
+    b.output("y");
+    ModelBuilder::value(b.graph().mutable_output(0), "y", {3, 7});
+    save(b, "net.onnx");
+    Tensor x(DType::f32, {3, 200});
+    for (int64_t i = 0; i < x.count(); ++i) x.set(i, std::sin(0.37 * static_cast<double>(i)));
+    ASSERT_TRUE(write_npy(path("x.npy"), x).ok());
+  }
+
+  static void vary(onnx::TensorProto& weights, unsigned seed) {
+    std::mt19937 gen(seed);
+    for (float& w : *weights.mutable_float_data()) w = static_cast<float>(gen() % 2001) / 10000 - 0.1f;
+  }
+
+  Tensor result_of(const std::string& model) {
+    const Outcome got = hone({"run", path(model), "--target", "cpu", "--no-tune", "--input", "x=" + path("x.npy"),
+                              "--output-dir", path("out")});
+    EXPECT_EQ(got.status, 0) << got.err;
+    const auto y = read_npy(path("out/y.npy"));
+    EXPECT_TRUE(y.ok()) << y.status().message();
+    return y.ok() ? *y : Tensor();
+  }
+
+  static double relative_error(const Tensor& got, const Tensor& want) {
+    double error = 0, signal = 0;
+    for (int64_t i = 0; i < want.count(); ++i) {
+      error += std::pow(got.at(i) - want.at(i), 2);
+      signal += std::pow(want.at(i), 2);
+    }
+    return std::sqrt(error / signal);
+  }
+};
+
+TEST_F(Weights, AreWrittenAsOnnx) {
+  const Tensor floats = result_of("net.onnx");
+  for (const char* format : {"int4", "int8"}) {
+    const Json made =
+        json(hone({"quantize", path("net.onnx"), "--weights", format, "-o", path("small.onnx"), "--json", "-"}));
+    ASSERT_EQ(made["weights"].size(), 5u) << made.dump();
+    for (const auto& w : made["weights"]) {
+      const bool small = w["name"] == "n_y";
+      EXPECT_EQ(w["reason"], small ? "less than 65536 bytes" : "") << w.dump();
+      if (small) continue;
+      EXPECT_GT(w["sqnr_db"], std::string_view(format) == "int4" ? 15 : 40) << w.dump();
+      EXPECT_LT(w["bytes_after"].get<double>(), w["bytes_before"].get<double>() / 3) << w.dump();
+    }
+    EXPECT_LT(fs::file_size(path("small.onnx")), fs::file_size(path("net.onnx")) / 3);
+    // Four layers, each with some 23 dB, or 48.
+    EXPECT_LT(relative_error(result_of("small.onnx"), floats), std::string_view(format) == "int4" ? 0.3 : 0.03);
+    if (fs::exists(HONE_PEERS_PYTHON)) {
+      const Outcome same = hone({"compare", path("small.onnx"), "onnxruntime", "--python", HONE_PEERS_PYTHON,
+                                 "--target", "cpu", "--no-tune", "--input", "x=" + path("x.npy")});
+      EXPECT_EQ(same.status, 0) << same.out << same.err;
+    }
+  }
+}
+
+// A build from the model, from the ONNX file with small weights, and from an engine with floats give the same.
+TEST_F(Weights, AreTheSameInAnEngine) {
+  const auto build = [&](std::vector<std::string> args, const char* engine) {
+    args.insert(args.begin(), "build");
+    args.insert(args.end(), {"--target", "cpu", "--no-tune", "-o", path(engine), "--json", "-"});
+    return json(hone(args));
+  };
+  const Json direct = build({path("net.onnx"), "--weights", "int4", "--block", "64"}, "direct.hone");
+  EXPECT_EQ(direct["weights"].size(), 5u);
+  expect_words(direct["build"]["notes"].dump(), {"4 of 5 matrices are in int4, by blocks of 64"});
+  ASSERT_EQ(hone({"quantize", path("net.onnx"), "--weights", "int4", "--block", "64", "-o", path("small.onnx")}).status,
+            0);
+  build({path("small.onnx")}, "from-onnx.hone");
+  build({path("net.onnx")}, "floats.hone");
+  build({"--from-engine", path("floats.hone"), "--weights", "int4", "--block", "64"}, "from-engine.hone");
+  build({"--from-engine", path("direct.hone")}, "again.hone");
+  EXPECT_LT(fs::file_size(path("direct.hone")), fs::file_size(path("floats.hone")) / 3);
+  const Tensor want = result_of("direct.hone");
+  // alpha is in the weights of one and behind the product of the other.
+  for (const char* other : {"from-onnx.hone", "from-engine.hone", "again.hone"})
+    EXPECT_LT(relative_error(result_of(other), want), 1e-5) << other;
+}
+
+TEST_F(Weights, WhatCannotBeIsNamed) {
+  const std::string out = path("small.onnx");
+  expect_error({"quantize", path("net.onnx"), "--weights", "int4", "--block", "24", "-o", out}, 2, {"blocks of 24"});
+  expect_error({"build", path("net.onnx"), "--weights", "int4", "--block", "24", "-o", path("e.hone")}, 2,
+               {"blocks of 24"});
+  expect_error({"quantize", path("net.onnx"), "--weights", "int8", "--calibrate", path("x.npy"), "-o", out}, 2,
+               {"--weights needs no data"});
+  ModelBuilder old(20);
+  old.input("x", {3, 200});
+  old.weight("w", {200, 200});
+  old.node("MatMul", {"x", "w"}, {"y"});
+  old.output("y");
+  save(old, "old.onnx");
+  expect_error({"quantize", path("old.onnx"), "--weights", "int4", "-o", out}, 3, {"is of opset 20", "need 21"});
+  ModelBuilder tiny(21);
+  tiny.input("x", {3, 20});
+  tiny.weight("w", {20, 20});
+  tiny.node("MatMul", {"x", "w"}, {"y"});
+  tiny.output("y");
+  save(tiny, "tiny.onnx");
+  expect_error({"quantize", path("tiny.onnx"), "--weights", "int4", "-o", out}, 3, {"no matrix is in int4"});
+  EXPECT_FALSE(fs::exists(out));
+}
+
+}  // namespace
+}  // namespace hone

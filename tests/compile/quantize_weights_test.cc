@@ -1,0 +1,135 @@
+#include "backends/quantize_weights.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "ops/matmul.h"
+
+namespace hone {
+namespace {
+
+Tensor normal(Dims dims, unsigned seed) {
+  Tensor t(DType::f32, std::move(dims));
+  std::mt19937 gen(seed);
+  std::normal_distribution<float> dist(0, 0.05f);
+  for (int64_t i = 0; i < t.count(); ++i) t.mutable_data<float>()[i] = dist(gen);
+  return t;
+}
+
+double squared_error(const Tensor& weights, const RoundedWeights& rounded, size_t axis, int64_t block) {
+  const int64_t rows = rounded.values.dims()[0], columns = rounded.values.dims()[1], blocks = rounded.scales.dims()[1];
+  double sum = 0;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c) {
+      const double w = weights.at(axis == 1 ? r * columns + c : c * rows + r);
+      const double e = w - rounded.values.at(r * columns + c) * rounded.scales.at(r * blocks + c / block);
+      sum += e * e;
+    }
+  return sum;
+}
+
+// The scale of each block is no worse than that which clips nothing.
+TEST(QuantizeWeights, ScalesBeatThoseOfTheLargestWeight) {
+  for (const size_t axis : {size_t{0}, size_t{1}})
+    for (const WeightFormat format : {WeightFormat{4, 32}, WeightFormat{4, 128}, WeightFormat{8, 32}}) {
+      const Tensor weights = normal(axis == 1 ? Dims{24, 200} : Dims{200, 24}, 7);
+      const RoundedWeights rounded = round_weights(weights, axis, format);
+      ASSERT_EQ(rounded.values.dims(), (Dims{24, 200}));
+      const int64_t blocks = (200 + format.block - 1) / format.block;
+      ASSERT_EQ(rounded.scales.dims(), (Dims{24, blocks}));
+      const double top = format.bits == 4 ? 7 : 127;
+      double plain = 0, signal = 0;
+      for (int64_t r = 0; r < 24; ++r)
+        for (int64_t b = 0; b < blocks; ++b) {
+          std::vector<double> block;
+          for (int64_t c = b * format.block; c < std::min<int64_t>(200, (b + 1) * format.block); ++c)
+            block.push_back(weights.at(axis == 1 ? r * 200 + c : c * 24 + r));
+          double largest = 0;
+          for (const double w : block) largest = std::max(largest, std::fabs(w));
+          for (const double w : block) {
+            const double e = w - std::nearbyint(w / largest * top) * largest / top;
+            plain += e * e;
+            signal += w * w;
+          }
+        }
+      const double error = squared_error(weights, rounded, axis, format.block);
+      EXPECT_LT(error, plain);
+      EXPECT_NEAR(rounded.sqnr_db, 10 * std::log10(signal / error), 0.01);
+      // Numbers with a normal distribution: 4 bits leave some 20 dB, each bit more brings 6.
+      EXPECT_GT(rounded.sqnr_db, format.bits == 4 ? 17 : 40);
+      for (int64_t i = 0; i < rounded.values.count(); ++i) {
+        ASSERT_GE(rounded.values.at(i), -top - 1);
+        ASSERT_LE(rounded.values.at(i), top);
+      }
+    }
+}
+
+TEST(QuantizeWeights, WhatTheFormatHoldsIsKept) {
+  Tensor weights(DType::f32, {3, 64});
+  for (int64_t i = 0; i < weights.count(); ++i) weights.set(i, i < 64 ? 0 : 0.125 * static_cast<double>(i % 15 - 7));
+  const RoundedWeights rounded = round_weights(weights, 1, {4, 32});
+  EXPECT_EQ(squared_error(weights, rounded, 1, 32), 0);
+  EXPECT_TRUE(std::isinf(rounded.sqnr_db));
+}
+
+TEST(QuantizeWeights, LargeMatricesOfAGraphBecomeSmall) {
+  Graph g;
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{3, 128})});
+  const auto add = [&](Op op, std::vector<ValueId> inputs) {
+    const auto node = g.add_node(std::move(op), std::move(inputs), 1, {"n" + std::to_string(g.order().size())});
+    EXPECT_TRUE(node.ok()) << node.status().message();
+    return g.node(*node).outputs[0];
+  };
+  const ValueId large = g.add_constant(normal({128, 160}, 1), "large");
+  const ValueId turned = g.add_constant(normal({150, 160}, 2), "turned");
+  const ValueId small = g.add_constant(normal({150, 8}, 3), "small");
+  Tensor broken = normal({8, 4096}, 4);
+  broken.set(9, INFINITY);
+  const ValueId first = add(MatMul{}, {x, large, g.add_constant(normal({160}, 5), "bias")});
+  const ValueId second = add(MatMul{.trans_b = true}, {first, turned});
+  const ValueId third = add(MatMul{}, {second, small});
+  g.add_output(add(MatMul{}, {third, g.add_constant(broken, "broken")}), "y");
+  const Graph before = g;
+  const auto reports = quantize_weights(g, {8, 64});
+  ASSERT_TRUE(verify(g).ok()) << verify(g).message();
+  ASSERT_EQ(reports.size(), 4u);
+  for (const size_t i : {size_t{0}, size_t{1}}) {
+    EXPECT_EQ(reports[i].reason, "");
+    EXPECT_GT(reports[i].sqnr_db, 40);
+    EXPECT_LT(reports[i].bytes_after, reports[i].bytes_before / 3);
+  }
+  EXPECT_EQ(reports[0].bytes_after, 160 * 128 + 160 * 2 * 4);
+  EXPECT_EQ(reports[2].reason, "less than 65536 bytes");
+  EXPECT_EQ(reports[2].bytes_after, reports[2].bytes_before);
+  EXPECT_EQ(reports[3].reason, "not all of them are finite");
+  EXPECT_NE(summary(reports, {8, 64}).find("2 of 4 matrices are in int8, by blocks of 64"), std::string::npos);
+  // The third product's input, whose error is that of 8 bits in two layers.
+  Graph a = before, b = g;
+  for (Graph* graph : {&a, &b}) graph->add_output(graph->node(graph->order()[1]).outputs[0], "second");
+  const Tensor input = normal({3, 128}, 6);
+  const auto want = interpret(a, Tensors{input}), got = interpret(b, Tensors{input});
+  ASSERT_TRUE(want.ok() && got.ok());
+  double error = 0, signal = 0;
+  for (int64_t i = 0; i < (*want)[1].count(); ++i) {
+    error += std::pow((*got)[1].at(i) - (*want)[1].at(i), 2);
+    signal += std::pow((*want)[1].at(i), 2);
+  }
+  EXPECT_LT(error, 1e-3 * signal);
+  EXPECT_GT(error, 0);
+}
+
+TEST(QuantizeWeights, FormatsThatCannotBeAreNamed) {
+  EXPECT_EQ(find_weight_format("int4")->bits, 4);
+  EXPECT_EQ(find_weight_format("int8")->bits, 8);
+  EXPECT_FALSE(find_weight_format("int2"));
+  for (const int64_t block : {8, 24, 2048, -16})
+    EXPECT_EQ(check({4, block}).message(),
+              fmt::format("blocks of {} weights: a power of 2 from 16 to 1024 is possible", block));
+  EXPECT_TRUE(check({4, 16}).ok());
+  EXPECT_FALSE(check({3, 16}).ok());
+}
+
+}  // namespace
+}  // namespace hone
