@@ -50,7 +50,7 @@ Status EngineFile::read_table() {
   if (header.version != kVersion)
     return invalid("engine format {}, this Hone reads {}: build the engine again", header.version, kVersion);
   const size_t table_end = sizeof header + header.sections * sizeof(Section);
-  if (header.sections > kMaxSections || all.size() < table_end + 8) return invalid("truncated");
+  if (header.sections == 0 || header.sections > kMaxSections || all.size() < table_end + 8) return invalid("truncated");
   uint64_t expected;
   std::memcpy(&expected, all.data() + table_end, 8);
   if (checksum(all.substr(0, table_end)) != expected) return invalid("damaged (the header's checksum does not match)");

@@ -1,5 +1,7 @@
 #include "engine/manifest.h"
 
+#include <algorithm>
+
 #include "engine/strict_json.h"
 #include "ir/graph.h"
 
@@ -321,6 +323,13 @@ Status check_weights(const Program& program) {
   return left == 0 ? Status() : other_size();
 }
 
+// An error that quotes the file, whose labels may have several.
+Status in_one_line(const Status& status) {
+  std::string message = status.message();
+  std::ranges::replace(message, '\n', ' ');
+  return {status.code(), message};
+}
+
 // What indexing at run time relies on.
 Status check(const Program& program) {
   const auto slots = static_cast<int>(program.slots.size());
@@ -424,7 +433,7 @@ Result<Program> program_from_json(std::string_view text) {
                peaks_from(build.at("gpu_peaks")),
                build.at("notes"),
                layers_from(build.at("precisions"))};
-    HONE_CHECK(check(p));
+    HONE_CHECK(in_one_line(check(p)));
     return p;
   } catch (const std::exception& e) {
     return invalid("the manifest is malformed: {}", e.what());

@@ -141,7 +141,7 @@ TEST(DynamicQuantisation, Convolutions) {
       auto& last = l.layer("ConvInteger", "r", "q", {12, 1, 3, 3}, false, unsigned_weights, zero);
       ModelBuilder::attr(last, "group", onnx::AttributeProto::INT).set_i(12);
       l.m.output("q");
-      on_all(l, random_tensor({2, 5, 9, 8}, 3), [&](const EngineData& data) {
+      on_all(l, random_tensor({2, 5, 9, 8}, 3), [zero = zero](const EngineData& data) {
         EXPECT_EQ(count(data, "cpu.dynamic_quantize"), 2);
         EXPECT_EQ(count(data, "cpu.conv_int8", "Fused"), 1);
         EXPECT_EQ(count(data, "cpu.conv_int8", "Conv"), zero == 100 ? 1 : 0);

@@ -94,6 +94,13 @@ TEST(Manifest, AStepWaitsForStepsBeforeItInOtherStreams) {
   refuses("/cuda_arch", "");  // a CPU has none
 }
 
+TEST(Manifest, AnErrorHasOneLineWhateverItQuotes) {
+  Json odd = Json::parse(to_json(small_engine().program));
+  odd["steps"][0]["label"] = "two\nlines";
+  odd["steps"][0]["variant"] = -1;
+  EXPECT_EQ(program_from_json(odd.dump()).status().message(), "step 'two lines' is malformed");
+}
+
 TEST(Manifest, APartLiesInsideItsWhole) {
   Program program = small_engine().program;
   program.slots[3].type = program.outputs[0].type = type("f32[2]");
