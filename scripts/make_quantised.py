@@ -6,11 +6,12 @@ Run it in the environment of scripts/peers.sh, after scripts/make_inputs.py:
     $(scripts/peers.sh --print) scripts/make_quantised.py
     hone verify --rtol 0 --atol 1 CACHE/quantised/bytes/*     a step of the result
     hone verify CACHE/quantised/floats/*
-    hone verify --of-range --rtol 0.05 CACHE/quantised/networks/*
+    hone verify --of-range --rtol 0.1 CACHE/quantised/networks/*
 
 Each is written in the ONNX test layout. Results of 8 bits come as floats, so that they
 may be a step off: what lies halfway is rounded to either side. In networks such steps
-grow: ONNX Runtime's own results with and without its fusions differ by some percent.
+grow: ONNX Runtime's own results with and without its fusions differ by up to 0.044 of the
+range (minilm in i8), and so another order of roundings by some twice of that.
 """
 
 from __future__ import annotations
