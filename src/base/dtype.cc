@@ -178,6 +178,17 @@ bf16 to_bf16(double value) {
   return {static_cast<uint16_t>(bits >> 16)};
 }
 
+int64_t to_int64(double value) {
+  if (value != value) return 0;
+  if (value >= 0x1p63) return INT64_MAX;
+  return value <= -0x1p63 ? INT64_MIN : static_cast<int64_t>(value);
+}
+
+uint64_t to_uint64(double value) {
+  if (value != value || value < 0x1p63) return static_cast<uint64_t>(to_int64(value));
+  return value >= 0x1p64 ? UINT64_MAX : static_cast<uint64_t>(value);
+}
+
 double decode_small(DType type, uint8_t bits) {
   switch (type) {
     case DType::i4: return static_cast<int8_t>(bits << 4) >> 4;

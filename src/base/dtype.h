@@ -35,6 +35,10 @@ float to_float(f16 value);
 float to_float(bf16 value);
 f16 to_f16(double value);
 bf16 to_bf16(double value);
+// Towards 0; what is beyond the range is the nearest integer in it, or of a negative number as u64 that of to_int64().
+// NaN is 0.
+int64_t to_int64(double value);
+uint64_t to_uint64(double value);
 
 // Decodes one byte of an fp8, fp4 or 4/2-bit integer type to its exact value.
 double decode_small(DType type, uint8_t bits);

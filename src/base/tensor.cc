@@ -26,25 +26,15 @@ double element(T v) {
   return static_cast<double>(v);
 }
 
-// NaN is 0; beyond the range it is the nearest.
-int64_t whole(double v) {
-  if (v != v) return 0;
-  if (v >= 9223372036854775808.0) return INT64_MAX;
-  return v <= -9223372036854775808.0 ? INT64_MIN : static_cast<int64_t>(v);
-}
-
 void store(float& to, double v) { to = static_cast<float>(v); }
 void store(double& to, double v) { to = v; }
 void store(f16& to, double v) { to = to_f16(v); }
 void store(bf16& to, double v) { to = to_bf16(v); }
 void store(bool& to, double v) { to = v != 0; }
-void store(uint64_t& to, double v) {
-  if (v < 9223372036854775808.0 || v != v) to = static_cast<uint64_t>(whole(v));
-  else to = v >= 18446744073709551616.0 ? UINT64_MAX : static_cast<uint64_t>(v);
-}
+void store(uint64_t& to, double v) { to = to_uint64(v); }
 template <class T>
 void store(T& to, double v) {
-  to = static_cast<T>(whole(v));
+  to = static_cast<T>(to_int64(v));
 }
 
 }  // namespace

@@ -9,7 +9,6 @@
 #include "builder/options.h"
 #include "builder/user_batches.h"
 #include "calibrate/build_data.h"
-#include "calibrate/cache.h"
 #include "calibrate/held_back.h"
 #include "calibrate/observed_model.h"
 #include "calibrate/thresholds.h"
@@ -40,14 +39,9 @@ struct Network {
   std::vector<std::string> notes = {};
 };
 
-struct Calibrated {
-  Thresholds ranges;
-  calibrate::BuildData data;
-};
-
 // Reads the cache, and the data once, as far as the build asks for them.
-Result<Calibrated> calibrated(const std::string& path, const v0::BuildOptions& options,
-                              const CompileOptions& translated) {
+Result<calibrate::BuildData> calibrated(const std::string& path, const v0::BuildOptions& options,
+                                        const CompileOptions& translated) {
   const std::string& cache = options.calibration_cache;
   v0::CalibrationData* const data = options.calibration_data;
   const bool bytes = !translated.bytes.empty(), wanted = bytes || translated.half == DType::f16;
@@ -58,21 +52,17 @@ Result<Calibrated> calibrated(const std::string& path, const v0::BuildOptions& o
                    precision_name(translated.bytes.front()));
   if (budget && data == nullptr)
     return invalid("an accuracy budget is measured on data: give accuracy_data or calibration_data");
-  Calibrated result;
-  if (data != nullptr && (wanted || budget)) {
-    calibrate::BuildDataOptions how{.ranges = wanted && !read, .budget = budget};
-    if (how.ranges && !cache.empty()) HONE_CHECK(check_writable(cache));
+  calibrate::BuildData result;
+  const bool ranges = wanted && !read;
+  if (data != nullptr && (bytes || ranges || budget)) {
+    calibrate::BuildDataOptions how{.ranges = ranges, .cache = cache, .budget = budget};
     HONE_TRY(how.calibration.compile, api::compile_options({.target = "cpu", .threads = options.threads}));
     HONE_TRY(const auto inputs, calibrate::inputs_of(path, {}));
     UserBatches batches(*data, inputs);
-    HONE_TRY(result.data, calibrate::collect(path, batches, inputs, how));
-    if (const auto& report = result.data.report) {
-      result.ranges = calibrate::thresholds_of(report->table);
-      if (!cache.empty()) HONE_CHECK(calibrate::write_cache(report->table, cache, calibrate::cache_format_for(cache)));
-    }
+    HONE_TRY(result, calibrate::collect(path, batches, inputs, how));
   }
   if (read) {
-    HONE_TRY(result.ranges, calibrate::read_thresholds(cache, path, translated.shapes));
+    HONE_TRY(result.thresholds, calibrate::read_thresholds(cache, path, translated.shapes));
   }
   return result;
 }
@@ -80,25 +70,23 @@ Result<Calibrated> calibrated(const std::string& path, const v0::BuildOptions& o
 Result<Network> read_model(const std::string& path, const v0::BuildOptions& options) {
   HONE_TRY(CompileOptions translated, api::compile_options(options));
   HONE_CHECK(check_precisions(translated));
-  HONE_TRY(Calibrated from, calibrated(path, options, translated));
+  HONE_TRY(calibrate::BuildData data, calibrated(path, options, translated));
   HONE_TRY(ImportedModel model, import_model(path, translated.shapes));
   std::string open;
   for (ValueId v : model.open)
     open += fmt::format("{}'{}' {}", open.empty() ? "" : ", ", model.graph.value(v).name, to_text(model.graph.type(v)));
   if (!open.empty()) return invalid("{}: some dims are open, give shapes for the inputs {}", path, open);
-  if (!translated.bytes.empty()) translated.thresholds = from.ranges;
+  if (!translated.bytes.empty()) translated.thresholds = data.thresholds;
   if (std::ranges::count(translated.bytes, DType::i8) > 0)
-    translated.samples = calibrate::fitted(from.data.typical, model.graph);
-  translated.ranges = std::move(from.ranges);
+    translated.samples = calibrate::fitted(data.typical, model.graph);
+  translated.ranges = std::move(data.thresholds);
   if (translated.budget) {
     if (options.accuracy_data != nullptr) {
-      HONE_TRY(from.data.held_back, samples_of(*options.accuracy_data, path, translated.shapes));
+      HONE_TRY(data.held_back, samples_of(*options.accuracy_data, path, translated.shapes));
     }
-    HONE_TRY(translated.budget->samples, fitted(from.data.held_back, model.graph));
+    HONE_TRY(translated.budget->samples, fitted(data.held_back, model.graph));
   }
-  Network network{std::move(model.graph), std::move(translated), {}};
-  if (from.data.report) network.notes = std::move(from.data.report->warnings);
-  return network;
+  return Network{std::move(model.graph), std::move(translated), std::move(data.warnings)};
 }
 
 Result<Network> read_engine(const std::string& path, const v0::BuildOptions& options) {

@@ -1,7 +1,10 @@
 #include "calibrate/build_data.h"
 
+#include "base/file_map.h"
+#include "calibrate/cache.h"
 #include "calibrate/held_back.h"
 #include "calibrate/spread.h"
+#include "calibrate/thresholds.h"
 
 namespace hone::calibrate {
 namespace {
@@ -20,11 +23,16 @@ Status read_all(Batches& data, const Options& options) {
 
 Result<BuildData> collect(const std::string& model_path, Batches& data, const std::vector<Input>& inputs,
                           const BuildDataOptions& options) {
+  const std::string& cache = options.cache;
+  if (options.ranges && !cache.empty()) HONE_CHECK(check_writable(cache));
   BuildData result;
   HoldingBack parted(data, inputs);
   Remembering remembering(options.budget ? static_cast<Batches&>(parted) : data, inputs, kTypicalRuns);
   if (options.ranges) {
-    HONE_TRY(result.report, calibrate(model_path, remembering, options.calibration));
+    HONE_TRY(Report report, calibrate(model_path, remembering, options.calibration));
+    if (!cache.empty()) HONE_CHECK(write_cache(report.table, cache, cache_format_for(cache)));
+    result.thresholds = thresholds_of(report.table);
+    result.warnings = std::move(report.warnings);
   } else {
     HONE_CHECK(read_all(remembering, options.calibration));
   }

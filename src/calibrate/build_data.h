@@ -6,19 +6,21 @@ namespace hone::calibrate {
 
 // What a build takes from the data that it was given.
 struct BuildData {
-  std::optional<Report> report;    // none where ranges were not asked for
-  std::vector<Tensors> typical;    // runs of one row, spread over the data: biases of int8 are corrected on them
-  std::vector<Tensors> held_back;  // runs that no range is from, for a budget
-  bool too_few = false;            // to keep some back: they are from the same runs
+  Thresholds thresholds;              // none where ranges were not asked for
+  std::vector<std::string> warnings;  // of finding them
+  std::vector<Tensors> typical;       // runs of one row, spread over the data: biases of int8 are corrected on them
+  std::vector<Tensors> held_back;     // runs that no range is from, for a budget
+  bool too_few = false;               // to keep some back: they are from the same runs
 };
 
 struct BuildDataOptions {
   Options calibration;
   bool ranges = false;  // to be found
+  std::string cache;    // that ranges are written to, in the format of its ending; empty: none
   bool budget = false;  // runs are to be held back
 };
 
-// Goes through the data once. Errors: those of calibrate().
+// Goes through the data once. Errors: those of calibrate(), and invalid (the cache cannot be written).
 Result<BuildData> collect(const std::string& model_path, Batches& data, const std::vector<Input>& inputs,
                           const BuildDataOptions& options);
 

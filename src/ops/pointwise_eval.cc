@@ -36,14 +36,13 @@ double round_to(DType type, double v, bool saturate) {
   }
 }
 
+// What 64 bits do not hold is not wrapped.
 int64_t real_to_int(DType type, double v) {
   if (std::isnan(v)) return 0;
   if (type == DType::boolean) return v != 0;
-  if (type == DType::u64 && v >= 9223372036854775808.0)
-    return static_cast<int64_t>(v >= 18446744073709551616.0 ? UINT64_MAX : static_cast<uint64_t>(v));
-  if (v >= 9223372036854775808.0) return INT64_MAX;
-  if (v <= -9223372036854775808.0) return INT64_MIN;
-  return wrap(type, static_cast<int64_t>(v));
+  if (type == DType::u64) return static_cast<int64_t>(to_uint64(v));
+  const int64_t whole = to_int64(v);
+  return whole == INT64_MAX || whole == INT64_MIN ? whole : wrap(type, whole);
 }
 
 double gelu_tanh(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(kTwoOverPi) * (x + 0.044715 * x * x * x))); }
@@ -188,9 +187,7 @@ int64_t predicate(Fn fn, bool real, bool is_signed, double x, double y, int64_t 
   }
 }
 
-bool is_predicate(Fn fn) {
-  return (fn >= Fn::equal && fn <= Fn::logical_not) || fn == Fn::is_nan || fn == Fn::is_inf;
-}
+bool is_predicate(Fn fn) { return (fn >= Fn::equal && fn <= Fn::logical_not) || fn == Fn::is_nan || fn == Fn::is_inf; }
 
 }  // namespace
 

@@ -37,8 +37,8 @@ std::function<bool(size_t, size_t)> progress(const Output& output) {
   };
 }
 
-void warn_all(const Report& report, const Output& output) {
-  for (const std::string& warning : report.warnings) warn(output, warning);
+void warn_all(const std::vector<std::string>& warnings, const Output& output) {
+  for (const std::string& warning : warnings) warn(output, warning);
 }
 
 // Of the fp32 network, whose inputs are as large as the data says.
@@ -54,27 +54,19 @@ Result<Options> options_of(const ModelOptions& model) {
   return options;
 }
 
-Result<Calibrated> from_data(const ModelOptions& model, bool ranges, bool budget, const Output& output) {
-  Calibrated result;
-  BuildDataOptions options{.ranges = ranges, .budget = budget};
+Result<BuildData> from_data(const ModelOptions& model, bool ranges, bool budget, const Output& output) {
+  BuildDataOptions options{.ranges = ranges, .cache = model.calibration_cache, .budget = budget};
   HONE_TRY(options.calibration, options_of(model));
   options.calibration.progress = progress(output);
   HONE_TRY(const auto inputs, inputs_of(model.model, options.calibration.compile.shapes));
   HONE_TRY(const auto whole, open(model.model, model.calibration_data, model.preprocess, inputs));
   HONE_TRY(BuildData data, collect(model.model, *whole, inputs, options));
-  if (data.report) {
-    warn_all(*data.report, output);
-    const std::string& cache = model.calibration_cache;
-    if (!cache.empty()) HONE_CHECK(write_cache(data.report->table, cache, cache_format_for(cache)));
-    result.thresholds = thresholds_of(data.report->table);
-  }
-  result.typical = std::move(data.typical);
-  result.held_back = std::move(data.held_back);
+  warn_all(data.warnings, output);
   if (data.too_few)
     warn(output, fmt::format("{}: too few samples to keep some back: the accuracy is measured on those that the ranges "
                              "are from",
                              model.calibration_data));
-  return result;
+  return data;
 }
 
 }  // namespace
@@ -85,12 +77,12 @@ Result<Report> run_calibration(const std::string& model, const std::string& data
   HONE_TRY(const auto batches, open(model, data, preprocess, inputs));
   options.progress = progress(output);
   HONE_TRY(Report report, hone::calibrate::calibrate(model, *batches, options));
-  warn_all(report, output);
+  warn_all(report.warnings, output);
   return report;
 }
 
-Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
-                              const Output& output) {
+Result<BuildData> calibrated(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
+                             const Output& output) {
   const std::string& cache = model.calibration_cache;
   const bool bytes = model.allows("int8") || model.allows("fp8"), budget = !model.accuracy_budget.empty();
   const bool wanted = bytes || (model.allows("fp16") && (!cache.empty() || !model.calibration_data.empty()));
@@ -103,8 +95,7 @@ Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::str
                                    model.allows("int8") ? "int8" : "fp8")
                          : invalid("{}: there is no such calibration cache: give --calibrate DATA to make it", cache);
   const bool ranges = wanted && !read;
-  if (ranges && !cache.empty()) HONE_CHECK(check_writable(cache));
-  Calibrated result;
+  BuildData result;
   if (!model.calibration_data.empty() && (bytes || ranges || budget)) {
     HONE_TRY(result, from_data(model, ranges, budget, output));
   }

@@ -1,8 +1,6 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
-
-#include "calibrate/calibrate.h"
+#include "calibrate/build_data.h"
 #include "tools/common.h"
 
 namespace hone::tools {
@@ -13,18 +11,11 @@ Result<calibrate::Report> run_calibration(const std::string& model, const std::s
                                           const std::string& preprocess, calibrate::Options options,
                                           const Output& output);
 
-// What a model is built with.
-struct Calibrated {
-  Thresholds thresholds;           // none where neither int8, fp8 nor fp16 asks for them
-  std::vector<Tensors> held_back;  // runs of the model, none without an accuracy budget
-  std::vector<Tensors> typical;    // others, of those that ranges are found on, for int8
-};
-
 // The ranges for int8 and fp8, and for fp16 where they are to be had: of the cache, when its file exists, else of
 // --calibrate's data, and written to the cache then. For a budget some of the data is kept back. `shapes`: of the
 // model's inputs.
-Result<Calibrated> calibrated(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
-                              const Output& output);
+Result<calibrate::BuildData> calibrated(const ModelOptions& model, const std::map<std::string, Dims>& shapes,
+                                        const Output& output);
 
 // The runs kept back as the graph takes them. The error says that none fits.
 Result<std::vector<Tensors>> budget_samples(const Graph& graph, std::span<const Tensors> held_back,

@@ -228,7 +228,7 @@ Result<Network> read_network(const ModelOptions& model, const std::map<std::stri
   HONE_TRY(CompileOptions options, attended_options(model, output));
   HONE_CHECK(check_precisions(options));
   options.shapes.insert(inputs.begin(), inputs.end());
-  HONE_TRY(Calibrated data, calibrated(model, options.shapes, output));
+  HONE_TRY(calibrate::BuildData data, calibrated(model, options.shapes, output));
   if (!options.bytes.empty()) options.thresholds = data.thresholds;
   options.ranges = std::move(data.thresholds);
   const Start start = now();

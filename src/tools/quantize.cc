@@ -39,7 +39,7 @@ struct Quantize {
     model.precisions = {"int8"};
     HONE_TRY(CompileOptions options, model.compile_options());
     options.cancelled = interrupted;
-    HONE_TRY(Calibrated data, calibrated(model, options.shapes, output));
+    HONE_TRY(calibrate::BuildData data, calibrated(model, options.shapes, output));
     options.thresholds = std::move(data.thresholds);
     HONE_TRY(const Graph graph, import_filled(model.model, options.shapes, 1));
     options.samples = calibrate::fitted(data.typical, graph);

@@ -12,34 +12,17 @@
 #include "cuda/nvrtc.h"
 #include "engine/inspect.h"
 #include "engine/manifest.h"
+#include "fused_problem.h"
 #include "library_step.h"
-#include "passes/fuse/body.h"
 #include "runtime/context.h"
 
 namespace hone {
 namespace {
 
 using Product = cuda::LibraryProduct;
+using testing::fused_problem;
 
 const Machine kHopper{.cuda_arch = "sm_90", .cuda_device = 0};
-
-// The nodes of a graph, the first with all behind it as one step, as GPU fusion joins them.
-Problem fused_problem(const std::string& text) {
-  auto graph = graph_from_text(text);
-  EXPECT_TRUE(graph.ok()) << graph.status().message();
-  const auto order = graph->order();
-  Problem problem;
-  if (order.size() == 1) {
-    problem.op = graph->node(order[0]).op;
-    for (ValueId v : graph->node(order[0]).inputs) problem.inputs.push_back(graph->type(v));
-  } else {
-    std::vector<ValueId> inputs;
-    problem.op = fused_op(*graph, order[0], order[1], inputs);
-    for (ValueId v : inputs) problem.inputs.push_back(graph->type(v));
-  }
-  problem.outputs = {graph->type(graph->outputs()[0])};
-  return problem;
-}
 
 // y = MatMul(a, b, c) of f16, and a program of it.
 std::string half_graph(const std::string& residual, const std::string& program) {

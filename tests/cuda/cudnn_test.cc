@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "passes/fuse/body.h"
+#include "fused_problem.h"
 #include "tactics/tactic.h"
 
 namespace hone {
@@ -14,7 +14,7 @@ const Machine kHopper{.cuda_arch = "sm_90", .cuda_device = 0};
 
 // y = Conv(x, w, b) of `type`, and a program of it and r, where there is one.
 Problem conv_problem(const std::string& type, const std::string& program = {}) {
-  const auto graph = graph_from_text(fmt::format(
+  return testing::fused_problem(fmt::format(
       R"hone(graph {{
     input %1 "x" : {0}[2,9,9,16]
     input %2 "w" : {0}[24,16,3,3]
@@ -26,18 +26,6 @@ Problem conv_problem(const std::string& type, const std::string& program = {}) {
   }})hone",
       type, program.empty() ? "" : fmt::format(R"hone(%6 = Pointwise(%5, %4) {{program="{}"}})hone", program),
       program.empty() ? 5 : 6));
-  EXPECT_TRUE(graph.ok()) << graph.status().message();
-  Problem problem;
-  const auto order = graph->order();
-  std::vector<ValueId> inputs = graph->node(order[0]).inputs;
-  problem.op = graph->node(order[0]).op;
-  if (order.size() > 1) {
-    inputs.clear();
-    problem.op = fused_op(*graph, order[0], order[1], inputs);
-  }
-  for (ValueId v : inputs) problem.inputs.push_back(graph->type(v));
-  problem.outputs = {graph->type(graph->outputs()[0])};
-  return problem;
 }
 
 class Cudnn : public ::testing::Test {

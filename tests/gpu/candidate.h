@@ -21,6 +21,13 @@ struct Candidate {
   }
 };
 
+// The values of `t` in another type; converted back, what is lost is lost in both.
+inline Tensor converted(const Tensor& t, DType type) {
+  Tensor result(type, t.dims());
+  for (int64_t i = 0; i < t.count(); ++i) result.set(i, t.at(i));
+  return result;
+}
+
 // Whether it is a library's, which may know fewer variants than are asked for, and not this one.
 inline bool is_missing(const Tactic& tactic, const Problem& problem, int variant, const Machine& machine) {
   return tactic.tier == kBesideAll && tactic.prepare(problem, variant, machine).status().code() == Code::unsupported;

@@ -8,49 +8,18 @@
 
 #include "backends/gpu_timing.h"
 #include "backends/lower.h"
+#include "fused_problem.h"
+#include "gpu/candidate.h"
+#include "gpu/library.h"
 #include "library_step.h"
-#include "passes/fuse/body.h"
 #include "runtime/context.h"
 #include "small_network.h"
 
 namespace hone {
 namespace {
 
-template <class Base>
-class WithLibrary : public Base {
- protected:
-  void SetUp() override {
-    const auto devices = cuda::devices();
-    if (!devices.ok()) GTEST_SKIP() << devices.status().message();
-    if (const auto version = cuda::cublaslt_version(); !version.ok()) GTEST_SKIP() << version.status().message();
-    machine_ = {.cuda_arch = (*devices)[0].arch(), .cuda_device = 0, .tf32 = true};
-  }
-  Machine machine_;
-};
-using GpuLibrary = WithLibrary<::testing::TestWithParam<DType>>;
-using GpuLibraryEngine = WithLibrary<::testing::Test>;
-
-// What is done to the product, as a program of values of `type`, computed in f32.
-std::string program_of(DType type, bool residual, const std::string& activation) {
-  std::string code;
-  int count = 0;
-  const auto add = [&](const std::string& instr) {
-    code += (count > 0 ? "; " : "") + instr;
-    return count++;
-  };
-  const auto input = [&](int i) {
-    const int at = add(fmt::format("in{}:{}", i, name(type)));
-    return type == DType::f32 ? at : add(fmt::format("cast:f32({})", at));
-  };
-  int value = input(0);
-  if (residual) {
-    const int other = input(1);
-    value = add(fmt::format("add:f32({},{})", value, other));
-  }
-  if (!activation.empty()) value = add(fmt::format("{}:f32({})", activation, value));
-  if (type != DType::f32) add(fmt::format("cast:{}({})", name(type), value));
-  return code;
-}
+using GpuLibrary = WithLibrary<::testing::TestWithParam<DType>, cuda::cublaslt_version>;
+using GpuLibraryEngine = WithLibrary<::testing::Test, cuda::cublaslt_version>;
 
 // A product of [2][33][64] by [2][64][40], or of [66][64] by [64][40] when it has a bias.
 struct Epilogue {
@@ -63,7 +32,7 @@ Problem problem_of(DType type, const Epilogue& e) {
   const std::string batch = e.bias ? "" : "2,";
   const std::string rows = e.bias ? "66" : "2,33";
   const bool plain = !e.residual && e.activation.empty();
-  const auto graph = graph_from_text(fmt::format(
+  return testing::fused_problem(fmt::format(
       R"hone(graph {{
     input %1 "a" : {0}[{1},64]
     input %2 "b" : {0}[{2}64,40]
@@ -78,24 +47,6 @@ Problem problem_of(DType type, const Epilogue& e) {
             : fmt::format(R"hone(%6 = Pointwise(%5{}) {{program="{}"}})hone", e.residual ? ", %4" : "",
                           program_of(type, e.residual, e.activation)),
       plain ? 5 : 6));
-  EXPECT_TRUE(graph.ok()) << graph.status().message();
-  Problem problem;
-  const auto order = graph->order();
-  std::vector<ValueId> inputs = graph->node(order[0]).inputs;
-  problem.op = graph->node(order[0]).op;
-  if (!plain) {
-    inputs.clear();
-    problem.op = fused_op(*graph, order[0], order[1], inputs);
-  }
-  for (ValueId v : inputs) problem.inputs.push_back(graph->type(v));
-  problem.outputs = {graph->type(graph->outputs()[0])};
-  return problem;
-}
-
-Tensor converted(const Tensor& t, DType type) {
-  Tensor result(type, t.dims());
-  for (int64_t i = 0; i < t.count(); ++i) result.set(i, t.at(i));
-  return result;
 }
 
 std::vector<Epilogue> epilogues_of(DType type) {

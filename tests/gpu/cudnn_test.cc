@@ -1,14 +1,15 @@
 // cuDNN's convolutions with every epilogue that is given to it, on the GPU that is here. Skipped without one.
 #include "cuda/cudnn.h"
 
-#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstring>
 
 #include "backends/gpu_timing.h"
-#include "passes/fuse/body.h"
+#include "fused_problem.h"
+#include "gpu/candidate.h"
+#include "gpu/library.h"
 #include "small_network.h"
 
 namespace hone {
@@ -22,32 +23,11 @@ struct Epilogue {
   bool bias, residual, relu;
 };
 
-// What is done to the product, as a program of values of `type`, computed in f32.
-std::string program_of(DType type, const Epilogue& e) {
-  std::vector<std::string> code;
-  const auto add = [&](const std::string& instr) {
-    code.push_back(instr);
-    return code.size() - 1;
-  };
-  const auto input = [&](int i) {
-    const auto at = add(fmt::format("in{}:{}", i, name(type)));
-    return type == DType::f32 ? at : add(fmt::format("cast:f32({})", at));
-  };
-  auto value = input(0);
-  if (e.residual) {
-    const auto other = input(1);
-    value = add(fmt::format("add:f32({},{})", value, other));
-  }
-  if (e.relu) value = add(fmt::format("relu:f32({})", value));
-  if (type != DType::f32) add(fmt::format("cast:{}({})", name(type), value));
-  return fmt::format("{}", fmt::join(code, "; "));
-}
-
 Problem problem_of(DType type, const Case& c, const Epilogue& e) {
   constexpr int64_t kSize = 15;
   const int64_t out = (kSize + c.pad + c.end_pad - c.filter) / c.stride + 1;
   const bool plain = !e.residual && !e.relu;
-  const auto graph = graph_from_text(fmt::format(
+  return testing::fused_problem(fmt::format(
       R"hone(graph {{
     input %1 "x" : {0}[2,{1},{1},{2}]
     input %2 "w" : {0}[{3},{4},{5},{5}]
@@ -62,41 +42,14 @@ Problem problem_of(DType type, const Case& c, const Epilogue& e) {
       c.end_pad, c.groups,
       plain ? ""
             : fmt::format(R"hone(%6 = Pointwise(%5{}) {{program="{}"}})hone", e.residual ? ", %4" : "",
-                          program_of(type, e)),
+                          program_of(type, e.residual, e.relu ? "relu" : "")),
       plain ? 5 : 6));
-  EXPECT_TRUE(graph.ok()) << graph.status().message();
-  Problem problem;
-  const auto order = graph->order();
-  std::vector<ValueId> inputs = graph->node(order[0]).inputs;
-  problem.op = graph->node(order[0]).op;
-  if (!plain) {
-    inputs.clear();
-    problem.op = fused_op(*graph, order[0], order[1], inputs);
-  }
-  for (ValueId v : inputs) problem.inputs.push_back(graph->type(v));
-  problem.outputs = {graph->type(graph->outputs()[0])};
-  return problem;
-}
-
-Tensor converted(const Tensor& t, DType type) {
-  Tensor result(type, t.dims());
-  for (int64_t i = 0; i < t.count(); ++i) result.set(i, t.at(i));
-  return result;
 }
 
 constexpr Case kCases[] = {{32, 48, 1, 1, 0, 0}, {32, 64, 3, 1, 1, 1},     {32, 32, 3, 2, 1, 1},   {64, 64, 3, 2, 0, 1},
                            {32, 16, 5, 1, 2, 2}, {32, 32, 3, 1, 1, 1, 32}, {64, 64, 3, 1, 1, 1, 4}};
 
-class GpuCudnn : public ::testing::TestWithParam<DType> {
- protected:
-  void SetUp() override {
-    const auto devices = cuda::devices();
-    if (!devices.ok()) GTEST_SKIP() << devices.status().message();
-    if (const auto version = cuda::cudnn_version(); !version.ok()) GTEST_SKIP() << version.status().message();
-    machine_ = {.cuda_arch = (*devices)[0].arch(), .cuda_device = 0, .tf32 = true};
-  }
-  Machine machine_;
-};
+using GpuCudnn = WithLibrary<::testing::TestWithParam<DType>, cuda::cudnn_version>;
 
 // Each plan twice: the same bits, and right ones.
 TEST_P(GpuCudnn, EveryPlanIsRightWithEveryEpilogue) {

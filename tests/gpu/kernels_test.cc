@@ -30,13 +30,6 @@ Tensor magnitudes(Tensor t) {
   return result;
 }
 
-// The values of `t` in another type, and back: what is lost is lost in both.
-Tensor converted(const Tensor& t, DType type) {
-  Tensor result(type, t.dims());
-  for (int64_t i = 0; i < t.count(); ++i) result.set(i, t.at(i));
-  return result;
-}
-
 // Half of the distance between neighbouring numbers, relative to them.
 double rounding(DType type) { return std::ldexp(1.0, type == DType::f16 ? -11 : type == DType::bf16 ? -8 : -24); }
 

@@ -44,12 +44,6 @@ inline Input scales(const std::vector<double>& values) {
 
 inline Input absent() { return {}; }
 
-inline Tensor converted(const Tensor& t, DType type) {
-  Tensor result(type, t.dims());
-  for (int64_t i = 0; i < t.count(); ++i) result.set(i, t.at(i));
-  return result;
-}
-
 // Half of the distance between neighbouring numbers, relative to them.
 inline double rounding(DType type) {
   return type == DType::f16 ? 0x1p-11 : type == DType::bf16 ? 0x1p-8 : type == DType::f32 ? 0x1p-24 : 0;
