@@ -55,7 +55,7 @@ TEST(SubBatches, LayersThatExceedTheCachesAreDoneForPartsOfTheBatch) {
   ASSERT_TRUE(divided->has_value());
   EXPECT_EQ(count(**divided, "Split"), 1);
   EXPECT_EQ(count(**divided, "Concat"), 1);
-  EXPECT_EQ(count(**divided, "Conv"), 12);      // an item each: 48 KiB pass through the sum, 32 KiB fit
+  EXPECT_EQ(count(**divided, "Conv"), 12);      // an item each: 32 KiB pass through a layer, and fit
   EXPECT_EQ(count(**divided, "Softmax"), 1);    // across the batch
   EXPECT_EQ(count(**divided, "Pointwise"), 7);  // 6 sums; behind the second convolution all is small
   EXPECT_TRUE(verify(**divided).ok());
