@@ -37,6 +37,8 @@ class DeviceSide {
   Status start();
   // Makes a slot's newest value readable on one side. `host`: the host's tensors, one a slot.
   Status fetch(int slot, bool to_gpu, std::span<Tensor> host);
+  // The value on the GPU, where that has the newest; null where only the host does.
+  const Tensor* value(int slot) const;
   // Copies a slot to memory of the caller on this GPU, unless it was written there.
   Status copy_out(int slot, const Tensor& memory, cuda::Stream& stream);
   // A step of one side has written the slot.
