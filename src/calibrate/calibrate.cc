@@ -133,6 +133,10 @@ class Calibration {
 
 }  // namespace
 
+std::string target_for(const CompileOptions& build) {
+  return build.cuda_arch.empty() && build.target != "reference" ? build.target : "cpu";
+}
+
 Result<Report> calibrate(const std::string& model_path, Batches& data, const Options& options) {
   HONE_CHECK(check_options(options));
   HONE_TRY(auto inputs, inputs_of(model_path, options.compile.shapes));
