@@ -442,7 +442,8 @@ Status ExecutionContext::run_with_gpu() {
   }
   const bool as_graph = engine_->all_on_gpu() && !profiler && !observer && runs_ > 0;
   if (as_graph) {
-    for (const Binding& b : program.inputs) HONE_CHECK(device_->fetch(b.slot, true, slots_));
+    for (const Binding& b : program.inputs)
+      if (device_->has(b.slot)) HONE_CHECK(device_->fetch(b.slot, true, slots_));
     HONE_CHECK(record_graph());
     if (times_device) HONE_CHECK(begun_->record(device_->stream()));
     HONE_CHECK(graph_->launch(device_->stream()));

@@ -222,6 +222,21 @@ TEST_F(GpuCalibrate, WritesTheSameBytesAgainAndInAnotherOrder) {
   }
 }
 
+TEST_F(GpuCalibrate, ObservesInputsThatNoStepReads) {
+  ModelBuilder m;
+  m.input("x", {1, 4});
+  m.input("z", {1, 5});
+  m.node("Relu", {"x"}, {"y"});
+  m.output("y");
+  save(m);
+  std::vector<std::vector<Tensor>> data;
+  for (uint64_t k = 0; k < 4; ++k) data.push_back({random({1, 4}, k), random({1, 5}, k + 10)});
+  const auto want = run_on("cpu", data, {.calibrator = "minmax"});
+  const auto got = run_on("cuda", data, {.calibrator = "minmax"});
+  ASSERT_TRUE(want.ok() && got.ok()) << want.status().message() << got.status().message();
+  expect_alike(*got, *want);
+}
+
 // What is computed in f64 runs on the CPU, between steps of the GPU.
 TEST_F(GpuCalibrate, ObservesWhatRunsOnTheCpuThere) {
   ModelBuilder m;
