@@ -2,7 +2,8 @@
 // take() joins them, in the same order in every run, with what earlier runs left and makes room in the histogram, and
 // count() counts magnitudes or, where a value is not finite, what is not. They do as Statistics::observe does on a CPU.
 //
-// Around it the source defines T, THREADS, a power of 2, and LOG_BINS: the histogram has 2^LOG_BINS bins, THREADS or more.
+// Around it the source defines T, THREADS, a power of 2, and LOG_BINS: a histogram has 2^LOG_BINS bins, no fewer than
+// THREADS.
 #define BINS (1 << LOG_BINS)
 struct Moments {
   double sum, squares;
