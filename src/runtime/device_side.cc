@@ -143,6 +143,10 @@ Status DeviceSide::fetch(int slot, bool to_gpu, std::span<Tensor> host) {
   return {};
 }
 
+const Tensor* DeviceSide::value(int slot) const {
+  return (newest_[root(slot)] & kDevice) != 0 ? &slots_[static_cast<size_t>(slot)] : nullptr;
+}
+
 Status DeviceSide::copy_out(int slot, const Tensor& memory, cuda::Stream& stream) {
   const Tensor& value = slots_[static_cast<size_t>(slot)];
   if (value.raw() == memory.raw()) return {};

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "api/tiny_model.h"
+#include "base/npy.h"
 
 using namespace hone_test;
 
@@ -101,6 +102,18 @@ TEST_F(BadLuck, TooManyFaultsEndABuild) {
   expect_error(hone("fault=9 HONE_RESTARTS=8",
                     "build --quiet --target cuda --timing-cache none -o " + folder / "new.hone" + " " + model),
                {"build again with a timing cache"});
+}
+
+TEST_F(BadLuck, WhileRangesAreFound) {
+  const std::string data = folder / "x.npy", job = "calibrate --quiet --target cuda --data " + data + " -o " +
+                                                   folder / "r.cache" + " " + folder.write("product.onnx", product());
+  ASSERT_TRUE(hone::write_npy(data, hone::Tensor(hone::DType::f32, {5, 16})).ok());
+  EXPECT_EQ(hone({}, job).status, 0);
+  std::filesystem::remove(folder / "r.cache");
+  expect_error(hone("cuMemAlloc_v2=2", job), {"the GPU is out of memory"});
+  expect_error(hone("cuStreamSynchronize=999", job), {"the GPU may be lost"});
+  expect_error(hone("fault=1", job), {"a kernel has faulted"});
+  EXPECT_FALSE(std::filesystem::exists(folder / "r.cache"));
 }
 
 }  // namespace
