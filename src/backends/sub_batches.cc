@@ -4,6 +4,8 @@
 #include <map>
 #include <set>
 
+#include "base/cpu_info.h"
+#include "cuda/device.h"
 #include "ops/conv.h"
 #include "ops/movement.h"
 #include "ops/pointwise.h"
@@ -175,11 +177,21 @@ Result<Graph> divide(Graph graph, const Region& region, int64_t items) {
 
 }  // namespace
 
-Result<std::optional<Graph>> in_sub_batches(const Graph& graph, const cpu::CpuInfo& cpu, int threads) {
+CacheSizes cpu_cache_sizes(int threads) {
+  const cpu::CpuInfo& cpu = cpu::cpu_info();
   const int64_t own = threads * cpu.l2;
-  const auto region = first_layers(graph, std::max(own, cpu.l3 / 2));
+  return {.part = own, .whole = std::max(own, cpu.l3 / 2)};
+}
+
+Result<CacheSizes> gpu_cache_sizes(int ordinal) {
+  HONE_TRY(const cuda::Device device, cuda::device(ordinal));
+  return CacheSizes{.part = device.l2_bytes, .whole = device.l2_bytes};
+}
+
+Result<std::optional<Graph>> in_sub_batches(const Graph& graph, const CacheSizes& caches) {
+  const auto region = first_layers(graph, caches.whole);
   if (!region) return std::optional<Graph>();
-  const int64_t items = items_of_copy(*region, own);
+  const int64_t items = items_of_copy(*region, caches.part);
   if (items == region->batch) return std::optional<Graph>();
   HONE_TRY(Graph divided, divide(graph, *region, items));
   return std::optional(std::move(divided));

@@ -79,8 +79,14 @@ Result<EngineData> lower_fused(Graph graph, const CompileOptions& options, const
 // Takes the first layers by parts of the batch where the network is faster so.
 Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOptions& options, const Machine& machine,
                        Selector& selector, BuildSummary& build) {
-  if (!options.tune || selector.reference_only() || !machine.cuda_arch.empty() || selector.out_of_time()) return {};
-  HONE_TRY(auto divided, in_sub_batches(graph, cpu::cpu_info(), machine.threads));
+  const bool gpu = !machine.cuda_arch.empty();
+  if (!options.tune || selector.reference_only() || selector.out_of_time() || (gpu && machine.cuda_device < 0))
+    return {};
+  CacheSizes caches = cpu_cache_sizes(machine.threads);
+  if (gpu) {
+    HONE_TRY(caches, gpu_cache_sizes(machine.cuda_device));
+  }
+  HONE_TRY(auto divided, in_sub_batches(graph, caches));
   if (!divided) return {};
   HONE_TRY(EngineData parts, lower_fused(std::move(*divided), options, machine, selector));
   double whole_us = 1e18, parts_us = 1e18;
