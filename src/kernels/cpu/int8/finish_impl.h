@@ -88,12 +88,6 @@ void finish_rows(const Int8Finish& job) {
   }
 }
 
-// What backends/requantize leaves of most epilogues: a scale, a bias, a residual in bytes and bounds.
-static bool is_plain(const Int8Epilogue& e) {
-  return e.quantized && e.step == nullptr && e.zero == 0 && e.residual_zero == 0 && e.real.act == Activation::none &&
-         e.real.residual == nullptr;
-}
-
 template <bool kResidual, int VECTORS>
 HONE_INLINE void finish_plain_columns(const Int8Finish& job, int64_t c, int n) {
   const Int8Epilogue& e = *job.epilogue;
@@ -155,9 +149,9 @@ static void correct(const Int8Finish& job) {
 
 static void finish_sums(const Int8Finish& job) {
   const Int8Epilogue& e = *job.epilogue;
+  if (is_plain(e)) return e.residual != nullptr ? finish_plain<true>(job) : finish_plain<false>(job);
   if (e.offset != nullptr || e.row_sums != nullptr) correct(job);
   if (e.scale == nullptr) return copy_sums(job);
-  if (is_plain(e)) return e.residual != nullptr ? finish_plain<true>(job) : finish_plain<false>(job);
   if (e.residual != nullptr) return finish_as<Int8Residual::bytes>(job);
   e.real.residual != nullptr ? finish_as<Int8Residual::real>(job) : finish_as<Int8Residual::none>(job);
 }

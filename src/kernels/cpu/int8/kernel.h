@@ -5,6 +5,8 @@
 
 namespace hone::cpu {
 
+struct Int8Finish;
+
 // sums[i][j] = start[j] + sum over k of a[i][k] * b[k][j], for `rows` rows and one panel of columns.
 struct Int8Tile {
   const std::byte* a = nullptr;  // as the set's `gather` writes values
@@ -13,14 +15,18 @@ struct Int8Tile {
   int64_t steps = 0;  // k_unit values of k each
   const int32_t* start = nullptr;
   const int8_t* b = nullptr;  // [step][column][k_unit]
+  int panel = 0;              // columns of b
   int columns = 0;            // whose sums are needed; the others may be left out
   int32_t* sums = nullptr;    // panel-wide rows
+  // Of kernels that finish plain sums, in the place of `sums`: to these results.
+  const Int8Finish* plain = nullptr;
 };
 
 struct Int8Kernel {
   TileForm form;
   int32_t excess;  // of gathered values, which is taken off by `start`
   void (*run)(const Int8Tile& tile);
+  bool finishes_plain = false;
 };
 
 // For activations of i8, or of u8.
@@ -38,6 +44,12 @@ struct Int8Finish {
   void* out = nullptr;
   const Int8Epilogue* epilogue = nullptr;
 };
+
+// What backends/requantize leaves of most epilogues: a scale, a bias, a residual in bytes and bounds.
+inline bool is_plain(const Int8Epilogue& e) {
+  return e.scale != nullptr && e.quantized && e.step == nullptr && e.zero == 0 && e.residual_zero == 0 &&
+         e.real.act == Activation::none && e.real.residual == nullptr && e.offset == nullptr && e.row_sums == nullptr;
+}
 
 using Int8FinishFn = void (*)(const Int8Finish& job);
 Int8FinishFn int8_finish(Tier tier);

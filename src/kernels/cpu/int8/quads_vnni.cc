@@ -1,27 +1,31 @@
 // Four products of 8 bits at once (vpdpbusd), which wants one side unsigned: values of i8 are gathered with 128 added.
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/int8/kernel.h"
-#include "kernels/cpu/int8/vector.h"
+#include "kernels/cpu/int8/plain_vnni.h"
 #include "kernels/cpu/register_tiles.h"
 
 namespace hone::cpu::HONE_TIER_NS {
 namespace {
 
-constexpr int kQuadRows = 12, kQuadPanel = 2 * kLanes;
+constexpr int kQuadSums = 24, kQuadVectors = 4;  // of a tile, and of a panel
 
 // kExcess: 128, which is added to i8, or 0.
 template <int kExcess>
-void gather_quads(const void* in, int64_t step, int64_t lines, int64_t count, std::byte* to) {
+void gather_quads(const WindowRun& run) {
   const __m512i excess = _mm512_set1_epi8(static_cast<char>(kExcess));
-  const auto copy = [&](std::byte* out, __m512i v) { _mm512_storeu_si512(out, _mm512_xor_si512(v, excess)); };
-  const int64_t whole = count / 64 * 64;
-  const __mmask64 rest = (1ull << (count - whole)) - 1;
-  const auto* from = static_cast<const std::byte*>(in);
-  for (int64_t l = 0; l < lines; ++l, from += step, to += count) {
-    for (int64_t i = 0; i < whole; i += 64) copy(to + i, _mm512_loadu_si512(from + i));
-    // A store of all lanes is faster than one of some.
-    if (rest != 0) copy(to + whole, _mm512_maskz_loadu_epi8(rest, from + whole));
+  const auto copy = [&](std::byte* to, __m512i v) { _mm512_storeu_si512(to, _mm512_xor_si512(v, excess)); };
+  const int64_t whole = run.count / 64 * 64;
+  const __mmask64 rest = (1ull << (run.count - whole)) - 1;
+  for (int64_t p = 0; p < run.pixels; ++p) {
+    const std::byte* from = run.from + p * run.pixel_step;
+    std::byte* to = run.to + p * run.to_step;
+    for (int64_t l = 0; l < run.lines; ++l, from += run.line_step, to += run.count) {
+      for (int64_t i = 0; i < whole; i += 64) copy(to + i, _mm512_loadu_si512(from + i));
+      // A store of all lanes is faster than one of some.
+      if (rest != 0) copy(to + whole, _mm512_maskz_loadu_epi8(rest, from + whole));
+    }
   }
 }
 
@@ -37,7 +41,7 @@ struct QuadTile {
       for (int j = 0; j < COLS; ++j) sums[i][j] = _mm512_loadu_si512(t.start + j * kLanes);
     }
     const int8_t* b = t.b;
-    for (int64_t s = 0; s < t.steps; ++s, b += 4 * kQuadPanel) {
+    for (int64_t s = 0; s < t.steps; ++s, b += 4 * t.panel) {
       __m512i columns[COLS];
       HONE_UNROLL
       for (int j = 0; j < COLS; ++j) columns[j] = _mm512_loadu_si512(b + 4 * j * kLanes);
@@ -50,20 +54,33 @@ struct QuadTile {
         for (int j = 0; j < COLS; ++j) sums[i][j] = _mm512_dpbusd_epi32(sums[i][j], row, columns[j]);
       }
     }
+    if (t.plain != nullptr) return finish_plain(sums, *t.plain);
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) {
       HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) _mm512_storeu_si512(t.sums + i * kQuadPanel + j * kLanes, sums[i][j]);
+      for (int j = 0; j < COLS; ++j) _mm512_storeu_si512(t.sums + i * t.panel + j * kLanes, sums[i][j]);
     }
   }
 };
 
-void run_quads(const Int8Tile& t) { tile_of<QuadTile, kQuadRows>(t.rows, t.columns)(t); }
+constexpr int kQuadRows = 12;
+
+template <int COLS>
+void run_columns(const Int8Tile& t) {
+  tile_of<QuadTile, COLS>(t.rows, std::make_integer_sequence<int, std::min(kQuadRows, kQuadSums / COLS)>{})(t);
+}
+
+void run_quads(const Int8Tile& t) {
+  static constexpr decltype(&run_quads) kColumns[] = {run_columns<1>, run_columns<2>, run_columns<3>, run_columns<4>};
+  kColumns[(t.columns - 1) / kLanes](t);
+}
 
 template <int kExcess>
 constexpr Int8Kernel quads() {
   return {.form = {.rows = kQuadRows,
-                   .panel = kQuadPanel,
+                   .panel = kQuadVectors * kLanes,
+                   .vector = kLanes,
+                   .sums = kQuadSums,
                    .k_unit = 4,
                    .k_step = 4,
                    .in_bytes = 1,
@@ -73,7 +90,8 @@ constexpr Int8Kernel quads() {
                    .zero = kExcess,
                    .gather = gather_quads<kExcess>},
           .excess = kExcess,
-          .run = run_quads};
+          .run = run_quads,
+          .finishes_plain = true};
 }
 
 }  // namespace
