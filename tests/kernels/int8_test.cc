@@ -255,48 +255,53 @@ TEST(Int8, Depthwise) {
 }
 
 // Scale, bias, residual and bounds alone, and the same with a step of 1, which takes the way of all others.
-TEST(Int8, PlainEpilogues) {
-  for (int64_t n : {3, 16, 32, 50, 83}) {
-    const ConvProblem p{.w = 45, .cin = 33, .cout = n};
-    const Data data(p, false, false);
-    const auto channels = static_cast<size_t>(n);
-    std::vector<float> scale(channels), bias(channels), ones(channels, 1.f);
-    for (size_t c = 0; c < channels; ++c) {
-      scale[c] = 3e-4f * static_cast<float>(c % 7 + 1);
-      bias[c] = static_cast<float>(c % 11) - 5.5f;
-    }
-    const auto residual = bytes(45 * n, 3, true);
-    for (Int8Set set : sets()) {
-      Workspace packed(int8_packed_bytes(p, set)), workspace(int8_workspace_bytes(p, {.set = set}));
-      int8_pack(p, {.set = set}, data.weights, packed.get());
-      ThreadPool pool(1);
-      for (const int8_t* add : {static_cast<const int8_t*>(nullptr), residual.data()}) {
-        const auto run = [&](const float* step) {
-          Int8Epilogue e{.scale = scale.data(), .residual = add, .residual_scale = 0.3f, .quantized = true};
-          e.real.bias = bias.data();
-          e.step = step;
-          e.low = -7;
-          std::vector<int8_t> y(static_cast<size_t>(45 * n));
-          int8_conv(p, {.set = set},
-                    {.in = data.x.data(),
-                     .packed = packed.get(),
-                     .out = y.data(),
-                     .epilogue = e,
-                     .workspace = workspace.get(),
-                     .pool = &pool});
-          return y;
-        };
-        const auto plain = run(nullptr);
-        ASSERT_EQ(plain, run(ones.data())) << int8_set_name(set) << ", " << n << " channels";
-        for (size_t i = 0; i < plain.size(); ++i) {
-          const float sum = static_cast<float>(data.sums[i]) * scale[i % channels];
-          float v = sum + bias[i % channels];
-          if (add != nullptr) v += static_cast<float>(add[i]) * 0.3f;
-          ASSERT_EQ(plain[i], std::clamp(std::nearbyint(v), -7.f, 127.f)) << i;
-        }
+void check_plain(const ConvProblem& p, float size) {
+  const Data data(p, false, false);
+  const auto channels = static_cast<size_t>(p.cout);
+  std::vector<float> scale(channels), bias(channels), ones(channels, 1.f);
+  for (size_t c = 0; c < channels; ++c) {
+    scale[c] = 3e-4f * static_cast<float>(c % 7 + 1) * size;
+    bias[c] = static_cast<float>(c % 11) - 5.5f;
+  }
+  const auto residual = bytes(p.w * p.cout, 3, true);
+  for (Int8Set set : sets()) {
+    Workspace packed(int8_packed_bytes(p, set)), workspace(int8_workspace_bytes(p, {.set = set}));
+    int8_pack(p, {.set = set}, data.weights, packed.get());
+    ThreadPool pool(1);
+    for (const int8_t* add : {static_cast<const int8_t*>(nullptr), residual.data()}) {
+      const auto run = [&](const float* step) {
+        Int8Epilogue e{.scale = scale.data(), .residual = add, .residual_scale = 0.3f, .quantized = true};
+        e.real.bias = bias.data();
+        e.step = step;
+        e.low = -7;
+        e.high = 101;
+        std::vector<int8_t> y(data.sums.size());
+        int8_conv(p, {.set = set},
+                  {.in = data.x.data(),
+                   .packed = packed.get(),
+                   .out = y.data(),
+                   .epilogue = e,
+                   .workspace = workspace.get(),
+                   .pool = &pool});
+        return y;
+      };
+      const auto plain = run(nullptr);
+      ASSERT_EQ(plain, run(ones.data())) << int8_set_name(set) << ", " << p.cout << " channels";
+      for (size_t i = 0; i < plain.size(); ++i) {
+        const float sum = static_cast<float>(data.sums[i]) * scale[i % channels];
+        float v = sum + bias[i % channels];
+        if (add != nullptr) v += static_cast<float>(add[i]) * 0.3f;
+        ASSERT_EQ(plain[i], std::clamp(std::nearbyint(v), -7.f, 101.f)) << i;
       }
     }
   }
+}
+
+TEST(Int8, PlainEpilogues) {
+  for (int64_t n : {3, 16, 32, 50, 83, 128, 144}) check_plain({.w = 45, .cin = 33, .cout = n}, 1);
+  for (int64_t n : {16, 30, 44, 64}) check_plain({.w = 13, .cin = 1030, .cout = n}, 0.1f);
+  // Beyond what i32 holds.
+  check_plain({.w = 9, .cin = 12, .cout = 40}, 1e9f);
 }
 
 // The same sums, and what zero points add to them: [pixel][channel] + offset[channel] + row[pixel] * factor[channel].

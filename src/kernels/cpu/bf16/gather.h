@@ -32,7 +32,7 @@ HONE_INLINE void gather_line(const float* from, int64_t count, std::byte* to) {
 #endif
 }
 
-static void gather_bf16(const WindowRun& run) {
+static void gather_bf16(WindowRun run) {
   for (int64_t i = 0; i < run.pixels; ++i)
     for (int64_t l = 0; l < run.lines; ++l)
       gather_line(reinterpret_cast<const float*>(run.from + i * run.pixel_step + l * run.line_step), run.count,

@@ -120,7 +120,10 @@ struct Windows {
 
 }  // namespace
 
-int64_t GatherPlan::rows_bytes() const { return round_up(row_block, form.rows) * a_ld; }
+int64_t GatherPlan::rows_bytes() const {
+  const auto align = static_cast<int64_t>(kAlign);
+  return round_up(round_up(row_block, form.rows) * a_ld, align) + align;
+}
 
 int64_t GatherPlan::worker_bytes() const {
   const int64_t sums = int64_t{form.rows} * form.panel * 4;
@@ -137,8 +140,9 @@ GatherPlan packed_plan(const ConvProblem& p, const TileForm& form) {
   plan.panels = ceil_div(plan.cout, plan.form.panel);
   const auto align = static_cast<int64_t>(kAlign);
   plan.panel_bytes = round_up(plan.form.panel * (form.start_bytes + plan.depth * form.b_bytes), align);
-  // An odd number of cache lines, so that rows do not share the sets of a cache.
-  plan.a_ld = (ceil_div(plan.depth * form.a_bytes, align) | 1) * align;
+  // Rows of more than a cache line take an odd number of them, so that they do not share the sets of a cache.
+  const int64_t row = plan.depth * form.a_bytes;
+  plan.a_ld = row <= align ? row : (ceil_div(row, align) | 1) * align;
   return plan;
 }
 

@@ -35,7 +35,7 @@ struct TileForm {
   int zero = 0;         // the value of the bytes that 0 is gathered as
   bool pads = false;    // whether what the depth is padded with must be `zero`, not just any values
   // In the order of the windows. May write up to 64 bytes more: what lies behind is gathered later.
-  void (*gather)(const WindowRun& run) = nullptr;
+  void (*gather)(WindowRun run) = nullptr;
   // Around the tiles of a thread's task; null: nothing to do.
   void (*begin)() = nullptr;
   void (*end)() = nullptr;
@@ -58,7 +58,7 @@ struct GatherPlan {
   int64_t row_block = 0, row_blocks = 0, column_blocks = 1;
 
   size_t packed_bytes() const { return static_cast<size_t>(groups * panels * panel_bytes); }
-  int64_t rows_bytes() const;    // of a task's gathered rows
+  int64_t rows_bytes() const;    // of a task's gathered rows, and what is written behind them
   int64_t worker_bytes() const;  // those, then 4 bytes for each sum of a tile
   int64_t tasks() const { return column_blocks * groups * row_blocks; }
 };

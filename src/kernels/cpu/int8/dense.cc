@@ -32,7 +32,12 @@ void multiply(const ConvProblem& p, const Int8Kernel& kernel, const GatherPlan& 
                     .out = args.out,
                     .epilogue = &args.epilogue};
     done.channel = task.group * plan.cout + column;
-    if (kernel.finishes_plain && is_plain(args.epilogue)) tile.plain = &done;
+    if (kernel.run_plain != nullptr && is_plain(args.epilogue)) {
+      tile.rows = static_cast<int>(task.count);
+      tile.a = a;
+      done.at = task.row * done.ld + done.channel;
+      if (kernel.run_plain(tile, done)) continue;
+    }
     for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
       const int64_t from = task.count * t / tiles;
       tile.rows = static_cast<int>(task.count * (t + 1) / tiles - from);
@@ -41,7 +46,7 @@ void multiply(const ConvProblem& p, const Int8Kernel& kernel, const GatherPlan& 
       done.row = task.row + from;
       done.at = done.row * done.ld + done.channel;
       kernel.run(tile);
-      if (tile.plain == nullptr) finish(done);
+      finish(done);
     }
   }
 }

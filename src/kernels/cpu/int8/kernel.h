@@ -18,15 +18,15 @@ struct Int8Tile {
   int panel = 0;              // columns of b
   int columns = 0;            // whose sums are needed; the others may be left out
   int32_t* sums = nullptr;    // panel-wide rows
-  // Of kernels that finish plain sums, in the place of `sums`: to these results.
-  const Int8Finish* plain = nullptr;
 };
 
 struct Int8Kernel {
   TileForm form;
   int32_t excess;  // of gathered values, which is taken off by `start`
   void (*run)(const Int8Tile& tile);
-  bool finishes_plain = false;
+  // For a plain epilogue, where the kernel can: any number of rows, finished while their sums are in registers. False:
+  // not done, as scales and biases are so large that results may leave i32.
+  bool (*run_plain)(const Int8Tile& tile, const Int8Finish& job) = nullptr;
 };
 
 // For activations of i8, or of u8.

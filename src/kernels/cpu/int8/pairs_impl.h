@@ -33,7 +33,7 @@ HONE_INLINE void gather_line(const T* from, int64_t count, int16_t* out) {
 }
 
 template <class T>
-void gather_pairs(const WindowRun& run) {
+void gather_pairs(WindowRun run) {
   for (int64_t i = 0; i < run.pixels; ++i)
     for (int64_t l = 0; l < run.lines; ++l)
       gather_line(reinterpret_cast<const T*>(run.from + i * run.pixel_step + l * run.line_step), run.count,

@@ -1,16 +1,15 @@
 // Plain epilogues of sums that are in registers: the arithmetic of finish_impl.h, and so the same results.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+
 #include "kernels/cpu/int8/kernel.h"
 #include "kernels/cpu/int8/vector.h"
 
 namespace hone::cpu::HONE_TIER_NS {
 
-// Nearest even. Too large a value has to be clipped first; what is too small, or no number, becomes the smallest i32,
-// which packing makes the smallest i8.
-HONE_INLINE __m512i to_whole(V v, V high) {
-  return _mm512_maskz_cvtps_epi32(0xffff, _mm512_maskz_min_ps(0xffff, high, v));
-}
+constexpr int kMostColumns = 64;
 
 // Four vectors of i32 to bytes, a quarter of each in turn: [lane of 128 bits][vector][4].
 HONE_INLINE __m512i pack_quarters(__m512i a, __m512i b, __m512i c, __m512i d) {
@@ -27,35 +26,68 @@ HONE_INLINE void store_bytes(int8_t* to, __m512i v, int n) {
   _mm512_mask_storeu_epi8(to, (1ull << n) - 1, v);
 }
 
-template <int ROWS, int COLS>
-HONE_INLINE void finish_plain(__m512i (&sums)[ROWS][COLS], const Int8Finish& job) {
-  const Int8Epilogue& e = *job.epilogue;
-  const auto columns = static_cast<int>(job.columns);
-  const V high = set1(e.high), residual_scale = set1(e.residual_scale);
-  HONE_UNROLL
-  for (int j = 0; j < COLS; ++j) {
-    const int64_t channel = job.channel + j * kLanes;
-    const __mmask16 lanes = lanes_below(columns - j * kLanes);
-    const V scale = _mm512_maskz_loadu_ps(lanes, e.scale + channel);
-    const V bias = e.real.bias == nullptr ? zero() : (V)_mm512_maskz_loadu_ps(lanes, e.real.bias + channel);
+// What the columns of a panel share, with room for whole vectors.
+struct PlainColumns {
+  alignas(64) float scale[kMostColumns] = {}, bias[kMostColumns] = {};
+  float residual_scale;
+  int8_t low, high;
+  int columns;
+  int8_t* out;
+  const int8_t* residual;  // null: none
+  int64_t ld;
+
+  explicit PlainColumns(const Int8Finish& job) {
+    const Int8Epilogue& e = *job.epilogue;
+    columns = static_cast<int>(job.columns);
+    std::copy_n(e.scale + job.channel, columns, scale);
+    if (e.real.bias != nullptr) std::copy_n(e.real.bias + job.channel, columns, bias);
+    residual_scale = e.residual_scale;
+    low = static_cast<int8_t>(e.low);
+    high = static_cast<int8_t>(e.high);
+    out = static_cast<int8_t*>(job.out) + job.at;
+    residual = e.residual == nullptr ? nullptr : e.residual + job.at;
+    ld = job.ld;
+  }
+
+  // Whether all results of sums up to `most` are numbers that i32 holds, and so are right when they are packed.
+  bool bounded(float most) const {
+    const V limit = set1(2e9f - 128.f * std::fabs(residual_scale));
+    VI inside = set1i(-1);
+    HONE_UNROLL
+    for (int c = 0; c < kMostColumns; c += kLanes)
+      inside &= abs(load(scale + c)) * set1(most) + abs(load(bias + c)) < limit;
+    return _mm512_movepi32_mask((__m512i)inside) == 0xffff;
+  }
+};
+
+template <bool kResidual>
+struct PlainOut {
+  const PlainColumns& columns;
+
+  // Of rows from `row` on.
+  template <int ROWS, int COLS>
+  HONE_INLINE void store(const VI (&sums)[ROWS][COLS], int64_t row) const {
+    const PlainColumns& c = columns;
+    const __m512i low = _mm512_set1_epi8(c.low), high = _mm512_set1_epi8(c.high);
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) {
-      V v = to_float((VI)sums[i][j]) * scale + bias;
-      if (e.residual != nullptr) {
-        const __m128i bytes = _mm_maskz_loadu_epi8(lanes, e.residual + job.at + i * job.ld + j * kLanes);
-        v += to_float((VI)_mm512_maskz_cvtepi8_epi32(0xffff, bytes)) * residual_scale;
+      const int64_t at = (row + i) * c.ld;
+      __m512i whole[COLS];
+      HONE_UNROLL
+      for (int j = 0; j < COLS; ++j) {
+        V v = to_float(sums[i][j]) * load(c.scale + j * kLanes) + load(c.bias + j * kLanes);
+        if constexpr (kResidual) {
+          const __m128i bytes = _mm_maskz_loadu_epi8(lanes_below(c.columns - j * kLanes), c.residual + at + j * kLanes);
+          v += to_float((VI)_mm512_maskz_cvtepi8_epi32(0xffff, bytes)) * set1(c.residual_scale);
+        }
+        whole[j] = (__m512i)to_int(v);
       }
-      sums[i][j] = to_whole(v, high);
+      __m512i bytes = pack_quarters(whole[0], whole[1 % COLS], whole[2 % COLS], whole[3 % COLS]);
+      bytes = _mm512_min_epi8(_mm512_max_epi8(bytes, low), high);
+      store_bytes<COLS>(c.out + at, _mm512_maskz_permutexvar_epi32(0xffff, order, bytes), c.columns);
     }
   }
-  const __m512i low = _mm512_set1_epi8(static_cast<char>(e.low));
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  HONE_UNROLL
-  for (int i = 0; i < ROWS; ++i) {
-    const __m512i mixed = pack_quarters(sums[i][0], sums[i][1 % COLS], sums[i][2 % COLS], sums[i][3 % COLS]);
-    const __m512i bytes = _mm512_maskz_permutexvar_epi32(0xffff, order, _mm512_max_epi8(mixed, low));
-    store_bytes<COLS>(static_cast<int8_t*>(job.out) + job.at + i * job.ld, bytes, columns);
-  }
-}
+};
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -9,11 +9,16 @@
 namespace hone::cpu::HONE_TIER_NS {
 namespace {
 
-constexpr int kQuadSums = 24, kQuadVectors = 4;  // of a tile, and of a panel
+constexpr int kQuadRows = 12, kQuadSums = 24;  // most of a tile
+constexpr int kQuadVectors = 4;                // of a panel
 
 // kExcess: 128, which is added to i8, or 0.
 template <int kExcess>
-void gather_quads(const WindowRun& run) {
+void gather_quads(WindowRun run) {
+  if (run.lines == 1 && run.count == run.pixel_step && run.count == run.to_step) {  // all behind each other
+    run.count *= run.pixels;
+    run.pixels = 1;
+  }
   const __m512i excess = _mm512_set1_epi8(static_cast<char>(kExcess));
   const auto copy = [&](std::byte* to, __m512i v) { _mm512_storeu_si512(to, _mm512_xor_si512(v, excess)); };
   const int64_t whole = run.count / 64 * 64;
@@ -29,50 +34,114 @@ void gather_quads(const WindowRun& run) {
   }
 }
 
+// A value that GCC would otherwise load again for each use.
+HONE_INLINE void keep(__m512i& v) { asm("" : "+v"(v)); }
+
+// Rows from `row` on, whose sums go to `last`.
+template <class Last>
+struct QuadRows {
+  const Int8Tile& tile;
+  const Last& last;
+  int64_t row;
+};
+
+template <class Last>
 struct QuadTile {
   template <int ROWS, int COLS>
-  static void run(const Int8Tile& t) {
-    __m512i sums[ROWS][COLS];
+  static void run(const QuadRows<Last>& rows) {
+    multiply<ROWS, COLS>(rows);
+  }
+
+  template <int ROWS, int COLS>
+  HONE_INLINE static void multiply(const QuadRows<Last>& rows) {
+    const Int8Tile& t = rows.tile;
+    VI sums[ROWS][COLS];
     const std::byte* a[ROWS];
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) {
-      a[i] = t.a + i * t.a_ld;
+      a[i] = t.a + (rows.row + i) * t.a_ld;
       HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) sums[i][j] = _mm512_loadu_si512(t.start + j * kLanes);
+      for (int j = 0; j < COLS; ++j) sums[i][j] = load_i32(t.start + j * kLanes);
     }
     const int8_t* b = t.b;
     for (int64_t s = 0; s < t.steps; ++s, b += 4 * t.panel) {
       __m512i columns[COLS];
       HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) columns[j] = _mm512_loadu_si512(b + 4 * j * kLanes);
+      for (int j = 0; j < COLS; ++j) {
+        columns[j] = _mm512_loadu_si512(b + 4 * j * kLanes);
+        keep(columns[j]);
+      }
       HONE_UNROLL
       for (int i = 0; i < ROWS; ++i) {
         int32_t quad;
         std::memcpy(&quad, a[i] + 4 * s, 4);
         const __m512i row = _mm512_set1_epi32(quad);
         HONE_UNROLL
-        for (int j = 0; j < COLS; ++j) sums[i][j] = _mm512_dpbusd_epi32(sums[i][j], row, columns[j]);
+        for (int j = 0; j < COLS; ++j) sums[i][j] = (VI)_mm512_dpbusd_epi32((__m512i)sums[i][j], row, columns[j]);
       }
     }
-    if (t.plain != nullptr) return finish_plain(sums, *t.plain);
+    rows.last.store(sums, rows.row);
+  }
+};
+
+template <int COLS>
+constexpr std::make_integer_sequence<int, std::min(kQuadRows, kQuadSums / COLS)> kHeights;
+
+struct SumsOut {
+  const Int8Tile& tile;
+
+  template <int ROWS, int COLS>
+  HONE_INLINE void store(const VI (&sums)[ROWS][COLS], int64_t) const {
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) {
       HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) _mm512_storeu_si512(t.sums + i * t.panel + j * kLanes, sums[i][j]);
+      for (int j = 0; j < COLS; ++j) store_i32(tile.sums + i * tile.panel + j * kLanes, sums[i][j]);
     }
   }
 };
 
-constexpr int kQuadRows = 12;
-
 template <int COLS>
-void run_columns(const Int8Tile& t) {
-  tile_of<QuadTile, COLS>(t.rows, std::make_integer_sequence<int, std::min(kQuadRows, kQuadSums / COLS)>{})(t);
+void store_sums(const Int8Tile& t) {
+  tile_of<QuadTile<SumsOut>, COLS>(t.rows, kHeights<COLS>)({t, {t}, 0});
 }
 
 void run_quads(const Int8Tile& t) {
-  static constexpr decltype(&run_quads) kColumns[] = {run_columns<1>, run_columns<2>, run_columns<3>, run_columns<4>};
+  static constexpr decltype(&run_quads) kColumns[] = {store_sums<1>, store_sums<2>, store_sums<3>, store_sums<4>};
   kColumns[(t.columns - 1) / kLanes](t);
+}
+
+// Weights that stay in the first cache are read for a few rows at once, so that these are finished while the next ones
+// are multiplied. Others are read for as many rows as registers hold.
+constexpr int64_t kNearBytes = 16 << 10;
+constexpr int kNearRows[] = {8, 6, 5, 4};  // by vectors of columns
+
+template <bool kResidual, int COLS>
+void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
+  using Tile = QuadTile<PlainOut<kResidual>>;
+  int64_t row = 0;
+  if (t.steps * t.panel * 4 <= kNearBytes) {
+    constexpr int kRows = kNearRows[COLS - 1];
+    for (; row + kRows <= t.rows; row += kRows) Tile::template multiply<kRows, COLS>({t, out, row});
+  }
+  const int64_t rest = t.rows - row, most = kHeights<COLS>.size(), tiles = (rest + most - 1) / most;
+  for (int64_t i = 0; i < tiles; ++i) {  // of as equal heights as can be
+    const int64_t from = rest * i / tiles, height = rest * (i + 1) / tiles - from;
+    tile_of<Tile, COLS>(static_cast<int>(height), kHeights<COLS>)({t, out, row + from});
+  }
+}
+
+template <bool kResidual>
+void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
+  static constexpr void (*kColumns[])(const Int8Tile&, const PlainOut<kResidual>&) = {
+      store_plain<kResidual, 1>, store_plain<kResidual, 2>, store_plain<kResidual, 3>, store_plain<kResidual, 4>};
+  kColumns[(t.columns - 1) / kLanes](t, out);
+}
+
+bool run_plain_quads(const Int8Tile& t, const Int8Finish& job) {
+  const PlainColumns columns(job);
+  if (!columns.bounded(255.f * 128.f * 4.f * static_cast<float>(t.steps))) return false;
+  columns.residual != nullptr ? store_plain<true>(t, {columns}) : store_plain<false>(t, {columns});
+  return true;
 }
 
 template <int kExcess>
@@ -91,7 +160,7 @@ constexpr Int8Kernel quads() {
                    .gather = gather_quads<kExcess>},
           .excess = kExcess,
           .run = run_quads,
-          .finishes_plain = true};
+          .run_plain = run_plain_quads};
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 
 namespace hone::cpu::HONE_TIER_NS {
 
-static void gather_bytes(const WindowRun& run) {
+static void gather_bytes(WindowRun run) {
   for (int64_t i = 0; i < run.pixels; ++i)
     for (int64_t l = 0; l < run.lines; ++l)
       std::memcpy(run.to + i * run.to_step + l * run.count, run.from + i * run.pixel_step + l * run.line_step,
