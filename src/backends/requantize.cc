@@ -55,21 +55,25 @@ struct Folding {
   }
 };
 
-// The bounds of the result in which the activation's are, too; nothing when it does more than clip.
-std::optional<std::pair<double, double>> bounds(const RequantizeForm& form) {
-  const auto rounded = [&](double v) -> double { return std::nearbyint(static_cast<float>(v * form.step.value)); };
-  double low = form.low, high = form.high;
-  switch (form.rest.activation) {
-    case Fn::input: break;
-    case Fn::relu: low = std::max(low, 0.0); break;
-    case Fn::clip:
-      if (form.step.input >= 0) return std::nullopt;
-      low = std::clamp(rounded(form.rest.a), low, high);
-      high = std::clamp(rounded(form.rest.b), low, high);
-      break;
-    default: return std::nullopt;
-  }
-  return std::pair(low, high);
+using Bounds = std::pair<double, double>;
+
+// The bounds of the result in which those of an activation that clips are, too, where a value has this step.
+Bounds clipped(const RequantizeForm& form, double step) {
+  const auto rounded = [&](double v) -> double { return std::nearbyint(static_cast<float>(v * step)); };
+  const double low = std::clamp(rounded(form.rest.a), form.low, form.high);
+  return {low, std::clamp(rounded(form.rest.b), low, form.high)};
+}
+
+// The same of any activation; nothing when it does more than clip, or not all channels have the same bounds.
+std::optional<Bounds> bounds(const Folding& f) {
+  const RequantizeForm& form = f.form;
+  if (form.rest.activation == Fn::input) return Bounds(form.low, form.high);
+  if (form.rest.activation == Fn::relu) return Bounds(std::max(form.low, 0.0), form.high);
+  if (form.rest.activation != Fn::clip) return std::nullopt;
+  const Bounds first = clipped(form, f.element(form.step, 0));
+  for (int64_t i = 1; i < f.count(form.step); ++i)
+    if (clipped(form, f.element(form.step, i)) != first) return std::nullopt;
+  return first;
 }
 
 bool fold_steps_of(Graph& graph, NodeId id) {
@@ -83,9 +87,10 @@ bool fold_steps_of(Graph& graph, NodeId id) {
   if (form->zero != 0 || form->residual_zero != 0 || form->offset || form->row_sums >= 0) return false;
   // A residual has one scale.
   if (form->rest.residual >= 0 && (!form->residual_scale || form->step.input >= 0)) return false;
-  const auto clip = bounds(*form);
   Folding f{graph, node, *form};
-  if (!clip || !f.is_constant(*form->scale) || !f.is_constant(form->step)) return false;
+  if (!f.is_constant(*form->scale) || !f.is_constant(form->step)) return false;
+  const auto clip = bounds(f);
+  if (!clip) return false;
   if (form->bias && !f.is_constant(*form->bias)) return false;
   for (int64_t i = 0; i < f.count(form->step); ++i)
     if (!(f.element(form->step, i) > 0)) return false;

@@ -83,4 +83,24 @@ struct Int8DepthwiseKernel {
 // For activations of i8, or of u8.
 const Int8DepthwiseKernel& int8_depthwise_kernel(Int8Set set, bool unsigned_in);
 
+// Lines [first, last) of an image's results, for one block of channels.
+struct Int8LinesTask {
+  const ConvProblem* p = nullptr;
+  const Int8Args* args = nullptr;
+  int64_t image = 0, block = 0, first = 0, last = 0;
+  const std::byte* zeros = nullptr;  // a line of the input
+  int32_t* sums = nullptr;           // two lines of results of a block
+  Int8FinishFn finish = nullptr;
+};
+
+// For windows of 3x3 with a stride of 1 or 2.
+struct Int8LinesKernel {
+  size_t (*ready_bytes)(int64_t channels);
+  void (*ready)(const int16_t* pairs, int64_t channels, int64_t stride, void* weights);
+  void (*run)(const Int8LinesTask& task);
+};
+
+// Null where the set has none.
+const Int8LinesKernel* int8_lines_kernel(Int8Set set, bool unsigned_in);
+
 }  // namespace hone::cpu

@@ -1,7 +1,6 @@
 // Plain epilogues of sums that are in registers: the arithmetic of finish_impl.h, and so the same results.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/cpu/int8/kernel.h"
@@ -16,7 +15,9 @@ HONE_INLINE __m512i pack_quarters(__m512i a, __m512i b, __m512i c, __m512i d) {
   return _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
 }
 
-HONE_INLINE __mmask16 lanes_below(int n) { return static_cast<__mmask16>(n >= kLanes ? 0xffff : (1u << n) - 1); }
+HONE_INLINE __mmask16 lanes_below(int n) {
+  return static_cast<__mmask16>(n >= kLanes ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
+}
 
 // The first n bytes of as many as COLS vectors of sums give.
 template <int COLS>
@@ -28,19 +29,24 @@ HONE_INLINE void store_bytes(int8_t* to, __m512i v, int n) {
 
 // What the columns of a panel share, with room for whole vectors.
 struct PlainColumns {
-  alignas(64) float scale[kMostColumns] = {}, bias[kMostColumns] = {};
-  float residual_scale;
-  int8_t low, high;
-  int columns;
-  int8_t* out;
-  const int8_t* residual;  // null: none
-  int64_t ld;
+  alignas(64) float scale[kMostColumns], bias[kMostColumns] = {};
+  float residual_scale = 1;
+  int8_t low = -128, high = 127;
+  int columns = 0;
+  int8_t* out = nullptr;
+  const int8_t* residual = nullptr;  // null: none
+  int64_t ld = 0;
 
+  PlainColumns() = default;
   explicit PlainColumns(const Int8Finish& job) {
     const Int8Epilogue& e = *job.epilogue;
     columns = static_cast<int>(job.columns);
-    std::copy_n(e.scale + job.channel, columns, scale);
-    if (e.real.bias != nullptr) std::copy_n(e.real.bias + job.channel, columns, bias);
+    HONE_UNROLL
+    for (int c = 0; c < kMostColumns; c += kLanes) {
+      const __mmask16 lanes = lanes_below(columns - c);
+      store(scale + c, _mm512_maskz_loadu_ps(lanes, e.scale + job.channel + c));
+      if (e.real.bias != nullptr) store(bias + c, _mm512_maskz_loadu_ps(lanes, e.real.bias + job.channel + c));
+    }
     residual_scale = e.residual_scale;
     low = static_cast<int8_t>(e.low);
     high = static_cast<int8_t>(e.high);
