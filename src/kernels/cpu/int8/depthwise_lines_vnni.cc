@@ -101,9 +101,8 @@ HONE_INLINE void multiply(Eight (&sums)[LINES][kQuarters], const Column& column,
 template <bool kSigned, int STRIDE, class Out>
 void run_lines(const Reader<kSigned>& in, int64_t left, int64_t width, const Weights& weights, const Out& out) {
   constexpr int LINES = lines_at_once(STRIDE);
-  Column first = in.column(left), second = in.column(left + 1);
+  Column first = in.column(left), second = in.column(left + 1), third = in.column(left + 2);
   for (int64_t x = 0; x < width; ++x) {
-    const Column third = in.column(left + STRIDE * x + 2);
     Eight sums[LINES][kQuarters];
     HONE_UNROLL
     for (int l = 0; l < LINES; ++l) {
@@ -113,9 +112,10 @@ void run_lines(const Reader<kSigned>& in, int64_t left, int64_t width, const Wei
     multiply(sums, first, weights, 0);
     multiply(sums, second, weights, 1);
     multiply(sums, third, weights, 2);
-    out.store(sums, x);
     first = STRIDE == 1 ? second : third;
     second = STRIDE == 1 ? third : in.column(left + STRIDE * x + 3);
+    third = in.column(left + STRIDE * (x + 1) + 2);
+    out.store(sums, x);
   }
 }
 
@@ -156,6 +156,7 @@ struct PlainLines {
 
   template <int LINES>
   HONE_INLINE void store(const Eight (&sums)[LINES][kQuarters], int64_t x) const {
+    __m256i bytes[LINES];
     HONE_UNROLL
     for (int l = 0; l < LINES; ++l) {
       __m256i whole[kQuarters];
@@ -167,9 +168,11 @@ struct PlainLines {
         whole[j] = _mm256_cvtps_epi32(v);
       }
       const __m256i halves[2] = {_mm256_packs_epi32(whole[0], whole[1]), _mm256_packs_epi32(whole[2], whole[3])};
-      const __m256i bytes = _mm256_packs_epi16(halves[0], halves[1]);
-      if (l < lines) write(to + l * ld + x * step, _mm256_min_epi8(_mm256_max_epi8(bytes, block.low), block.high));
+      bytes[l] = _mm256_packs_epi16(halves[0], halves[1]);
     }
+    HONE_UNROLL
+    for (int l = 0; l < LINES; ++l)
+      if (l < lines) write(to + l * ld + x * step, _mm256_min_epi8(_mm256_max_epi8(bytes[l], block.low), block.high));
   }
 
   HONE_INLINE void write(int8_t* at, __m256i bytes) const {
