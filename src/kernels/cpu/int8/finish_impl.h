@@ -92,12 +92,13 @@ template <bool kResidual, int VECTORS>
 HONE_INLINE void finish_plain_columns(const Int8Finish& job, int64_t c, int n) {
   const Int8Epilogue& e = *job.epilogue;
   const V low = set1(e.low), high = set1(e.high), residual_scale = set1(e.residual_scale);
-  V scale[VECTORS], bias[VECTORS];
+  V scale[VECTORS], bias[VECTORS], step[VECTORS];
   HONE_UNROLL
   for (int j = 0; j < VECTORS; ++j) {
     const int64_t channel = job.channel + c + j * kLanes;
     scale[j] = load_part(e.scale + channel, n);
     bias[j] = e.real.bias == nullptr ? zero() : load_part(e.real.bias + channel, n);
+    step[j] = e.step == nullptr ? set1(1) : load_part(e.step + channel, n);
   }
   const int32_t* sums = job.sums + c;
   int64_t at = job.at + c;
@@ -106,7 +107,8 @@ HONE_INLINE void finish_plain_columns(const Int8Finish& job, int64_t c, int n) {
     HONE_UNROLL
     for (int j = 0; j < VECTORS; ++j) {
       V v = to_float(load_i32(sums + j * kLanes)) * scale[j] + bias[j];
-      if constexpr (kResidual) v += to_float(widen_part(e.residual + at + j * kLanes, n)) * residual_scale;
+      if constexpr (kResidual)
+        v = (v + to_float(widen_part(e.residual + at + j * kLanes, n)) * residual_scale) * step[j];
       whole[j] = to_int(min(max(v, low), high));
     }
     auto* out = static_cast<int8_t*>(job.out) + at;

@@ -45,9 +45,11 @@ struct Int8Finish {
   const Int8Epilogue* epilogue = nullptr;
 };
 
-// What backends/requantize leaves of most epilogues: a scale, a bias, a residual in bytes and bounds.
+// What backends/requantize leaves of most epilogues: a scale, a bias, a residual in bytes and bounds. Behind a
+// residual, which has one scale, a step by channel stays.
 inline bool is_plain(const Int8Epilogue& e) {
-  return e.scale != nullptr && e.quantized && e.step == nullptr && e.zero == 0 && e.residual_zero == 0 &&
+  const bool stepped = e.step == nullptr || (e.residual != nullptr && !e.divides);
+  return e.scale != nullptr && e.quantized && stepped && e.zero == 0 && e.residual_zero == 0 &&
          e.real.act == Activation::none && e.real.residual == nullptr && e.offset == nullptr && e.row_sums == nullptr;
 }
 

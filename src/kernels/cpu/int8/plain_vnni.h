@@ -29,7 +29,7 @@ HONE_INLINE void store_bytes(int8_t* to, __m512i v, int n) {
 
 // What the columns of a panel share, with room for whole vectors.
 struct PlainColumns {
-  alignas(64) float scale[kMostColumns], bias[kMostColumns] = {};
+  alignas(64) float scale[kMostColumns], bias[kMostColumns], step[kMostColumns];
   float residual_scale = 1;
   int8_t low = -128, high = 127;
   int columns = 0;
@@ -44,8 +44,12 @@ struct PlainColumns {
     HONE_UNROLL
     for (int c = 0; c < kMostColumns; c += kLanes) {
       const __mmask16 lanes = lanes_below(columns - c);
-      store(scale + c, _mm512_maskz_loadu_ps(lanes, e.scale + job.channel + c));
-      if (e.real.bias != nullptr) store(bias + c, _mm512_maskz_loadu_ps(lanes, e.real.bias + job.channel + c));
+      const auto values = [&](const float* of, float otherwise) -> V {
+        return of == nullptr ? set1(otherwise) : (V)_mm512_maskz_loadu_ps(lanes, of + job.channel + c);
+      };
+      store(scale + c, values(e.scale, 1));
+      store(bias + c, values(e.real.bias, 0));
+      store(step + c, values(e.step, 1));
     }
     residual_scale = e.residual_scale;
     low = static_cast<int8_t>(e.low);
@@ -57,11 +61,13 @@ struct PlainColumns {
 
   // Whether all results of sums up to `most` are numbers that i32 holds, and so are right when they are packed.
   bool bounded(float most) const {
-    const V limit = set1(2e9f - 128.f * std::fabs(residual_scale));
+    const V residuals = set1(128.f * std::fabs(residual_scale));
     VI inside = set1i(-1);
     HONE_UNROLL
-    for (int c = 0; c < kMostColumns; c += kLanes)
-      inside &= abs(load(scale + c)) * set1(most) + abs(load(bias + c)) < limit;
+    for (int c = 0; c < kMostColumns; c += kLanes) {
+      const V largest = abs(load(scale + c)) * set1(most) + abs(load(bias + c));
+      inside &= (largest < set1(2e9f)) & ((largest + residuals) * abs(load(step + c)) < set1(2e9f));
+    }
     return _mm512_movepi32_mask((__m512i)inside) == 0xffff;
   }
 };
@@ -86,6 +92,7 @@ struct PlainOut {
         if constexpr (kResidual) {
           const __m128i bytes = _mm_maskz_loadu_epi8(lanes_below(c.columns - j * kLanes), c.residual + at + j * kLanes);
           v += to_float((VI)_mm512_maskz_cvtepi8_epi32(0xffff, bytes)) * set1(c.residual_scale);
+          v *= load(c.step + j * kLanes);
         }
         whole[j] = (__m512i)to_int(v);
       }

@@ -12,6 +12,26 @@ namespace {
 constexpr int kQuadRows = 12, kQuadSums = 24;  // most of a tile
 constexpr int kQuadVectors = 4;                // of a panel
 
+// `count` bytes, and what is behind them in their vectors: a store of all lanes is faster than one of some.
+template <int kExcess>
+HONE_INLINE void gather_bytes(const std::byte* from, int64_t count, std::byte* to) {
+  const __m512i excess = _mm512_set1_epi8(static_cast<char>(kExcess));
+  int64_t i = 0;
+  for (; i + 64 <= count; i += 64) _mm512_storeu_si512(to + i, _mm512_xor_si512(_mm512_loadu_si512(from + i), excess));
+  if (i == count) return;
+  const __mmask64 rest = (1ull << (count - i)) - 1;
+  const __m512i v = _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, from + i), excess);
+  _mm512_storeu_si512(to + i, v);
+}
+
+// The same of at most 32, whose stores seldom cross the lines of the cache.
+template <int kExcess>
+HONE_INLINE void gather_few(const std::byte* from, __mmask32 bytes, std::byte* to) {
+  const __m256i v = _mm256_maskz_loadu_epi8(bytes, from);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm256_xor_si256(v, _mm256_set1_epi8(static_cast<char>(kExcess))));
+}
+
 // kExcess: 128, which is added to i8, or 0.
 template <int kExcess>
 void gather_quads(WindowRun run) {
@@ -19,18 +39,12 @@ void gather_quads(WindowRun run) {
     run.count *= run.pixels;
     run.pixels = 1;
   }
-  const __m512i excess = _mm512_set1_epi8(static_cast<char>(kExcess));
-  const auto copy = [&](std::byte* to, __m512i v) { _mm512_storeu_si512(to, _mm512_xor_si512(v, excess)); };
-  const int64_t whole = run.count / 64 * 64;
-  const __mmask64 rest = (1ull << (run.count - whole)) - 1;
+  const auto few = static_cast<__mmask32>((1ull << std::min<int64_t>(run.count, 32)) - 1);
   for (int64_t p = 0; p < run.pixels; ++p) {
     const std::byte* from = run.from + p * run.pixel_step;
     std::byte* to = run.to + p * run.to_step;
-    for (int64_t l = 0; l < run.lines; ++l, from += run.line_step, to += run.count) {
-      for (int64_t i = 0; i < whole; i += 64) copy(to + i, _mm512_loadu_si512(from + i));
-      // A store of all lanes is faster than one of some.
-      if (rest != 0) copy(to + whole, _mm512_maskz_loadu_epi8(rest, from + whole));
-    }
+    for (int64_t l = 0; l < run.lines; ++l, from += run.line_step, to += run.count)
+      run.count <= 32 ? gather_few<kExcess>(from, few, to) : gather_bytes<kExcess>(from, run.count, to);
   }
 }
 
