@@ -46,10 +46,10 @@ struct Folding {
   }
 
   // The operand times the step.
-  int32_t stepped(const EpilogueOperand& operand) {
-    Tensor scaled(DType::f32, {std::max(count(operand), count(form.step))});
+  int32_t product(const EpilogueOperand& operand, const EpilogueOperand& step) {
+    Tensor scaled(DType::f32, {std::max(count(operand), count(step))});
     for (int64_t i = 0; i < scaled.count(); ++i)
-      scaled.mutable_data<float>()[i] = static_cast<float>(element(operand, i) * element(form.step, i));
+      scaled.mutable_data<float>()[i] = static_cast<float>(element(operand, i) * element(step, i));
     if (scaled.count() == 1) return constant(scaled.at(0));
     return read(graph.add_constant(std::move(scaled), operand.input < 0 ? "" : graph.value(input(operand.input)).name));
   }
@@ -85,8 +85,7 @@ bool fold_steps_of(Graph& graph, NodeId id) {
   const auto form = requantization_of(graph, id, *sums);
   if (!form || !form->quantized || form->divides || form->rest.residual_after_activation) return false;
   if (form->zero != 0 || form->residual_zero != 0 || form->offset || form->row_sums >= 0) return false;
-  // A residual has one scale.
-  if (form->rest.residual >= 0 && (!form->residual_scale || form->step.input >= 0)) return false;
+  if (form->rest.residual >= 0 && !form->residual_scale) return false;
   Folding f{graph, node, *form};
   if (!f.is_constant(*form->scale) || !f.is_constant(form->step)) return false;
   const auto clip = bounds(f);
@@ -94,15 +93,20 @@ bool fold_steps_of(Graph& graph, NodeId id) {
   if (form->bias && !f.is_constant(*form->bias)) return false;
   for (int64_t i = 0; i < f.count(form->step); ++i)
     if (!(f.element(form->step, i) > 0)) return false;
-  if (form->step.input < 0 && form->step.value == 1 && form->rest.activation == Fn::input) return false;
+  // A residual has one scale: behind it, steps by channel stay.
+  const bool stays = form->rest.residual >= 0 && form->step.input >= 0;
+  const bool folded = stays || (form->step.input < 0 && form->step.value == 1);
+  if (folded && form->rest.activation == Fn::input) return false;
 
   int32_t v = f.apply(Fn::cast, f.read(*sums));
-  v = f.apply(Fn::mul, v, f.stepped(*form->scale));
-  if (form->bias) v = f.apply(Fn::add, v, f.stepped(*form->bias));
+  const EpilogueOperand one{.value = 1}, &step = stays ? one : form->step;
+  v = f.apply(Fn::mul, v, f.product(*form->scale, step));
+  if (form->bias) v = f.apply(Fn::add, v, f.product(*form->bias, step));
   if (form->rest.residual >= 0) {
     const int32_t residual = f.apply(Fn::cast, f.read(f.input(form->rest.residual)));
-    v = f.apply(Fn::add, v, f.apply(Fn::mul, residual, f.constant(*form->residual_scale * form->step.value)));
+    v = f.apply(Fn::add, v, f.apply(Fn::mul, residual, f.constant(*form->residual_scale * step.value)));
   }
+  if (stays) v = f.apply(Fn::mul, v, f.read(f.input(form->step.input)));
   const int32_t rounded = f.apply(Fn::round, v), low = f.constant(clip->first), high = f.constant(clip->second);
   f.push({.fn = Fn::cast, .type = DType::i8, .operand = {f.apply(Fn::clip, rounded, low, high), -1, -1}});
   return replace(graph, output(graph, id), emit(graph, Pointwise{f.program}, f.inputs, {id}));
