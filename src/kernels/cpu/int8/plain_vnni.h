@@ -31,6 +31,7 @@ HONE_INLINE void store_bytes(int8_t* to, __m512i v, int n) {
 struct PlainColumns {
   alignas(64) float scale[kMostColumns], bias[kMostColumns], step[kMostColumns];
   float residual_scale = 1;
+  bool stepped = false;
   int8_t low = -128, high = 127;
   int columns = 0;
   int8_t* out = nullptr;
@@ -52,6 +53,7 @@ struct PlainColumns {
       store(step + c, values(e.step, 1));
     }
     residual_scale = e.residual_scale;
+    stepped = e.step != nullptr;
     low = static_cast<int8_t>(e.low);
     high = static_cast<int8_t>(e.high);
     out = static_cast<int8_t*>(job.out) + job.at;
@@ -72,7 +74,10 @@ struct PlainColumns {
   }
 };
 
-template <bool kResidual>
+// What is added to sums times scales and biases.
+enum class PlainResidual { none, whole, stepped };
+
+template <PlainResidual kResidual>
 struct PlainOut {
   const PlainColumns& columns;
 
@@ -89,17 +94,22 @@ struct PlainOut {
       HONE_UNROLL
       for (int j = 0; j < COLS; ++j) {
         V v = to_float(sums[i][j]) * load(c.scale + j * kLanes) + load(c.bias + j * kLanes);
-        if constexpr (kResidual) {
-          const __m128i bytes = _mm_maskz_loadu_epi8(lanes_below(c.columns - j * kLanes), c.residual + at + j * kLanes);
-          v += to_float((VI)_mm512_maskz_cvtepi8_epi32(0xffff, bytes)) * set1(c.residual_scale);
-          v *= load(c.step + j * kLanes);
-        }
+        if constexpr (kResidual != PlainResidual::none) v += residual(at, j);
+        if constexpr (kResidual == PlainResidual::stepped) v *= load(c.step + j * kLanes);
         whole[j] = (__m512i)to_int(v);
       }
       __m512i bytes = pack_quarters(whole[0], whole[1 % COLS], whole[2 % COLS], whole[3 % COLS]);
       bytes = _mm512_min_epi8(_mm512_max_epi8(bytes, low), high);
       store_bytes<COLS>(c.out + at, _mm512_maskz_permutexvar_epi32(0xffff, order, bytes), c.columns);
     }
+  }
+
+  HONE_INLINE V residual(int64_t at, int j) const {
+    const int left = columns.columns - j * kLanes;
+    const int8_t* from = columns.residual + at + j * kLanes;
+    const __m128i part = left < kLanes ? _mm_maskz_loadu_epi8(lanes_below(left), from)
+                                       : _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    return to_float((VI)_mm512_maskz_cvtepi8_epi32(0xffff, part)) * set1(columns.residual_scale);
   }
 };
 

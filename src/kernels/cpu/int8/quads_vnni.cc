@@ -129,7 +129,7 @@ void run_quads(const Int8Tile& t) {
 constexpr int64_t kNearBytes = 16 << 10;
 constexpr int kNearRows[] = {8, 6, 5, 4};  // by vectors of columns
 
-template <bool kResidual, int COLS>
+template <PlainResidual kResidual, int COLS>
 void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
   using Tile = QuadTile<PlainOut<kResidual>>;
   int64_t row = 0;
@@ -144,7 +144,7 @@ void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
   }
 }
 
-template <bool kResidual>
+template <PlainResidual kResidual>
 void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
   static constexpr void (*kColumns[])(const Int8Tile&, const PlainOut<kResidual>&) = {
       store_plain<kResidual, 1>, store_plain<kResidual, 2>, store_plain<kResidual, 3>, store_plain<kResidual, 4>};
@@ -154,7 +154,9 @@ void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
 bool run_plain_quads(const Int8Tile& t, const Int8Finish& job) {
   const PlainColumns columns(job);
   if (!columns.bounded(255.f * 128.f * 4.f * static_cast<float>(t.steps))) return false;
-  columns.residual != nullptr ? store_plain<true>(t, {columns}) : store_plain<false>(t, {columns});
+  if (columns.residual == nullptr) store_plain<PlainResidual::none>(t, {columns});
+  else if (columns.stepped) store_plain<PlainResidual::stepped>(t, {columns});
+  else store_plain<PlainResidual::whole>(t, {columns});
   return true;
 }
 
