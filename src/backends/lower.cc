@@ -33,8 +33,8 @@ struct Scope {
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, Selector& selector, const Machine& machine)
-      : selector_(selector), machine_(machine), top_(graph) {
+  Lowering(const Graph& graph, Selector& selector, const Machine& machine, const Refusals& refusals)
+      : selector_(selector), machine_(machine), refusals_(refusals), top_(graph) {
     if (on_gpu()) std::erase_if(top_.parts, [](const auto& part) { return !is_aligned(part.second.offset); });
   }
 
@@ -139,6 +139,8 @@ class Lowering {
     step.varies = choice.tactic->varies.empty() ? variation_of(node.op) : choice.tactic->varies;
     step.time_us = choice.time_us;
     step.refused = std::move(choice.refused);
+    if (const auto more = refusals_.find(id); &scope == &top_ && more != refusals_.end())
+      step.refused.insert(step.refused.end(), more->second.begin(), more->second.end());
     step.library = std::move(choice.prepared.library);
     step.algorithm = std::move(choice.prepared.algorithm);
     const int index = static_cast<int>(program().steps.size());
@@ -351,6 +353,7 @@ class Lowering {
 
   Selector& selector_;
   const Machine& machine_;
+  const Refusals& refusals_;  // of the nodes of top_
   Scope top_;
   EngineData data_;
   std::map<int, int> sharers_;  // views of a slot's memory
@@ -360,8 +363,9 @@ class Lowering {
 
 }  // namespace
 
-Result<EngineData> lower(const Graph& graph, Selector& selector, const Machine& machine, const Progress& progress) {
-  return Lowering(graph, selector, machine).run(progress);
+Result<EngineData> lower(const Graph& graph, Selector& selector, const Machine& machine, const Progress& progress,
+                         const Refusals& refusals) {
+  return Lowering(graph, selector, machine, refusals).run(progress);
 }
 
 }  // namespace hone

@@ -6,6 +6,7 @@
 #include <map>
 #include <regex>
 
+#include "backends/blocks.h"
 #include "backends/cpu_fusion.h"
 #include "backends/fp16_range.h"
 #include "backends/gpu_fusion.h"
@@ -71,9 +72,24 @@ Status fuse_for(Graph& graph, const CompileOptions& options, const Machine& mach
   return options.verify_passes ? verify(graph) : Status();
 }
 
-Result<EngineData> lower_fused(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
-  if (!selector.reference_only()) HONE_CHECK(fuse_for(graph, options, machine));
-  return lower(graph, selector, machine, options.progress);
+Result<EngineData> lower_fused(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
+                               BuildSummary& build) {
+  if (selector.reference_only()) return lower(graph, selector, machine, options.progress);
+  HONE_CHECK(fuse_for(graph, options, machine));
+  if (machine.cuda_arch.empty()) return lower(graph, selector, machine, options.progress);
+  const bool timed = options.tune && machine.cuda_device >= 0;
+  if (timed)
+    for (const Problem& problem : block_problems(graph, machine)) HONE_CHECK(selector.expect(problem));
+  HONE_TRY(const JoinedBlocks blocks, join_blocks(graph, machine, [&](const Problem& problem) -> Result<double> {
+             if (!timed) return 0.0;
+             HONE_TRY(const Choice choice, selector.choose(problem));
+             return choice.time_us;
+           }));
+  HONE_TRY(EngineData apart, lower(graph, selector, machine, options.progress, blocks.apart));
+  if (blocks.blocks == 0) return apart;
+  HONE_TRY(EngineData joined, lower(blocks.graph, selector, machine, options.progress, blocks.joined));
+  return faster_of(std::move(joined), std::move(apart),
+                   fmt::format("{} of its blocks as one kernel each", blocks.blocks), time_network_us, build.notes);
 }
 
 // Takes the first layers by parts of the batch where the network is faster so.
@@ -88,19 +104,9 @@ Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOpti
   }
   HONE_TRY(auto divided, in_sub_batches(graph, caches));
   if (!divided) return {};
-  HONE_TRY(EngineData parts, lower_fused(std::move(*divided), options, machine, selector));
-  double whole_us = 1e18, parts_us = 1e18;
-  for (int turn = 0; turn < 2; ++turn) {  // the machine may have grown slower in between
-    const auto of_whole = time_network_us(engine), of_parts = time_network_us(parts);
-    if (!of_whole.ok() || !of_parts.ok()) return {};  // on random data a network may fail
-    whole_us = std::min(whole_us, *of_whole);
-    parts_us = std::min(parts_us, *of_parts);
-  }
-  build.notes.push_back(
-      fmt::format("the network takes {:.3f} ms with its first layers run for parts of the batch, {:.3f} "
-                  "ms without: they {}",
-                  parts_us / 1000, whole_us / 1000, parts_us < whole_us ? "are" : "are not"));
-  if (parts_us < whole_us) engine = std::move(parts);
+  HONE_TRY(EngineData parts, lower_fused(std::move(*divided), options, machine, selector, build));
+  engine = faster_of(std::move(parts), std::move(engine), "its first layers run for parts of the batch",
+                     time_network_us, build.notes);
   return {};
 }
 
@@ -120,7 +126,7 @@ Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const
                                SeenRanges& seen) {
   BuildSummary build;
   if (!selector.reference_only()) HONE_CHECK(prepare(graph, options, machine, seen, build));
-  HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector));
+  HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector, build));
   HONE_CHECK(try_sub_batches(engine, graph, options, machine, selector, build));
   engine.program.target = options.target;
   engine.program.build.layers = std::move(build.layers);
