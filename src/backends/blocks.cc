@@ -92,46 +92,67 @@ Status decide(JoinedBlocks& blocks, const Block& block, const Machine& machine, 
   Graph& graph = blocks.graph;
   const NodeId last = block.layers.back();
   const auto known = answers(block.problem, machine);
-  const auto stay = [&](const std::string& tactic, const std::string& reason) {
-    for (Refusals* of : {&blocks.apart, &blocks.joined}) (*of)[last].emplace_back(tactic, reason);
-    return Status();
-  };
   const auto taken = std::ranges::find_if(known, is_taken);
   if (taken == known.end()) {
-    for (const auto& [tactic, reason] : known) HONE_CHECK(stay(tactic, reason));
+    if (!known.empty()) blocks.refused[last] = known;
     return {};
   }
-  const auto joined_us = time_us(block.problem);
-  if (!joined_us.ok() && (joined_us.status().code() == Code::cancelled || cuda::kernel_has_faulted()))
-    return joined_us.status();
-  if (!joined_us.ok()) return stay(taken->first, "failed: " + joined_us.status().message());
-  if (*joined_us == 0) return stay(taken->first, "not timed");
-  double apart_us = 0;
-  for (NodeId id : block.layers) {
-    HONE_TRY(const double us, time_us(problem_of(graph, id)));
-    apart_us += us;
+  const auto stay = [&](std::string reason) {
+    blocks.refused[last].emplace_back(taken->first, std::move(reason));
+    return Status();
+  };
+  // 0 where one of them is not timed.
+  const auto time_all = [&](const std::vector<Problem>& problems) -> Result<double> {
+    double sum = 0;
+    for (const Problem& problem : problems) {
+      HONE_TRY(const double us, time_us(problem));
+      if (us == 0) return 0.0;
+      sum += us;
+    }
+    return sum;
+  };
+  std::vector<Problem> layers;
+  for (NodeId id : block.layers) layers.push_back(problem_of(graph, id));
+  const auto joined_us = time_all({block.problem});
+  const auto apart_us = joined_us.ok() && *joined_us > 0 ? time_all(layers) : joined_us;
+  for (const auto* us : {&joined_us, &apart_us}) {
+    if (us->ok()) continue;
+    if (us->status().code() == Code::cancelled || cuda::kernel_has_faulted()) return us->status();
+    return stay("failed: " + us->status().message());
   }
-  if (*joined_us >= apart_us)
-    return stay(taken->first,
-                fmt::format("slower: {:.1f} us for the block, {:.1f} us for its layers", *joined_us, apart_us));
+  if (*joined_us == 0 || *apart_us == 0) return stay("not timed");
+  if (*joined_us >= *apart_us)
+    return stay(fmt::format("slower: {:.1f} us for the block, {:.1f} us for its layers", *joined_us, *apart_us));
   std::vector<std::string> sources;
   for (NodeId id : block.layers)
     sources.insert(sources.end(), graph.node(id).sources.begin(), graph.node(id).sources.end());
   HONE_TRY(const NodeId made, graph.add_node(block.problem.op, block.inputs, 1, std::move(sources)));
-  blocks.joined[made].emplace_back("its layers' own kernels", fmt::format("slower: {:.1f} us together", apart_us));
-  blocks.apart[last].emplace_back(
-      taken->first, fmt::format("the whole network is slower with it, though the block takes {:.1f} us and its layers "
-                                "{:.1f} us",
-                                *joined_us, apart_us));
+  blocks.blocks.push_back({last, made, taken->first, *joined_us, *apart_us});
   replace(graph, output(graph, last), output(graph, made));
-  ++blocks.blocks;
   return {};
 }
 
 }  // namespace
 
+Refusals JoinedBlocks::when_joined() const {
+  Refusals all = refused;
+  for (const Block& block : blocks)
+    all[block.joined].emplace_back("its layers' own kernels",
+                                   fmt::format("slower: {:.1f} us together", block.layers_us));
+  return all;
+}
+
+Refusals JoinedBlocks::when_apart(const std::string& reason) const {
+  Refusals all = refused;
+  for (const Block& block : blocks)
+    all[block.last].emplace_back(
+        block.tactic, fmt::format("{}, though the block takes {:.1f} us and its layers {:.1f} us", reason, block.us,
+                                  block.layers_us));
+  return all;
+}
+
 Result<JoinedBlocks> join_blocks(const Graph& graph, const Machine& machine, const TimeProblem& time_us) {
-  JoinedBlocks blocks{.graph = graph};
+  JoinedBlocks blocks{.graph = graph, .blocks = {}, .refused = {}};
   for (NodeId id : graph.order())
     if (const auto block = block_that_ends_in(blocks.graph, id)) HONE_CHECK(decide(blocks, *block, machine, time_us));
   return blocks;

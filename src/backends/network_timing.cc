@@ -57,19 +57,25 @@ Result<double> time_network_us(const EngineData& engine) {
   return median(times);
 }
 
-EngineData faster_of(EngineData changed, EngineData engine, const std::string& change, const TimeNetwork& time_us,
-                     std::vector<std::string>& notes) {
+Comparison compare(const EngineData& changed, const EngineData& engine, const std::string& change,
+                   const TimeNetwork& time_us) {
   double without_us = 1e18, with_us = 1e18;
   for (int turn = 0; turn < 2; ++turn) {  // the machine may have grown slower in between
-    const auto without = time_us(engine), with = time_us(changed);
-    if (!without.ok() || !with.ok()) return engine;
-    without_us = std::min(without_us, *without);
-    with_us = std::min(with_us, *with);
+    for (const bool with : {false, true}) {
+      const auto us = time_us(with ? changed : engine);
+      if (!us.ok())
+        return {.note = fmt::format("the network could not be timed {} {}: {}", with ? "with" : "without", change,
+                                    us.status().message()),
+                .failure = us.status()};
+      double& least_us = with ? with_us : without_us;
+      least_us = std::min(least_us, *us);
+    }
   }
   const bool faster = with_us < without_us;
-  notes.push_back(fmt::format("the network takes {:.3f} ms with {}, {:.3f} ms without: they {}", with_us / 1000, change,
-                              without_us / 1000, faster ? "are" : "are not"));
-  return faster ? std::move(changed) : std::move(engine);
+  return {.faster = faster,
+          .note = fmt::format("the network takes {:.3f} ms with {}, {:.3f} ms without: they {}", with_us / 1000, change,
+                              without_us / 1000, faster ? "are" : "are not"),
+          .failure = {}};
 }
 
 Result<std::vector<double>> time_steps_us(const EngineData& engine) {

@@ -13,11 +13,15 @@ Result<double> time_network_us(const EngineData& engine);
 // Microseconds of a run of the whole network.
 using TimeNetwork = std::function<Result<double>(const EngineData&)>;
 
-// `changed` where it is faster than `engine`, which computes the same, else `engine`. Appends to `notes` what was
-// measured: "the network takes .. with CHANGE, .. without: ..". A network that fails as it is timed, which it may on
-// random data, stays as it was.
-EngineData faster_of(EngineData changed, EngineData engine, const std::string& change, const TimeNetwork& time_us,
-                     std::vector<std::string>& notes);
+// What a change to a network does to its time.
+struct Comparison {
+  bool faster = false;
+  std::string note;  // "the network takes .. with CHANGE, .. without: ..", or why that is not known
+  Status failure;    // of what could not be timed: on random data a network may fail
+};
+// `changed` computes what `engine` does.
+Comparison compare(const EngineData& changed, const EngineData& engine, const std::string& change,
+                   const TimeNetwork& time_us);
 
 // Of each step, all its iterations in a run together: the medians of some runs. On a GPU each step is waited for, which
 // adds the time of its launch.

@@ -72,24 +72,48 @@ Status fuse_for(Graph& graph, const CompileOptions& options, const Machine& mach
   return options.verify_passes ? verify(graph) : Status();
 }
 
-Result<EngineData> lower_fused(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
-                               BuildSummary& build) {
-  if (selector.reference_only()) return lower(graph, selector, machine, options.progress);
-  HONE_CHECK(fuse_for(graph, options, machine));
-  if (machine.cuda_arch.empty()) return lower(graph, selector, machine, options.progress);
+// An engine that runs as it is: it may be timed.
+Result<EngineData> lower_here(const Graph& graph, const CompileOptions& options, const Machine& machine,
+                              Selector& selector, const Refusals& refusals = {}) {
+  HONE_TRY(EngineData engine, lower(graph, selector, machine, options.progress, refusals));
+  engine.program.target = options.target;
+  return engine;
+}
+
+// Takes one kernel for each of the blocks that have one, where the network is faster so.
+Result<EngineData> lower_with_blocks(const Graph& graph, const CompileOptions& options, const Machine& machine,
+                                     Selector& selector, BuildSummary& build) {
   const bool timed = options.tune && machine.cuda_device >= 0;
   if (timed)
     for (const Problem& problem : block_problems(graph, machine)) HONE_CHECK(selector.expect(problem));
   HONE_TRY(const JoinedBlocks blocks, join_blocks(graph, machine, [&](const Problem& problem) -> Result<double> {
              if (!timed) return 0.0;
              HONE_TRY(const Choice choice, selector.choose(problem));
-             return choice.time_us;
+             if (choice.tactic->backend == Backend::cuda) return choice.time_us;
+             return unsupported("{}", choice.refused.empty() ? "no kernel" : choice.refused.back().second);
            }));
-  HONE_TRY(EngineData apart, lower(graph, selector, machine, options.progress, blocks.apart));
-  if (blocks.blocks == 0) return apart;
-  HONE_TRY(EngineData joined, lower(blocks.graph, selector, machine, options.progress, blocks.joined));
-  return faster_of(std::move(joined), std::move(apart),
-                   fmt::format("{} of its blocks as one kernel each", blocks.blocks), time_network_us, build.notes);
+  if (blocks.blocks.empty()) return lower_here(graph, options, machine, selector, blocks.refused);
+  HONE_TRY(const EngineData apart, lower_here(graph, options, machine, selector));
+  HONE_TRY(EngineData joined, lower_here(blocks.graph, options, machine, selector, blocks.when_joined()));
+  Comparison compared = compare(joined, apart, fmt::format("{} of its blocks as one kernel each", blocks.blocks.size()),
+                                [&](const EngineData& engine) -> Result<double> {
+                                  if (selector.out_of_time()) return unsupported("the time budget ran out");
+                                  return time_network_us(engine);
+                                });
+  build.notes.push_back(std::move(compared.note));
+  if (compared.faster) return joined;
+  const std::string reason = compared.failure.ok()
+                                 ? "the whole network is slower with it"
+                                 : fmt::format("the network could not be timed ({})", compared.failure.message());
+  return lower_here(graph, options, machine, selector, blocks.when_apart(reason));
+}
+
+Result<EngineData> lower_fused(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
+                               BuildSummary& build) {
+  if (selector.reference_only()) return lower_here(graph, options, machine, selector);
+  HONE_CHECK(fuse_for(graph, options, machine));
+  return machine.cuda_arch.empty() ? lower_here(graph, options, machine, selector)
+                                   : lower_with_blocks(graph, options, machine, selector, build);
 }
 
 // Takes the first layers by parts of the batch where the network is faster so.
@@ -105,8 +129,9 @@ Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOpti
   HONE_TRY(auto divided, in_sub_batches(graph, caches));
   if (!divided) return {};
   HONE_TRY(EngineData parts, lower_fused(std::move(*divided), options, machine, selector, build));
-  engine = faster_of(std::move(parts), std::move(engine), "its first layers run for parts of the batch",
-                     time_network_us, build.notes);
+  Comparison compared = compare(parts, engine, "its first layers run for parts of the batch", time_network_us);
+  build.notes.push_back(std::move(compared.note));
+  if (compared.faster) engine = std::move(parts);
   return {};
 }
 
@@ -128,7 +153,6 @@ Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const
   if (!selector.reference_only()) HONE_CHECK(prepare(graph, options, machine, seen, build));
   HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector, build));
   HONE_CHECK(try_sub_batches(engine, graph, options, machine, selector, build));
-  engine.program.target = options.target;
   engine.program.build.layers = std::move(build.layers);
   engine.program.build.notes = std::move(build.notes);
   if (machine.bf16) engine.program.build.notes.push_back(bf16_note(engine.program, machine));

@@ -1,21 +1,16 @@
 // What goes wrong with a GPU, by a driver that says so (driver.h): one clear line, and exit status 4 where it ends the
-// job. The program is another process, with the stand-ins for the driver and NVRTC.
+// job.
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdio>
 
 #include "api/tiny_model.h"
 #include "base/npy.h"
+#include "enqueue/other_process.h"
 
 using namespace hone_test;
 
 namespace {
-
-struct Outcome {
-  int status;
-  std::string text;  // of both outputs
-};
 
 class BadLuck : public testing::Test {
  protected:
@@ -24,19 +19,7 @@ class BadLuck : public testing::Test {
     ASSERT_EQ(hone({}, "build --target cuda --no-tune --timing-cache none -o " + engine + " " + model).status, 0);
   }
 
-  // `luck`: what the driver's calls return ("cuInit=100"), and more of the environment.
-  static Outcome hone(const std::string& luck, const std::string& arguments) {
-    const std::string command = "LD_LIBRARY_PATH=" HONE_RECORDING_DRIVER " HONE_NVRTC=" HONE_RECORDING_DRIVER
-                                "/libnvrtc.so.13 HONE_CUBLASLT= HONE_CUDNN= "
-                                "HONE_RECORDING_DRIVER=" +
-                                luck + " " HONE_BINARY " " + arguments + " 2>&1";
-    FILE* const pipe = popen(command.c_str(), "r");
-    Outcome outcome;
-    char part[256];
-    while (std::fgets(part, sizeof part, pipe) != nullptr) outcome.text += part;
-    outcome.status = WEXITSTATUS(pclose(pipe));
-    return outcome;
-  }
+  static Outcome hone(const std::string& luck, const std::string& arguments) { return run_hone(luck, arguments); }
   static void expect_error(const Outcome& outcome, const std::vector<std::string>& words) {
     EXPECT_EQ(outcome.status, 4) << outcome.text;
     EXPECT_EQ(outcome.text.find("hone: error: "), 0u) << outcome.text;

@@ -1,9 +1,10 @@
-// A residual block of three convolutions, of 1x1, 3x3 and 1x1 pixels with 64 channels between them, on the tensor cores
-// of compute capability 9.0: only its input is read and its result written. All weights stay in shared memory, and a
-// block of threads takes every gridDim.x-th tile of TILE_H x 14 pixels. A tile's pixels lie in rows of 16, with one more
-// on each side, so that a tap of the 3x3 filter is the same matrix begun some pixels later. Outside of the image it is
-// the first layer's results that are zero. Each of GROUPS groups of 4 warps takes tiles of its own, so that one
-// multiplies while another brings out its results; they take turns at the input, which comes in chunks of 64 channels.
+// A residual block of three convolutions, of 1x1, 3x3 and 1x1 pixels with 64 channels between them, on the tensor
+// cores of compute capability 9.0: only its input is read and its result written. All weights stay in shared memory,
+// and a block of threads takes every gridDim.x-th tile of TILE_H x 14 pixels. A tile's pixels lie in rows of 16, with
+// one more on each side, so that a tap of the 3x3 filter is the same matrix begun some pixels later. Outside of the
+// image it is the first layer's results that are zero. Each of GROUPS groups of 4 warps takes tiles of its own, so that
+// one multiplies while another brings out its results; they take turns at the input, which comes in chunks of 64
+// channels.
 //
 // The first two products are channels x pixels: as many columns as there are pixels, and a thread's sums are of one
 // channel. The last is pixels x channels, the order of whose rows of weights gives a thread 8 neighbouring channels.
@@ -11,10 +12,10 @@
 //
 // Around it, and boxes.cuh, the source defines H, W, TILES, CHUNKS (of the input), COUT, TILE_H, TILE_N (channels of
 // the last product that a group sums at once), GROUPS, SLOTS (for chunks), REGISTERS and SPARE (of a thread that
-// multiplies, and of another), A, Sum, SHORTCUT (1: what is added is another 1x1 convolution of the input, of one chunk,
-// else the input), `multiply(Sum (&)[n / 2], u64 a, u64 b, bool add)` for the three n, and what makes results of sums:
-// `float first_of(float sum, float bias)`, `second_of`, `shortcut_of`, and `last_of(sum, bias, other)`.
-// `w` is what stays in shared memory, as it lies there: rows of 128 bytes with their swizzle, then the biases as float.
+// multiplies, and of another), A, Sum, SHORTCUT (1: what is added is another 1x1 convolution of the input, of one
+// chunk, else the input), `multiply(Sum (&)[n / 2], u64 a, u64 b, bool add)` for the three n, and what makes results of
+// sums: `float first_of(float sum, float bias)`, `second_of`, `shortcut_of`, and `last_of(sum, bias, other)`. `w` is
+// what stays in shared memory, as it lies there: rows of 128 bytes with their swizzle, then the biases as float.
 #define CONSUMERS (128 * GROUPS)
 #define WIDTH 14
 #define PIXELS ((TILE_H + 2) * 16)
@@ -35,7 +36,9 @@ __device__ inline void bring(unsigned to, const unsigned char* from, int bytes, 
 }
 
 __device__ inline void await_turn(int group) { asm volatile("bar.sync %0, 256;" ::"r"(1 + GROUPS + group) : "memory"); }
-__device__ inline void pass_turn(int group) { asm volatile("bar.arrive %0, 256;" ::"r"(1 + GROUPS + group) : "memory"); }
+__device__ inline void pass_turn(int group) {
+  asm volatile("bar.arrive %0, 256;" ::"r"(1 + GROUPS + group) : "memory");
+}
 // Until all threads of the group are there.
 __device__ inline void meet(int group) { asm volatile("bar.sync %0, 128;" ::"r"(1 + group) : "memory"); }
 

@@ -111,23 +111,15 @@ Layout layout_of(const Bottleneck& block, const Tile& tile) {
   return layout;
 }
 
+// Those that were fastest at some batch on an H200, of ten and of three (bench/results/2026-11-30-h200-blocks.txt).
 std::vector<Tile> candidates(const Bottleneck& block) {
+  static constexpr Tile kWithInput[] = {{4, 2, 256}, {4, 3, 128}, {4, 4, 64}}, kWithShortcut[] = {{4, 2, 128}};
   const int64_t cout = cuda::conv_geometry(block.last).cout;
   std::vector<Tile> all;
-  for (const Tile& tile : {Tile{8, 2, 256},
-                           {8, 2, 128},
-                           {4, 2, 256},
-                           {4, 2, 128},
-                           {4, 3, 128},
-                           {4, 3, 64},
-                           {4, 4, 64},
-                           {2, 2, 256},
-                           {2, 2, 128},
-                           {2, 3, 64}}) {
+  for (const Tile& tile : block.shortcut ? std::span<const Tile>(kWithShortcut) : kWithInput) {
     // Where the input's chunk stays until the last layer, each group holds one.
     const int64_t least = block.shortcut ? tile.groups + 1 : 2;
-    const bool registers = tile.n < 256 || !block.shortcut;
-    if (cout % tile.n == 0 && registers && layout_of(block, tile).slots >= least) all.push_back(tile);
+    if (cout % tile.n == 0 && layout_of(block, tile).slots >= least) all.push_back(tile);
   }
   return all;
 }
@@ -167,7 +159,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (first.cin % kBetween != 0 || last.cout % kBetween != 0)
     return fmt::format("its channels are not a multiple of {}", kBetween);
   if (block->shortcut && first.cin != kBetween) return fmt::format("a shortcut of other than {} channels", kBetween);
-  return candidates(*block).empty() ? "its weights are too large for shared memory" : "";
+  return candidates(*block).empty() ? "no tile of it fits in shared memory and registers" : "";
 }
 
 int variants(const Problem& problem, const Machine&) { return static_cast<int>(candidates(*view(problem)).size()); }
