@@ -128,10 +128,13 @@ Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOpti
   }
   HONE_TRY(auto divided, in_sub_batches(graph, caches));
   if (!divided) return {};
-  HONE_TRY(EngineData parts, lower_fused(std::move(*divided), options, machine, selector, build));
+  BuildSummary of_parts;
+  HONE_TRY(EngineData parts, lower_fused(std::move(*divided), options, machine, selector, of_parts));
   Comparison compared = compare(parts, engine, "its first layers run for parts of the batch", time_network_us);
   build.notes.push_back(std::move(compared.note));
-  if (compared.faster) engine = std::move(parts);
+  if (!compared.faster) return {};
+  engine = std::move(parts);
+  build.notes.insert(build.notes.end(), of_parts.notes.begin(), of_parts.notes.end());
   return {};
 }
 
