@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "backends/peaks.h"
 #include "base/cpu_info.h"
 #include "cuda/device.h"
 #include "ops/conv.h"
@@ -183,9 +184,13 @@ CacheSizes cpu_cache_sizes(int threads) {
   return {.part = own, .whole = std::max(own, cpu.l3 / 2)};
 }
 
-Result<CacheSizes> gpu_cache_sizes(int ordinal) {
-  HONE_TRY(const cuda::Device device, cuda::device(ordinal));
-  return CacheSizes{.part = device.l2_bytes, .whole = device.l2_bytes};
+CacheSizes gpu_cache_sizes(const Machine& machine, TacticCache& cache) {
+  const auto device = cuda::device(machine.cuda_device);
+  const auto peaks = gpu_peaks(machine, cache);
+  if (!device.ok() || !peaks.ok() || !peaks->known()) return {};
+  const auto& measured = peaks->bandwidths;
+  if (measured.front().bytes_per_s < 2 * measured.back().bytes_per_s) return {};
+  return {.part = device->l2_bytes, .whole = device->l2_bytes};
 }
 
 Result<std::optional<Graph>> in_sub_batches(const Graph& graph, const CacheSizes& caches) {

@@ -118,14 +118,11 @@ Result<EngineData> lower_fused(Graph graph, const CompileOptions& options, const
 
 // Takes the first layers by parts of the batch where the network is faster so.
 Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOptions& options, const Machine& machine,
-                       Selector& selector, BuildSummary& build) {
+                       Selector& selector, TacticCache& cache, BuildSummary& build) {
   const bool gpu = !machine.cuda_arch.empty();
   if (!options.tune || selector.reference_only() || selector.out_of_time() || (gpu && machine.cuda_device < 0))
     return {};
-  CacheSizes caches = cpu_cache_sizes(machine.threads);
-  if (gpu) {
-    HONE_TRY(caches, gpu_cache_sizes(machine.cuda_device));
-  }
+  const CacheSizes caches = gpu ? gpu_cache_sizes(machine, cache) : cpu_cache_sizes(machine.threads);
   HONE_TRY(auto divided, in_sub_batches(graph, caches));
   if (!divided) return {};
   BuildSummary of_parts;
@@ -151,11 +148,11 @@ std::string bf16_note(const Program& program, const Machine& machine) {
 }
 
 Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
-                               SeenRanges& seen) {
+                               TacticCache& cache, SeenRanges& seen) {
   BuildSummary build;
   if (!selector.reference_only()) HONE_CHECK(prepare(graph, options, machine, seen, build));
   HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector, build));
-  HONE_CHECK(try_sub_batches(engine, graph, options, machine, selector, build));
+  HONE_CHECK(try_sub_batches(engine, graph, options, machine, selector, cache, build));
   engine.program.build.layers = std::move(build.layers);
   engine.program.build.notes = std::move(build.notes);
   if (machine.bf16) engine.program.build.notes.push_back(bf16_note(engine.program, machine));
@@ -177,7 +174,7 @@ class Engines {
     own.time_budget_s -= std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     auto& selector = selectors_[{options.tune, options.tf32, options.bf16}];
     if (selector == nullptr) selector = std::make_unique<Selector>(own);
-    return compile_for(graph_, options, own.machine, *selector, seen_);
+    return compile_for(graph_, options, own.machine, *selector, *select_.cache, seen_);
   }
 
  private:
