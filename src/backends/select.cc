@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
-#include <future>
-#include <semaphore>
 
 #include "backends/agreement.h"
 #include "backends/gpu_timing.h"
@@ -197,30 +195,16 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
   return winner;
 }
 
-namespace {
-
-std::future<Result<Prepared>> prepare_async(const Tactic& tactic, const Problem& problem, int variant,
-                                            const Machine& machine) {
-  static std::counting_semaphore<> cores(cpu::usable_cpu_count());
-  struct Core {
-    Core() { cores.acquire(); }
-    ~Core() { cores.release(); }
-  };
-  return std::async(std::launch::async, [&tactic, problem, variant, machine] {
-    const Core core;
-    return tactic.prepare(problem, variant, machine);
-  });
-}
-
-}  // namespace
-
-std::vector<Selector::Variant> Selector::compile(const Problem& problem, std::span<const Candidate> candidates) const {
+std::vector<Selector::Variant> Selector::compile(const Problem& problem, std::span<const Candidate> candidates) {
   std::vector<Variant> field;
-  for (const Candidate& c : candidates)
-    for (int v : c.variants) field.push_back({c.tactic, v, prepare_async(*c.tactic, problem, v, options_.machine)});
+  const auto add = [&](const Tactic& tactic, int variant, bool witness) {
+    field.push_back({&tactic, variant, queue_.add(tactic, problem, variant, options_.machine), witness});
+  };
+  // First, as it is needed first.
   const Tactic* const witness = witness_of(problem, options_.machine);
-  if (witness != nullptr && !faults_of(problem).contains(variant_name(*witness, 0)))
-    field.push_back({witness, 0, prepare_async(*witness, problem, 0, options_.machine), true});
+  if (witness != nullptr && !faults_of(problem).contains(variant_name(*witness, 0))) add(*witness, 0, true);
+  for (const Candidate& c : candidates)
+    for (int v : c.variants) add(*c.tactic, v, false);
   return field;
 }
 
@@ -247,9 +231,9 @@ struct Selector::Witness {
 Result<std::optional<Selector::Witness>> Selector::take_witness(const Problem& problem, std::vector<Variant>& field,
                                                                 GpuSandbox& box) {
   std::optional<Witness> witness;
-  if (field.empty() || !field.back().witness) return witness;
-  Variant variant = std::move(field.back());
-  field.pop_back();
+  if (field.empty() || !field.front().witness) return witness;
+  Variant variant = std::move(field.front());
+  field.erase(field.begin());
   auto ready = make(problem, variant);
   if (!ready.ok()) return witness;
   const auto expected = box.sample(*ready->kernel, ready->prepared, pool_);
@@ -409,8 +393,8 @@ Status Selector::expect(const Problem& problem) {
   const auto found = timed ? cached(key, all) : std::nullopt;
   if (timed && !found) field = compile(problem, all);
   else
-    winners_.push_back(found ? prepare_async(*find_tactic(found->tactic), problem, found->variant, options_.machine)
-                             : prepare_async(*first.tactic, problem, first.variants.front(), options_.machine));
+    winners_.push_back(found ? queue_.add(*find_tactic(found->tactic), problem, found->variant, options_.machine)
+                             : queue_.add(*first.tactic, problem, first.variants.front(), options_.machine));
   return {};
 }
 

@@ -2,10 +2,10 @@
 
 #include <chrono>
 #include <functional>
-#include <future>
 #include <map>
 #include <set>
 
+#include "backends/compile_queue.h"
 #include "base/thread_pool.h"
 #include "tactics/tactic.h"
 #include "tune/cache.h"
@@ -76,7 +76,7 @@ class Selector {
   bool times(const Problem& problem, std::span<const Candidate> candidates) const;
   std::optional<CachedChoice> cached(const std::string& key, std::span<const Candidate> candidates) const;
   Result<Prepared> prepare(const Problem& problem, const Tactic& tactic, int variant);
-  std::vector<Variant> compile(const Problem& problem, std::span<const Candidate> candidates) const;
+  std::vector<Variant> compile(const Problem& problem, std::span<const Candidate> candidates);
   Result<Winner> measure(const Problem& problem, std::span<const Candidate> candidates);
   Result<Winner> measure_on_gpu(const Problem& problem, std::span<const Candidate> candidates,
                                 std::vector<Variant> field);
@@ -99,6 +99,7 @@ class Selector {
   std::map<std::string, Winner> seen_;
   // By problem and the addresses of its constants, which stay taken.
   std::map<std::string, std::pair<Tensors, Prepared>> prepared_;
+  CompileQueue queue_;
   std::map<std::string, std::vector<Variant>> expected_;
   std::vector<std::future<Result<Prepared>>> winners_;  // whose code is being compiled: NVRTC's results are kept
   int64_t timed_ = 0, cache_hits_ = 0;
