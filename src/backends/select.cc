@@ -53,6 +53,10 @@ std::string attr_text(const Attr& attr) {
 
 std::string variant_name(const Tactic& tactic, int variant) { return fmt::format("{}/{}", tactic.name, variant); }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 // Inputs and outputs of the right types, filled with what a network may hold.
 struct Sandbox {
   Tensors inputs, outputs;
@@ -134,8 +138,12 @@ Selector::Selector(SelectOptions options)
       pool_(options_.machine.threads),
       start_(std::chrono::steady_clock::now()) {}
 
-bool Selector::out_of_time() const {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() > options_.time_budget_s;
+bool Selector::out_of_time() const { return seconds_since(start_) > options_.time_budget_s; }
+
+std::string Selector::spent() const {
+  if (measured_s_ == 0) return {};
+  return fmt::format("tuning took {:.2f} s: {:.2f} s of waiting for NVRTC, {:.2f} s of timing kernels", measured_s_,
+                     waited_s_, measured_s_ - waited_s_);
 }
 
 Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<const Candidate> candidates) {
@@ -214,7 +222,10 @@ struct Selector::Ready {
   std::unique_ptr<const Kernel> kernel;
 };
 
-Result<Selector::Ready> Selector::make(const Problem& problem, Variant& variant) const {
+Result<Selector::Ready> Selector::make(const Problem& problem, Variant& variant) {
+  const auto start = std::chrono::steady_clock::now();
+  variant.prepared.wait();
+  waited_s_ += seconds_since(start);
   HONE_TRY(Prepared prepared, variant.prepared.get());
   HONE_TRY(auto kernel, variant.tactic->make(problem, prepared.packed, variant.variant, options_.machine));
   return Ready{std::move(prepared), std::move(kernel)};
@@ -428,11 +439,13 @@ Result<Choice> Selector::choose(const Problem& problem, bool gpu) {
     }
     if (seen == seen_.end()) {
       const auto expected = expected_.extract(key);
+      const auto start = std::chrono::steady_clock::now();
       HONE_TRY(Winner winner, choice.tactic->backend == Backend::cpu
                                   ? measure(problem, all)
                                   : measure_on_gpu(problem, all,
                                                    expected && !expected.mapped().empty() ? std::move(expected.mapped())
                                                                                           : compile(problem, all)));
+      if (choice.tactic->backend == Backend::cuda) measured_s_ += seconds_since(start);
       if (options_.cache) options_.cache->put(key, winner.choice);
       seen = seen_.emplace(key, std::move(winner)).first;
     }

@@ -120,6 +120,7 @@ Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const
   engine.program.build.layers = std::move(build.layers);
   engine.program.build.notes = std::move(build.notes);
   if (machine.bf16) engine.program.build.notes.push_back(bf16_note(engine.program, machine));
+  if (std::string spent = selector.spent(); !spent.empty()) engine.program.build.notes.push_back(std::move(spent));
   name_precisions(engine.program);
   return engine;
 }
