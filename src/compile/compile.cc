@@ -235,9 +235,13 @@ bool weights_exceed_caches(const Graph& graph) {
   return static_cast<int64_t>(bytes) > std::max(cpu.l2, cpu.l3);
 }
 
-// Of the devices that are here. An engine is none the worse for not knowing a GPU's.
+// Of the devices that are here and run steps. An engine is none the worse for not knowing a GPU's.
 void add_peaks(Program& program, const Machine& machine, TacticCache& cache) {
-  program.build.cpu = cpu_peaks(machine, cache);
+  const bool uses_cpu = std::ranges::any_of(program.steps, [](const Step& step) {
+    const Tactic* const tactic = find_tactic(step.tactic);
+    return tactic == nullptr || tactic->backend != Backend::cuda;
+  });
+  if (uses_cpu) program.build.cpu = cpu_peaks(machine, cache);
   if (machine.cuda_device < 0) return;
   if (auto peaks = gpu_peaks(machine, cache); peaks.ok()) program.build.gpu = *peaks;
 }
