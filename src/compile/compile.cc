@@ -156,6 +156,7 @@ Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const
   engine.program.build.layers = std::move(build.layers);
   engine.program.build.notes = std::move(build.notes);
   if (machine.bf16) engine.program.build.notes.push_back(bf16_note(engine.program, machine));
+  if (std::string spent = selector.spent(); !spent.empty()) engine.program.build.notes.push_back(std::move(spent));
   name_precisions(engine.program);
   return engine;
 }
@@ -270,9 +271,13 @@ bool weights_exceed_caches(const Graph& graph) {
   return static_cast<int64_t>(bytes) > std::max(cpu.l2, cpu.l3);
 }
 
-// Of the devices that are here. An engine is none the worse for not knowing a GPU's.
+// Of the devices that are here and run steps. An engine is none the worse for not knowing a GPU's.
 void add_peaks(Program& program, const Machine& machine, TacticCache& cache) {
-  program.build.cpu = cpu_peaks(machine, cache);
+  const bool uses_cpu = std::ranges::any_of(program.steps, [](const Step& step) {
+    const Tactic* const tactic = find_tactic(step.tactic);
+    return tactic == nullptr || tactic->backend != Backend::cuda;
+  });
+  if (uses_cpu) program.build.cpu = cpu_peaks(machine, cache);
   if (machine.cuda_device < 0) return;
   if (auto peaks = gpu_peaks(machine, cache); peaks.ok()) program.build.gpu = *peaks;
 }
