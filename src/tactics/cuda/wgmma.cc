@@ -1,6 +1,7 @@
 #include "tactics/cuda/wgmma.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/cuda/boxes.cuh.h"
 #include "kernels/cuda/warpgroup.cuh.h"
@@ -90,7 +91,8 @@ int shared_bytes(const Tile& t, int row_bytes) {
 
 // The clocks of an H200's multiprocessor that a product takes, roughly: they tell tiles that are worth compiling from
 // those that are not. The constants were fitted to the tiles that won in ResNet-50 at batch 1, 8 and 32.
-double estimated_clocks(const WarpgroupProduct& p, const Tile& t) {
+// Whole ones: a variant is a place in the order of these estimates, which must be the same wherever an engine is loaded.
+int64_t estimated_clocks(const WarpgroupProduct& p, const Tile& t) {
   constexpr double kStart = 1500, kLatency = 900, kBytesAClock = 64, kTileEnd = 150;
   constexpr double kSplitEnd = 2500, kSplitPart = 60;    // the sums of a split tile meet
   constexpr double kMemoryBytesAClock = 3e12 / 1.755e9;  // of the whole GPU
@@ -113,24 +115,23 @@ double estimated_clocks(const WarpgroupProduct& p, const Tile& t) {
   const double ends = static_cast<double>(turns * t.rows() * t.n * out) / kBytesAClock / t.split +
                       static_cast<double>(blocks(turns, at_once)) * kTileEnd +
                       (t.split > 1 ? kSplitEnd + kSplitPart * t.split : 0);
-  return kStart + std::max({busy, waiting, bytes / kMemoryBytesAClock}) + ends;
+  return std::llround(kStart + std::max({busy, waiting, bytes / kMemoryBytesAClock}) + ends);
 }
 
 // Best guess first: of those that could win, at most kMost, and behind the first kLeast only what is not far behind.
 std::vector<Tile> candidates(const WarpgroupProduct& p) {
   constexpr size_t kLeast = 3, kMost = 6;
-  constexpr double kFarBehind = 1.5;
-  std::vector<std::pair<double, Tile>> all;
+  std::vector<std::pair<int64_t, Tile>> all;
   for (Tile t : kTiles) {
     if (!may_win(p, t)) continue;
     // A short k needs no deep ring: what it leaves lets two blocks share a multiprocessor.
     if (steps(p) <= 2 && t.cluster == 1) t.stages = t.alternate ? 4 : 2;
     all.emplace_back(estimated_clocks(p, t), t);
   }
-  std::ranges::stable_sort(all, {}, &std::pair<double, Tile>::first);
+  std::ranges::stable_sort(all, {}, &std::pair<int64_t, Tile>::first);
   std::vector<Tile> best;
   for (const auto& [clocks, tile] : all) {
-    if (best.size() == kMost || (best.size() >= kLeast && clocks > kFarBehind * all.front().first)) break;
+    if (best.size() == kMost || (best.size() >= kLeast && 2 * clocks > 3 * all.front().first)) break;
     best.push_back(tile);
   }
   return best;
