@@ -91,7 +91,7 @@ int shared_bytes(const Tile& t, int row_bytes) {
 
 // The clocks of an H200's multiprocessor that a product takes, roughly: they tell tiles that are worth compiling from
 // those that are not. The constants were fitted to the tiles that won in ResNet-50 at batch 1, 8 and 32.
-// Whole ones: a variant is a place in the order of these estimates, which must be the same wherever an engine is loaded.
+// Whole ones: a variant is a place in their order, which must be the same wherever an engine is loaded.
 int64_t estimated_clocks(const WarpgroupProduct& p, const Tile& t) {
   constexpr double kStart = 1500, kLatency = 900, kBytesAClock = 64, kTileEnd = 150;
   constexpr double kSplitEnd = 2500, kSplitPart = 60;    // the sums of a split tile meet
