@@ -53,7 +53,7 @@ std::function<void(void**)>& on_launch() {
 
 namespace {
 
-constexpr int kInvalidValue = 1, kOutOfMemory = 2, kUnjoined = 904;
+constexpr int kInvalidValue = 1, kUnjoined = 904;
 constexpr int kProgrammaticSerialization = 6;
 constexpr int kDeviceMemory = 2;
 int streams = 0, events = 0;
@@ -168,8 +168,10 @@ int cuMemGetInfo_v2(size_t* free, size_t* total) { return *free = size_t{3} << 2
 
 int cuMemAlloc_v2(CUdeviceptr* pointer, size_t bytes) {
   if (const int failed = outcome("cuMemAlloc_v2"); failed != 0) return failed;
+  constexpr int kOutOfMemory = 2;
   *pointer = reinterpret_cast<CUdeviceptr>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
-  return *pointer == 0 ? kOutOfMemory : (allocated().insert(*pointer), 0);
+  if (*pointer == 0) return kOutOfMemory;
+  return allocated().insert(*pointer), 0;
 }
 int cuMemFree_v2(CUdeviceptr pointer) {
   allocated().erase(pointer);
