@@ -150,8 +150,9 @@ GatherPlan gather_plan(const ConvProblem& p, const TileForm& form, const GatherS
   GatherPlan plan = packed_plan(p, form);
   plan.pixels = p.n * p.out_h() * p.out_w();
   const int64_t rows = plan.form.rows;
-  const int64_t most = sharing.row_block > 0 ? sharing.row_block
-                                             : std::clamp(cpu_info().l2 / 2 / plan.a_ld / rows * rows, rows, 16 * rows);
+  const int64_t most = sharing.row_block > 0
+                           ? sharing.row_block
+                           : std::clamp(cpu_info().l2 / 2 / plan.a_ld / rows * rows, rows, int64_t{16} * form.rows);
   const bool columns = sharing.split > 0 ? sharing.split == 2 : prefers_columns(plan, sharing.threads);
   int64_t blocks = ceil_div(plan.pixels, most);
   if (columns) plan.column_blocks = std::min<int64_t>(plan.panels, sharing.threads);
