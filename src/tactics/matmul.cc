@@ -106,10 +106,19 @@ Result<std::unique_ptr<const Kernel>> make_packed(const Problem& problem, std::s
       static_cast<int64_t>(cpu::gemm_workspace_bytes(l.gemm, context)));
 }
 
+// The rows of a batch item, which the first dim counts, stay among themselves; a matrix may have one in each row.
+cpu::GemmProblem by_items(const Problem& problem, const Layout& l) {
+  const Dims a = dims_of(problem.inputs[0]);
+  cpu::GemmProblem gemm = l.gemm;
+  gemm.batch = a[0];
+  gemm.m /= gemm.batch;
+  return gemm;
+}
+
 std::string supports_strassen(const Problem& problem, const Machine& machine) {
   if (std::string reason = supports_packed(problem, machine); !reason.empty()) return reason;
-  const cpu::GemmProblem gemm = layout_of(problem, *view_anchor(problem)->op.as<MatMul>()).gemm;
-  if (const char* reason = cpu::refuse_strassen({.m = gemm.m, .n = gemm.n, .depth = gemm.k})) return reason;
+  const cpu::GemmProblem gemm = by_items(problem, layout_of(problem, *view_anchor(problem)->op.as<MatMul>()));
+  if (const char* reason = cpu::refuse_strassen({gemm.batch, gemm.m, gemm.n, gemm.k})) return reason;
   return refuse_error(cpu::strassen_error(gemm.k), machine);
 }
 
@@ -136,14 +145,15 @@ Result<std::unique_ptr<const Kernel>> make_strassen(const Problem& problem, std:
   const auto list = cpu::strassen_tunings(tier, machine.threads);
   const cpu::GemmContext context{
       .tier = tier, .threads = machine.threads, .tuning = list[static_cast<size_t>(variant) % list.size()]};
+  const cpu::GemmProblem gemm = by_items(problem, l);
   return kernel(
-      [gemm = l.gemm, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
+      [gemm, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
         cpu::gemm_strassen(gemm, context, args.inputs[0]->data<float>(), weights.data<float>(),
                            args.outputs[0]->mutable_data<float>(), epilogue_of(anchor, args), args.workspace,
                            args.pool);
         return {};
       },
-      static_cast<int64_t>(cpu::gemm_strassen_workspace_bytes(l.gemm, context)));
+      static_cast<int64_t>(cpu::gemm_strassen_workspace_bytes(gemm, context)));
 }
 
 std::string supports_unpacked(const Problem& problem, const Machine&) {

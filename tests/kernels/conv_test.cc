@@ -125,8 +125,8 @@ TEST(Conv, Pointwise) {
   check(square(2, 9, 13, 37, 1, 1, 0));
   check(square(1, 11, 16, 24, 1, 2, 0));
   check(square(1, 7, 600, 70, 1, 1, 0));
-  check(square(1, 5, 64, 64, 1, 1, 0));   // quarters of odd numbers of rows
-  check(square(2, 9, 70, 100, 1, 2, 0));  // and of columns that fill no panel
+  check(square(1, 7, 130, 140, 1, 1, 0));   // quarters of odd numbers of rows
+  check(square(3, 13, 128, 200, 1, 2, 0));  // and of columns that fill no panel
 }
 
 TEST(Conv, ThreeByThree) {
@@ -182,7 +182,7 @@ TEST(Conv, UnevenGeometry) {
 
 TEST(Conv, SlicesOfWiderTensors) {
   for (ConvProblem p : {square(1, 9, 16, 21, 3, 1, 1), square(1, 9, 16, 21, 1, 1, 0), square(1, 9, 3, 8, 3, 2, 1),
-                        square(1, 9, 64, 70, 1, 1, 0)}) {
+                        square(1, 9, 128, 134, 1, 1, 0)}) {
     p.in_ldc = p.cin + 5;
     p.out_ldc = p.cout + 7;
     check(p);
@@ -238,7 +238,7 @@ TEST(Conv, Epilogues) {
 }
 
 TEST(Conv, HookSeesEachOutputOnce) {
-  for (ConvProblem p : {square(2, 9, 16, 40, 3, 1, 1), square(2, 9, 40, 40, 3, 1, 1), square(1, 9, 64, 100, 1, 1, 0)}) {
+  for (ConvProblem p : {square(2, 9, 16, 40, 3, 1, 1), square(2, 9, 40, 40, 3, 1, 1), square(1, 9, 128, 140, 1, 1, 0)}) {
     if (p.cin == 40) p.groups = 40;
     std::vector<int> seen(static_cast<size_t>(p.n * 81 * p.cout), 0);
     Case c(p);
@@ -263,7 +263,7 @@ TEST(Conv, ErrorBoundsAreHonest) {
   for (int64_t kernel : {3, 1})
     for (int64_t stride : {1, 2})
       for (int64_t channels : {16, 64, 256}) {
-        Case c(square(1, 16, channels, 64, kernel, stride, kernel / 2));
+        Case c(square(1, 16, channels, 128, kernel, stride, kernel / 2));
         c.with_residual = false;
         const auto want = c.run(*find_conv_algorithm("conv_reference"), {.threads = 2}, pool);
         double largest = 0;

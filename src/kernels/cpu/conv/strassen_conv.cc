@@ -9,18 +9,15 @@
 namespace hone::cpu {
 namespace {
 
-DenseShape shape_of(const ConvProblem& p) {
-  return {.m = p.n * p.out_h() * p.out_w(), .n = p.cout, .taps = 1, .depth = p.cin};
+StrassenShape shape_of(const ConvProblem& p) {
+  return {.items = p.n, .rows = p.out_h() * p.out_w(), .n = p.cout, .k = p.cin};
 }
+
+DenseTuning tuning_of(const ConvVariant& v) { return {v.split, v.row_block, v.k_block}; }
 
 const char* supports(const ConvProblem& p) {
   if (const char* reason = conv_1x1.supports(p)) return reason;
   return refuse_strassen(shape_of(p));
-}
-
-DenseBlocking blocking_of(const ConvProblem& p, const ConvContext& ctx) {
-  const ConvVariant& v = ctx.variant;
-  return strassen_blocking(shape_of(p), ctx.tier, ctx.threads, {v.split, v.row_block, v.k_block});
 }
 
 size_t packed_bytes(const ConvProblem& p, Tier tier) { return strassen_packed_bytes(p.cout, p.cin, tier); }
@@ -30,22 +27,20 @@ void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
 }
 
 size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
-  return strassen_workspace_bytes(shape_of(p), ctx.tier, blocking_of(p, ctx), ctx.threads);
+  return strassen_workspace_bytes(shape_of(p), ctx.tier, ctx.threads, tuning_of(ctx.variant));
 }
 
 void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
   const WindowSource source{&p, args.in, nullptr};
   DenseJob job;
-  job.shape = shape_of(p);
   job.tier = ctx.tier;
-  job.blocking = blocking_of(p, ctx);
   job.fill_rows = point_taps;
   job.context = &source;
   job.b = static_cast<const float*>(args.packed);
   job.c = args.out;
   job.ldc = p.out_pitch();
   job.epilogue = args.epilogue;
-  run_strassen(job, *args.pool, args.workspace);
+  run_strassen(shape_of(p), tuning_of(ctx.variant), job, *args.pool, args.workspace);
 }
 
 size_t candidates(const ConvProblem&, const ConvContext& ctx, std::span<ConvVariant> variants) {

@@ -20,6 +20,8 @@ void fill_rows(const void* context, int64_t row0, int64_t m, const float** rows,
 
 DenseShape shape_of(const GemmProblem& p) { return {.m = p.m, .n = p.n, .taps = 1, .depth = p.k, .batch = p.batch}; }
 
+StrassenShape strassen_shape(const GemmProblem& p) { return {.items = p.batch, .rows = p.m, .n = p.n, .k = p.k}; }
+
 // With items enough to go round, threads take whole items.
 DenseBlocking blocking_of(const GemmProblem& p, const GemmContext& ctx) {
   const int threads = p.batch >= 2 * ctx.threads ? 1 : ctx.threads;
@@ -74,17 +76,15 @@ void gemm(const GemmProblem& p, const GemmContext& ctx, const float* a, const fl
 }
 
 size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ctx) {
-  const DenseBlocking blocking = strassen_blocking(shape_of(p), ctx.tier, ctx.threads, ctx.tuning);
-  return strassen_workspace_bytes(shape_of(p), ctx.tier, blocking, ctx.threads);
+  return strassen_workspace_bytes(strassen_shape(p), ctx.tier, ctx.threads, ctx.tuning);
 }
 
 void gemm_strassen(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
                    const Epilogue& ep, void* workspace, ThreadPool& pool) {
   const Rows rows{a, p.lda > 0 ? p.lda : p.k};
   DenseJob job = job_of(p, ctx, rows, c, ep);
-  job.blocking = strassen_blocking(job.shape, ctx.tier, ctx.threads, ctx.tuning);
   job.b = packed_b;
-  run_strassen(job, pool, workspace);
+  run_strassen(strassen_shape(p), ctx.tuning, job, pool, workspace);
 }
 
 size_t gemm_filled_workspace_bytes(const GemmProblem& p, const GemmContext& ctx) {

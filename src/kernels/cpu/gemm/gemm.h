@@ -29,7 +29,7 @@ size_t gemm_workspace_bytes(const GemmProblem& p, const GemmContext& ctx);
 void gemm(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
           const Epilogue& ep, void* workspace, ThreadPool& pool);
 
-// With B from strassen_pack() (see strassen.h); one item.
+// With B from strassen_pack(); the batch's items are those of StrassenShape, lda and ldc floats between all rows.
 size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ctx);
 void gemm_strassen(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
                    const Epilogue& ep, void* workspace, ThreadPool& pool);

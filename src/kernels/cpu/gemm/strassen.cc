@@ -28,100 +28,147 @@ Columns columns_of(int64_t n, int64_t k, int64_t nr) {
   return {panels / 2, kFactors * k / 2 * nr, panels % 2 != 0};
 }
 
-// Each worker's part of the workspace; offsets. The row block last prepared comes first.
+// A block of rows is one of `parts` of an item, or `segments` whole items.
+struct Blocking {
+  int64_t rows, segments, parts;  // rows of a segment
+  int64_t groups;                 // of columns: one for each thread that shares them out
+  int64_t k_block;
+
+  int64_t half() const { return ceil_div(rows, 2); }  // rows of a segment's upper half
+};
+
+Blocking blocking_of(const StrassenShape& s, Tier tier, int threads, const DenseTuning& tuning) {
+  // The sums of quarters take as much of L2 as the rows.
+  const DenseBlocking dense =
+      choose_blocking({.m = s.items * s.rows, .n = s.n, .depth = 2 * s.k}, tier, threads, tuning);
+  const int64_t panels = ceil_div(s.n, panel_kernel(tier).nr);
+  Blocking b{.rows = s.rows, .segments = 1, .parts = 1, .k_block = dense.k_block};
+  b.groups = ceil_div(panels, dense.panel_block);
+  const int64_t sharing = b.groups > 1 ? 1 : threads;  // out blocks of rows, of which each should get as many
+  if (dense.row_block >= 2 * s.rows) {
+    const int64_t blocks = round_up(ceil_div(s.items, dense.row_block / s.rows), sharing);
+    b.segments = ceil_div(s.items, blocks);
+  } else {
+    b.parts = ceil_div(s.rows, dense.row_block);
+    const int64_t most = b.parts + sharing;
+    while (s.items * b.parts % sharing != 0 && b.parts < most) ++b.parts;
+    b.rows = ceil_div(s.rows, b.parts);
+  }
+  return b;
+}
+
+// Each worker's part of the workspace; offsets. The block of rows last prepared comes first.
 struct WorkerLayout {
-  int64_t half_rows, row;  // of a block, rounded up; floats from one row of a sum to the next
+  int64_t row;  // floats from one row of a sum to the next
   size_t pointers, sums, products, partial, zeros, total;
 };
 
 // A line between rows, so that they do not fall into one set of the cache.
 constexpr int64_t kLine = 16;
 
-WorkerLayout layout_of(const DenseShape& s, int nr, const DenseBlocking& b) {
+WorkerLayout layout_of(const StrassenShape& s, int nr, const Blocking& b) {
   const auto padded = [](int64_t bytes) { return static_cast<size_t>(round_up(bytes, kAlign)); };
+  const int64_t half = b.segments * b.half(), block = b.segments * b.rows;
   WorkerLayout l{};
-  l.half_rows = ceil_div(b.row_block, 2);
-  l.row = round_up(s.depth / 2, kLine) + kLine;
+  l.row = round_up(s.k / 2, kLine) + kLine;
   l.pointers = kAlign;
-  l.sums = l.pointers + padded(6 * l.half_rows * static_cast<int64_t>(sizeof(float*)));
-  l.products = l.sums + padded(4 * l.half_rows * l.row * 4);
-  l.partial = l.products + padded(2 * l.half_rows * nr * 4);
-  l.zeros = l.partial + padded(2 * l.half_rows * nr * 4);
-  l.total = l.zeros + padded(s.depth * 4) + kAlign;
+  l.sums = l.pointers + padded((block + 6 * half) * static_cast<int64_t>(sizeof(float*)));
+  l.products = l.sums + padded(4 * half * l.row * 4);
+  l.partial = l.products + padded(2 * half * nr * 4);
+  l.zeros = l.partial + padded(block * nr * 4);
+  l.total = l.zeros + padded(s.k * 4) + kAlign;
   return l;
 }
 
-// One worker's share of a block of rows: the upper half of them is A11 and A12, the lower A21 and A22.
+// One worker's share of a block: the upper halves of its segments are A11 and A12, the lower ones A21 and A22.
 struct Block {
+  const StrassenShape& shape;
+  const Blocking& blocking;
   const DenseJob& job;
   const PanelKernel& kernel;
-  const WorkerLayout l;
+  const WorkerLayout& l;
   char* const mine;
-  int64_t row0, m, upper, lower;
+  const int64_t row0, rows, segments;  // the first; of a segment
 
-  Block(const DenseJob& j, const PanelKernel& k, const WorkerLayout& layout, char* worker, int64_t first, int64_t rows)
-      : job(j), kernel(k), l(layout), mine(worker), row0(first), m(rows), upper(ceil_div(rows, 2)), lower(rows / 2) {}
-
-  const float** rows() const { return reinterpret_cast<const float**>(mine + l.pointers); }
-  const float** sum_rows(int s) const { return rows() + (2 + s) * l.half_rows; }
-  float* product(int i) const { return reinterpret_cast<float*>(mine + l.products) + i * l.half_rows * kernel.nr; }
+  int64_t upper() const { return ceil_div(rows, 2); }
+  int64_t lower() const { return rows / 2; }
+  int64_t half() const { return segments * upper(); }
+  // The block's rows as they are; both halves of them, and the four sums.
+  const float** all_rows() const { return reinterpret_cast<const float**>(mine + l.pointers); }
+  const float** half_rows(int i) const {
+    return all_rows() + blocking.segments * blocking.rows + i * blocking.segments * blocking.half();
+  }
+  float* product(int i) const {
+    return reinterpret_cast<float*>(mine + l.products) + i * blocking.segments * blocking.half() * kernel.nr;
+  }
 
   void prepare() const {
     auto& prepared = *reinterpret_cast<int64_t*>(mine);
     if (prepared == row0) return;
     prepared = row0;
-    job.fill_rows(job.context, row0, m, rows(), l.half_rows * 2, nullptr);
-    if (lower < upper) {
-      auto* const zeros = reinterpret_cast<float*>(mine + l.zeros);
-      std::fill_n(zeros, job.shape.depth, 0.f);
-      rows()[m] = zeros;
-    }
+    job.fill_rows(job.context, row0, segments * rows, all_rows(), blocking.segments * blocking.rows, nullptr);
+    auto* const zeros = reinterpret_cast<float*>(mine + l.zeros);
+    std::fill_n(zeros, shape.k, 0.f);  // the lower row that an upper one may lack
     auto* const sums = reinterpret_cast<float*>(mine + l.sums);
-    for (int64_t i = 0; i < upper; ++i) {
+    for (int64_t i = 0; i < half(); ++i) {
+      const int64_t at = i % upper();
+      const float** row = all_rows() + i / upper() * rows + at;
+      const float *const top = row[0], *const bottom = at < lower() ? row[upper()] : zeros;
+      half_rows(0)[i] = top;
+      half_rows(1)[i] = bottom;
       float* s[4];
-      for (int j = 0; j < 4; ++j) sum_rows(j)[i] = s[j] = sums + (j * l.half_rows + i) * l.row;
-      kernel.add_quarters({rows()[i], rows()[upper + i], job.shape.depth / 2, s[0], s[1], s[2], s[3]});
+      for (int j = 0; j < 4; ++j) half_rows(2 + j)[i] = s[j] = sums + (j * half() + i) * l.row;
+      kernel.add_quarters({top, bottom, shape.k / 2, s[0], s[1], s[2], s[3]});
     }
   }
 
   PanelJob panel_job() const {
     PanelJob p;
-    p.rows_ld = 2 * l.half_rows;
+    p.m = half();
+    p.n = kernel.nr;
     p.b_ld = kernel.nr;
-    p.k_block = job.blocking.k_block;
+    p.k_block = blocking.k_block;
     p.partial = reinterpret_cast<float*>(mine + l.partial);
     p.ldc = job.ldc;
     p.epilogue = &job.epilogue;
-    p.m = upper;
-    p.n = kernel.nr;
     return p;
   }
 
-  // Completes a part of C: `rows` rows from `row` of the block on, at a panel's columns.
-  void finish(PanelJob p, int64_t row, int64_t rows, int64_t panel) const {
+  // Completes `count` rows of C from row `first` on, at a panel's columns.
+  void finish(PanelJob p, int64_t first, int64_t count, int64_t panel) const {
     const Epilogue& ep = job.epilogue;
-    const int64_t col = panel * kernel.nr, offset = (row0 + row) * job.ldc + col;
-    p.m = rows;
-    p.n = std::min<int64_t>(kernel.nr, job.shape.n - col);
+    const int64_t col = panel * kernel.nr, offset = first * job.ldc + col;
+    p.m = count;
+    p.n = std::min<int64_t>(kernel.nr, shape.n - col);
     p.c = job.c + offset;
     p.bias = ep.bias == nullptr ? nullptr : ep.bias + col;
     p.residual = ep.residual == nullptr ? nullptr : ep.residual + offset;
     kernel.run(p);
-    if (ep.tile_hook != nullptr) ep.tile_hook(ep.hook_user, p.c, row0 + row, rows, col, p.n, job.ldc);
+    if (ep.tile_hook != nullptr) ep.tile_hook(ep.hook_user, p.c, first, count, col, p.n, job.ldc);
+  }
+
+  // Completes C's quarter of upper or lower rows and of a panel's columns, segment by segment.
+  void finish_halves(PanelJob p, bool lower_half, int64_t panel) const {
+    const int64_t count = lower_half ? lower() : upper();
+    for (int64_t s = 0; s < segments && count > 0; ++s) {
+      finish(p, row0 + s * rows + (lower_half ? upper() : 0), count, panel);
+      p.rows += upper();
+      for (const float*& start : p.start)
+        if (start != nullptr) start += upper() * kernel.nr;
+    }
   }
 
   void run_pair(int64_t pair, const float* b) const {
-    const int64_t half = job.shape.depth / 2, left = 2 * pair, right = left + 1;
+    const int64_t half = shape.k / 2, left = 2 * pair, right = left + 1;
     float *const u = product(0), *const v = product(1);
-    const auto factor = [&](const float* const* a, int64_t offset, Factor f) {
+    // A factor of A, from value `offset` of each row on, times one of B, added to what `start` and `other` hold.
+    const auto factor = [&](const float* const* a, int64_t offset, Factor f, const float* start = nullptr,
+                            const float* other = nullptr) {
       PanelJob p = panel_job();
       p.rows = a;
       p.a_offset = offset;
       p.depth = half;
       p.b = b + f * half * kernel.nr;
-      return p;
-    };
-    const auto add = [](PanelJob p, const float* start, const float* other = nullptr) {
       p.start[0] = start;
       p.start[1] = other;
       return p;
@@ -130,34 +177,35 @@ struct Block {
       p.sums = sums;
       kernel.run(p);
     };
-    const float *const *const a1 = rows(), *const *const a2 = rows() + upper;
+    const auto a1 = half_rows(0), a2 = half_rows(1), s1 = half_rows(2), s2 = half_rows(3), s3 = half_rows(4),
+               s4 = half_rows(5);
     keep(factor(a1, 0, kB11), u);
-    finish(add(factor(a1, half, kB21), u), 0, upper, left);
-    keep(add(factor(sum_rows(1), 0, kT2), u), u);
-    keep(factor(sum_rows(0), 0, kT1), v);
-    finish(add(factor(sum_rows(3), 0, kB22), u, v), 0, upper, right);
-    keep(add(factor(sum_rows(2), 0, kT3), u), u);
-    if (lower == 0) return;
-    finish(add(factor(a2, half, kMinusT4), u), upper, lower, left);
-    PanelJob sum = factor(a2, 0, kB11);
+    finish_halves(factor(a1, half, kB21, u), false, left);
+    keep(factor(s2, 0, kT2, u), u);
+    keep(factor(s1, 0, kT1), v);
+    finish_halves(factor(s4, 0, kB22, u, v), false, right);
+    keep(factor(s3, 0, kT3, u), u);
+    finish_halves(factor(a2, half, kMinusT4, u), true, left);
+    PanelJob sum = factor(a2, 0, kB11, u, v);
     sum.depth = 0;
-    finish(add(sum, u, v), upper, lower, right);
+    finish_halves(sum, true, right);
   }
 
   void run_left_over(int64_t panel, const float* b) const {
     PanelJob p = panel_job();
-    p.rows = rows();
-    p.depth = job.shape.depth;
+    p.rows = all_rows();
+    p.depth = shape.k;
     p.b = b;
-    finish(p, 0, m, panel);
+    finish(p, row0, segments * rows, panel);
   }
 };
 
 }  // namespace
 
-const char* refuse_strassen(const DenseShape& s) {
-  if (s.depth % 2 != 0) return "the sum has an odd length";
-  if (s.depth < 128 || s.n < 128 || s.m < 32) return "too small for seven products of quarters to pay";
+const char* refuse_strassen(const StrassenShape& s) {
+  if (s.k % 2 != 0) return "the sum has an odd length";
+  if (s.k < 128 || s.n < 128) return "too small for seven products of quarters to pay";
+  if (s.rows < 32) return "too few rows of one batch item to halve";
   return nullptr;
 }
 
@@ -194,34 +242,36 @@ std::vector<DenseTuning> strassen_tunings(Tier tier, int threads) {
   return list;
 }
 
-// The sums of quarters take as much of L2 as the rows.
-DenseBlocking strassen_blocking(const DenseShape& shape, Tier tier, int threads, const DenseTuning& tuning) {
-  DenseShape s = shape;
-  s.depth *= 2;
-  DenseBlocking b = choose_blocking(s, tier, threads, tuning);
-  b.panel_block = round_up(b.panel_block, 2);
-  return b;
-}
-
-size_t strassen_workspace_bytes(const DenseShape& s, Tier tier, const DenseBlocking& b, int threads) {
+size_t strassen_workspace_bytes(const StrassenShape& s, Tier tier, int threads, const DenseTuning& tuning) {
+  const Blocking b = blocking_of(s, tier, threads, tuning);
   return layout_of(s, panel_kernel(tier).nr, b).total * static_cast<size_t>(threads);
 }
 
-void run_strassen(const DenseJob& job, ThreadPool& pool, void* workspace) {
-  const DenseShape& s = job.shape;
+void run_strassen(const StrassenShape& s, const DenseTuning& tuning, const DenseJob& job, ThreadPool& pool,
+                  void* workspace) {
   const PanelKernel& kernel = panel_kernel(job.tier);
-  const WorkerLayout l = layout_of(s, kernel.nr, job.blocking);
+  const Blocking blocking = blocking_of(s, job.tier, pool.size(), tuning);
+  const WorkerLayout l = layout_of(s, kernel.nr, blocking);
   char* const base = static_cast<char*>(workspace);
   for (int w = 0; w < pool.size(); ++w) *reinterpret_cast<int64_t*>(base + static_cast<size_t>(w) * l.total) = -1;
 
-  const Columns c = columns_of(s.n, s.depth, kernel.nr);
+  const Columns c = columns_of(s.n, s.k, kernel.nr);
   const int64_t units = c.pairs + c.left_over;  // of columns
-  const int64_t groups = ceil_div(units, job.blocking.panel_block / 2);
-  const int64_t tasks = ceil_div(s.m, job.blocking.row_block) * groups;
-  pool.parallel(tasks, [&](int64_t i, int worker) {
-    const int64_t row0 = i / groups * job.blocking.row_block;
-    const Block block(job, kernel, l, base + static_cast<size_t>(worker) * l.total, row0,
-                      std::min(job.blocking.row_block, s.m - row0));
+  const int64_t groups = std::min(blocking.groups, units);
+  const int64_t blocks = ceil_div(s.items, blocking.segments) * blocking.parts;
+  pool.parallel(blocks * groups, [&](int64_t i, int worker) {
+    const int64_t item = i / groups / blocking.parts * blocking.segments, part = i / groups % blocking.parts;
+    const int64_t first = part * blocking.rows, rows = std::min(blocking.rows, s.rows - first);
+    if (rows <= 0) return;
+    const Block block{s,
+                      blocking,
+                      job,
+                      kernel,
+                      l,
+                      base + static_cast<size_t>(worker) * l.total,
+                      item * s.rows + first,
+                      rows,
+                      std::min(blocking.segments, s.items - item)};
     block.prepare();
     const int64_t group = i % groups, end = (group + 1) * units / groups;
     for (int64_t unit = group * units / groups; unit < end; ++unit) {

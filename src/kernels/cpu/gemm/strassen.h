@@ -11,8 +11,14 @@
 
 namespace hone::cpu {
 
-// nullptr, or why not. The shape has one tap and one batch item.
-const char* refuse_strassen(const DenseShape& shape);
+// A's rows are those of `items` items of a batch, one after the other. Rows are added to others of their own item only,
+// so that what is large or not a number in one item stays there.
+struct StrassenShape {
+  int64_t items = 1, rows = 0, n = 0, k = 0;
+};
+
+// nullptr, or why not.
+const char* refuse_strassen(const StrassenShape& shape);
 
 // B[k][n], or its transpose, as sums of quarters of two panels at a time.
 size_t strassen_packed_bytes(int64_t n, int64_t k, Tier tier);
@@ -21,10 +27,10 @@ void strassen_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int6
 // What is worth timing, the default first.
 std::vector<DenseTuning> strassen_tunings(Tier tier, int threads);
 
-// Runs a job as run_dense() does, with B from strassen_pack().
-DenseBlocking strassen_blocking(const DenseShape& shape, Tier tier, int threads, const DenseTuning& tuning);
-size_t strassen_workspace_bytes(const DenseShape& shape, Tier tier, const DenseBlocking& blocking, int threads);
-void run_strassen(const DenseJob& job, ThreadPool& pool, void* workspace);
+// Runs a job as run_dense() does, with B from strassen_pack(); of its shape and blocking nothing is read.
+size_t strassen_workspace_bytes(const StrassenShape& shape, Tier tier, int threads, const DenseTuning& tuning);
+void run_strassen(const StrassenShape& shape, const DenseTuning& tuning, const DenseJob& job, ThreadPool& pool,
+                  void* workspace);
 
 // ConvAlgorithm::error_bound for sums of k products, by the model of conv/winograd_error.h: whatever the weights.
 double strassen_error(int64_t k);
