@@ -238,7 +238,8 @@ TEST(Conv, Epilogues) {
 }
 
 TEST(Conv, HookSeesEachOutputOnce) {
-  for (ConvProblem p : {square(2, 9, 16, 40, 3, 1, 1), square(2, 9, 40, 40, 3, 1, 1), square(1, 9, 128, 140, 1, 1, 0)}) {
+  for (ConvProblem p :
+       {square(2, 9, 16, 40, 3, 1, 1), square(2, 9, 40, 40, 3, 1, 1), square(1, 9, 128, 140, 1, 1, 0)}) {
     if (p.cin == 40) p.groups = 40;
     std::vector<int> seen(static_cast<size_t>(p.n * 81 * p.cout), 0);
     Case c(p);
