@@ -32,8 +32,7 @@ case $only in
     exit 2
     ;;
 esac
-# Not consumer, whose programs are linked without the sanitizers.
-all=$(cd tests && for file in */*_test.cc; do dirname "$file"; done | sort -u | grep -vx consumer)
+all=$(cd tests && for file in */*_test.cc; do dirname "$file"; done | sort -u)
 python3 scripts/fetch.py --quiet --set conformance || echo "ONNX's test data cannot be had: its tests are skipped"
 found=
 [ "$only" = tsan ] || check asan 10 ${@:-$all onnx}

@@ -1,7 +1,6 @@
 #include "hone/build.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "api/access.h"
 #include "backends/integers.h"
@@ -44,25 +43,23 @@ Result<calibrate::BuildData> calibrated(const std::string& path, const v0::Build
                                         const CompileOptions& translated) {
   const std::string& cache = options.calibration_cache;
   v0::CalibrationData* const data = options.calibration_data;
-  const bool bytes = !translated.bytes.empty(), wanted = bytes || translated.half == DType::f16;
-  const bool read = wanted && !cache.empty() && (data == nullptr || std::filesystem::exists(cache));
-  const bool budget = translated.budget && options.accuracy_data == nullptr;
+  const bool bytes = !translated.bytes.empty(), budget = translated.budget && options.accuracy_data == nullptr;
   if (bytes && cache.empty() && data == nullptr)
     return invalid("{} among the precisions needs calibration_data or a calibration_cache",
                    precision_name(translated.bytes.front()));
   if (budget && data == nullptr)
     return invalid("an accuracy budget is measured on data: give accuracy_data or calibration_data");
+  const auto sources = calibrate::sources_of(bytes, translated.half == DType::f16, budget, cache, data != nullptr);
   calibrate::BuildData result;
-  const bool ranges = wanted && !read;
-  if (data != nullptr && (bytes || ranges || budget)) {
-    calibrate::BuildDataOptions how{.ranges = ranges, .cache = cache, .budget = budget};
+  if (sources.data) {
+    calibrate::BuildDataOptions how{.ranges = sources.ranges, .cache = cache, .budget = budget};
     HONE_TRY(how.calibration.compile,
              api::compile_options({.target = calibrate::target_for(translated), .threads = options.threads}));
     HONE_TRY(const auto inputs, calibrate::inputs_of(path, {}));
     UserBatches batches(*data, inputs);
     HONE_TRY(result, calibrate::collect(path, batches, inputs, how));
   }
-  if (read) {
+  if (sources.cache) {
     HONE_TRY(result.thresholds, calibrate::read_thresholds(cache, path, translated.shapes));
   }
   return result;

@@ -1,5 +1,7 @@
 #include "calibrate/build_data.h"
 
+#include <filesystem>
+
 #include "base/file_map.h"
 #include "calibrate/cache.h"
 #include "calibrate/held_back.h"
@@ -20,6 +22,15 @@ Status read_all(Batches& data, const Options& options) {
 }
 
 }  // namespace
+
+Sources sources_of(bool bytes, bool half, bool budget, const std::string& cache, bool has_data) {
+  const bool wanted = bytes || half;
+  Sources sources;
+  sources.cache = wanted && !cache.empty() && (!has_data || std::filesystem::exists(cache));
+  sources.ranges = wanted && !sources.cache && has_data;
+  sources.data = has_data && (bytes || sources.ranges || budget);
+  return sources;
+}
 
 Result<BuildData> collect(const std::string& model_path, Batches& data, const std::vector<Input>& inputs,
                           const BuildDataOptions& options) {

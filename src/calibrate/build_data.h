@@ -13,6 +13,16 @@ struct BuildData {
   bool too_few = false;               // to keep some back: they are from the same runs
 };
 
+// What a build takes of a calibration cache and of data, as far as it is given them. int8 and fp8 need ranges; fp16
+// takes them where they are to be had.
+struct Sources {
+  bool cache = false;   // has the ranges
+  bool ranges = false;  // are found on the data instead
+  bool data = false;    // is read, for whatever reason
+};
+// `cache`: a path, empty without one; where there is data to make it of, it need not exist yet.
+Sources sources_of(bool bytes, bool half, bool budget, const std::string& cache, bool has_data);
+
 struct BuildDataOptions {
   Options calibration;
   bool ranges = false;  // to be found

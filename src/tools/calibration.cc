@@ -85,21 +85,21 @@ Result<BuildData> calibrated(const ModelOptions& model, const std::map<std::stri
                              const Output& output) {
   const std::string& cache = model.calibration_cache;
   const bool bytes = model.allows("int8") || model.allows("fp8"), budget = !model.accuracy_budget.empty();
-  const bool wanted = bytes || (model.allows("fp16") && (!cache.empty() || !model.calibration_data.empty()));
-  const bool read = wanted && !cache.empty() && std::filesystem::exists(cache);
-  if (budget && model.calibration_data.empty())
+  const bool has_data = !model.calibration_data.empty();
+  const Sources sources = sources_of(bytes, model.allows("fp16"), budget, cache, has_data);
+  if (budget && !has_data)
     return invalid("--accuracy-budget is measured on data: give --calibrate DATA{}",
                    cache.empty() ? "" : ", beside the calibration cache");
-  if (wanted && !read && model.calibration_data.empty())
-    return cache.empty() ? invalid("--precision {} needs ranges: give --calibrate DATA or --calibration-cache FILE",
-                                   model.allows("int8") ? "int8" : "fp8")
-                         : invalid("{}: there is no such calibration cache: give --calibrate DATA to make it", cache);
-  const bool ranges = wanted && !read;
+  if (bytes && cache.empty() && !has_data)
+    return invalid("--precision {} needs ranges: give --calibrate DATA or --calibration-cache FILE",
+                   model.allows("int8") ? "int8" : "fp8");
+  if (sources.cache && !std::filesystem::exists(cache))
+    return invalid("{}: there is no such calibration cache: give --calibrate DATA to make it", cache);
   BuildData result;
-  if (!model.calibration_data.empty() && (bytes || ranges || budget)) {
-    HONE_TRY(result, from_data(model, ranges, budget, output));
+  if (sources.data) {
+    HONE_TRY(result, from_data(model, sources.ranges, budget, output));
   }
-  if (read) {
+  if (sources.cache) {
     HONE_TRY(result.thresholds, read_thresholds(cache, model.model, shapes));
   }
   return result;

@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
 #include <hone/hone.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <cstring>
 #include <thread>
 
 #include "api/tiny_model.h"
@@ -149,15 +152,42 @@ TEST_F(Api, HandsStringsInAndOut) {
   EXPECT_STREQ(t.as<const char*>()[1], "edge");
 }
 
-TEST_F(Api, ContextsRunAtOnce) {
-  const hone::Engine engine = build();
+TEST_F(Api, EightContextsOfAnEngineGiveTheSameBitsAtOnce) {
+  constexpr int64_t kRows = 512, kValues = kRows * 16;
+  const std::string path = folder / "shared.hone";
+  ASSERT_TRUE(hone::build(folder.write("product.onnx", product()), {.shapes = {{"x", {kRows, 16}}}, .threads = 2})
+                  .value()
+                  .save(path)
+                  .ok());
+  const hone::Engine engine = hone::Engine::load(path).value();
+  std::vector<float> x(kValues);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 251) / 100 - 1;
+  const auto run = [&](hone::Context& context, std::vector<float>& y) {
+    y.assign(kValues, NAN);
+    return context.run().ok();
+  };
+  const auto bound = [&](std::vector<float>& y) {
+    hone::Context context = engine.create_context();
+    y.resize(kValues);
+    EXPECT_TRUE(context.bind("x", TensorView::of(x.data(), {kRows, 16})).ok());
+    EXPECT_TRUE(context.bind("y", TensorView::of(y.data(), {kRows, 16})).ok());
+    return context;
+  };
+  std::vector<float> want;
+  hone::Context alone = bound(want);
+  ASSERT_TRUE(run(alone, want));
+  ASSERT_GT(*std::max_element(want.begin(), want.end()), 0);
+  std::atomic<int> different{0};
   std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t)
-    threads.emplace_back([&engine] {
-      hone::Context context = engine.create_context();
-      for (int i = 0; i < 50; ++i) bind_and_run(context);
+  for (int t = 0; t < 8; ++t)
+    threads.emplace_back([&] {
+      std::vector<float> y;
+      hone::Context context = bound(y);
+      for (int i = 0; i < 50; ++i)
+        different += !run(context, y) || std::memcmp(y.data(), want.data(), kValues * sizeof(float)) != 0;
     });
   for (std::thread& t : threads) t.join();
+  EXPECT_EQ(different, 0);
 }
 
 TEST_F(Api, Profiles) {

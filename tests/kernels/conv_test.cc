@@ -6,33 +6,18 @@
 #include <array>
 #include <cfloat>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "kernels/cpu/conv/conv_transpose.h"
+#include "kernels/kernel_testing.h"
 
 namespace hone::cpu {
 namespace {
 
-struct Buffer {
-  explicit Buffer(size_t bytes) : data(std::aligned_alloc(64, (bytes + 127) / 64 * 64), &std::free) {
-    std::memset(data.get(), 0xff, (bytes + 127) / 64 * 64);  // NaN: reading what nobody wrote shows
-  }
-  void* get() const { return data.get(); }
-  std::unique_ptr<void, void (*)(void*)> data;
-};
-
-std::vector<float> random_floats(int64_t n, unsigned seed) {
-  std::mt19937 gen(seed);
-  std::uniform_real_distribution<float> dist(-1.f, 1.f);
-  std::vector<float> v(static_cast<size_t>(n));
-  for (auto& x : v) x = dist(gen);
-  return v;
-}
+// Of at most 1, which the tolerances count on.
+std::vector<float> unit_floats(int64_t n, unsigned seed) { return random_floats(n, seed, -1.f, 1.f); }
 
 std::string text(const ConvProblem& p) {
   std::string s;
@@ -50,17 +35,17 @@ struct Case {
   bool with_residual = true;
 
   explicit Case(const ConvProblem& problem, const Epilogue& epilogue = {}) : p(problem), ep(epilogue) {
-    in = random_floats(p.n * p.h * p.w * p.in_pitch(), 1);
-    weights = random_floats(p.cout * (p.cin / p.groups) * p.kh * p.kw, 2);
-    bias = random_floats(p.cout, 3);
-    residual = random_floats(p.n * p.out_h() * p.out_w() * p.out_pitch(), 4);
+    in = unit_floats(p.n * p.h * p.w * p.in_pitch(), 1);
+    weights = unit_floats(p.cout * (p.cin / p.groups) * p.kh * p.kw, 2);
+    bias = unit_floats(p.cout, 3);
+    residual = unit_floats(p.n * p.out_h() * p.out_w() * p.out_pitch(), 4);
     ep.bias = bias.data();
   }
 
   std::vector<float> run(const ConvAlgorithm& a, const ConvContext& ctx, ThreadPool& pool) const {
-    Buffer packed(a.packed_bytes(p, ctx.tier));
+    Workspace packed(a.packed_bytes(p, ctx.tier));
     a.pack(p, ctx.tier, weights.data(), packed.get());
-    Buffer workspace(a.workspace_bytes(p, ctx));
+    Workspace workspace(a.workspace_bytes(p, ctx));
     std::vector<float> out = residual;  // in place, the hardest case
     Epilogue e = ep;
     if (with_residual) e.residual = out.data();
@@ -309,9 +294,9 @@ std::vector<double> transposed_reference(const ConvTransposeProblem& p, const st
 }
 
 void check_transposed(const ConvTransposeProblem& p) {
-  const auto in = random_floats(p.n * p.h * p.w * p.in_pitch(), 1);
-  const auto weights = random_floats(p.cin * (p.cout / p.groups) * p.kh * p.kw, 2);
-  const auto bias = random_floats(p.cout, 3);
+  const auto in = unit_floats(p.n * p.h * p.w * p.in_pitch(), 1);
+  const auto weights = unit_floats(p.cin * (p.cout / p.groups) * p.kh * p.kw, 2);
+  const auto bias = unit_floats(p.cout, 3);
   const auto want = transposed_reference(p, in, weights);
   const double k = static_cast<double>(p.kh * p.kw * p.cin / p.groups), tol = (k + 8) * FLT_EPSILON * (k / 4 + 3);
   for (int tier = 0; tier <= static_cast<int>(best_tier()); ++tier)
@@ -319,7 +304,7 @@ void check_transposed(const ConvTransposeProblem& p) {
       const ConvContext ctx{static_cast<Tier>(tier), threads};
       SCOPED_TRACE(std::string(tier_name(ctx.tier)) + " threads " + std::to_string(threads));
       ThreadPool pool(threads);
-      Buffer packed(conv_transpose_packed_bytes(p, ctx.tier)), workspace(conv_transpose_workspace_bytes(p, ctx));
+      Workspace packed(conv_transpose_packed_bytes(p, ctx.tier)), workspace(conv_transpose_workspace_bytes(p, ctx));
       conv_transpose_pack(p, ctx.tier, weights.data(), packed.get());
       std::vector<float> out(static_cast<size_t>(p.n * p.out_h() * p.out_w() * p.out_pitch()), -9.f);
       const Epilogue ep{.bias = bias.data(), .act = Activation::relu};

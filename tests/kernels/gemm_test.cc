@@ -6,35 +6,13 @@
 
 #include <cfloat>
 #include <cmath>
-#include <cstdlib>
-#include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
+#include "kernels/kernel_testing.h"
+
 namespace hone::cpu {
 namespace {
-
-std::vector<Tier> tiers() {
-  std::vector<Tier> all;
-  for (int t = 0; t <= static_cast<int>(best_tier()); ++t) all.push_back(static_cast<Tier>(t));
-  return all;
-}
-
-struct Buffer {
-  explicit Buffer(size_t bytes)
-      : data(static_cast<float*>(std::aligned_alloc(64, (bytes + 127) / 64 * 64)), &std::free) {}
-  float* get() const { return data.get(); }
-  std::unique_ptr<float, void (*)(void*)> data;
-};
-
-std::vector<float> random_floats(size_t n, unsigned seed) {
-  std::mt19937 gen(seed);
-  std::uniform_real_distribution<float> dist(-1.f, 1.f);
-  std::vector<float> v(n);
-  for (auto& x : v) x = dist(gen);
-  return v;
-}
 
 double activated(const Epilogue& ep, double x) {
   switch (ep.act) {
@@ -72,8 +50,8 @@ void check(const Case& t) {
     for (int threads : {1, 2})
       for (int mode = 0; mode < 2; ++mode) {
         SCOPED_TRACE(std::string(tier_name(tier)) + " threads " + std::to_string(threads) +
-                     (mode ? " unpacked" : " packed") + " m " + std::to_string(p.m) + " n " +
-                     std::to_string(p.n) + " k " + std::to_string(p.k));
+                     (mode ? " unpacked" : " packed") + " m " + std::to_string(p.m) + " n " + std::to_string(p.n) +
+                     " k " + std::to_string(p.k));
         ThreadPool pool(threads);
         const GemmContext ctx{tier, threads};
         std::vector<float> c = residual;  // the residual is the output: allowed, and the hardest case
@@ -81,17 +59,18 @@ void check(const Case& t) {
         if (t.with_bias) ep.bias = bias.data();
         if (t.with_residual) ep.residual = c.data();
         if (mode == 1) {
-          Buffer ws(gemm_unpacked_workspace_bytes(p, ctx, t.transposed));
+          Workspace ws(gemm_unpacked_workspace_bytes(p, ctx, t.transposed));
           gemm_unpacked(p, ctx, a.data(), b.data(), ldb, t.transposed, c.data(), ep, ws.get(), pool);
         } else {
           GemmProblem q = p;
           const size_t item = gemm_packed_bytes(p.n, p.k, tier);
           q.stride_b = p.stride_b ? static_cast<int64_t>(item / 4) : 0;
-          Buffer packed(item * p.batch);
+          Workspace packed(item * p.batch);
+          auto* const b_packed = static_cast<float*>(packed.get());
           for (int64_t i = 0; i < p.batch; ++i)
-            gemm_pack(b.data() + i * p.stride_b, ldb, t.transposed, p.n, p.k, tier, packed.get() + i * q.stride_b);
-          Buffer ws(gemm_workspace_bytes(q, ctx));
-          gemm(q, ctx, a.data(), packed.get(), c.data(), ep, ws.get(), pool);
+            gemm_pack(b.data() + i * p.stride_b, ldb, t.transposed, p.n, p.k, tier, b_packed + i * q.stride_b);
+          Workspace ws(gemm_workspace_bytes(q, ctx));
+          gemm(q, ctx, a.data(), b_packed, c.data(), ep, ws.get(), pool);
         }
         for (int64_t g = 0; g < p.batch; ++g)
           for (int64_t i = 0; i < p.m; ++i)
@@ -177,19 +156,28 @@ TEST(Gemm, LongSumsAndManyBlocks) {
 
 TEST(Gemm, Batched) {
   for (bool transposed : {false, true})
-    check({.p = {.m = 19, .n = 33, .k = 24, .lda = 30, .ldc = 40, .batch = 5, .stride_a = 19 * 30,
-                 .stride_b = transposed ? 33 * 27 : 24 * 36, .stride_c = 19 * 40},
-           .transposed = transposed, .with_bias = true});
+    check({.p = {.m = 19,
+                 .n = 33,
+                 .k = 24,
+                 .lda = 30,
+                 .ldc = 40,
+                 .batch = 5,
+                 .stride_a = 19 * 30,
+                 .stride_b = transposed ? 33 * 27 : 24 * 36,
+                 .stride_c = 19 * 40},
+           .transposed = transposed,
+           .with_bias = true});
 }
 
 TEST(Gemm, Epilogues) {
-  for (Activation act : {Activation::none, Activation::relu, Activation::clip, Activation::leaky_relu,
-                         Activation::hard_swish, Activation::hard_sigmoid, Activation::sigmoid, Activation::silu,
-                         Activation::tanh, Activation::gelu_erf})
+  for (Activation act :
+       {Activation::none, Activation::relu, Activation::clip, Activation::leaky_relu, Activation::hard_swish,
+        Activation::hard_sigmoid, Activation::sigmoid, Activation::silu, Activation::tanh, Activation::gelu_erf})
     for (bool after : {false, true})
       check({.p = {.m = 11, .n = 37, .k = 20},
              .ep = {.act = act, .a = 0.2f, .b = 0.5f, .residual_after_activation = after},
-             .with_bias = true, .with_residual = true});
+             .with_bias = true,
+             .with_residual = true});
 }
 
 TEST(Gemm, HookSeesEachOutputOnce) {
@@ -209,7 +197,7 @@ TEST(Gemm, HookSeesEachOutputOnce) {
   };
   std::vector<int> seen(70 * 45, 0);
   ep.hook_user = seen.data();
-  Buffer ws(gemm_unpacked_workspace_bytes(p, ctx, false));
+  Workspace ws(gemm_unpacked_workspace_bytes(p, ctx, false));
   gemm_unpacked(p, ctx, a.data(), b.data(), 45, false, c.data(), ep, ws.get(), pool);
   for (int s : seen) ASSERT_EQ(s, 1);
   for (float x : c) ASSERT_EQ(x, 7.f);

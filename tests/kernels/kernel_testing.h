@@ -7,6 +7,9 @@
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
 #include <random>
 #include <vector>
 
@@ -64,17 +67,18 @@ inline double ulps(float got, double want) {
   return std::fabs(got - want) / (std::nextafter(size, INFINITY) - size);
 }
 
-// A workspace of the size a kernel asked for.
+// Memory of exactly the size a kernel asked for, so that ASan sees what goes beyond it; NaN until it is written.
 class Workspace {
  public:
-  explicit Workspace(size_t bytes) : memory_(bytes / 64 + 2) {}
-  void* get() { return memory_.data(); }
+  explicit Workspace(size_t bytes) : memory_(::operator new(bytes, kLine)) { std::memset(memory_.get(), 0xff, bytes); }
+  void* get() const { return memory_.get(); }
 
  private:
-  struct alignas(64) Line {
-    char bytes[64];
+  static constexpr std::align_val_t kLine{64};
+  struct Free {
+    void operator()(void* memory) const { ::operator delete(memory, kLine); }
   };
-  std::vector<Line> memory_;
+  std::unique_ptr<void, Free> memory_;
 };
 
 }  // namespace hone::cpu
