@@ -125,11 +125,11 @@ TEST(Gemm, StrassenIsWithinItsErrorBound) {
           ThreadPool pool(threads);
           const GemmContext ctx{tier, threads, tuning};
           const bool from_rows = tuning.split == 1;
-          Buffer packed(strassen_packed_bytes(p.n, p.k, tier)), ws(gemm_strassen_workspace_bytes(p, ctx));
+          Workspace packed(strassen_packed_bytes(p.n, p.k, tier)), ws(gemm_strassen_workspace_bytes(p, ctx));
           strassen_pack(from_rows ? transposed.data() : b.data(), from_rows ? p.k : p.n, from_rows, p.n, p.k, tier,
-                        packed.get());
+                        static_cast<float*>(packed.get()));
           std::vector<float> c = residual;
-          gemm_strassen(p, ctx, a.data(), packed.get(), c.data(), {.bias = bias.data(), .residual = c.data()}, ws.get(),
+          gemm_strassen(p, ctx, a.data(), static_cast<const float*>(packed.get()), c.data(), {.bias = bias.data(), .residual = c.data()}, ws.get(),
                         pool);
           for (int64_t i = 0; i < rows; ++i) {
             for (int64_t j = 0; j < p.n; ++j) {
