@@ -25,6 +25,24 @@ inline ValueId add(Graph& g, const char* op, const Attrs& attrs, std::vector<Val
   return g.node(*node).outputs[0];
 }
 
+// Channels-last images of 8 KiB each, whose first layers hand on as much, and a softmax over the batch.
+inline Graph batch_of_images(int64_t batch) {
+  Graph g;
+  ValueId v = g.add_input("x", {DType::f32, Shape::of(Dims{batch, 16, 16, 8})});
+  for (const int64_t stride : {1, 2}) {
+    const ValueId w = g.add_constant(random_tensor({8, 8, 3, 3}, 3, 0.2f), "w");
+    v = add(g, "Conv",
+            {{"strides", std::vector<int64_t>{stride, stride}},
+             {"dilations", std::vector<int64_t>{1, 1}},
+             {"pads", std::vector<int64_t>(4, 1)},
+             {"channels_last", true}},
+            {v, w});
+    v = add(g, "Pointwise", {{"program", std::string("in0:f32; relu:f32(0)")}}, {v});
+  }
+  g.add_output(add(g, "Softmax", {{"axis", int64_t{0}}}, {v}), "y");
+  return g;
+}
+
 // An image in channels-first order, two convolutions with a residual sum, pooling, a classifier and its softmax.
 inline Graph small_network(float weight_scale = 0.3f) {
   Graph g;

@@ -42,6 +42,7 @@ struct CalibrationOptions {
   int threads = 0;                     // CPU threads; 0: as many as usable
   int64_t rows = 1;   // samples in one run of the network, where it leaves the leading dim open; 0: a whole batch
   int64_t limit = 0;  // stop after so many samples; 0: take all
+  std::string target = "cpu";  // where the network runs: cpu, cuda, cuda:N, reference; auto: the best device there is
   // Called after each batch from calibrate()'s thread; total is 0 when it is not known. False cancels. Must not throw.
   std::function<bool(size_t done, size_t total)> progress;
 };
@@ -73,11 +74,11 @@ struct HONE_API Calibration {
   Status check(const std::string& model) const;
 };
 
-// Runs the fp32 network of an ONNX model on the data, on this machine's CPU, and finds the range of every float tensor
-// that a quantised network needs. Memory does not grow with the number of samples. Thread safe, as long as `data` is
-// not shared. Errors: invalid (missing or broken model, bad options, no data, data that does not fit or holds NaN or
-// infinities, a tensor that becomes NaN: the message names the source of the data and the tensor), unsupported (ops
-// that Hone lacks), cancelled, and what next() returns.
+// Runs the fp32 network of an ONNX model on the data and finds the range of every float tensor that a quantised network
+// needs. Memory does not grow with the number of samples. Thread safe, as long as `data` is not shared. Errors: invalid
+// (missing or broken model, bad options, no data, data that does not fit or holds NaN or infinities, a tensor that
+// becomes NaN: the message names the source of the data and the tensor), unsupported (ops that Hone lacks), device (no
+// such target here, or its memory is too small), cancelled, and what next() returns.
 HONE_API Result<Calibration> calibrate(const std::string& model, CalibrationData& data,
                                        const CalibrationOptions& options = {});
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "cuda/device.h"
 #include "tactics/tactic.h"
@@ -33,10 +34,14 @@ class GpuSandbox {
   Result<std::unique_ptr<Arguments>> arguments(const Kernel& kernel, const Prepared& prepared);
   KernelArgs call(const Arguments& arguments, cpu::ThreadPool& pool);
   Result<Tensor> upload(const Tensor& value);
+  Result<Tensor> upload_packed(size_t place, const Tensor& value);
 
   std::unique_ptr<cuda::Stream> stream_;
   Tensors inputs_, outputs_;
   Tensor fault_, workspace_;
+  // What a kernel had packed, and its copy: a problem's variants pack the same weights.
+  std::vector<std::pair<Tensor, Tensor>> packed_;
+  std::shared_ptr<std::byte> staging_;  // of samples, in memory of the host that copies do not have to go through
 };
 
 }  // namespace hone

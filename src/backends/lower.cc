@@ -33,10 +33,9 @@ struct Scope {
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, Selector& selector, const Machine& machine)
-      : selector_(selector), machine_(machine), top_(graph) {
-    // The GPU's kernels read 16 bytes at once, which parts of a whole need not be aligned for.
-    if (on_gpu()) top_.parts.clear();
+  Lowering(const Graph& graph, Selector& selector, const Machine& machine, const Refusals& refusals)
+      : selector_(selector), machine_(machine), refusals_(refusals), top_(graph) {
+    if (on_gpu()) std::erase_if(top_.parts, [](const auto& part) { return !is_aligned(part.second.offset); });
   }
 
   Result<EngineData> run(const Progress& progress) {
@@ -71,6 +70,8 @@ class Lowering {
 
  private:
   bool on_gpu() const { return !machine_.cuda_arch.empty(); }
+  // Whether a GPU's kernels take a part of a value that begins there: as they take what has memory of its own.
+  static bool is_aligned(int64_t offset) { return offset % 256 == 0; }
   Program& program() { return data_.program; }
 
   int add_slot(Slot slot) {
@@ -138,6 +139,8 @@ class Lowering {
     step.varies = choice.tactic->varies.empty() ? variation_of(node.op) : choice.tactic->varies;
     step.time_us = choice.time_us;
     step.refused = std::move(choice.refused);
+    if (const auto more = refusals_.find(id); &scope == &top_ && more != refusals_.end())
+      step.refused.insert(step.refused.end(), more->second.begin(), more->second.end());
     step.library = std::move(choice.prepared.library);
     step.algorithm = std::move(choice.prepared.algorithm);
     const int index = static_cast<int>(program().steps.size());
@@ -147,6 +150,8 @@ class Lowering {
       extend(step.inputs.back(), index);
     }
     for (const Tensor& t : choice.prepared.packed) step.packed.push_back(slot_for_packed(t));
+    // What lies partly on the GPU and partly on the host is joined by a step.
+    if (on_gpu() && choice.tactic->backend == Backend::cpu) scope.parts.erase(node.outputs[0]);
     const bool placed = scope.parts.contains(node.outputs[0]) || scope.slot_of.contains(node.outputs[0]);
     const int taken = placed ? -1 : in_place_slot(scope, *choice.tactic, problem, node);
     for (size_t i = 0; i < node.outputs.size(); ++i)
@@ -287,8 +292,9 @@ class Lowering {
   // The outputs of a Split that are runs of its input's bytes are views of it.
   bool split_in_place(Scope& scope, NodeId id) {
     const Node& node = scope.graph.node(id);
-    if (node.op.as<Split>() == nullptr || on_gpu()) return false;
+    if (node.op.as<Split>() == nullptr) return false;
     const auto offsets = part_offsets(scope.graph, id);
+    if (on_gpu() && !std::ranges::all_of(offsets, is_aligned)) return false;
     const int whole = slot_for(scope, node.inputs[0]);
     const Slot::Kind kind = slot(root(whole)).kind;
     if (offsets.empty() || (kind != Slot::Kind::arena && kind != Slot::Kind::input)) return false;
@@ -347,6 +353,7 @@ class Lowering {
 
   Selector& selector_;
   const Machine& machine_;
+  const Refusals& refusals_;  // of the nodes of top_
   Scope top_;
   EngineData data_;
   std::map<int, int> sharers_;  // views of a slot's memory
@@ -356,8 +363,9 @@ class Lowering {
 
 }  // namespace
 
-Result<EngineData> lower(const Graph& graph, Selector& selector, const Machine& machine, const Progress& progress) {
-  return Lowering(graph, selector, machine).run(progress);
+Result<EngineData> lower(const Graph& graph, Selector& selector, const Machine& machine, const Progress& progress,
+                         const Refusals& refusals) {
+  return Lowering(graph, selector, machine, refusals).run(progress);
 }
 
 }  // namespace hone

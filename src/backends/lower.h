@@ -9,7 +9,11 @@ namespace hone {
 // Called before each node; false cancels the build.
 using Progress = std::function<bool(size_t done, size_t total, std::string_view what)>;
 
+// Tactics that were considered for nodes and the nodes around them, and why they are not used: for the report.
+using Refusals = std::map<NodeId, std::vector<std::pair<std::string, std::string>>>;
+
 // Turns a graph into steps: a tactic for every node, then offsets for every tensor and workspace.
-Result<EngineData> lower(const Graph& graph, Selector& selector, const Machine& machine, const Progress& progress = {});
+Result<EngineData> lower(const Graph& graph, Selector& selector, const Machine& machine, const Progress& progress = {},
+                         const Refusals& refusals = {});
 
 }  // namespace hone

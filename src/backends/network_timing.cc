@@ -57,6 +57,27 @@ Result<double> time_network_us(const EngineData& engine) {
   return median(times);
 }
 
+Comparison compare(const EngineData& changed, const EngineData& engine, const std::string& change,
+                   const TimeNetwork& time_us) {
+  double without_us = 1e18, with_us = 1e18;
+  for (int turn = 0; turn < 2; ++turn) {  // the machine may have grown slower in between
+    for (const bool with : {false, true}) {
+      const auto us = time_us(with ? changed : engine);
+      if (!us.ok())
+        return {.note = fmt::format("the network could not be timed {} {}: {}", with ? "with" : "without", change,
+                                    us.status().message()),
+                .failure = us.status()};
+      double& least_us = with ? with_us : without_us;
+      least_us = std::min(least_us, *us);
+    }
+  }
+  const bool faster = with_us < without_us;
+  return {.faster = faster,
+          .note = fmt::format("the network takes {:.3f} ms with {}, {:.3f} ms without: they {}", with_us / 1000, change,
+                              without_us / 1000, faster ? "are" : "are not"),
+          .failure = {}};
+}
+
 Result<std::vector<double>> time_steps_us(const EngineData& engine) {
   HONE_TRY(const auto context, warm_context(engine));
   std::vector<std::vector<double>> times(engine.program.steps.size());

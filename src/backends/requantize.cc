@@ -46,30 +46,34 @@ struct Folding {
   }
 
   // The operand times the step.
-  int32_t stepped(const EpilogueOperand& operand) {
-    Tensor scaled(DType::f32, {std::max(count(operand), count(form.step))});
+  int32_t product(const EpilogueOperand& operand, const EpilogueOperand& step) {
+    Tensor scaled(DType::f32, {std::max(count(operand), count(step))});
     for (int64_t i = 0; i < scaled.count(); ++i)
-      scaled.mutable_data<float>()[i] = static_cast<float>(element(operand, i) * element(form.step, i));
+      scaled.mutable_data<float>()[i] = static_cast<float>(element(operand, i) * element(step, i));
     if (scaled.count() == 1) return constant(scaled.at(0));
     return read(graph.add_constant(std::move(scaled), operand.input < 0 ? "" : graph.value(input(operand.input)).name));
   }
 };
 
-// The bounds of the result in which the activation's are, too; nothing when it does more than clip.
-std::optional<std::pair<double, double>> bounds(const RequantizeForm& form) {
-  const auto rounded = [&](double v) -> double { return std::nearbyint(static_cast<float>(v * form.step.value)); };
-  double low = form.low, high = form.high;
-  switch (form.rest.activation) {
-    case Fn::input: break;
-    case Fn::relu: low = std::max(low, 0.0); break;
-    case Fn::clip:
-      if (form.step.input >= 0) return std::nullopt;
-      low = std::clamp(rounded(form.rest.a), low, high);
-      high = std::clamp(rounded(form.rest.b), low, high);
-      break;
-    default: return std::nullopt;
-  }
-  return std::pair(low, high);
+using Bounds = std::pair<double, double>;
+
+// The bounds of the result in which those of an activation that clips are, too, where a value has this step.
+Bounds clipped(const RequantizeForm& form, double step) {
+  const auto rounded = [&](double v) -> double { return std::nearbyint(static_cast<float>(v * step)); };
+  const double low = std::clamp(rounded(form.rest.a), form.low, form.high);
+  return {low, std::clamp(rounded(form.rest.b), low, form.high)};
+}
+
+// The same of any activation; nothing when it does more than clip, or not all channels have the same bounds.
+std::optional<Bounds> bounds(const Folding& f) {
+  const RequantizeForm& form = f.form;
+  if (form.rest.activation == Fn::input) return Bounds(form.low, form.high);
+  if (form.rest.activation == Fn::relu) return Bounds(std::max(form.low, 0.0), form.high);
+  if (form.rest.activation != Fn::clip) return std::nullopt;
+  const Bounds first = clipped(form, f.element(form.step, 0));
+  for (int64_t i = 1; i < f.count(form.step); ++i)
+    if (clipped(form, f.element(form.step, i)) != first) return std::nullopt;
+  return first;
 }
 
 bool fold_steps_of(Graph& graph, NodeId id) {
@@ -81,23 +85,28 @@ bool fold_steps_of(Graph& graph, NodeId id) {
   const auto form = requantization_of(graph, id, *sums);
   if (!form || !form->quantized || form->divides || form->rest.residual_after_activation) return false;
   if (form->zero != 0 || form->residual_zero != 0 || form->offset || form->row_sums >= 0) return false;
-  // A residual has one scale.
-  if (form->rest.residual >= 0 && (!form->residual_scale || form->step.input >= 0)) return false;
-  const auto clip = bounds(*form);
+  if (form->rest.residual >= 0 && !form->residual_scale) return false;
   Folding f{graph, node, *form};
-  if (!clip || !f.is_constant(*form->scale) || !f.is_constant(form->step)) return false;
+  if (!f.is_constant(*form->scale) || !f.is_constant(form->step)) return false;
+  const auto clip = bounds(f);
+  if (!clip) return false;
   if (form->bias && !f.is_constant(*form->bias)) return false;
   for (int64_t i = 0; i < f.count(form->step); ++i)
     if (!(f.element(form->step, i) > 0)) return false;
-  if (form->step.input < 0 && form->step.value == 1 && form->rest.activation == Fn::input) return false;
+  // A residual has one scale: behind it, steps by channel stay.
+  const bool stays = form->rest.residual >= 0 && form->step.input >= 0;
+  const bool folded = stays || (form->step.input < 0 && form->step.value == 1);
+  if (folded && form->rest.activation == Fn::input) return false;
 
   int32_t v = f.apply(Fn::cast, f.read(*sums));
-  v = f.apply(Fn::mul, v, f.stepped(*form->scale));
-  if (form->bias) v = f.apply(Fn::add, v, f.stepped(*form->bias));
+  const EpilogueOperand one{.value = 1}, &step = stays ? one : form->step;
+  v = f.apply(Fn::mul, v, f.product(*form->scale, step));
+  if (form->bias) v = f.apply(Fn::add, v, f.product(*form->bias, step));
   if (form->rest.residual >= 0) {
     const int32_t residual = f.apply(Fn::cast, f.read(f.input(form->rest.residual)));
-    v = f.apply(Fn::add, v, f.apply(Fn::mul, residual, f.constant(*form->residual_scale * form->step.value)));
+    v = f.apply(Fn::add, v, f.apply(Fn::mul, residual, f.constant(*form->residual_scale * step.value)));
   }
+  if (stays) v = f.apply(Fn::mul, v, f.read(f.input(form->step.input)));
   const int32_t rounded = f.apply(Fn::round, v), low = f.constant(clip->first), high = f.constant(clip->second);
   f.push({.fn = Fn::cast, .type = DType::i8, .operand = {f.apply(Fn::clip, rounded, low, high), -1, -1}});
   return replace(graph, output(graph, id), emit(graph, Pointwise{f.program}, f.inputs, {id}));

@@ -8,6 +8,7 @@ namespace hone {
 // elementwise nodes that quantise sums of integers again:
 // clip(round(relu(sum * scale + bias + residual * r) * step)) becomes
 // clip(round(sum * (scale * step) + bias * step + residual * (r * step)), 0, ..).
+// Where a residual meets steps by channel, only the activation is folded.
 void fold_steps(Graph& graph);
 
 }  // namespace hone

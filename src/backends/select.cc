@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
-#include <future>
-#include <semaphore>
 
 #include "backends/agreement.h"
 #include "backends/gpu_timing.h"
@@ -56,6 +54,10 @@ std::string attr_text(const Attr& attr) {
 }
 
 std::string variant_name(const Tactic& tactic, int variant) { return fmt::format("{}/{}", tactic.name, variant); }
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 // Inputs and outputs of the right types, filled with what a network may hold.
 struct Sandbox {
@@ -138,8 +140,12 @@ Selector::Selector(SelectOptions options)
       pool_(options_.machine.threads),
       start_(std::chrono::steady_clock::now()) {}
 
-bool Selector::out_of_time() const {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() > options_.time_budget_s;
+bool Selector::out_of_time() const { return seconds_since(start_) > options_.time_budget_s; }
+
+std::string Selector::spent() const {
+  if (measured_s_ == 0) return {};
+  return fmt::format("tuning took {:.2f} s: {:.2f} s of waiting for NVRTC, {:.2f} s of timing kernels", measured_s_,
+                     waited_s_, measured_s_ - waited_s_);
 }
 
 Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<const Candidate> candidates) {
@@ -199,30 +205,16 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
   return winner;
 }
 
-namespace {
-
-std::future<Result<Prepared>> prepare_async(const Tactic& tactic, const Problem& problem, int variant,
-                                            const Machine& machine) {
-  static std::counting_semaphore<> cores(cpu::usable_cpu_count());
-  struct Core {
-    Core() { cores.acquire(); }
-    ~Core() { cores.release(); }
-  };
-  return std::async(std::launch::async, [&tactic, problem, variant, machine] {
-    const Core core;
-    return tactic.prepare(problem, variant, machine);
-  });
-}
-
-}  // namespace
-
-std::vector<Selector::Variant> Selector::compile(const Problem& problem, std::span<const Candidate> candidates) const {
+std::vector<Selector::Variant> Selector::compile(const Problem& problem, std::span<const Candidate> candidates) {
   std::vector<Variant> field;
-  for (const Candidate& c : candidates)
-    for (int v : c.variants) field.push_back({c.tactic, v, prepare_async(*c.tactic, problem, v, options_.machine)});
+  const auto add = [&](const Tactic& tactic, int variant, bool witness) {
+    field.push_back({&tactic, variant, queue_.add(tactic, problem, variant, options_.machine), witness});
+  };
+  // First, as it is needed first.
   const Tactic* const witness = witness_of(problem, options_.machine);
-  if (witness != nullptr && !faults_of(problem).contains(variant_name(*witness, 0)))
-    field.push_back({witness, 0, prepare_async(*witness, problem, 0, options_.machine), true});
+  if (witness != nullptr && !faults_of(problem).contains(variant_name(*witness, 0))) add(*witness, 0, true);
+  for (const Candidate& c : candidates)
+    for (int v : c.variants) add(*c.tactic, v, false);
   return field;
 }
 
@@ -232,7 +224,10 @@ struct Selector::Ready {
   std::unique_ptr<const Kernel> kernel;
 };
 
-Result<Selector::Ready> Selector::make(const Problem& problem, Variant& variant) const {
+Result<Selector::Ready> Selector::make(const Problem& problem, Variant& variant) {
+  const auto start = std::chrono::steady_clock::now();
+  variant.prepared.wait();
+  waited_s_ += seconds_since(start);
   HONE_TRY(Prepared prepared, variant.prepared.get());
   HONE_TRY(auto kernel, variant.tactic->make(problem, prepared.packed, variant.variant, options_.machine));
   return Ready{std::move(prepared), std::move(kernel)};
@@ -249,9 +244,9 @@ struct Selector::Witness {
 Result<std::optional<Selector::Witness>> Selector::take_witness(const Problem& problem, std::vector<Variant>& field,
                                                                 GpuSandbox& box) {
   std::optional<Witness> witness;
-  if (field.empty() || !field.back().witness) return witness;
-  Variant variant = std::move(field.back());
-  field.pop_back();
+  if (field.empty() || !field.front().witness) return witness;
+  Variant variant = std::move(field.front());
+  field.erase(field.begin());
   auto ready = make(problem, variant);
   if (!ready.ok()) return witness;
   const auto expected = box.sample(*ready->kernel, ready->prepared, pool_);
@@ -411,8 +406,8 @@ Status Selector::expect(const Problem& problem) {
   const auto found = timed ? cached(key, all) : std::nullopt;
   if (timed && !found) field = compile(problem, all);
   else
-    winners_.push_back(found ? prepare_async(*find_tactic(found->tactic), problem, found->variant, options_.machine)
-                             : prepare_async(*first.tactic, problem, first.variants.front(), options_.machine));
+    winners_.push_back(found ? queue_.add(*find_tactic(found->tactic), problem, found->variant, options_.machine)
+                             : queue_.add(*first.tactic, problem, first.variants.front(), options_.machine));
   return {};
 }
 
@@ -446,11 +441,13 @@ Result<Choice> Selector::choose(const Problem& problem, bool gpu) {
     }
     if (seen == seen_.end()) {
       const auto expected = expected_.extract(key);
+      const auto start = std::chrono::steady_clock::now();
       HONE_TRY(Winner winner, choice.tactic->backend == Backend::cpu
                                   ? measure(problem, all)
                                   : measure_on_gpu(problem, all,
                                                    expected && !expected.mapped().empty() ? std::move(expected.mapped())
                                                                                           : compile(problem, all)));
+      if (choice.tactic->backend == Backend::cuda) measured_s_ += seconds_since(start);
       if (options_.cache) options_.cache->put(key, winner.choice);
       seen = seen_.emplace(key, std::move(winner)).first;
     }

@@ -2,10 +2,10 @@
 
 #include <chrono>
 #include <functional>
-#include <future>
 #include <map>
 #include <set>
 
+#include "backends/compile_queue.h"
 #include "base/thread_pool.h"
 #include "tactics/tactic.h"
 #include "tune/cache.h"
@@ -47,6 +47,8 @@ class Selector {
   bool out_of_time() const;
   int64_t timed() const { return timed_; }
   int64_t cache_hits() const { return cache_hits_; }
+  // What timing on a GPU took so far, a line; empty when nothing was timed there.
+  std::string spent() const;
   const std::string& device() const { return device_; }
 
  private:
@@ -76,11 +78,11 @@ class Selector {
   bool times(const Problem& problem, std::span<const Candidate> candidates) const;
   std::optional<CachedChoice> cached(const std::string& key, std::span<const Candidate> candidates) const;
   Result<Prepared> prepare(const Problem& problem, const Tactic& tactic, int variant);
-  std::vector<Variant> compile(const Problem& problem, std::span<const Candidate> candidates) const;
+  std::vector<Variant> compile(const Problem& problem, std::span<const Candidate> candidates);
   Result<Winner> measure(const Problem& problem, std::span<const Candidate> candidates);
   Result<Winner> measure_on_gpu(const Problem& problem, std::span<const Candidate> candidates,
                                 std::vector<Variant> field);
-  Result<Ready> make(const Problem& problem, Variant& variant) const;
+  Result<Ready> make(const Problem& problem, Variant& variant);
   Result<std::optional<Witness>> take_witness(const Problem& problem, std::vector<Variant>& field, GpuSandbox& box);
   std::string key_of(const Problem& problem) const;  // in the tactic cache
   // With the variants whose workspace is allowed and whose kernels have not faulted, or the reason why there are none.
@@ -99,9 +101,11 @@ class Selector {
   std::map<std::string, Winner> seen_;
   // By problem and the addresses of its constants, which stay taken.
   std::map<std::string, std::pair<Tensors, Prepared>> prepared_;
+  CompileQueue queue_;
   std::map<std::string, std::vector<Variant>> expected_;
   std::vector<std::future<Result<Prepared>>> winners_;  // whose code is being compiled: NVRTC's results are kept
   int64_t timed_ = 0, cache_hits_ = 0;
+  double waited_s_ = 0, measured_s_ = 0;  // for compilers; in measure_on_gpu(), waiting included
 };
 
 // What identifies a problem: op, attributes and types, never names or values.

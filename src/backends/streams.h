@@ -1,17 +1,12 @@
 #pragma once
 
-#include <functional>
-
-#include "engine/engine_file.h"
+#include "backends/network_timing.h"
 
 namespace hone {
 
 // Gives the steps of a program to at most `most` streams, and plans the arena anew for what may then run at once.
 // Returns how many have steps: 1, and the program as it was, where a step runs on the CPU or nothing can run at once.
 int assign_streams(Program& program, int most);
-
-// Microseconds of a run of the whole network.
-using TimeNetwork = std::function<Result<double>(const EngineData&)>;
 
 // Takes the number of streams with which the network is fastest: 1, 2, or where those are faster and more steps can run
 // at once, kMostStreams. What was measured is noted; a network that fails as it is timed, which it may on random data,

@@ -4,6 +4,9 @@
 #include <map>
 #include <set>
 
+#include "backends/peaks.h"
+#include "base/cpu_info.h"
+#include "cuda/device.h"
 #include "ops/conv.h"
 #include "ops/movement.h"
 #include "ops/pointwise.h"
@@ -21,7 +24,12 @@ struct Region {
   std::vector<NodeId> nodes;
   ValueId handed_on = ValueId::none;
   int64_t batch = 0;
-  int64_t most_bytes = 0;  // that a layer of it reads and writes
+  int64_t most_bytes = 0;  // of the activations of a layer
+};
+
+// What a layer reads and writes.
+struct Traffic {
+  int64_t activations = 0, weights = 0;
 };
 
 int64_t leading(const TensorType& type) {
@@ -80,7 +88,24 @@ bool is_by_item(const Graph& graph, const Node& node, const std::set<ValueId>& b
          });
 }
 
-// Up to behind the last layer whose data exceeds `cache`, and on to where one value alone is handed on.
+// An epilogue finds what it continues in registers.
+bool is_fused_into(const Graph& graph, ValueId v, const Node& node) {
+  const Value& value = graph.value(v);
+  return node.op.name() == Pointwise::kName && value.users.size() == 1 && value.producer != NodeId::none &&
+         graph.node(value.producer).op.name() == Conv::kName;
+}
+
+Traffic traffic_of(const Graph& graph, const Node& node) {
+  Traffic t{.activations = bytes_of(graph.type(node.outputs[0]))};
+  for (ValueId v : node.inputs) {
+    if (v == ValueId::none || is_fused_into(graph, v, node)) continue;
+    (graph.value(v).is_constant() ? t.weights : t.activations) += bytes_of(graph.type(v));
+  }
+  return t;
+}
+
+// Up to behind the last layer whose activations exceed `cache`, and what reading its weights for each item would cost,
+// and on to where one value alone is handed on.
 std::optional<Region> first_layers(const Graph& graph, int64_t cache) {
   Region region, found;
   std::set<ValueId> batched, open;
@@ -96,17 +121,16 @@ std::optional<Region> first_layers(const Graph& graph, int64_t cache) {
   for (NodeId id : graph.order()) {
     const Node& node = graph.node(id);
     if (!is_by_item(graph, node, batched) || leading(graph.type(node.outputs[0])) != region.batch) break;
-    int64_t bytes = bytes_of(graph.type(node.outputs[0]));
     for (ValueId v : node.inputs) {
       if (!batched.contains(v)) continue;
-      bytes += bytes_of(graph.type(v));
       if (++uses[v] == graph.value(v).users.size() && !graph.is_output(v)) open.erase(v);
     }
     region.nodes.push_back(id);
-    region.most_bytes = std::max(region.most_bytes, bytes);
+    const Traffic traffic = traffic_of(graph, node);
+    region.most_bytes = std::max(region.most_bytes, traffic.activations);
     batched.insert(node.outputs[0]);
     open.insert(node.outputs[0]);
-    exceeds |= bytes > cache;
+    exceeds |= traffic.activations > std::max(cache, region.batch * traffic.weights);
     if (!exceeds || open.size() != 1) continue;
     region.handed_on = *open.begin();
     found = region;
@@ -154,11 +178,25 @@ Result<Graph> divide(Graph graph, const Region& region, int64_t items) {
 
 }  // namespace
 
-Result<std::optional<Graph>> in_sub_batches(const Graph& graph, const cpu::CpuInfo& cpu, int threads) {
+CacheSizes cpu_cache_sizes(int threads) {
+  const cpu::CpuInfo& cpu = cpu::cpu_info();
   const int64_t own = threads * cpu.l2;
-  const auto region = first_layers(graph, std::max(own, cpu.l3 / 2));
+  return {.part = own, .whole = std::max(own, cpu.l3 / 2)};
+}
+
+CacheSizes gpu_cache_sizes(const Machine& machine, TacticCache& cache) {
+  const auto device = cuda::device(machine.cuda_device);
+  const auto peaks = gpu_peaks(machine, cache);
+  if (!device.ok() || !peaks.ok() || !peaks->known()) return {};
+  const auto& measured = peaks->bandwidths;
+  if (measured.front().bytes_per_s < 2 * measured.back().bytes_per_s) return {};
+  return {.part = device->l2_bytes, .whole = device->l2_bytes};
+}
+
+Result<std::optional<Graph>> in_sub_batches(const Graph& graph, const CacheSizes& caches) {
+  const auto region = first_layers(graph, caches.whole);
   if (!region) return std::optional<Graph>();
-  const int64_t items = items_of_copy(*region, own);
+  const int64_t items = items_of_copy(*region, caches.part);
   if (items == region->batch) return std::optional<Graph>();
   HONE_TRY(Graph divided, divide(graph, *region, items));
   return std::optional(std::move(divided));

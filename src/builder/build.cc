@@ -56,7 +56,8 @@ Result<calibrate::BuildData> calibrated(const std::string& path, const v0::Build
   const bool ranges = wanted && !read;
   if (data != nullptr && (bytes || ranges || budget)) {
     calibrate::BuildDataOptions how{.ranges = ranges, .cache = cache, .budget = budget};
-    HONE_TRY(how.calibration.compile, api::compile_options({.target = "cpu", .threads = options.threads}));
+    HONE_TRY(how.calibration.compile,
+             api::compile_options({.target = calibrate::target_for(translated), .threads = options.threads}));
     HONE_TRY(const auto inputs, calibrate::inputs_of(path, {}));
     UserBatches batches(*data, inputs);
     HONE_TRY(result, calibrate::collect(path, batches, inputs, how));

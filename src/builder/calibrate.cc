@@ -33,7 +33,7 @@ Result<calibrate::Options> translate(const v0::CalibrationOptions& options) {
                             .limit = options.limit,
                             .progress = options.progress};
   HONE_TRY(result.compile,
-           api::compile_options({.target = "cpu", .shapes = options.shapes, .threads = options.threads}));
+           api::compile_options({.target = options.target, .shapes = options.shapes, .threads = options.threads}));
   return result;
 }
 

@@ -54,6 +54,7 @@ class Calibration {
   }
 
   Result<Report> finish() {
+    for (const Network& n : networks_) HONE_CHECK(retire(*n.model));
     if (report_.tensors.empty())
       return unsupported("{}: has no tensor to calibrate: only floats outside the bodies of If, Loop and Scan are",
                          path_);
@@ -84,7 +85,10 @@ class Calibration {
     std::map<std::string, Dims> named = options_.compile.shapes;
     for (size_t i = 0; i < inputs.size(); ++i)
       if (inputs[i].defined() && inputs[i].type() != DType::sequence) named[inputs_[i].name] = shapes[i];
-    if (networks_.size() == kMostNetworks) networks_.pop_back();
+    if (networks_.size() == kMostNetworks) {
+      HONE_CHECK(retire(*networks_.back().model));
+      networks_.pop_back();
+    }
     HONE_TRY(auto model, ObservedModel::make(path_, named, options_.compile));
     for (const ObservedTensor& t : model->tensors()) {
       const auto [place, added] = places_.emplace(t.name, report_.tensors.size());
@@ -94,35 +98,26 @@ class Calibration {
     return networks_.front().model.get();
   }
 
+  // Takes over what a network has seen.
+  Status retire(ObservedModel& model) {
+    HONE_TRY(const auto statistics, model.take_statistics());
+    for (size_t k = 0; k < statistics.size(); ++k)
+      report_.tensors[places_.at(model.tensors()[k].name)].statistics.merge(statistics[k]);
+    return {};
+  }
+
   Status observe(const std::vector<Tensor>& inputs, const std::string& source) {
     HONE_TRY(ObservedModel* const model, network(inputs));
-    auto values = model->run(inputs);
-    if (!values.ok()) return values.status().within(source);
-    const auto& tensors = model->tensors();
-    std::vector<Statistics*> statistics;
-    for (const ObservedTensor& t : tensors) statistics.push_back(&report_.tensors[places_.at(t.name)].statistics);
-    const auto nans = [&] {
-      int64_t count = 0;
-      for (const Statistics* s : statistics) count += s->nans;
-      return count;
-    };
-    std::vector<int64_t> infinities;
-    for (const Statistics* s : statistics) infinities.push_back(s->infinities);
-    pool_.parallel(static_cast<int64_t>(tensors.size()), [&](int64_t task, int) {
-      const auto k = static_cast<size_t>(task);
-      statistics[k]->observe((*values)[k], tensors[k].axis);
-    });
+    const auto seen = model->observe(inputs, pool_);
+    if (!seen.ok()) return seen.status().within(source);
     for (size_t i = 0; i < inputs.size(); ++i)
       if (inputs[i].defined()) noise_[i].observe(inputs[i]);
     if (held_.runs().empty() || alike(inputs, held_.runs()[0])) held_.offer(inputs);
-    if (nans() == 0) return {};
-    for (size_t k = 0; k < tensors.size(); ++k) {
-      const int64_t infinite = statistics[k]->infinities - infinities[k];
-      if (statistics[k]->nans == 0 && infinite == 0) continue;
-      return invalid("{}: {}: tensor '{}' holds {} NaN and {} infinite values of {} when run on {}", path_,
-                     tensors[k].node, tensors[k].name, statistics[k]->nans, infinite, (*values)[k].count(), source);
-    }
-    return {};
+    if (std::ranges::none_of(*seen, [](const ObservedModel::Seen& s) { return s.odd.nans > 0; })) return {};
+    const auto first = std::ranges::find_if(*seen, [](const ObservedModel::Seen& s) { return s.odd.any(); });
+    const ObservedTensor& tensor = model->tensors()[static_cast<size_t>(first - seen->begin())];
+    return invalid("{}: {}: tensor '{}' holds {} NaN and {} infinite values of {} when run on {}", path_, tensor.node,
+                   tensor.name, first->odd.nans, first->odd.infinities, first->values, source);
   }
 
   std::string path_;
@@ -137,6 +132,10 @@ class Calibration {
 };
 
 }  // namespace
+
+std::string target_for(const CompileOptions& build) {
+  return build.cuda_arch.empty() && build.target != "reference" ? build.target : "cpu";
+}
 
 Result<Report> calibrate(const std::string& model_path, Batches& data, const Options& options) {
   HONE_CHECK(check_options(options));

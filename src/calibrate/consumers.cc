@@ -50,6 +50,7 @@ double relative_error(const Tensor& y, const Tensor& z) {
 
 Consumers::Consumers(const ObservedModel& model, const CompileOptions& options)
     : model_(model), options_(options), layers_(model.tensors().size()) {
+  if (options.target != "reference") options_.target = "cpu";
   options_.tune = false;
   options_.threads = 1;
   options_.progress = {};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "calibrate/reduce.h"
@@ -34,6 +35,13 @@ uint64_t count_into(Lanes& lanes, std::span<const float> values, float scale) {
 }
 
 }  // namespace
+
+Histogram::Histogram(int exponent, float largest, uint64_t zeros, std::vector<uint64_t> counts)
+    : exponent_(exponent),
+      largest_(largest),
+      total_(std::accumulate(counts.begin(), counts.end(), uint64_t{0})),
+      zeros_(zeros),
+      counts_(std::move(counts)) {}
 
 void Histogram::grow(float largest) {
   largest_ = std::max(largest_, largest);

@@ -13,7 +13,12 @@ namespace hone::calibrate {
 // alone, never on the order or the batches that they came in. Takes 16 KB however many values it has seen.
 class Histogram {
  public:
-  static constexpr int kBins = 2048;
+  static constexpr int kLogBins = 11, kBins = 1 << kLogBins;
+  static constexpr int kLowestExponent = -126;  // of a width: smaller magnitudes share bin 0
+
+  Histogram() = default;
+  // As another counter that does the same has left it: `counts` of bins of 2^exponent, with zeros in bin 0.
+  Histogram(int exponent, float largest, uint64_t zeros, std::vector<uint64_t> counts);
 
   // Counts the magnitudes of finite values, none larger than `largest`.
   void add(std::span<const float> values, float largest);
@@ -30,8 +35,6 @@ class Histogram {
   bool operator==(const Histogram&) const = default;
 
  private:
-  static constexpr int kLowestExponent = -126;  // smaller magnitudes share bin 0
-
   // Makes room for magnitudes up to `largest`.
   void grow(float largest);
 

@@ -113,14 +113,64 @@ Result<std::unique_ptr<ObservedModel>> ObservedModel::make(const std::string& pa
   auto compiled = compile_graph(graph, untuned);
   if (!compiled.ok()) return compiled.status().within(path);
   HONE_TRY(auto engine, LoadedEngine::make(std::move(*compiled)));
-  return std::unique_ptr<ObservedModel>(new ObservedModel(std::move(graph), std::move(tensors), std::move(engine)));
+  auto model = std::unique_ptr<ObservedModel>(new ObservedModel(std::move(graph), std::move(tensors), engine));
+  if (engine->device_weights()) {
+    const auto& outputs = engine->program().outputs;
+    std::vector<DeviceStatistics::Observed> observed(outputs.size());
+    for (size_t k = 0; k < outputs.size(); ++k)
+      if (const auto dims = outputs[k].type.shape.concrete())
+        observed[k] = {outputs[k].type.dtype, *dims, model->tensors_[k].axis};
+    HONE_TRY(model->device_, DeviceStatistics::create(engine->device_weights()->ordinal(), observed));
+  }
+  return model;
+}
+
+Status ObservedModel::bind_and_run(const std::vector<Tensor>& inputs) {
+  const auto& bindings = context_.engine().program().inputs;
+  for (size_t i = 0; i < bindings.size(); ++i) HONE_CHECK(context_.bind_input(bindings[i].name, inputs[i]));
+  return context_.run();
 }
 
 Result<Tensors> ObservedModel::run(const std::vector<Tensor>& inputs) {
-  const auto& bindings = context_.engine().program().inputs;
-  for (size_t i = 0; i < bindings.size(); ++i) HONE_CHECK(context_.bind_input(bindings[i].name, inputs[i]));
-  HONE_CHECK(context_.run());
+  context_.leave_outputs({});
+  HONE_CHECK(bind_and_run(inputs));
   return context_.outputs();
+}
+
+Result<std::vector<ObservedModel::Seen>> ObservedModel::observe(const std::vector<Tensor>& inputs,
+                                                                cpu::ThreadPool& pool) {
+  std::vector<bool> left(tensors_.size());
+  for (size_t k = 0; k < left.size(); ++k) left[k] = device_ && device_->takes(k);
+  context_.leave_outputs(left);
+  HONE_CHECK(bind_and_run(inputs));
+  std::vector<Seen> seen(tensors_.size());
+  std::vector<size_t> here;
+  for (size_t k = 0; k < seen.size(); ++k) {
+    if (const Tensor* there = context_.left_output(k)) {
+      HONE_CHECK(device_->observe(k, *there));
+      seen[k].values = there->count();
+    } else {
+      here.push_back(k);
+    }
+  }
+  const Tensors values = context_.outputs();
+  pool.parallel(static_cast<int64_t>(here.size()), [&](int64_t task, int) {
+    const size_t k = here[static_cast<size_t>(task)];
+    seen[k] = {statistics_[k].observe(values[k], tensors_[k].axis), values[k].count()};
+  });
+  if (!device_) return seen;
+  HONE_TRY(const auto odd, device_->finish());
+  for (size_t k = 0; k < seen.size(); ++k)
+    if (context_.left_output(k) != nullptr) seen[k].odd = odd[k];
+  return seen;
+}
+
+Result<std::vector<Statistics>> ObservedModel::take_statistics() {
+  auto all = std::exchange(statistics_, std::vector<Statistics>(tensors_.size()));
+  if (!device_) return all;
+  HONE_TRY(const auto there, device_->take());
+  for (size_t k = 0; k < all.size(); ++k) all[k].merge(there[k]);
+  return all;
 }
 
 Result<std::vector<Input>> inputs_of(const std::string& path, const std::map<std::string, Dims>& shapes) {

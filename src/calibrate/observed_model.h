@@ -2,7 +2,9 @@
 
 #include <map>
 
+#include "base/thread_pool.h"
 #include "calibrate/batches.h"
+#include "calibrate/device_statistics.h"
 #include "compile/compile.h"
 #include "runtime/context.h"
 
@@ -25,18 +27,35 @@ class ObservedModel {
                                                      const CompileOptions& options);
 
   const std::vector<ObservedTensor>& tensors() const { return tensors_; }
-  // The values of tensors(), valid until the next run.
+  // The values of tensors() in memory of the host, valid until the next run.
   Result<Tensors> run(const std::vector<Tensor>& inputs);
+
+  // What is not finite in each of tensors() in a run, and how many values it has.
+  struct Seen {
+    NotFinite odd;
+    int64_t values = 0;
+  };
+  // Runs the network and takes all tensors into their statistics: on the GPU where it computed them, else here.
+  Result<std::vector<Seen>> observe(const std::vector<Tensor>& inputs, cpu::ThreadPool& pool);
+  // The statistics of tensors() in all runs that were observed; they begin anew.
+  Result<std::vector<Statistics>> take_statistics();
   // Where the values come from: output k is tensors()[k].
   const Graph& graph() const { return graph_; }
 
  private:
   ObservedModel(Graph graph, std::vector<ObservedTensor> tensors, std::shared_ptr<const LoadedEngine> engine)
-      : graph_(std::move(graph)), tensors_(std::move(tensors)), context_(std::move(engine)) {}
+      : graph_(std::move(graph)),
+        tensors_(std::move(tensors)),
+        context_(std::move(engine)),
+        statistics_(tensors_.size()) {}
+
+  Status bind_and_run(const std::vector<Tensor>& inputs);
 
   Graph graph_;
   std::vector<ObservedTensor> tensors_;
   ExecutionContext context_;
+  std::vector<Statistics> statistics_;        // of what the host observed
+  std::unique_ptr<DeviceStatistics> device_;  // null without a GPU
 };
 
 // The model's inputs, with the dims that it leaves open and `shapes` does not give.

@@ -8,19 +8,6 @@
 namespace hone::calibrate {
 namespace {
 
-// The tensor as [outer, channels, inner].
-struct Layout {
-  int64_t outer = 1, channels = 1, inner = 1;
-};
-
-Layout layout_of(const Dims& dims, int64_t axis) {
-  if (axis < 0 || axis >= static_cast<int64_t>(dims.size())) return {element_count(dims), 1, 1};
-  Layout layout;
-  for (int64_t i = 0; i < static_cast<int64_t>(dims.size()); ++i)
-    (i < axis ? layout.outer : i == axis ? layout.channels : layout.inner) *= dims[static_cast<size_t>(i)];
-  return layout;
-}
-
 Tensor as_f32(const Tensor& tensor) {
   if (tensor.type() == DType::f32) return tensor;
   Tensor wide(DType::f32, tensor.dims());
@@ -29,6 +16,14 @@ Tensor as_f32(const Tensor& tensor) {
 }
 
 }  // namespace
+
+Layout layout_of(const Dims& dims, int64_t axis) {
+  if (axis < 0 || axis >= static_cast<int64_t>(dims.size())) return {element_count(dims), 1, 1};
+  Layout layout;
+  for (int64_t i = 0; i < static_cast<int64_t>(dims.size()); ++i)
+    (i < axis ? layout.outer : i == axis ? layout.channels : layout.inner) *= dims[static_cast<size_t>(i)];
+  return layout;
+}
 
 ChannelStatistics::ChannelStatistics(size_t channels, int64_t values)
     : low(channels, std::numeric_limits<float>::infinity()),
@@ -51,9 +46,23 @@ double Statistics::deviation() const {
   return std::sqrt(std::max(0.0, sum_of_squares / static_cast<double>(magnitudes.total()) - m * m));
 }
 
-void Statistics::observe(const Tensor& tensor, int64_t axis) {
+void Statistics::merge(const Statistics& other) {
+  runs += other.runs;
+  nans += other.nans;
+  infinities += other.infinities;
+  if (other.empty()) return;
+  low = std::min(low, other.low);
+  high = std::max(high, other.high);
+  sum += other.sum;
+  sum_of_squares += other.sum_of_squares;
+  if (empty() || channels.low.size() == other.channels.low.size()) channels.merge(other.channels);
+  else channels = {};
+  magnitudes.merge(other.magnitudes);
+}
+
+NotFinite Statistics::observe(const Tensor& tensor, int64_t axis) {
   ++runs;
-  if (tensor.count() == 0) return;
+  if (tensor.count() == 0) return {};
   const Tensor values = as_f32(tensor);
   const std::span<const float> all(values.data<float>(), static_cast<size_t>(values.count()));
   const Layout layout = layout_of(tensor.dims(), axis);
@@ -61,11 +70,14 @@ void Statistics::observe(const Tensor& tensor, int64_t axis) {
   const Total total = reduce_channels(all.data(), layout.outer, layout.channels, layout.inner,
                                       {seen.low.data(), seen.high.data(), seen.sum.data()});
   if (!total.finite) {
+    NotFinite odd;
     for (float v : all) {
-      nans += std::isnan(v);
-      infinities += std::isinf(v);
+      odd.nans += std::isnan(v);
+      odd.infinities += std::isinf(v);
     }
-    return;
+    nans += odd.nans;
+    infinities += odd.infinities;
+    return odd;
   }
   const auto [lowest, highest] = std::pair(*std::min_element(seen.low.begin(), seen.low.end()),
                                            *std::max_element(seen.high.begin(), seen.high.end()));
@@ -76,6 +88,7 @@ void Statistics::observe(const Tensor& tensor, int64_t axis) {
   if (axis >= 0 && (empty() || channels.low.size() == seen.low.size())) channels.merge(seen);
   else channels = {};
   magnitudes.add(all, std::max(std::fabs(lowest), std::fabs(highest)));
+  return {};
 }
 
 }  // namespace hone::calibrate

@@ -7,6 +7,16 @@
 
 namespace hone::calibrate {
 
+// A tensor as [outer, channels, inner].
+struct Layout {
+  int64_t outer = 1, channels = 1, inner = 1;
+
+  int64_t count() const { return outer * channels * inner; }
+  bool operator==(const Layout&) const = default;
+};
+// `axis`: that of the channels; -1: there is one.
+Layout layout_of(const Dims& dims, int64_t axis);
+
 // Of each channel, the finite values.
 struct ChannelStatistics {
   std::vector<float> low, high;  // extremes
@@ -17,6 +27,13 @@ struct ChannelStatistics {
   ChannelStatistics(size_t channels, int64_t values);
   void merge(const ChannelStatistics& other);  // of as many channels, or into an empty one
   double mean(size_t channel) const { return sum[channel] / static_cast<double>(count); }
+};
+
+// How many values are not.
+struct NotFinite {
+  int64_t nans = 0, infinities = 0;
+
+  bool any() const { return nans > 0 || infinities > 0; }
 };
 
 // What is known of a tensor after any number of runs, in memory that does not grow with them: about 16 KB, and 16 bytes
@@ -36,8 +53,9 @@ struct Statistics {
   double mean() const { return sum / static_cast<double>(magnitudes.total()); }
   double deviation() const;
 
-  // Takes in a tensor of any real float type. `axis`: that of the channels, or -1.
-  void observe(const Tensor& tensor, int64_t axis);
+  void merge(const Statistics& other);
+  // Takes in a tensor of any real float type. `axis`: that of the channels, or -1. Returns what is not finite in it.
+  NotFinite observe(const Tensor& tensor, int64_t axis);
 };
 
 }  // namespace hone::calibrate

@@ -6,6 +6,7 @@
 #include <map>
 #include <regex>
 
+#include "backends/blocks.h"
 #include "backends/cpu_fusion.h"
 #include "backends/fp16_range.h"
 #include "backends/gpu_fusion.h"
@@ -71,30 +72,66 @@ Status fuse_for(Graph& graph, const CompileOptions& options, const Machine& mach
   return options.verify_passes ? verify(graph) : Status();
 }
 
-Result<EngineData> lower_fused(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector) {
-  if (!selector.reference_only()) HONE_CHECK(fuse_for(graph, options, machine));
-  return lower(graph, selector, machine, options.progress);
+// An engine that runs as it is: it may be timed.
+Result<EngineData> lower_here(const Graph& graph, const CompileOptions& options, const Machine& machine,
+                              Selector& selector, const Refusals& refusals = {}) {
+  HONE_TRY(EngineData engine, lower(graph, selector, machine, options.progress, refusals));
+  engine.program.target = options.target;
+  return engine;
+}
+
+// Takes one kernel for each of the blocks that have one, where the network is faster so.
+Result<EngineData> lower_with_blocks(const Graph& graph, const CompileOptions& options, const Machine& machine,
+                                     Selector& selector, BuildSummary& build) {
+  const bool timed = options.tune && machine.cuda_device >= 0;
+  if (timed)
+    for (const Problem& problem : block_problems(graph, machine)) HONE_CHECK(selector.expect(problem));
+  HONE_TRY(const JoinedBlocks blocks, join_blocks(graph, machine, [&](const Problem& problem) -> Result<double> {
+             if (!timed) return 0.0;
+             HONE_TRY(const Choice choice, selector.choose(problem));
+             if (choice.tactic->backend == Backend::cuda) return choice.time_us;
+             return unsupported("{}", choice.refused.empty() ? "no kernel" : choice.refused.back().second);
+           }));
+  if (blocks.blocks.empty()) return lower_here(graph, options, machine, selector, blocks.refused);
+  HONE_TRY(const EngineData apart, lower_here(graph, options, machine, selector));
+  HONE_TRY(EngineData joined, lower_here(blocks.graph, options, machine, selector, blocks.when_joined()));
+  Comparison compared = compare(joined, apart, fmt::format("{} of its blocks as one kernel each", blocks.blocks.size()),
+                                [&](const EngineData& engine) -> Result<double> {
+                                  if (selector.out_of_time()) return unsupported("the time budget ran out");
+                                  return time_network_us(engine);
+                                });
+  build.notes.push_back(std::move(compared.note));
+  if (compared.faster) return joined;
+  const std::string reason = compared.failure.ok()
+                                 ? "the whole network is slower with it"
+                                 : fmt::format("the network could not be timed ({})", compared.failure.message());
+  return lower_here(graph, options, machine, selector, blocks.when_apart(reason));
+}
+
+Result<EngineData> lower_fused(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
+                               BuildSummary& build) {
+  if (selector.reference_only()) return lower_here(graph, options, machine, selector);
+  HONE_CHECK(fuse_for(graph, options, machine));
+  return machine.cuda_arch.empty() ? lower_here(graph, options, machine, selector)
+                                   : lower_with_blocks(graph, options, machine, selector, build);
 }
 
 // Takes the first layers by parts of the batch where the network is faster so.
 Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOptions& options, const Machine& machine,
-                       Selector& selector, BuildSummary& build) {
-  if (!options.tune || selector.reference_only() || !machine.cuda_arch.empty() || selector.out_of_time()) return {};
-  HONE_TRY(auto divided, in_sub_batches(graph, cpu::cpu_info(), machine.threads));
+                       Selector& selector, TacticCache& cache, BuildSummary& build) {
+  const bool gpu = !machine.cuda_arch.empty();
+  if (!options.tune || selector.reference_only() || selector.out_of_time() || (gpu && machine.cuda_device < 0))
+    return {};
+  const CacheSizes caches = gpu ? gpu_cache_sizes(machine, cache) : cpu_cache_sizes(machine.threads);
+  HONE_TRY(auto divided, in_sub_batches(graph, caches));
   if (!divided) return {};
-  HONE_TRY(EngineData parts, lower_fused(std::move(*divided), options, machine, selector));
-  double whole_us = 1e18, parts_us = 1e18;
-  for (int turn = 0; turn < 2; ++turn) {  // the machine may have grown slower in between
-    const auto of_whole = time_network_us(engine), of_parts = time_network_us(parts);
-    if (!of_whole.ok() || !of_parts.ok()) return {};  // on random data a network may fail
-    whole_us = std::min(whole_us, *of_whole);
-    parts_us = std::min(parts_us, *of_parts);
-  }
-  build.notes.push_back(
-      fmt::format("the network takes {:.3f} ms with its first layers run for parts of the batch, {:.3f} "
-                  "ms without: they {}",
-                  parts_us / 1000, whole_us / 1000, parts_us < whole_us ? "are" : "are not"));
-  if (parts_us < whole_us) engine = std::move(parts);
+  BuildSummary of_parts;
+  HONE_TRY(EngineData parts, lower_fused(std::move(*divided), options, machine, selector, of_parts));
+  Comparison compared = compare(parts, engine, "its first layers run for parts of the batch", time_network_us);
+  build.notes.push_back(std::move(compared.note));
+  if (!compared.faster) return {};
+  engine = std::move(parts);
+  build.notes.insert(build.notes.end(), of_parts.notes.begin(), of_parts.notes.end());
   return {};
 }
 
@@ -111,15 +148,15 @@ std::string bf16_note(const Program& program, const Machine& machine) {
 }
 
 Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
-                               SeenRanges& seen) {
+                               TacticCache& cache, SeenRanges& seen) {
   BuildSummary build;
   if (!selector.reference_only()) HONE_CHECK(prepare(graph, options, machine, seen, build));
-  HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector));
-  HONE_CHECK(try_sub_batches(engine, graph, options, machine, selector, build));
-  engine.program.target = options.target;
+  HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector, build));
+  HONE_CHECK(try_sub_batches(engine, graph, options, machine, selector, cache, build));
   engine.program.build.layers = std::move(build.layers);
   engine.program.build.notes = std::move(build.notes);
   if (machine.bf16) engine.program.build.notes.push_back(bf16_note(engine.program, machine));
+  if (std::string spent = selector.spent(); !spent.empty()) engine.program.build.notes.push_back(std::move(spent));
   name_precisions(engine.program);
   return engine;
 }
@@ -138,7 +175,7 @@ class Engines {
     own.time_budget_s -= std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     auto& selector = selectors_[{options.tune, options.tf32, options.bf16}];
     if (selector == nullptr) selector = std::make_unique<Selector>(own);
-    return compile_for(graph_, options, own.machine, *selector, seen_);
+    return compile_for(graph_, options, own.machine, *selector, *select_.cache, seen_);
   }
 
  private:
@@ -234,9 +271,13 @@ bool weights_exceed_caches(const Graph& graph) {
   return static_cast<int64_t>(bytes) > std::max(cpu.l2, cpu.l3);
 }
 
-// Of the devices that are here. An engine is none the worse for not knowing a GPU's.
+// Of the devices that are here and run steps. An engine is none the worse for not knowing a GPU's.
 void add_peaks(Program& program, const Machine& machine, TacticCache& cache) {
-  program.build.cpu = cpu_peaks(machine, cache);
+  const bool uses_cpu = std::ranges::any_of(program.steps, [](const Step& step) {
+    const Tactic* const tactic = find_tactic(step.tactic);
+    return tactic == nullptr || tactic->backend != Backend::cuda;
+  });
+  if (uses_cpu) program.build.cpu = cpu_peaks(machine, cache);
   if (machine.cuda_device < 0) return;
   if (auto peaks = gpu_peaks(machine, cache); peaks.ok()) program.build.gpu = *peaks;
 }

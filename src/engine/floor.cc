@@ -1,6 +1,8 @@
 #include "engine/floor.h"
 
 #include <algorithm>
+#include <string_view>
+#include <utility>
 
 #include "engine/inspect.h"
 #include "ops/cost.h"
@@ -42,10 +44,17 @@ std::optional<double> bytes_of(const Program& program, const Step& step) {
   return sum + written;
 }
 
-// Winograd F(m x m, 3 x 3) multiplies (m + 2)^2 times where the definition does 9 m^2 times.
+// How many times fewer products a Winograd scheme makes than the definition does (kernels/cpu/conv/winograd_scheme.h).
+constexpr std::pair<std::string_view, double> kSaved[] = {
+    {"cpu.conv_winograd_f4", 4},
+    {"cpu.conv_winograd_f2", 2.25},
+    {"cpu.conv_winograd_s2_f4", 144. / 81},
+    {"cpu.conv_winograd_s2_f2", 36. / 25},
+};
+
 double saved_by(const Step& step) {
-  if (step.tactic.ends_with("winograd_f4")) return 4;
-  return step.tactic.ends_with("winograd_f2") ? 2.25 : 1;
+  const auto row = std::ranges::find(kSaved, step.tactic, &std::pair<std::string_view, double>::first);
+  return row == std::end(kSaved) ? 1 : row->second;
 }
 
 }  // namespace

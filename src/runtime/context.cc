@@ -218,6 +218,11 @@ Status ExecutionContext::bind_device_output(std::string_view name, const Tensor&
   return invalid("there is no output '{}'", name);
 }
 
+const Tensor* ExecutionContext::left_output(size_t index) const {
+  return device_ && index < left_.size() && left_[index] ? device_->value(engine_->program().outputs[index].slot)
+                                                         : nullptr;
+}
+
 Result<Tensor> ExecutionContext::output(std::string_view name) const {
   for (const Binding& b : engine_->program().outputs)
     if (b.name == name) return slots_[static_cast<size_t>(b.slot)];
@@ -437,7 +442,8 @@ Status ExecutionContext::run_with_gpu() {
   }
   const bool as_graph = engine_->all_on_gpu() && !profiler && !observer && runs_ > 0;
   if (as_graph) {
-    for (const Binding& b : program.inputs) HONE_CHECK(device_->fetch(b.slot, true, slots_));
+    for (const Binding& b : program.inputs)
+      if (device_->has(b.slot)) HONE_CHECK(device_->fetch(b.slot, true, slots_));
     HONE_CHECK(record_graph());
     if (times_device) HONE_CHECK(begun_->record(device_->stream()));
     HONE_CHECK(graph_->launch(device_->stream()));
@@ -449,6 +455,7 @@ Status ExecutionContext::run_with_gpu() {
   }
   for (size_t i = 0; i < program.outputs.size(); ++i) {
     const int slot = program.outputs[i].slot;
+    if (left_output(i) != nullptr) continue;
     HONE_CHECK(device_outputs_[i].defined() ? device_->copy_out(slot, device_outputs_[i], device_->stream())
                                             : device_->fetch(slot, false, slots_));
   }

@@ -56,6 +56,10 @@ class ExecutionContext {
   bool lies_on_device(const void* memory) const { return engine_->device_weights() && cuda::on_device(memory); }
   // Leaves an output in `memory` on the engine's GPU, and does not copy it to the host. An undefined tensor ends that.
   Status bind_device_output(std::string_view name, const Tensor& memory);
+  // Leaves these outputs, a flag for each (empty: none), where a GPU computes them, and does not copy them to the host.
+  void leave_outputs(std::vector<bool> which) { left_ = std::move(which); }
+  // An output that the last run left on the GPU, until the next; null where it lies on the host.
+  const Tensor* left_output(size_t index) const;
   // Valid until the next run; it lies in the context's memory.
   Result<Tensor> output(std::string_view name) const;
   Tensors outputs() const;
@@ -117,6 +121,7 @@ class ExecutionContext {
   std::unique_ptr<cuda::Event> begun_, ended_, enqueued_;  // enqueued_: the end of what was enqueued last
   bool waits_ = false;                                     // for enqueued_ is still to be done
   Tensors device_inputs_, device_outputs_;                 // one a binding, undefined where it is on the host
+  std::vector<bool> left_;                                 // outputs; empty: none
   double device_us_ = 0;
   int64_t runs_ = 0;
 };

@@ -96,8 +96,12 @@ void DeviceSide::refresh_aliases() {
   for (size_t s = 0; s < slots_.size(); ++s) {
     const Slot& slot = program_->slots[s];
     if (slot.kind != Slot::Kind::alias) continue;
-    const Tensor& owner = slots_[root(static_cast<int>(s))];
-    if (owner.defined()) slots_[s] = owner.reshaped(*slot.type.shape.concrete());
+    const Tensor& owner = slots_[static_cast<size_t>(slot.alias_of)];  // made before: wholes come before parts
+    if (!owner.defined()) continue;
+    const Dims dims = *slot.type.shape.concrete();
+    slots_[s] = element_count(dims) == owner.count() && slot.offset == 0
+                    ? owner.reshaped(dims)
+                    : Tensor(owner.type(), dims, owner.data<std::byte>() + slot.offset, nullptr);
   }
 }
 
@@ -141,6 +145,10 @@ Status DeviceSide::fetch(int slot, bool to_gpu, std::span<Tensor> host) {
                     : stream_->copy_to_host(here.mutable_raw(), device.raw(), here.bytes()));
   newest_[s] |= side;
   return {};
+}
+
+const Tensor* DeviceSide::value(int slot) const {
+  return (newest_[root(slot)] & kDevice) != 0 ? &slots_[static_cast<size_t>(slot)] : nullptr;
 }
 
 Status DeviceSide::copy_out(int slot, const Tensor& memory, cuda::Stream& stream) {

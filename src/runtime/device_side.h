@@ -35,8 +35,12 @@ class DeviceSide {
   bool bind(int slot, const Tensor& value);
   // Before a run: the host holds the inputs that are not bound to memory on the GPU, nobody the rest.
   Status start();
+  // Whether the slot has a place there: an input that no step there reads has none.
+  bool has(int slot) const { return slots_[root(slot)].defined(); }
   // Makes a slot's newest value readable on one side. `host`: the host's tensors, one a slot.
   Status fetch(int slot, bool to_gpu, std::span<Tensor> host);
+  // The value on the GPU, where that has the newest; null where only the host does.
+  const Tensor* value(int slot) const;
   // Copies a slot to memory of the caller on this GPU, unless it was written there.
   Status copy_out(int slot, const Tensor& memory, cuda::Stream& stream);
   // A step of one side has written the slot.

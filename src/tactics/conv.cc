@@ -10,10 +10,9 @@ namespace {
 
 // How much Winograd may add to a layer's error, relative to its largest output.
 constexpr double kWinogradBound = 1e-4;
-constexpr size_t kAlgorithms = 7;  // conv_algorithms() but for its own reference
+constexpr size_t kAlgorithms = 9;  // conv_algorithms() but for its own reference
 
 const cpu::ConvAlgorithm& algorithm(size_t index) { return *cpu::conv_algorithms()[index]; }
-bool is_winograd(const cpu::ConvAlgorithm& a) { return std::string_view(a.name).starts_with("conv_winograd"); }
 
 std::string refuse_shape(const Problem& problem, const Conv& conv) {
   if (!problem.is_static()) return "shapes are not fixed";
@@ -29,8 +28,7 @@ std::string refuse_winograd(const Problem& problem, const cpu::ConvAlgorithm& a,
                             const Machine& machine) {
   if (!machine.winograd) return "Winograd is forbidden";
   if (!problem.is_constant(1)) return {};  // an engine is being loaded: judged when it was built
-  const int tile = std::string_view(a.name) == "conv_winograd_f4" ? 4 : 2;
-  const double bound = cpu::winograd_error_bound(p, problem.constants[1].data<float>(), tile);
+  const double bound = a.error_bound(p, problem.constants[1].data<float>());
   return bound > kWinogradBound ? fmt::format("its error bound {:.1e} is over {:.0e}", bound, kWinogradBound) : "";
 }
 
@@ -43,7 +41,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
   const cpu::ConvProblem p = conv_problem(problem, *conv);
   if (const char* reason = algorithm(I).supports(p)) return reason;
-  return is_winograd(algorithm(I)) ? refuse_winograd(problem, algorithm(I), p, machine) : "";
+  return algorithm(I).error_bound != nullptr ? refuse_winograd(problem, algorithm(I), p, machine) : "";
 }
 
 std::vector<cpu::ConvVariant> candidates(size_t index, const cpu::ConvProblem& p, const Machine& machine) {
@@ -101,10 +99,10 @@ Tactic row(std::string_view name) {
 }  // namespace
 
 std::span<const Tactic> conv_tactics() {
-  static const std::array<Tactic, kAlgorithms> kRows = {row<0>("cpu.conv_1x1"),         row<1>("cpu.conv_depthwise"),
-                                                        row<2>("cpu.conv_winograd_f4"), row<3>("cpu.conv_winograd_f2"),
-                                                        row<4>("cpu.conv_dot"),         row<5>("cpu.conv_direct"),
-                                                        row<6>("cpu.conv_grouped")};
+  static const std::array<Tactic, kAlgorithms> kRows = {
+      row<0>("cpu.conv_1x1"),         row<1>("cpu.conv_depthwise"),      row<2>("cpu.conv_winograd_f4"),
+      row<3>("cpu.conv_winograd_f2"), row<4>("cpu.conv_winograd_s2_f4"), row<5>("cpu.conv_winograd_s2_f2"),
+      row<6>("cpu.conv_dot"),         row<7>("cpu.conv_direct"),         row<8>("cpu.conv_grouped")};
   return kRows;
 }
 

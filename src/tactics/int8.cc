@@ -73,7 +73,7 @@ std::vector<cpu::Int8Context> tunings(const Machine& machine) {
   const cpu::Int8Set best = cpu::best_int8_set(tier_of(machine));
   std::vector<cpu::Int8Context> list{{.set = best, .threads = machine.threads}};
   for (int split = 1; split <= (machine.threads > 1 ? 2 : 1); ++split)
-    for (int rows : {24, 96})
+    for (int rows : {48, 384})
       list.push_back({.set = best, .threads = machine.threads, .split = split, .row_block = rows});
   if (best == cpu::Int8Set::amx && cpu::has_int8_set(cpu::Int8Set::vnni))
     list.push_back({.set = cpu::Int8Set::vnni, .threads = machine.threads});

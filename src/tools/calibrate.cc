@@ -20,12 +20,10 @@ struct Calibrate {
   Options options;
   std::string data, path, format, preprocess, check;
 
-  // Calibration is of the fp32 network, on a CPU.
+  // Of the fp32 network.
   Result<CompileOptions> compile_options() const {
     HONE_TRY(CompileOptions compile, model.compile_options());
     if (compile.target == "auto") compile.target = "cpu";
-    if (compile.target != "cpu" && compile.target != "reference")
-      return unsupported("--target {}: calibration runs on the CPU: give cpu or reference", compile.target);
     compile.progress = [](size_t, size_t, std::string_view) { return !interrupted(); };
     return compile;
   }
@@ -127,6 +125,7 @@ void add_calibrate(CLI::App& app, int& exit) {
        {"--precision", "--calibrate", "--calibration-cache", "--calibrator", "--preprocess", "--accuracy-budget",
         "--accuracy-metric", "--cuda-arch", "--no-tune", "--time-budget", "--timing-cache", "--deterministic"})
     sub->remove_option(sub->get_option(tuning));
+  sub->get_option("--target")->description(std::string(kTargetHelp));
   command->output.add_to(*sub);
   std::vector<std::string> names{std::string(kAuto)};
   for (const Calibrator& c : calibrators()) names.emplace_back(c.name);

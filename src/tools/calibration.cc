@@ -41,7 +41,7 @@ void warn_all(const std::vector<std::string>& warnings, const Output& output) {
   for (const std::string& warning : warnings) warn(output, warning);
 }
 
-// Of the fp32 network, whose inputs are as large as the data says.
+// Of the fp32 network, whose inputs are as large as the data says, on the device of the build.
 Result<Options> options_of(const ModelOptions& model) {
   Options options{.calibrator = model.calibrator};
   ModelOptions fp32 = model;
@@ -49,7 +49,7 @@ Result<Options> options_of(const ModelOptions& model) {
   fp32.shapes.clear();
   fp32.accuracy_budget.clear();
   HONE_TRY(options.compile, fp32.compile_options());
-  options.compile.target = "cpu";
+  options.compile.target = target_for(options.compile);
   options.compile.cuda_arch = {};
   return options;
 }

@@ -5,6 +5,10 @@
 
 namespace hone::tools {
 
+// Of --target, where a command has no other use for a device.
+constexpr std::string_view kTargetHelp =
+    "Where the network runs to find ranges: cpu, cuda, cuda:N or reference; auto: cpu";
+
 // Runs the model on the data, with progress on a terminal, and prints the warnings. `preprocess`: of images, as text;
 // empty: none.
 Result<calibrate::Report> run_calibration(const std::string& model, const std::string& data,

@@ -37,6 +37,7 @@ struct Quantize {
     HONE_CHECK(check_quantizable(model.model));
     const InterruptGuard guard;
     model.precisions = {"int8"};
+    if (model.target == "auto") model.target = "cpu";
     HONE_TRY(CompileOptions options, model.compile_options());
     options.cancelled = interrupted;
     HONE_TRY(calibrate::BuildData data, calibrated(model, options.shapes, output));
@@ -68,9 +69,10 @@ void add_quantize(CLI::App& app, int& exit) {
   auto command = std::make_shared<Quantize>();
   command->model.add_to(*sub);
   for (const char* other :
-       {"--precision", "--target", "--cuda-arch", "--no-tune", "--time-budget", "--timing-cache", "--max-workspace",
+       {"--precision", "--cuda-arch", "--no-tune", "--time-budget", "--timing-cache", "--max-workspace",
         "--no-winograd", "--strict", "--deterministic", "--accuracy-budget", "--accuracy-metric"})
     sub->remove_option(sub->get_option(other));
+  sub->get_option("--target")->description(std::string(kTargetHelp));
   command->output.add_to(*sub);
   sub->add_option("-o,--output", command->path, "The ONNX file to write")->required();
   sub->footer(

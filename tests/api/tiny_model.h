@@ -30,19 +30,31 @@ inline std::string value_info(const std::string& name, int elem_type, const std:
   return bytes(1, name) + bytes(2, bytes(1, number(1, static_cast<uint64_t>(elem_type)) + bytes(2, shape)));
 }
 
-inline std::string node(const std::string& op, const std::vector<std::string>& inputs, const std::string& output) {
-  std::string out;
-  for (const std::string& i : inputs) out += bytes(1, i);
-  return out + bytes(2, output) + bytes(3, output + "_node") + bytes(4, op);
+// An AttributeProto of integers.
+inline std::string integers(const std::string& name, const std::vector<int64_t>& values) {
+  constexpr uint64_t kInts = 7;
+  std::string out = bytes(1, name);
+  for (int64_t v : values) out += number(8, static_cast<uint64_t>(v));
+  return out + number(20, kInts);
 }
 
-// A TensorProto of f32.
-inline std::string weights(const std::string& name, const std::vector<int64_t>& dims,
-                           const std::vector<float>& values) {
+inline std::string node(const std::string& op, const std::vector<std::string>& inputs, const std::string& output,
+                        const std::vector<std::string>& attributes = {}) {
+  std::string out;
+  for (const std::string& i : inputs) out += bytes(1, i);
+  out += bytes(2, output) + bytes(3, output + "_node") + bytes(4, op);
+  for (const std::string& a : attributes) out += bytes(5, a);
+  return out;
+}
+
+// A TensorProto, of f32 if nothing else is said.
+template <class T>
+std::string weights(const std::string& name, const std::vector<int64_t>& dims, const std::vector<T>& values,
+                    uint64_t elem_type = 1) {
   std::string out;
   for (int64_t d : dims) out += number(1, static_cast<uint64_t>(d));
-  const std::string raw(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
-  return out + number(2, 1) + bytes(8, name) + bytes(9, raw);
+  const std::string raw(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+  return out + number(2, elem_type) + bytes(8, name) + bytes(9, raw);
 }
 
 inline std::string model(const std::vector<std::string>& nodes, const std::vector<std::string>& inputs,
@@ -56,7 +68,7 @@ inline std::string model(const std::vector<std::string>& nodes, const std::vecto
   return number(1, 8) + bytes(7, graph) + bytes(8, bytes(1, "") + number(2, 17));
 }
 
-constexpr int kFloat = 1, kInt64 = 7, kString = 8;
+constexpr int kFloat = 1, kInt64 = 7, kString = 8, kHalf = 10;
 
 // y = relu(x + b), with x of f32[N,4] and b of f32[4].
 inline std::string add_relu() {

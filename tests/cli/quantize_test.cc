@@ -104,7 +104,8 @@ class Quantize : public Cli {
 TEST_F(Quantize, TheModelComputesWhatTheInt8EngineDoes) {
   const Outcome made = quantize({"--calibration-cache", path("r.json"), "--json", path("q.json")});
   ASSERT_EQ(made.status, 0) << made.err;
-  for (const Json& layer : Json::parse(read_text(path("q.json")))["layers"])
+  const Json report = Json::parse(read_text(path("q.json")));
+  for (const Json& layer : report["layers"])
     EXPECT_EQ(layer["precision"], "int8") << layer.dump();
   onnx::ModelProto model;
   ASSERT_TRUE(model.ParseFromString(read_text(path("q.onnx"))));

@@ -13,13 +13,8 @@ namespace {
 using testing::add;
 using testing::random_tensor;
 
-// Caches of 8 KiB a core.
-cpu::CpuInfo small_caches() {
-  cpu::CpuInfo cpu;
-  cpu.l2 = 8 << 10;
-  cpu.l3 = 0;
-  return cpu;
-}
+// Of so many KiB.
+CacheSizes caches(int64_t kib) { return {.part = kib << 10, .whole = kib << 10}; }
 
 ValueId conv(Graph& g, ValueId from, int64_t cin, int64_t cout, int64_t stride, unsigned seed) {
   return add(g, "Conv",
@@ -50,12 +45,12 @@ int count(const Graph& g, std::string_view op) {
 
 TEST(SubBatches, LayersThatExceedTheCachesAreDoneForPartsOfTheBatch) {
   const Graph whole = wide_then_narrow(6);
-  const auto divided = in_sub_batches(whole, small_caches(), 4);
+  const auto divided = in_sub_batches(whole, caches(32));
   ASSERT_TRUE(divided.ok()) << divided.status().message();
   ASSERT_TRUE(divided->has_value());
   EXPECT_EQ(count(**divided, "Split"), 1);
   EXPECT_EQ(count(**divided, "Concat"), 1);
-  EXPECT_EQ(count(**divided, "Conv"), 12);      // an item each: 48 KiB pass through the sum, 32 KiB fit
+  EXPECT_EQ(count(**divided, "Conv"), 12);      // an item each: 32 KiB pass through a layer, and fit
   EXPECT_EQ(count(**divided, "Softmax"), 1);    // across the batch
   EXPECT_EQ(count(**divided, "Pointwise"), 7);  // 6 sums; behind the second convolution all is small
   EXPECT_TRUE(verify(**divided).ok());
@@ -66,24 +61,22 @@ TEST(SubBatches, LayersThatExceedTheCachesAreDoneForPartsOfTheBatch) {
 }
 
 TEST(SubBatches, WhatFitsOrHasNoBatchStaysWhole) {
-  const auto divided = [](const Graph& g, int64_t l2) {
-    cpu::CpuInfo cpu = small_caches();
-    cpu.l2 = l2;
-    const auto made = in_sub_batches(g, cpu, 1);
+  const auto divided = [](const Graph& g, int64_t kib) {
+    const auto made = in_sub_batches(g, caches(kib));
     EXPECT_TRUE(made.ok());
     return made.ok() && made->has_value();
   };
-  EXPECT_TRUE(divided(wide_then_narrow(6), 8 << 10));
-  EXPECT_FALSE(divided(wide_then_narrow(6), 1 << 20));
-  EXPECT_FALSE(divided(wide_then_narrow(1), 8 << 10));
+  EXPECT_TRUE(divided(wide_then_narrow(6), 8));
+  EXPECT_FALSE(divided(wide_then_narrow(6), 1024));
+  EXPECT_FALSE(divided(wide_then_narrow(1), 8));
   Graph across;  // the first layer reads all items at once
   const ValueId x = across.add_input("x", {DType::f32, Shape::of(Dims{6, 32, 32, 4})});
   across.add_output(conv(across, add(across, "Softmax", {{"axis", int64_t{0}}}, {x}), 4, 4, 1, 1), "y");
-  EXPECT_FALSE(divided(across, 8 << 10));
+  EXPECT_FALSE(divided(across, 8));
 }
 
 TEST(SubBatches, ABatchOfManyItemsIsNotCutIntoMoreThanSixteen) {
-  const auto divided = in_sub_batches(wide_then_narrow(96), small_caches(), 1);
+  const auto divided = in_sub_batches(wide_then_narrow(96), caches(8));
   ASSERT_TRUE(divided.ok() && divided->has_value());
   EXPECT_EQ(count(**divided, "Conv"), 2 * 16);
 }
@@ -91,7 +84,7 @@ TEST(SubBatches, ABatchOfManyItemsIsNotCutIntoMoreThanSixteen) {
 // No step copies: the parts of the input and of what is handed on are views; packed weights are shared.
 TEST(SubBatches, AnEngineHoldsViewsAndEachWeightOnce) {
   const Graph whole = wide_then_narrow(6);
-  const auto divided = in_sub_batches(whole, small_caches(), 1);
+  const auto divided = in_sub_batches(whole, caches(8));
   ASSERT_TRUE(divided.ok() && divided->has_value());
   const auto data = compile_graph(**divided, {.target = "cpu", .threads = 2, .tune = false});
   ASSERT_TRUE(data.ok()) << data.status().message();

@@ -7,6 +7,7 @@
 
 #include "backends/peaks.h"
 #include "backends/problem.h"
+#include "backends/sub_batches.h"
 #include "compile/compile.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
@@ -17,6 +18,7 @@
 #include "tactics/cuda/kernel.h"
 
 #include "more_kernel_rows.h"
+#include "small_network.h"
 
 namespace hone {
 namespace {
@@ -312,6 +314,32 @@ TEST(Cuda, UnknownArchitecturesAreRefused) {
     EXPECT_FALSE(engine.ok()) << arch;
   }
   EXPECT_FALSE(compile_graph(parse(kRows[0].graph), {.target = "cpu", .cuda_arch = "sm_90"}).ok());
+}
+
+TEST(Cuda, PartsOfABatchAreViews) {
+  if (!cuda::nvrtc_version().ok()) GTEST_SKIP() << "NVRTC is missing";
+  auto divided = in_sub_batches(testing::batch_of_images(4), {.part = 8 << 10, .whole = 8 << 10});
+  ASSERT_TRUE(divided.ok() && divided->has_value());
+  const auto engine = compile_graph(std::move(**divided), {.target = "cuda", .cuda_arch = "sm_90"});
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  for (const Step& step : engine->program.steps) EXPECT_TRUE(step.op != "Split" && step.op != "Concat") << step.op;
+  EXPECT_EQ(std::ranges::count_if(engine->program.slots, [](const Slot& s) { return s.offset > 0 && s.alias_of >= 0; }),
+            2 * 3);  // of the input, and of what is handed on
+}
+
+// Kernels read more at once than such parts are aligned for.
+TEST(Cuda, PartsThatAreNotAlignedAreCopied) {
+  if (!cuda::nvrtc_version().ok()) GTEST_SKIP() << "NVRTC is missing";
+  const auto engine = compile_graph(parse(R"hone(graph {
+      input %1 "x" : f32[5]
+      %2 = Pointwise(%1) {program="in0:f32; relu:f32(0)"}
+      %3 = Pointwise(%1) {program="in0:f32; abs:f32(0)"}
+      %4 = Concat(%2, %3) {axis=0}
+      output %4 "y"
+    })hone"),
+                                    {.target = "cuda", .cuda_arch = "sm_90"});
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  EXPECT_EQ(engine->program.steps.back().op, "Concat");
 }
 
 TEST(Cuda, AnOpWithoutInputsIsForTheCpu) {

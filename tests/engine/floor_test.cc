@@ -35,6 +35,8 @@ TEST(Floor, WinogradMultipliesLess) {
   const double direct = *floor_us(p, p.steps[0]);
   p.steps[0].tactic = "cpu.conv_winograd_f4";
   EXPECT_DOUBLE_EQ(*floor_us(p, p.steps[0]), direct / 4);
+  p.steps[0].tactic = "cpu.conv_winograd_s2_f4";
+  EXPECT_DOUBLE_EQ(*floor_us(p, p.steps[0]), direct * 81 / 144);
 }
 
 TEST(Floor, IsNotSaidWhereItIsNotKnown) {

@@ -1,20 +1,16 @@
 // What goes wrong with a GPU, by a driver that says so (driver.h): one clear line, and exit status 4 where it ends the
-// job. The program is another process, with the stand-ins for the driver and NVRTC.
+// job.
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdio>
 
 #include "api/tiny_model.h"
+#include "base/npy.h"
+#include "enqueue/other_process.h"
 
 using namespace hone_test;
 
 namespace {
-
-struct Outcome {
-  int status;
-  std::string text;  // of both outputs
-};
 
 class BadLuck : public testing::Test {
  protected:
@@ -23,19 +19,7 @@ class BadLuck : public testing::Test {
     ASSERT_EQ(hone({}, "build --target cuda --no-tune --timing-cache none -o " + engine + " " + model).status, 0);
   }
 
-  // `luck`: what the driver's calls return ("cuInit=100"), and more of the environment.
-  static Outcome hone(const std::string& luck, const std::string& arguments) {
-    const std::string command = "LD_LIBRARY_PATH=" HONE_RECORDING_DRIVER " HONE_NVRTC=" HONE_RECORDING_DRIVER
-                                "/libnvrtc.so.13 HONE_CUBLASLT= HONE_CUDNN= "
-                                "HONE_RECORDING_DRIVER=" +
-                                luck + " " HONE_BINARY " " + arguments + " 2>&1";
-    FILE* const pipe = popen(command.c_str(), "r");
-    Outcome outcome;
-    char part[256];
-    while (std::fgets(part, sizeof part, pipe) != nullptr) outcome.text += part;
-    outcome.status = WEXITSTATUS(pclose(pipe));
-    return outcome;
-  }
+  static Outcome hone(const std::string& luck, const std::string& arguments) { return run_hone(luck, arguments); }
   static void expect_error(const Outcome& outcome, const std::vector<std::string>& words) {
     EXPECT_EQ(outcome.status, 4) << outcome.text;
     EXPECT_EQ(outcome.text.find("hone: error: "), 0u) << outcome.text;
@@ -101,6 +85,18 @@ TEST_F(BadLuck, TooManyFaultsEndABuild) {
   expect_error(hone("fault=9 HONE_RESTARTS=8",
                     "build --quiet --target cuda --timing-cache none -o " + folder / "new.hone" + " " + model),
                {"build again with a timing cache"});
+}
+
+TEST_F(BadLuck, WhileRangesAreFound) {
+  const std::string data = folder / "x.npy", job = "calibrate --quiet --target cuda --data " + data + " -o " +
+                                                   folder / "r.cache" + " " + folder.write("product.onnx", product());
+  ASSERT_TRUE(hone::write_npy(data, hone::Tensor(hone::DType::f32, {5, 16})).ok());
+  EXPECT_EQ(hone({}, job).status, 0);
+  std::filesystem::remove(folder / "r.cache");
+  expect_error(hone("cuMemAlloc_v2=2", job), {"the GPU is out of memory"});
+  expect_error(hone("cuStreamSynchronize=999", job), {"the GPU may be lost"});
+  expect_error(hone("fault=1", job), {"a kernel has faulted"});
+  EXPECT_FALSE(std::filesystem::exists(folder / "r.cache"));
 }
 
 }  // namespace

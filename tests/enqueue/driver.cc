@@ -26,8 +26,11 @@ struct CUevt {
   int number;
   CUgra* captured = nullptr;  // where it was recorded
   std::set<int> last = {};    // as of the stream then
+  int work = 0;               // done by then
 };
-struct CUgraExec {};
+struct CUgraExec {
+  int launches;
+};
 
 }  // namespace hone::cuda
 
@@ -50,10 +53,11 @@ std::function<void(void**)>& on_launch() {
 
 namespace {
 
-constexpr int kInvalidValue = 1, kOutOfMemory = 2, kUnjoined = 904;
+constexpr int kInvalidValue = 1, kUnjoined = 904;
 constexpr int kProgrammaticSerialization = 6;
 constexpr int kDeviceMemory = 2;
 int streams = 0, events = 0;
+int work = 0;    // kernels launched and copies made
 int loaded = 0;  // any address stands for what has no content
 
 template <class... Args>
@@ -123,6 +127,7 @@ T* anything() {
 
 int copy(void* to, const void* from, size_t bytes, cuda::CUstr* stream) {
   std::memcpy(to, from, bytes);
+  ++work;
   return note("copy s{}", number(stream));
 }
 
@@ -163,14 +168,19 @@ int cuMemGetInfo_v2(size_t* free, size_t* total) { return *free = size_t{3} << 2
 
 int cuMemAlloc_v2(CUdeviceptr* pointer, size_t bytes) {
   if (const int failed = outcome("cuMemAlloc_v2"); failed != 0) return failed;
+  constexpr int kOutOfMemory = 2;
   *pointer = reinterpret_cast<CUdeviceptr>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
-  return *pointer == 0 ? kOutOfMemory : (allocated().insert(*pointer), 0);
+  if (*pointer == 0) return kOutOfMemory;
+  return allocated().insert(*pointer), 0;
 }
 int cuMemFree_v2(CUdeviceptr pointer) {
   allocated().erase(pointer);
   return std::free(reinterpret_cast<void*>(pointer)), 0;
 }
-int cuMemHostAlloc(void** pointer, size_t bytes, unsigned) { return *pointer = std::malloc(bytes), 0; }
+int cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
+  if (const int failed = outcome("cuMemHostAlloc"); failed != 0) return failed;
+  return *pointer = std::malloc(bytes), 0;
+}
 int cuMemFreeHost(void* pointer) { return std::free(pointer), 0; }
 int cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CUstr* stream) {
   return copy(reinterpret_cast<void*>(to), from, bytes, stream);
@@ -232,22 +242,28 @@ int cuStreamEndCapture(CUstr* stream, CUgra** graph) {
   note("captured {}", captured().launches);
   return whole ? 0 : kUnjoined;
 }
-int cuGraphInstantiateWithFlags(CUgraExec** executable, CUgra*, unsigned long long) {
-  return *executable = new CUgraExec, 0;
+int cuGraphInstantiateWithFlags(CUgraExec** executable, CUgra* graph, unsigned long long) {
+  return *executable = new CUgraExec{graph->content.launches}, 0;
 }
-int cuGraphLaunch(CUgraExec*, CUstr* stream) { return note("graph s{}", number(stream)); }
+int cuGraphLaunch(CUgraExec* executable, CUstr* stream) {
+  work += executable->launches;
+  return note("graph s{}", number(stream));
+}
 int cuGraphDestroy(CUgra* graph) { return delete graph, 0; }
 int cuGraphExecDestroy(CUgraExec* executable) { return delete executable, 0; }
 int cuEventCreate(CUevt** event, unsigned) { return *event = new CUevt{++events}, 0; }
 int cuEventDestroy_v2(CUevt* event) { return delete event, 0; }
 int cuEventRecord(CUevt* event, CUstr* stream) {
   event->captured = stream == nullptr ? nullptr : stream->captured;
+  event->work = work;
   if (event->captured == nullptr) return note("record e{} s{}", event->number, number(stream));
   event->last = stream->last;
   return 0;
 }
 int cuEventSynchronize(CUevt* event) { return note("synchronize e{}", event->number); }
-int cuEventElapsedTime(float* milliseconds, CUevt*, CUevt*) { return *milliseconds = 1, 0; }
+int cuEventElapsedTime(float* milliseconds, CUevt* from, CUevt* to) {
+  return *milliseconds = static_cast<float>(std::max(1, to->work - from->work)), 0;
+}
 int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunc*, int, size_t) { return *blocks = 1, 0; }
 int cuOccupancyMaxActiveClusters(int* clusters, CUfunc*, const CUlaunchConfig*) { return *clusters = 1, 0; }
 int cuTensorMapEncodeTiled(void*, int, uint32_t, void*, const uint64_t*, const uint64_t*, const uint32_t*,
@@ -262,6 +278,7 @@ int cuLaunchKernelEx(const CUlaunchConfig* config, CUfunc*, void** parameters, v
   CUstr* const stream = config->stream;
   if (stream != nullptr && stream->captured != nullptr) return capture_launch(*config), 0;
   launched();
+  ++work;
   if (on_launch()) on_launch()(parameters);
   return note("launch s{}", number(stream));
 }

@@ -8,7 +8,8 @@
 #include <vector>
 
 // A driver of one GPU of compute capability 9.0 that computes nothing, at once, and notes what it is asked to do with
-// streams. Device memory is the host's. What an application would ask it for:
+// streams. Device memory is the host's, and each kernel takes as long as any other. What an application would ask it
+// for:
 namespace hone::testing {
 
 #define DRIVER __attribute__((visibility("default")))

@@ -229,6 +229,17 @@ TEST_F(Enqueue, OutputsThatAreOneValueAreAllWritten) {
   }
 }
 
+TEST_F(Enqueue, AnInputMayBeReadByNoStep) {
+  const hone::Engine engine =
+      build(model({node("Relu", {"x"}, "y")}, {value_info("x", kFloat, {4}), value_info("b", kFloat, {5})},
+                  {value_info("y", kFloat, {4})}));
+  hone::Context context = engine.create_context();
+  const float values[5] = {};
+  ASSERT_TRUE(context.bind("x", TensorView::of(values, {4})).ok());
+  ASSERT_TRUE(context.bind("b", TensorView::of(values, {5})).ok());
+  for (int run = 0; run < 3; ++run) EXPECT_OK(context.run());
+}
+
 TEST_F(Enqueue, AnEngineOnTheCpuHasNoStreams) {
   const hone::Engine engine = build(add_relu(), "cpu");
   hone::Context context = engine.create_context();

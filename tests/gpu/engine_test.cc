@@ -9,6 +9,7 @@
 #include "backends/lower.h"
 #include "backends/peaks.h"
 #include "backends/precision.h"
+#include "backends/sub_batches.h"
 #include "passes/pipeline.h"
 #include "runtime/context.h"
 #include "small_network.h"
@@ -24,43 +25,27 @@ class GpuEngine : public ::testing::Test {
     machine_.cuda_arch = (*devices)[0].arch();
     machine_.cuda_device = 0;
   }
-  Machine machine_;
-};
 
-// From the image in the host's memory, and from memory of the GPU to memory of the GPU, as steps and as a graph of
-// them.
-TEST_F(GpuEngine, ANetworkIsRightInEveryPrecision) {
-  const Graph network = testing::small_network();
-  const Tensor x = testing::random_tensor({2, 3, 12, 12}, 9);
-  const auto want = interpret(network, {&x, 1});
-  ASSERT_TRUE(want.ok());
-  struct Case {
-    DType half;
-    bool tf32;
-    double unit;  // of rounding; ten of those, of probabilities of about 1/8 and logits of about 1
-  };
-  for (const Case& c : {Case{DType::none, false, 1e-6}, Case{DType::none, true, 0x1p-11},
-                        Case{DType::f16, false, 0x1p-11}, Case{DType::bf16, false, 0x1p-8}}) {
-    Machine machine = machine_;
-    machine.tf32 = c.tf32;
-    Graph graph = network;
-    if (c.half != DType::none) reduce_precision(graph, c.half, machine);
+  // That an engine of `graph` computes what `network` does.
+  void expect_right(Graph graph, const Graph& network, const Tensor& x, double tolerance) {
+    const auto want = interpret(network, {&x, 1});
+    ASSERT_TRUE(want.ok());
     ASSERT_TRUE(fuse(graph).ok());
-    fuse_for_gpu(graph, machine);
-    Selector selector({.machine = machine});
-    auto data = lower(graph, selector, machine);
+    fuse_for_gpu(graph, machine_);
+    Selector selector({.machine = machine_});
+    auto data = lower(graph, selector, machine_);
     ASSERT_TRUE(data.ok()) << data.status().message();
     data->program.target = "cuda";
     const auto engine = LoadedEngine::make(std::move(*data));
     ASSERT_TRUE(engine.ok()) << engine.status().message();
-    const auto expect_right = [&](const Tensor& y) {
-      for (int64_t i = 0; i < y.count(); ++i) EXPECT_NEAR(y.at(i), (*want)[0].at(i), 10 * c.unit) << name(c.half);
+    const auto compare = [&](const Tensor& y) {
+      for (int64_t i = 0; i < y.count(); ++i) EXPECT_NEAR(y.at(i), (*want)[0].at(i), tolerance);
     };
     ExecutionContext context(*engine);
     ASSERT_TRUE(context.bind_input("x", x).ok());
     for (int run = 0; run < 3; ++run) {
       ASSERT_TRUE(context.run().ok());
-      expect_right(*context.output("y"));
+      compare(*context.output("y"));
     }
 
     const Tensor shape = *context.output("y");
@@ -76,8 +61,37 @@ TEST_F(GpuEngine, ANetworkIsRightInEveryPrecision) {
     Tensor y(shape.type(), shape.dims());
     ASSERT_TRUE((*stream)->copy_to_host(y.mutable_raw(), out->get(), y.bytes()).ok());
     ASSERT_TRUE((*stream)->synchronize().ok());
-    expect_right(y);
+    compare(y);
   }
+
+  Machine machine_;
+};
+
+// From values in the host's memory, and from memory of the GPU to memory of the GPU, as steps and as a graph of them.
+TEST_F(GpuEngine, ANetworkIsRightInEveryPrecision) {
+  const Graph network = testing::small_network();
+  const Tensor x = testing::random_tensor({2, 3, 12, 12}, 9);
+  struct Case {
+    DType half;
+    bool tf32;
+    double unit;  // of rounding; ten of those, of probabilities of about 1/8 and logits of about 1
+  };
+  for (const Case& c : {Case{DType::none, false, 1e-6}, Case{DType::none, true, 0x1p-11},
+                        Case{DType::f16, false, 0x1p-11}, Case{DType::bf16, false, 0x1p-8}}) {
+    machine_.tf32 = c.tf32;
+    Graph graph = network;
+    if (c.half != DType::none) reduce_precision(graph, c.half, machine_);
+    SCOPED_TRACE(name(c.half));
+    expect_right(std::move(graph), network, x, 10 * c.unit);
+  }
+}
+
+// Parts of the input and of what is handed on are views there too.
+TEST_F(GpuEngine, LayersAreDoneForPartsOfTheBatch) {
+  const Graph whole = testing::batch_of_images(4);
+  const auto divided = in_sub_batches(whole, {.part = 8 << 10, .whole = 8 << 10});
+  ASSERT_TRUE(divided.ok() && divided->has_value());
+  expect_right(**divided, whole, testing::random_tensor({4, 16, 16, 8}, 9), 1e-5);
 }
 
 TEST_F(GpuEngine, WhatFp16CannotHoldStaysFinite) {

@@ -124,5 +124,20 @@ TEST(Copy, RefusesWhatLeavesTheInput) {
   EXPECT_FALSE(CopyPlan::expand(dims, out, 4).ok());
 }
 
+TEST(Copy, StepsOfAnySizeAreNotOverflowed) {
+  const auto slice = [](int64_t start, int64_t step, int64_t count) {
+    return CopyPlan::slice(std::vector<int64_t>{5, 3}, std::vector<int64_t>{start, 0}, std::vector<int64_t>{step, 1},
+                           std::vector<int64_t>{count, 3}, 4)
+        .ok();
+  };
+  EXPECT_TRUE(slice(4, INT64_MAX, 1));
+  EXPECT_TRUE(slice(4, INT64_MIN, 1));
+  EXPECT_TRUE(slice(4, -2, 3));
+  EXPECT_FALSE(slice(4, INT64_MAX, 2));
+  EXPECT_FALSE(slice(4, INT64_MIN, 2));
+  EXPECT_FALSE(slice(4, -2, 4));
+  EXPECT_FALSE(slice(0, 1, INT64_MAX));
+}
+
 }  // namespace
 }  // namespace hone::cpu

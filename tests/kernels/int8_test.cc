@@ -183,6 +183,23 @@ TEST(Int8, Groups) {
              .groups = groups});
 }
 
+ConvProblem depthwise_3x3(int64_t h, int64_t w, int64_t channels, int64_t stride) {
+  return {.n = 2,
+          .h = h,
+          .w = w,
+          .cin = channels,
+          .cout = channels,
+          .kh = 3,
+          .kw = 3,
+          .stride_h = stride,
+          .stride_w = stride,
+          .pad_top = 1,
+          .pad_left = 1,
+          .pad_bottom = 1,
+          .pad_right = 1,
+          .groups = channels};
+}
+
 void check_depthwise(const ConvProblem& p) {
   for (bool unsigned_in : {false, true}) {
     const Data data(p, true, unsigned_in);
@@ -224,7 +241,7 @@ TEST(Int8, Depthwise) {
                      .pad_bottom = 1,
                      .pad_right = 2,
                      .groups = channels});
-    for (int64_t kernel : {1, 2, 5})
+    for (int64_t kernel : {1, 2, 3, 5})
       for (int64_t stride : {1, 2})
         check_depthwise({.h = 6,
                          .w = 300,
@@ -240,6 +257,10 @@ TEST(Int8, Depthwise) {
                          .pad_right = kernel / 2,
                          .groups = channels});
   }
+  for (int64_t size : {1, 2, 7}) {
+    check_depthwise(depthwise_3x3(size, 8 - size, 35, 1));
+    check_depthwise(depthwise_3x3(size, 8 - size, 35, 2));
+  }
   // Windows wider than the image.
   check_depthwise({.h = 2,
                    .w = 2,
@@ -254,49 +275,87 @@ TEST(Int8, Depthwise) {
                    .groups = 33});
 }
 
-// Scale, bias, residual and bounds alone, and the same with a step of 1, which takes the way of all others.
-TEST(Int8, PlainEpilogues) {
-  for (int64_t n : {3, 16, 32, 50, 83}) {
-    const ConvProblem p{.w = 45, .cin = 33, .cout = n};
-    const Data data(p, false, false);
-    const auto channels = static_cast<size_t>(n);
-    std::vector<float> scale(channels), bias(channels), ones(channels, 1.f);
-    for (size_t c = 0; c < channels; ++c) {
-      scale[c] = 3e-4f * static_cast<float>(c % 7 + 1);
-      bias[c] = static_cast<float>(c % 11) - 5.5f;
-    }
-    const auto residual = bytes(45 * n, 3, true);
-    for (Int8Set set : sets()) {
-      Workspace packed(int8_packed_bytes(p, set)), workspace(int8_workspace_bytes(p, {.set = set}));
-      int8_pack(p, {.set = set}, data.weights, packed.get());
-      ThreadPool pool(1);
-      for (const int8_t* add : {static_cast<const int8_t*>(nullptr), residual.data()}) {
-        const auto run = [&](const float* step) {
-          Int8Epilogue e{.scale = scale.data(), .residual = add, .residual_scale = 0.3f, .quantized = true};
-          e.real.bias = bias.data();
-          e.step = step;
-          e.low = -7;
-          std::vector<int8_t> y(static_cast<size_t>(45 * n));
-          int8_conv(p, {.set = set},
-                    {.in = data.x.data(),
-                     .packed = packed.get(),
-                     .out = y.data(),
-                     .epilogue = e,
-                     .workspace = workspace.get(),
-                     .pool = &pool});
-          return y;
-        };
-        const auto plain = run(nullptr);
-        ASSERT_EQ(plain, run(ones.data())) << int8_set_name(set) << ", " << n << " channels";
-        for (size_t i = 0; i < plain.size(); ++i) {
-          const float sum = static_cast<float>(data.sums[i]) * scale[i % channels];
-          float v = sum + bias[i % channels];
-          if (add != nullptr) v += static_cast<float>(add[i]) * 0.3f;
-          ASSERT_EQ(plain[i], std::clamp(std::nearbyint(v), -7.f, 127.f)) << i;
+// What int8_conv or, of one channel a group, int8_depthwise makes of the data.
+std::vector<int8_t> quantized(const ConvProblem& p, const Int8Context& context, const Data& data,
+                              const Int8Epilogue& epilogue) {
+  const bool depthwise = p.groups > 1;
+  Workspace packed(depthwise ? int8_depthwise_packed_bytes(p) : int8_packed_bytes(p, context.set));
+  Workspace ready(depthwise ? int8_depthwise_ready_bytes(p, context) : 1);
+  Workspace workspace(depthwise ? int8_depthwise_workspace_bytes(p, context) : int8_workspace_bytes(p, context));
+  ThreadPool pool(context.threads);
+  std::vector<int8_t> y(data.sums.size());
+  Int8Args args{
+      .in = data.x.data(), .out = y.data(), .epilogue = epilogue, .workspace = workspace.get(), .pool = &pool};
+  if (depthwise) {
+    int8_depthwise_pack(p, data.weights, packed.get());
+    int8_depthwise_ready(p, context, packed.get(), ready.get());
+    args.packed = ready.get();
+    int8_depthwise(p, context, args);
+  } else {
+    int8_pack(p, context, data.weights, packed.get());
+    args.packed = packed.get();
+    int8_conv(p, context, args);
+  }
+  return y;
+}
+
+// Scale, bias, residual, steps behind it and bounds alone, and the same with a clip that does nothing, which takes the
+// way of all others.
+void check_plain(const ConvProblem& p, float size, bool unsigned_in = false) {
+  const Data data(p, false, unsigned_in);
+  const auto channels = static_cast<size_t>(p.cout);
+  std::vector<float> scale(channels), bias(channels), steps(channels);
+  for (size_t c = 0; c < channels; ++c) {
+    scale[c] = 3e-4f * static_cast<float>(c % 7 + 1) * size;
+    bias[c] = static_cast<float>(c % 11) - 5.5f;
+    steps[c] = 0.25f + static_cast<float>(c % 5);
+  }
+  const auto residual = bytes(static_cast<int64_t>(data.sums.size()), 3, true);
+  for (const bool added : {false, true}) {
+    for (const bool stepped : {false, true}) {
+      if (stepped && !added) continue;
+      Int8Epilogue e{.scale = scale.data(), .residual_scale = 0.3f, .quantized = true, .low = -7, .high = 101};
+      e.real.bias = bias.data();
+      if (added) e.residual = residual.data();
+      if (stepped) e.step = steps.data();
+      std::vector<int8_t> want(data.sums.size());
+      for (size_t i = 0; i < want.size(); ++i) {
+        const float sum = static_cast<float>(data.sums[i]) * scale[i % channels];
+        float v = sum + bias[i % channels];
+        if (added) v += static_cast<float>(residual[i]) * 0.3f;
+        if (stepped) v *= steps[i % channels];
+        want[i] = static_cast<int8_t>(std::clamp(std::nearbyint(v), -7.f, 101.f));
+      }
+      for (Int8Set set : sets()) {
+        for (int threads : {1, 2}) {
+          SCOPED_TRACE(std::string(int8_set_name(set)) + ", channels " + std::to_string(p.cout));
+          const Int8Context context{.set = set, .unsigned_in = unsigned_in, .threads = threads};
+          Int8Epilogue other = e;
+          other.real.act = Activation::clip;
+          other.real.a = -1e30f;
+          other.real.b = 1e30f;
+          ASSERT_EQ(quantized(p, context, data, e), want);
+          ASSERT_EQ(quantized(p, context, data, other), want);
         }
       }
     }
   }
+}
+
+TEST(Int8, PlainEpilogues) {
+  for (int64_t n : {3, 16, 32, 50, 83, 128, 144}) check_plain({.w = 45, .cin = 33, .cout = n}, 1);
+  for (int64_t n : {16, 30, 44, 64}) check_plain({.w = 13, .cin = 1030, .cout = n}, 0.1f);
+  // Beyond what i32 holds.
+  check_plain({.w = 9, .cin = 12, .cout = 40}, 1e9f);
+}
+
+TEST(Int8, PlainDepthwise) {
+  for (int64_t channels : {3, 32, 37, 68, 96})
+    for (int64_t size : {1, 2, 7, 14})
+      for (int64_t stride : {1, 2})
+        for (bool unsigned_in : {false, true})
+          check_plain(depthwise_3x3(size, 15 - size, channels, stride), 10, unsigned_in);
+  check_plain(depthwise_3x3(5, 6, 40, 1), 1e9f);
 }
 
 // The same sums, and what zero points add to them: [pixel][channel] + offset[channel] + row[pixel] * factor[channel].

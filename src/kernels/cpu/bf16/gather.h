@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/dtype.h"
+#include "kernels/cpu/conv/gathered.h"
 #include "kernels/cpu/simd.h"
 
 namespace hone::cpu::HONE_TIER_NS {
@@ -31,10 +32,11 @@ HONE_INLINE void gather_line(const float* from, int64_t count, std::byte* to) {
 #endif
 }
 
-static void gather_bf16(const void* from, int64_t step, int64_t lines, int64_t count, std::byte* to) {
-  const auto* line = static_cast<const std::byte*>(from);
-  for (int64_t l = 0; l < lines; ++l, line += step, to += 2 * count)
-    gather_line(reinterpret_cast<const float*>(line), count, to);
+static void gather_bf16(WindowRun run) {
+  for (int64_t i = 0; i < run.pixels; ++i)
+    for (int64_t l = 0; l < run.lines; ++l)
+      gather_line(reinterpret_cast<const float*>(run.from + i * run.pixel_step + l * run.line_step), run.count,
+                  run.to + i * run.to_step + l * 2 * run.count);
 }
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -61,6 +61,7 @@ const Bf16Kernel kBf16Pairs{.form = {.rows = kPairRows,
                                      .in_bytes = 4,
                                      .a_bytes = 2,
                                      .b_bytes = 2,
+                                     .pads = true,
                                      .gather = gather_bf16},
                             .run = run_pairs};
 

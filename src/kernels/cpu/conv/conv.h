@@ -67,17 +67,13 @@ struct ConvAlgorithm {
   void (*run)(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args);
   // Candidates worth timing, the default first; writes at most variants.size() and returns how many.
   size_t (*candidates)(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVariant> variants);
+  // The most that its transforms add to the error, relative to the layer's largest output (conv_test checks that
+  // measured errors stay below); nullptr: nothing, it sums the products as they are.
+  double (*error_bound)(const ConvProblem& p, const float* weights) = nullptr;
 };
 
 // Every algorithm, special ones first; the last supports everything.
 std::span<const ConvAlgorithm* const> conv_algorithms();
 const ConvAlgorithm* find_conv_algorithm(const char* name);
-
-// The error that Winograd's transforms add, relative to the largest output of a layer: six standard
-// deviations, over a range taken as four standard deviations of the widest output channel. The model:
-// inputs independent, of mean square one; each rounding an independent error of standard deviation
-// 2^-24 / sqrt(3) of the value rounded. Measured errors stay below it (conv_test checks).
-// `tile` is 2 for F(2x2,3x3) or 4 for F(4x4,3x3). 0 where Winograd does not apply.
-double winograd_error_bound(const ConvProblem& p, const float* weights, int tile);
 
 }  // namespace hone::cpu

@@ -10,9 +10,31 @@ namespace {
 // Groups narrower than a vector are merged into one block-diagonal group: the zeros multiplied cost what the empty
 // lanes would have, and the loops get longer.
 int64_t merged_groups(const ConvProblem& p, const TileForm& form) {
+  const int64_t most = form.vector > 0 ? form.vector : form.panel / 2;
   int64_t merge = 1;
-  while (merge * 2 * (p.cout / p.groups) <= form.panel / 2 && p.groups % (merge * 2) == 0) merge *= 2;
+  while (merge * 2 * (p.cout / p.groups) <= most && p.groups % (merge * 2) == 0) merge *= 2;
   return merge;
+}
+
+// Narrow panels leave registers for more rows.
+TileForm fitted(TileForm form, int64_t columns) {
+  if (form.vector == 0) return form;
+  const int64_t panels = ceil_div(columns, form.panel);
+  const int vectors = static_cast<int>(ceil_div(ceil_div(columns, panels), form.vector));
+  form.panel = vectors * form.vector;
+  form.rows = std::min(form.rows, form.sums / vectors);
+  return form;
+}
+
+// One line of pixels, whose windows are the pixels.
+ConvProblem as_line(const ConvProblem& p) {
+  const bool copies = p.kh * p.kw * p.stride_h * p.stride_w == 1 && p.pad_top == 0 && p.pad_left == 0 &&
+                      p.out_h() == p.h && p.out_w() == p.w;
+  if (!copies) return p;
+  ConvProblem line = p;
+  line.w *= line.h * line.n;
+  line.h = line.n = 1;
+  return line;
 }
 
 // Threads that share out columns read all of the input, but only their part of the weights.
@@ -23,7 +45,7 @@ bool prefers_columns(const GatherPlan& plan, int threads) {
 
 // Whether a line of a window lies in memory as it is gathered.
 bool in_one_piece(const ConvProblem& p, const GatherPlan& plan) {
-  return p.dilation_w == 1 && p.in_pitch() == plan.cin;
+  return p.kw == 1 || (p.dilation_w == 1 && p.in_pitch() == plan.cin);
 }
 
 // One line of a window, part of which may be outside, to `to`, and where its end is.
@@ -38,16 +60,70 @@ std::byte* gather_line(const ConvProblem& p, const GatherPlan& plan, const std::
   };
   zeros(first);
   const std::byte* from = line + (x0 + first * p.dilation_w) * p.in_pitch() * form.in_bytes;
-  if (in_one_piece(p, plan)) form.gather(from, 0, 1, (last - first) * plan.cin, to);
-  else form.gather(from, step, last - first, plan.cin, to);
+  if (in_one_piece(p, plan)) form.gather({.from = from, .count = (last - first) * plan.cin, .to = to});
+  else form.gather({.from = from, .lines = last - first, .line_step = step, .count = plan.cin, .to = to});
   to += (last - first) * pixel;
   zeros(p.kw - last);
   return to;
 }
 
+// The windows of a line of output pixels.
+struct Windows {
+  const ConvProblem& p;
+  const GatherPlan& plan;
+  int64_t line, width;          // bytes of a line of the image, and of a gathered line of a window
+  int64_t first = 0, last = 0;  // output columns whose windows lie inside the image's lines, if they can be run through
+
+  Windows(const ConvProblem& problem, const GatherPlan& gather) : p(problem), plan(gather) {
+    line = p.w * p.in_pitch() * plan.form.in_bytes;
+    width = p.kw * plan.cin * plan.form.a_bytes;
+    if (!in_one_piece(p, plan) || p.w + p.pad_left < p.kw) return;
+    first = ceil_div(p.pad_left, p.stride_w);
+    last = std::min((p.w + p.pad_left - p.kw) / p.stride_w + 1, p.out_w());
+  }
+
+  void gather(const std::byte* image, int64_t y, int64_t x, int64_t end, std::byte* to) const {
+    const TileForm& form = plan.form;
+    const int64_t y0 = y * p.stride_h - p.pad_top, pixel = p.in_pitch() * form.in_bytes;
+    const bool inside = y0 >= 0 && y0 + (p.kh - 1) * p.dilation_h < p.h;
+    while (x < end) {
+      const int64_t run = inside && x >= first ? std::min(end, last) - x : 0;
+      if (run > 0) {
+        form.gather({.from = image + y0 * line + (x * p.stride_w - p.pad_left) * pixel,
+                     .pixels = run,
+                     .pixel_step = p.stride_w * pixel,
+                     .lines = p.kh,
+                     .line_step = p.dilation_h * line,
+                     .count = p.kw * plan.cin,
+                     .to = to,
+                     .to_step = plan.a_ld});
+      } else {
+        gather_window(image, y0, x * p.stride_w - p.pad_left, to);
+      }
+      x += std::max<int64_t>(run, 1);
+      to += std::max<int64_t>(run, 1) * plan.a_ld;
+    }
+  }
+
+  // One, part of which may be outside.
+  void gather_window(const std::byte* image, int64_t y0, int64_t x0, std::byte* to) const {
+    for (int64_t y = y0; y < y0 + p.kh * p.dilation_h; y += p.dilation_h) {
+      if (y >= 0 && y < p.h) {
+        to = gather_line(p, plan, image + y * line, x0, to);
+      } else {
+        std::memset(to, plan.form.zero, static_cast<size_t>(width));
+        to += width;
+      }
+    }
+  }
+};
+
 }  // namespace
 
-int64_t GatherPlan::rows_bytes() const { return round_up(row_block, form.rows) * a_ld; }
+int64_t GatherPlan::rows_bytes() const {
+  const auto align = static_cast<int64_t>(kAlign);
+  return round_up(round_up(row_block, form.rows) * a_ld, align) + align;
+}
 
 int64_t GatherPlan::worker_bytes() const {
   const int64_t sums = int64_t{form.rows} * form.panel * 4;
@@ -59,21 +135,24 @@ GatherPlan packed_plan(const ConvProblem& p, const TileForm& form) {
   plan.groups = p.groups / merged_groups(p, form);
   plan.cin = p.cin / plan.groups;
   plan.cout = p.cout / plan.groups;
+  plan.form = fitted(form, plan.cout);
   plan.depth = round_up(p.kh * p.kw * plan.cin, form.k_step);
-  plan.panels = ceil_div(plan.cout, form.panel);
+  plan.panels = ceil_div(plan.cout, plan.form.panel);
   const auto align = static_cast<int64_t>(kAlign);
-  plan.panel_bytes = round_up(form.panel * (form.start_bytes + plan.depth * form.b_bytes), align);
-  // An odd number of cache lines, so that rows do not share the sets of a cache.
-  plan.a_ld = (ceil_div(plan.depth * form.a_bytes, align) | 1) * align;
+  plan.panel_bytes = round_up(plan.form.panel * (form.start_bytes + plan.depth * form.b_bytes), align);
+  // Rows of more than a cache line take an odd number of them, so that they do not share the sets of a cache.
+  const int64_t row = plan.depth * form.a_bytes;
+  plan.a_ld = row <= align ? row : (ceil_div(row, align) | 1) * align;
   return plan;
 }
 
 GatherPlan gather_plan(const ConvProblem& p, const TileForm& form, const GatherSharing& sharing) {
   GatherPlan plan = packed_plan(p, form);
   plan.pixels = p.n * p.out_h() * p.out_w();
-  const int64_t rows = form.rows;
-  const int64_t most = sharing.row_block > 0 ? sharing.row_block
-                                             : std::clamp(cpu_info().l2 / 2 / plan.a_ld / rows * rows, rows, 16 * rows);
+  const int64_t rows = plan.form.rows;
+  const int64_t most = sharing.row_block > 0
+                           ? sharing.row_block
+                           : std::clamp(cpu_info().l2 / 2 / plan.a_ld / rows * rows, rows, int64_t{16} * form.rows);
   const bool columns = sharing.split > 0 ? sharing.split == 2 : prefers_columns(plan, sharing.threads);
   int64_t blocks = ceil_div(plan.pixels, most);
   if (columns) plan.column_blocks = std::min<int64_t>(plan.panels, sharing.threads);
@@ -94,40 +173,21 @@ GatherTask task_of(const GatherPlan& plan, int64_t index) {
   return task;
 }
 
-void gather_rows(const ConvProblem& p, const GatherPlan& plan, const void* in, const GatherTask& task, std::byte* to) {
-  const TileForm& form = plan.form;
-  const int64_t oh = p.out_h(), ow = p.out_w(), line = p.w * p.in_pitch() * form.in_bytes;
-  const int64_t width = p.kw * plan.cin * form.a_bytes, padding = plan.depth * form.a_bytes - p.kh * width;
-  const int64_t inner_w = p.w - p.kw, inner_h = p.h - (p.kh - 1) * p.dilation_h - 1;
-  const bool whole = in_one_piece(p, plan);
-  const auto* group = static_cast<const std::byte*>(in) + task.group * plan.cin * form.in_bytes;
-  int64_t x = task.row % ow, y = task.row / ow % oh, n = task.row / ow / oh;
-  for (int64_t i = 0; i < task.count; ++i, to += plan.a_ld) {
-    const int64_t x0 = x * p.stride_w - p.pad_left, y0 = y * p.stride_h - p.pad_top;
-    const std::byte* image = group + n * p.h * line;
-    if (whole && x0 >= 0 && x0 <= inner_w && y0 >= 0 && y0 <= inner_h) {
-      form.gather(image + y0 * line + x0 * p.in_pitch() * form.in_bytes, p.dilation_h * line, p.kh, p.kw * plan.cin,
-                  to);
-    } else {
-      std::byte* at = to;
-      for (int64_t ky = 0; ky < p.kh; ++ky) {
-        const int64_t in_y = y0 + ky * p.dilation_h;
-        if (in_y >= 0 && in_y < p.h) {
-          at = gather_line(p, plan, image + in_y * line, x0, at);
-        } else {
-          std::memset(at, form.zero, static_cast<size_t>(width));
-          at += width;
-        }
-      }
-    }
-    // Weights are 0 there, but what memory holds may be no number.
-    if (padding > 0) std::memset(to + p.kh * width, form.zero, static_cast<size_t>(padding));
-    if (++x < ow) continue;
-    x = 0;
-    if (++y < oh) continue;
-    y = 0;
-    ++n;
+void gather_rows(const ConvProblem& problem, const GatherPlan& plan, const void* in, const GatherTask& task,
+                 std::byte* to) {
+  const ConvProblem p = as_line(problem);
+  const Windows windows(p, plan);
+  const int64_t oh = p.out_h(), ow = p.out_w();
+  const auto* group = static_cast<const std::byte*>(in) + task.group * plan.cin * plan.form.in_bytes;
+  for (int64_t row = task.row; row < task.row + task.count;) {
+    const int64_t x = row % ow, last = std::min(ow, x + task.row + task.count - row);
+    windows.gather(group + row / ow / oh * p.h * windows.line, row / ow % oh, x, last,
+                   to + (row - task.row) * plan.a_ld);
+    row += last - x;
   }
+  const int64_t filled = p.kh * windows.width, padding = plan.depth * plan.form.a_bytes - filled;
+  for (int64_t i = 0; plan.form.pads && padding > 0 && i < task.count; ++i)
+    std::memset(to + i * plan.a_ld + filled, plan.form.zero, static_cast<size_t>(padding));
 }
 
 }  // namespace hone::cpu

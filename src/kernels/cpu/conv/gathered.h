@@ -10,10 +10,22 @@
 
 namespace hone::cpu {
 
+// Windows of neighbouring output pixels, each of so many lines, that lie whole in the image.
+struct WindowRun {
+  const std::byte* from = nullptr;  // the first line of the first window
+  int64_t pixels = 1, pixel_step = 0;
+  int64_t lines = 1, line_step = 0;  // bytes from line to line of a window
+  int64_t count = 0;                 // values of a line
+  std::byte* to = nullptr;           // a window's lines lie behind each other
+  int64_t to_step = 0;               // bytes from window to window
+};
+
 // What an inner kernel multiplies: rows as gathered by panels of packed columns, a tile at once.
 struct TileForm {
   int rows = 0;         // most rows of a tile
-  int panel = 0;        // columns of a panel
+  int panel = 0;        // most columns of a panel
+  int vector = 0;       // 0, or what the columns of a panel are a multiple of: panels are then as equal as can be
+  int sums = 0;         // vectors of sums that a tile may have, where panels have vectors
   int k_unit = 0;       // values of k taken at once
   int k_step = 0;       // what the depth of a sum is padded to, a multiple of k_unit
   int in_bytes = 0;     // of an activation in memory
@@ -21,9 +33,9 @@ struct TileForm {
   int b_bytes = 0;      // of a weight
   int start_bytes = 0;  // of what a panel holds for each column before its weights
   int zero = 0;         // the value of the bytes that 0 is gathered as
-  // Lines of `count` values, `step` bytes from one to the next, behind each other. May write up to 64 bytes more: what
-  // lies behind is gathered later.
-  void (*gather)(const void* from, int64_t step, int64_t lines, int64_t count, std::byte* to) = nullptr;
+  bool pads = false;    // whether what the depth is padded with must be `zero`, not just any values
+  // In the order of the windows. May write up to 64 bytes more: what lies behind is gathered later.
+  void (*gather)(WindowRun run) = nullptr;
   // Around the tiles of a thread's task; null: nothing to do.
   void (*begin)() = nullptr;
   void (*end)() = nullptr;
@@ -37,7 +49,7 @@ struct GatherSharing {
 };
 
 struct GatherPlan {
-  TileForm form;
+  TileForm form;  // with the panel and the rows for these columns
   int64_t pixels = 0;
   int64_t groups = 1, cin = 0, cout = 0;  // after merging; channels of one group
   int64_t depth = 0;                      // of a sum, padded
@@ -46,7 +58,7 @@ struct GatherPlan {
   int64_t row_block = 0, row_blocks = 0, column_blocks = 1;
 
   size_t packed_bytes() const { return static_cast<size_t>(groups * panels * panel_bytes); }
-  int64_t rows_bytes() const;    // of a task's gathered rows
+  int64_t rows_bytes() const;    // of a task's gathered rows, and what is written behind them
   int64_t worker_bytes() const;  // those, then 4 bytes for each sum of a tile
   int64_t tasks() const { return column_blocks * groups * row_blocks; }
 };

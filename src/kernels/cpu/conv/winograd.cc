@@ -1,82 +1,90 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
-// conv_winograd_f4 and conv_winograd_f2: a block of tiles is transformed into a buffer that stays in
-// L2, multiplied panel by panel at each point, and transformed back while the products are in L1.
-// Threads share out tiles; where weights outweigh activations they share out output channels instead,
-// after transforming all tiles together.
+// conv_winograd_*: a block of tiles is transformed into a buffer that stays in L2, multiplied panel by panel at each
+// point, and transformed back while the products are in L1. Threads share out tiles; where weights outweigh
+// activations they share out output channels instead, after transforming all tiles together.
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "kernels/cpu/conv/algorithms.h"
+#include "kernels/cpu/conv/winograd_error.h"
 #include "kernels/cpu/conv/winograd_kernel.h"
-#include "kernels/cpu/conv/winograd_weights.h"
+#include "kernels/cpu/conv/winograd_scheme.h"
 #include "kernels/cpu/gemm/dense.h"
 
 namespace hone::cpu {
 
 namespace scalar {
-extern const WinogradKernel kWinogradF2, kWinogradF4;
+extern const WinogradKernels kWinogradKernels;
 }
 namespace avx2 {
-extern const WinogradKernel kWinogradF2, kWinogradF4;
+extern const WinogradKernels kWinogradKernels;
 }
 namespace avx512 {
-extern const WinogradKernel kWinogradF2, kWinogradF4;
+extern const WinogradKernels kWinogradKernels;
 }
 
-const WinogradKernel& winograd_kernel(Tier tier, int tile) {
+const WinogradKernels& winograd_kernels(Tier tier) {
   switch (tier) {
-    case Tier::avx512: return tile == 2 ? avx512::kWinogradF2 : avx512::kWinogradF4;
-    case Tier::avx2: return tile == 2 ? avx2::kWinogradF2 : avx2::kWinogradF4;
+    case Tier::avx512: return avx512::kWinogradKernels;
+    case Tier::avx2: return avx2::kWinogradKernels;
     case Tier::scalar: break;
   }
-  return tile == 2 ? scalar::kWinogradF2 : scalar::kWinogradF4;
+  return scalar::kWinogradKernels;
 }
 
 namespace {
+
+const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradF2) { return k.f2; }
+const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradF4) { return k.f4; }
+const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradS2F2) { return k.s2_f2; }
+const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradS2F4) { return k.s2_f4; }
 
 // A line between points, so that their rows do not fall into one set of the cache.
 constexpr int64_t kLine = 16;
 
 // Everything that follows from the problem and the variant; floats unless said otherwise.
 struct Plan {
-  int64_t points, tiles_y, tiles_x, tiles;
-  int64_t block, blocks;           // tiles in a block (the last may be shorter), and blocks
-  int64_t row, v_point, v_block;   // V: a tile's channels, one point of a block, the block
-  int64_t m_point, m_block;        // M likewise
-  int64_t partial, pointers;       // panel kernel's scratch; row pointers, counted in pointers
-  int64_t worker;                  // M, partial, pointers, and V unless it is shared
+  int64_t tiles_y, tiles_x, tiles;
+  int64_t block, blocks;          // tiles in a block (the last may be shorter), and blocks
+  int64_t row, v_point, v_block;  // V: a tile's channels, one point of a block, the block
+  int64_t m_point, m_block;       // M likewise
+  int64_t partial, pointers;      // panel kernel's scratch; row pointers, counted in pointers
+  int64_t worker;                 // M, partial, pointers, and V unless it is shared
   int64_t panels, k_block;
   bool by_channels;
 };
 
-template <int TILE>
+template <class W>
 Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
+  constexpr int64_t kPoints = W::kPoints * W::kPoints;
   const PanelKernel& kernel = panel_kernel(ctx.tier);
   const CpuInfo& cpu = cpu_info();
+  const auto in_floats = [](int64_t bytes) { return bytes / static_cast<int64_t>(sizeof(float)); };
   Plan w{};
-  w.points = (TILE + 2) * (TILE + 2);
-  w.tiles_y = ceil_div(p.out_h(), TILE);
-  w.tiles_x = ceil_div(p.out_w(), TILE);
+  w.tiles_y = ceil_div(p.out_h(), W::kTile);
+  w.tiles_x = ceil_div(p.out_w(), W::kTile);
   w.tiles = p.n * w.tiles_y * w.tiles_x;
   w.row = round_up(p.cin, kLine);
   w.panels = ceil_div(p.cout, kernel.nr);
-  w.k_block = cpu.l1d / (kernel.nr * static_cast<int64_t>(sizeof(float)));
+  w.k_block = in_floats(cpu.l1d) / kernel.nr;
 
-  const int64_t fits = cpu.l2 / 2 / (w.points * w.row * static_cast<int64_t>(sizeof(float)));
+  const int64_t fits = in_floats(cpu.l2 / 2) / (kPoints * w.row);
+  const int64_t least = kPoints > 36 ? 12 : 24;
   const int64_t wanted = ctx.variant.tile_block > 0
                              ? ctx.variant.tile_block
-                             : std::clamp<int64_t>(fits / kernel.mr * kernel.mr, 24, 48);
-  const int64_t few = w.panels >= 2 * ctx.threads && w.tiles < 4 * kernel.mr * ctx.threads;
-  w.by_channels = ctx.threads > 1 && (ctx.variant.split > 0 ? ctx.variant.split == 2 : few != 0);
+                             : std::clamp<int64_t>(fits / kernel.mr * kernel.mr, least, 2 * least);
+  const bool few = w.panels >= 2 * ctx.threads && w.tiles < 4 * kernel.mr * ctx.threads;
+  w.by_channels = ctx.threads > 1 && (ctx.variant.split > 0 ? ctx.variant.split == 2 : few);
   int64_t blocks = ceil_div(w.tiles, wanted);
   if (!w.by_channels && ctx.threads > 1) blocks = round_up(blocks, ctx.threads);
   w.block = std::max<int64_t>(1, ceil_div(w.tiles, blocks));
   w.blocks = ceil_div(w.tiles, w.block);
 
   w.v_point = w.block * w.row + kLine;
-  w.v_block = w.points * w.v_point;
+  w.v_block = kPoints * w.v_point;
   w.m_point = w.block * kernel.nr + kLine;
-  w.m_block = w.points * w.m_point;
+  w.m_block = kPoints * w.m_point;
   w.partial = round_up(w.block * kernel.nr, kLine);
   w.pointers = round_up(w.block, kLine);
   w.worker = w.m_block + w.partial + 2 * w.pointers + (w.by_channels ? 0 : w.v_block) + kLine;
@@ -85,8 +93,10 @@ Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
 
 int64_t zero_row(const Plan& w) { return w.row; }
 
-template <int TILE>
+template <class W>
 struct Run {
+  static constexpr int S = W::kPoints;
+
   const ConvProblem& p;
   const ConvArgs& args;
   const Plan w;
@@ -95,8 +105,13 @@ struct Run {
   const int64_t oh, ow;
 
   Run(const ConvProblem& problem, const ConvContext& ctx, const ConvArgs& a)
-      : p(problem), args(a), w(plan_of<TILE>(problem, ctx)), panel(panel_kernel(ctx.tier)),
-        kernel(winograd_kernel(ctx.tier, TILE)), oh(problem.out_h()), ow(problem.out_w()) {}
+      : p(problem),
+        args(a),
+        w(plan_of<W>(problem, ctx)),
+        panel(panel_kernel(ctx.tier)),
+        kernel(kernel_of(winograd_kernels(ctx.tier), W())),
+        oh(problem.out_h()),
+        ow(problem.out_w()) {}
 
   float* zeros() const { return static_cast<float*>(args.workspace); }
   float* worker(int id) const { return zeros() + zero_row(w) + id * w.worker; }
@@ -105,9 +120,9 @@ struct Run {
   int64_t block_tiles(int64_t block) const { return std::min(w.block, w.tiles - block * w.block); }
 
   void transform_in(int64_t tile, float* v) const {
-    constexpr int S = TILE + 2;
     const int64_t n = tile / (w.tiles_y * w.tiles_x), pitch = p.in_pitch();
-    const int64_t y0 = tile / w.tiles_x % w.tiles_y * TILE - p.pad_top, x0 = tile % w.tiles_x * TILE - p.pad_left;
+    const int64_t y0 = tile / w.tiles_x % w.tiles_y * W::kTile * W::kStride - p.pad_top;
+    const int64_t x0 = tile % w.tiles_x * W::kTile * W::kStride - p.pad_left;
     WinogradInput job;
     for (int i = 0; i < S * S; ++i) {
       const int64_t y = y0 + i / S, x = x0 + i % S;
@@ -123,14 +138,14 @@ struct Run {
   void transform_out(int64_t tile, int64_t col, const float* m) const {
     const Epilogue& ep = args.epilogue;
     const int64_t n = tile / (w.tiles_y * w.tiles_x);
-    const int64_t y = tile / w.tiles_x % w.tiles_y * TILE, x = tile % w.tiles_x * TILE;
+    const int64_t y = tile / w.tiles_x % w.tiles_y * W::kTile, x = tile % w.tiles_x * W::kTile;
     const int64_t pixel = (n * oh + y) * ow + x, at = pixel * p.out_pitch() + col;
     WinogradOutput job{};
     job.m = m;
     job.point_stride = w.m_point;
     job.channels = std::min<int64_t>(panel.nr, p.cout - col);
-    job.height = static_cast<int>(std::min<int64_t>(TILE, oh - y));
-    job.width = static_cast<int>(std::min<int64_t>(TILE, ow - x));
+    job.height = static_cast<int>(std::min<int64_t>(W::kTile, oh - y));
+    job.width = static_cast<int>(std::min<int64_t>(W::kTile, ow - x));
     job.out = args.out + at;
     job.pixel_stride = p.out_pitch();
     job.row_stride = ow * job.pixel_stride;
@@ -147,7 +162,6 @@ struct Run {
   // One block of tiles against one panel of output channels.
   void multiply(int64_t block, int64_t panel_index, const float* v, float* mine) const {
     static const Epilogue plain;
-    float* const m = mine;
     auto** rows = reinterpret_cast<const float**>(mine + w.m_block + w.partial);
     const int64_t tiles = block_tiles(block);
     for (int64_t i = 0; i < tiles; ++i) rows[i] = v + i * w.row;
@@ -161,15 +175,15 @@ struct Run {
     job.partial = mine + w.m_block;
     job.ldc = panel.nr;
     job.epilogue = &plain;
-    const auto* u = static_cast<const float*>(args.packed) + panel_index * w.points * p.cin * panel.nr;
-    for (int64_t e = 0; e < w.points; ++e) {
+    const int64_t factor = p.cin * panel.nr;
+    const auto* u = static_cast<const float*>(args.packed) + panel_index * W::kFactors * W::kFactors * factor;
+    for (int e = 0; e < S * S; ++e) {
       job.a_offset = e * w.v_point;
-      job.b = u + e * p.cin * panel.nr;
-      job.c = m + e * w.m_point;
+      job.b = u + (factor_of<W>(e / S) * W::kFactors + factor_of<W>(e % S)) * factor;
+      job.c = mine + e * w.m_point;
       panel.run(job);
     }
-    for (int64_t i = 0; i < tiles; ++i)
-      transform_out(block * w.block + i, panel_index * panel.nr, m + i * panel.nr);
+    for (int64_t i = 0; i < tiles; ++i) transform_out(block * w.block + i, panel_index * panel.nr, mine + i * panel.nr);
   }
 
   void run_by_tiles() const {
@@ -182,59 +196,61 @@ struct Run {
   }
 
   void run_by_channels() const {
-    args.pool->parallel(w.tiles, [this](int64_t tile, int) {
-      transform_in(tile, shared_v(tile / w.block) + tile % w.block * w.row);
-    });
+    args.pool->parallel(
+        w.tiles, [this](int64_t tile, int) { transform_in(tile, shared_v(tile / w.block) + tile % w.block * w.row); });
     args.pool->parallel(w.panels * w.blocks, [this](int64_t i, int id) {
       multiply(i % w.blocks, i / w.blocks, shared_v(i % w.blocks), worker(id));
     });
   }
 };
 
+template <class W>
 const char* supports(const ConvProblem& p) {
   if (p.kh != 3 || p.kw != 3) return "kernel is not 3x3";
-  if (p.stride_h != 1 || p.stride_w != 1) return "stride is not 1";
+  if (p.stride_h != W::kStride || p.stride_w != W::kStride)
+    return W::kStride == 1 ? "stride is not 1" : "stride is not 2";
   if (p.dilation_h != 1 || p.dilation_w != 1) return "dilated";
   if (p.groups != 1) return "grouped";
   if (p.cin < 8 || p.cout < 8) return "too few channels for the transforms to pay";
   return nullptr;
 }
 
-template <int TILE>
+template <class W>
 size_t packed_bytes(const ConvProblem& p, Tier tier) {
-  return static_cast<size_t>((TILE + 2) * (TILE + 2) * packed_floats(p.cout, p.cin, tier)) * sizeof(float);
+  return static_cast<size_t>(W::kFactors * W::kFactors * packed_floats(p.cout, p.cin, tier)) * sizeof(float);
 }
 
-// [panel][point][cin][nr]
-template <int TILE>
+// [panel][factor][cin][nr]
+template <class W>
 void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
-  constexpr int S = TILE + 2;
+  constexpr int F = W::kFactors;
   const int64_t nr = panel_kernel(tier).nr;
   auto* const out = static_cast<float*>(packed);
-  std::memset(packed, 0, packed_bytes<TILE>(p, tier));
+  std::memset(packed, 0, packed_bytes<W>(p, tier));
   for (int64_t oc = 0; oc < p.cout; ++oc)
     for (int64_t ic = 0; ic < p.cin; ++ic) {
-      double u[S][S];
-      transform_weights<TILE>(weights + (oc * p.cin + ic) * 9, u);
-      for (int e = 0; e < S * S; ++e)
-        out[((oc / nr * S * S + e) * p.cin + ic) * nr + oc % nr] = static_cast<float>(u[e / S][e % S]);
+      double u[F][F];
+      transform_weights<W>(weights + (oc * p.cin + ic) * 9, u);
+      for (int e = 0; e < F * F; ++e)
+        out[((oc / nr * F * F + e) * p.cin + ic) * nr + oc % nr] = static_cast<float>(u[e / F][e % F]);
     }
 }
 
-template <int TILE>
+template <class W>
 size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
-  const Plan w = plan_of<TILE>(p, ctx);
+  const Plan w = plan_of<W>(p, ctx);
   const int64_t shared = w.by_channels ? w.blocks * w.v_block : 0;
   return static_cast<size_t>(zero_row(w) + ctx.threads * w.worker + shared) * sizeof(float);
 }
 
-template <int TILE>
+template <class W>
 void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
-  const Run<TILE> r(p, ctx, args);
+  const Run<W> r(p, ctx, args);
   std::memset(r.zeros(), 0, static_cast<size_t>(zero_row(r.w)) * sizeof(float));
   r.w.by_channels ? r.run_by_channels() : r.run_by_tiles();
 }
 
+template <class W>
 size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVariant> variants) {
   size_t count = 0;
   const auto add = [&](const ConvVariant& v) {
@@ -242,19 +258,31 @@ size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVa
   };
   add({});
   const int mr = panel_kernel(ctx.tier).mr;
-  const int64_t tiles = p.n * ceil_div(p.out_h(), 4) * ceil_div(p.out_w(), 4);
-  for (int rows : {2, 4, 8}) add({.split = 1, .tile_block = rows * mr});
+  const std::array<int, 3> blocks = W::kStride == 1 ? std::array{2, 4, 8} : std::array{1, 2, 4};
+  for (int rows : blocks) add({.split = 1, .tile_block = rows * mr});
   // Sharing out channels keeps every tile transformed at once: only for small outputs.
-  if (ctx.threads > 1 && tiles <= 512)
-    for (int rows : {2, 4, 8}) add({.split = 2, .tile_block = rows * mr});
+  if (ctx.threads > 1 && p.n * ceil_div(p.out_h(), 4) * ceil_div(p.out_w(), 4) <= 512)
+    for (int rows : blocks) add({.split = 2, .tile_block = rows * mr});
   return count;
+}
+
+template <class W>
+constexpr ConvAlgorithm algorithm(const char* name) {
+  return {name,
+          supports<W>,
+          packed_bytes<W>,
+          pack<W>,
+          workspace_bytes<W>,
+          run<W>,
+          candidates<W>,
+          [](const ConvProblem& p, const float* weights) { return winograd_error<W>(p, weights); }};
 }
 
 }  // namespace
 
-const ConvAlgorithm conv_winograd_f4{"conv_winograd_f4", supports, packed_bytes<4>, pack<4>,
-                                     workspace_bytes<4>, run<4>,   candidates};
-const ConvAlgorithm conv_winograd_f2{"conv_winograd_f2", supports, packed_bytes<2>, pack<2>,
-                                     workspace_bytes<2>, run<2>,   candidates};
+const ConvAlgorithm conv_winograd_f4 = algorithm<WinogradF4>("conv_winograd_f4");
+const ConvAlgorithm conv_winograd_f2 = algorithm<WinogradF2>("conv_winograd_f2");
+const ConvAlgorithm conv_winograd_s2_f4 = algorithm<WinogradS2F4>("conv_winograd_s2_f4");
+const ConvAlgorithm conv_winograd_s2_f2 = algorithm<WinogradS2F2>("conv_winograd_s2_f2");
 
 }  // namespace hone::cpu

@@ -1,6 +1,6 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
-// The per-tier half of Winograd convolution F(m x m, 3 x 3): transforms of one tile between pixels and
-// the (m + 2)^2 points at which input and weights are multiplied. The other half is the panel kernel.
+// The per-tier half of Winograd convolution (schemes: winograd_scheme.h): transforms of one tile between pixels and the
+// points at which input and weights are multiplied. The other half is the panel kernel.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,11 @@
 
 namespace hone::cpu {
 
+constexpr int kMostWinogradPoints = 81;
+
 // V[point] = B^T d B over all channels. V rows have room for channels rounded up to 16.
 struct WinogradInput {
-  const float* pixels[36];  // (m + 2)^2 of them, row by row; zeros where outside the image
+  const float* pixels[kMostWinogradPoints];  // of the tile, row by row; zeros where outside the image
   int64_t channels;
   float* v;
   int64_t point_stride;
@@ -23,7 +25,7 @@ struct WinogradOutput {
   const float* m;
   int64_t point_stride;
   int64_t channels;
-  int height, width;  // of the tile inside the image, at most m
+  int height, width;  // of the tile inside the image
   float* out;         // first pixel
   int64_t row_stride, pixel_stride;
   const Epilogue* epilogue;
@@ -36,7 +38,11 @@ struct WinogradKernel {
   void (*output)(const WinogradOutput& job);
 };
 
-// `tile` is m: 2 or 4.
-const WinogradKernel& winograd_kernel(Tier tier, int tile);
+// Of all schemes, for one tier.
+struct WinogradKernels {
+  WinogradKernel f2, f4, s2_f2, s2_f4;
+};
+
+const WinogradKernels& winograd_kernels(Tier tier);
 
 }  // namespace hone::cpu

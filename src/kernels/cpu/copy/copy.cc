@@ -77,6 +77,13 @@ Result<CopyPlan> CopyPlan::make(std::span<const int64_t> dims, std::span<const i
   return plan;
 }
 
+// How many steps from `start`, which is in [0, size), stay there.
+static int64_t steps_inside(int64_t start, int64_t step, int64_t size) {
+  if (step == 0) return INT64_MAX;
+  if (step > 0) return (size - 1 - start) / step;
+  return step == INT64_MIN ? 0 : start / -step;
+}
+
 Result<CopyPlan> CopyPlan::slice(std::span<const int64_t> x_dims, std::span<const int64_t> starts,
                                  std::span<const int64_t> steps, std::span<const int64_t> dims, int64_t element_bytes) {
   if (starts.size() != x_dims.size() || steps.size() != x_dims.size() || dims.size() != x_dims.size())
@@ -85,11 +92,11 @@ Result<CopyPlan> CopyPlan::slice(std::span<const int64_t> x_dims, std::span<cons
   std::vector<int64_t> strides = strides_of(x_dims);
   int64_t offset = 0;
   for (size_t d = 0; d < dims.size(); ++d) {
-    const int64_t last = starts[d] + (dims[d] - 1) * steps[d];
-    if (dims[d] > 0 && (starts[d] < 0 || starts[d] >= x_dims[d] || last < 0 || last >= x_dims[d]))
+    if (dims[d] <= 0) continue;
+    if (starts[d] < 0 || starts[d] >= x_dims[d] || dims[d] - 1 > steps_inside(starts[d], steps[d], x_dims[d]))
       return invalid("slice of dim {} from {} in steps of {} leaves [0, {})", d, starts[d], steps[d], x_dims[d]);
     offset += starts[d] * strides[d];
-    strides[d] *= steps[d];
+    strides[d] *= dims[d] == 1 ? 0 : steps[d];  // a step that is not taken may be of any size
   }
   return make(dims, strides, strides_of(dims), element_bytes, offset);
 }

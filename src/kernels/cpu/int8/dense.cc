@@ -21,7 +21,7 @@ void multiply(const ConvProblem& p, const Int8Kernel& kernel, const GatherPlan& 
     const auto* start =
         static_cast<const std::byte*>(args.packed) + (task.group * plan.panels + panel) * plan.panel_bytes;
     const int64_t column = panel * form.panel;
-    Int8Tile tile{.a_ld = plan.a_ld, .steps = plan.depth / form.k_unit, .sums = sums};
+    Int8Tile tile{.a_ld = plan.a_ld, .steps = plan.depth / form.k_unit, .panel = form.panel, .sums = sums};
     tile.start = reinterpret_cast<const int32_t*>(start);
     tile.b = reinterpret_cast<const int8_t*>(tile.start + form.panel);
     tile.columns = static_cast<int>(std::min<int64_t>(form.panel, plan.cout - column));
@@ -32,14 +32,20 @@ void multiply(const ConvProblem& p, const Int8Kernel& kernel, const GatherPlan& 
                     .out = args.out,
                     .epilogue = &args.epilogue};
     done.channel = task.group * plan.cout + column;
+    if (kernel.run_plain != nullptr && is_plain(args.epilogue)) {
+      tile.rows = static_cast<int>(task.count);
+      tile.a = a;
+      done.at = task.row * done.ld + done.channel;
+      if (kernel.run_plain(tile, done)) continue;
+    }
     for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
       const int64_t from = task.count * t / tiles;
       tile.rows = static_cast<int>(task.count * (t + 1) / tiles - from);
       tile.a = a + from * plan.a_ld;
-      kernel.run(tile);
       done.rows = tile.rows;
       done.row = task.row + from;
       done.at = done.row * done.ld + done.channel;
+      kernel.run(tile);
       finish(done);
     }
   }
@@ -53,12 +59,12 @@ size_t int8_packed_bytes(const ConvProblem& p, Int8Set set) {
 
 void int8_pack(const ConvProblem& p, const Int8Context& context, const Int8Weights& weights, void* packed) {
   const Int8Kernel& kernel = int8_kernel(context.set, context.unsigned_in);
-  for_each_weight(p, packed_plan(p, kernel.form), weights, packed,
-                  [&](std::byte* panel, int64_t lane, int64_t place, int8_t w) {
-                    auto* start = reinterpret_cast<int32_t*>(panel);
-                    reinterpret_cast<int8_t*>(start + kernel.form.panel)[place] = w;
-                    start[lane] -= kernel.excess * w;
-                  });
+  const GatherPlan plan = packed_plan(p, kernel.form);
+  for_each_weight(p, plan, weights, packed, [&](std::byte* panel, int64_t lane, int64_t place, int8_t w) {
+    auto* start = reinterpret_cast<int32_t*>(panel);
+    reinterpret_cast<int8_t*>(start + plan.form.panel)[place] = w;
+    start[lane] -= kernel.excess * w;
+  });
 }
 
 size_t int8_workspace_bytes(const ConvProblem& p, const Int8Context& context) {

@@ -9,6 +9,7 @@ namespace hone::cpu {
 namespace {
 
 constexpr auto kLine = static_cast<int64_t>(kAlign);
+constexpr int64_t kBandBytes = 16 << 10;
 constexpr int64_t kSumsAtOnce = 4096;  // which stay in the first cache until they are finished
 
 const Int8DepthwiseKernel& kernel_of(const Int8Context& context) {
@@ -55,6 +56,45 @@ struct Inner {
   }
 };
 
+const Int8LinesKernel* lines_kernel(const ConvProblem& p, const Int8Context& context) {
+  const bool lines =
+      p.kh == 3 && p.kw == 3 && p.dilation_h * p.dilation_w == 1 && p.stride_h == p.stride_w && p.stride_w <= 2;
+  return lines ? int8_lines_kernel(context.set, context.unsigned_in) : nullptr;
+}
+
+// A line of zeros, then the sums of each worker. Tasks are bands of lines that stay in the first cache.
+struct LinesLayout {
+  int64_t zero_bytes, worker_bytes, blocks, band, bands;
+  LinesLayout(const ConvProblem& p, int threads) {
+    zero_bytes = round_up(p.w * p.in_pitch() + kLine, kLine);
+    worker_bytes = 2 * p.out_w() * kDepthwiseBlock * static_cast<int64_t>(sizeof(int32_t));
+    blocks = ceil_div(p.cin, kDepthwiseBlock);
+    const int64_t most = std::max<int64_t>(kBandBytes / (2 * p.stride_h * p.w * p.in_pitch()), 1) * 2;
+    bands = round_up(ceil_div(p.out_h(), most), threads);
+    band = round_up(ceil_div(p.out_h(), bands), 2);
+    bands = ceil_div(p.out_h(), band);
+  }
+};
+
+void run_lines(const ConvProblem& p, const Int8Context& context, const Int8Args& args, const Int8LinesKernel& kernel) {
+  const LinesLayout layout(p, context.threads);
+  auto* zeros = static_cast<std::byte*>(args.workspace);
+  std::memset(zeros, 0, static_cast<size_t>(layout.zero_bytes));
+  args.pool->parallel(p.n * layout.bands * layout.blocks, [&](int64_t index, int worker) {
+    const int64_t band = index / layout.blocks % layout.bands;
+    Int8LinesTask task{.p = &p,
+                       .args = &args,
+                       .image = index / layout.blocks / layout.bands,
+                       .block = index % layout.blocks,
+                       .first = band * layout.band,
+                       .last = std::min((band + 1) * layout.band, p.out_h()),
+                       .zeros = zeros,
+                       .finish = int8_finish(tier_of(context.set))};
+    task.sums = reinterpret_cast<int32_t*>(zeros + layout.zero_bytes + worker * layout.worker_bytes);
+    kernel.run(task);
+  });
+}
+
 }  // namespace
 
 size_t int8_depthwise_packed_bytes(const ConvProblem& p) {
@@ -70,23 +110,31 @@ void int8_depthwise_pack(const ConvProblem& p, const Int8Weights& weights, void*
 }
 
 size_t int8_depthwise_ready_bytes(const ConvProblem& p, const Int8Context& context) {
+  if (const auto* lines = lines_kernel(p, context)) return lines->ready_bytes(p.cin);
   const Int8DepthwiseKernel& kernel = kernel_of(context);
   return kernel.ready == nullptr ? int8_depthwise_packed_bytes(p)
                                  : kernel.ready_bytes(padded_taps(p, kernel.taps), p.cin);
 }
 
 void int8_depthwise_ready(const ConvProblem& p, const Int8Context& context, const void* packed, void* ready) {
+  if (const auto* lines = lines_kernel(p, context))
+    return lines->ready(static_cast<const int16_t*>(packed), p.cin, p.stride_w, ready);
   const Int8DepthwiseKernel& kernel = kernel_of(context);
   if (kernel.ready == nullptr) std::memcpy(ready, packed, int8_depthwise_packed_bytes(p));
   else kernel.ready(static_cast<const int16_t*>(packed), padded_taps(p, kernel.taps), p.cin, ready);
 }
 
 size_t int8_depthwise_workspace_bytes(const ConvProblem& p, const Int8Context& context) {
+  if (lines_kernel(p, context) != nullptr) {
+    const LinesLayout layout(p, context.threads);
+    return static_cast<size_t>(layout.zero_bytes + layout.worker_bytes * context.threads);
+  }
   const Layout layout(p);
   return static_cast<size_t>(layout.zero_bytes + layout.worker_bytes * context.threads);
 }
 
 void int8_depthwise(const ConvProblem& p, const Int8Context& context, const Int8Args& args) {
+  if (const auto* lines = lines_kernel(p, context)) return run_lines(p, context, args, *lines);
   const Int8DepthwiseKernel& kernel = kernel_of(context);
   const Int8FinishFn finish = int8_finish(tier_of(context.set));
   const Layout layout(p);

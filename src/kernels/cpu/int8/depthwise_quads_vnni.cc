@@ -3,8 +3,7 @@
 // added.
 #include <algorithm>
 
-#include "kernels/cpu/int8/kernel.h"
-#include "kernels/cpu/int8/vector.h"
+#include "kernels/cpu/int8/quarters.h"
 
 namespace hone::cpu::HONE_TIER_NS {
 namespace {
@@ -15,9 +14,6 @@ constexpr int64_t kQuadBytes = kTaps * kDepthwiseBlock;
 int64_t blocks_of(int64_t channels) { return (channels + kDepthwiseBlock - 1) / kDepthwiseBlock; }
 // The start of the sums, then the weights of every quad.
 int64_t block_bytes(int64_t taps) { return kDepthwiseBlock * 4 + taps / kTaps * kQuadBytes; }
-
-// Where channel c of a block lies among the interleaved ones: a vector for each quarter of its half.
-int64_t place_of(int64_t c) { return c % 16 / 4 * 8 + c / 16 * 4 + c % 4; }
 
 size_t ready_bytes(int64_t taps, int64_t channels) {
   return static_cast<size_t>(blocks_of(channels) * block_bytes(taps));
@@ -68,11 +64,7 @@ void block_of_pixels(const Int8DepthwisePixels& p, int64_t c, const std::byte* b
         sums[j] = _mm256_dpbusd_epi32(sums[j], quad, _mm256_loadu_si256(w + j));
       }
     }
-    auto* to = reinterpret_cast<__m256i*>(p.sums + i * p.sums_ld + c);
-    _mm256_storeu_si256(to, _mm256_permute2x128_si256(sums[0], sums[1], 0x20));
-    _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(sums[2], sums[3], 0x20));
-    _mm256_storeu_si256(to + 2, _mm256_permute2x128_si256(sums[0], sums[1], 0x31));
-    _mm256_storeu_si256(to + 3, _mm256_permute2x128_si256(sums[2], sums[3], 0x31));
+    store_in_order(p.sums + i * p.sums_ld + c, sums[0], sums[1], sums[2], sums[3]);
   }
 }
 

@@ -88,22 +88,17 @@ void finish_rows(const Int8Finish& job) {
   }
 }
 
-// What backends/requantize leaves of most epilogues: a scale, a bias, a residual in bytes and bounds.
-static bool is_plain(const Int8Epilogue& e) {
-  return e.quantized && e.step == nullptr && e.zero == 0 && e.residual_zero == 0 && e.real.act == Activation::none &&
-         e.real.residual == nullptr;
-}
-
 template <bool kResidual, int VECTORS>
 HONE_INLINE void finish_plain_columns(const Int8Finish& job, int64_t c, int n) {
   const Int8Epilogue& e = *job.epilogue;
   const V low = set1(e.low), high = set1(e.high), residual_scale = set1(e.residual_scale);
-  V scale[VECTORS], bias[VECTORS];
+  V scale[VECTORS], bias[VECTORS], step[VECTORS];
   HONE_UNROLL
   for (int j = 0; j < VECTORS; ++j) {
     const int64_t channel = job.channel + c + j * kLanes;
     scale[j] = load_part(e.scale + channel, n);
     bias[j] = e.real.bias == nullptr ? zero() : load_part(e.real.bias + channel, n);
+    step[j] = e.step == nullptr ? set1(1) : load_part(e.step + channel, n);
   }
   const int32_t* sums = job.sums + c;
   int64_t at = job.at + c;
@@ -112,7 +107,8 @@ HONE_INLINE void finish_plain_columns(const Int8Finish& job, int64_t c, int n) {
     HONE_UNROLL
     for (int j = 0; j < VECTORS; ++j) {
       V v = to_float(load_i32(sums + j * kLanes)) * scale[j] + bias[j];
-      if constexpr (kResidual) v += to_float(widen_part(e.residual + at + j * kLanes, n)) * residual_scale;
+      if constexpr (kResidual)
+        v = (v + to_float(widen_part(e.residual + at + j * kLanes, n)) * residual_scale) * step[j];
       whole[j] = to_int(min(max(v, low), high));
     }
     auto* out = static_cast<int8_t*>(job.out) + at;
@@ -155,9 +151,9 @@ static void correct(const Int8Finish& job) {
 
 static void finish_sums(const Int8Finish& job) {
   const Int8Epilogue& e = *job.epilogue;
+  if (is_plain(e)) return e.residual != nullptr ? finish_plain<true>(job) : finish_plain<false>(job);
   if (e.offset != nullptr || e.row_sums != nullptr) correct(job);
   if (e.scale == nullptr) return copy_sums(job);
-  if (is_plain(e)) return e.residual != nullptr ? finish_plain<true>(job) : finish_plain<false>(job);
   if (e.residual != nullptr) return finish_as<Int8Residual::bytes>(job);
   e.real.residual != nullptr ? finish_as<Int8Residual::real>(job) : finish_as<Int8Residual::none>(job);
 }

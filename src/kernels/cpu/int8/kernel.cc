@@ -18,6 +18,7 @@ namespace avx512 {
 extern const Int8Kernel kInt8Pairs, kUint8Pairs, kInt8Quads, kUint8Quads, kInt8Tiles, kUint8Tiles;
 extern const Int8FinishFn kInt8Finish;
 extern const Int8DepthwiseKernel kInt8DepthwisePairs, kUint8DepthwisePairs, kInt8DepthwiseQuads, kUint8DepthwiseQuads;
+extern const Int8LinesKernel kInt8Lines, kUint8Lines;
 }  // namespace avx512
 
 namespace {
@@ -69,6 +70,11 @@ Int8FinishFn int8_finish(Tier tier) {
 
 const Int8DepthwiseKernel& int8_depthwise_kernel(Int8Set set, bool unsigned_in) {
   return unsigned_in ? *row(set).depthwise_u8 : *row(set).depthwise_i8;
+}
+
+const Int8LinesKernel* int8_lines_kernel(Int8Set set, bool unsigned_in) {
+  if (set < Int8Set::vnni) return nullptr;
+  return unsigned_in ? &avx512::kUint8Lines : &avx512::kInt8Lines;
 }
 
 }  // namespace hone::cpu

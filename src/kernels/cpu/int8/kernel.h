@@ -5,6 +5,8 @@
 
 namespace hone::cpu {
 
+struct Int8Finish;
+
 // sums[i][j] = start[j] + sum over k of a[i][k] * b[k][j], for `rows` rows and one panel of columns.
 struct Int8Tile {
   const std::byte* a = nullptr;  // as the set's `gather` writes values
@@ -13,6 +15,7 @@ struct Int8Tile {
   int64_t steps = 0;  // k_unit values of k each
   const int32_t* start = nullptr;
   const int8_t* b = nullptr;  // [step][column][k_unit]
+  int panel = 0;              // columns of b
   int columns = 0;            // whose sums are needed; the others may be left out
   int32_t* sums = nullptr;    // panel-wide rows
 };
@@ -21,6 +24,9 @@ struct Int8Kernel {
   TileForm form;
   int32_t excess;  // of gathered values, which is taken off by `start`
   void (*run)(const Int8Tile& tile);
+  // For a plain epilogue, where the kernel can: any number of rows, finished while their sums are in registers. False:
+  // not done, as scales and biases are so large that results may leave i32.
+  bool (*run_plain)(const Int8Tile& tile, const Int8Finish& job) = nullptr;
 };
 
 // For activations of i8, or of u8.
@@ -38,6 +44,14 @@ struct Int8Finish {
   void* out = nullptr;
   const Int8Epilogue* epilogue = nullptr;
 };
+
+// What backends/requantize leaves of most epilogues: a scale, a bias, a residual in bytes and bounds. Behind a
+// residual, which has one scale, a step by channel stays.
+inline bool is_plain(const Int8Epilogue& e) {
+  const bool stepped = e.step == nullptr || (e.residual != nullptr && !e.divides);
+  return e.scale != nullptr && e.quantized && stepped && e.zero == 0 && e.residual_zero == 0 &&
+         e.real.act == Activation::none && e.real.residual == nullptr && e.offset == nullptr && e.row_sums == nullptr;
+}
 
 using Int8FinishFn = void (*)(const Int8Finish& job);
 Int8FinishFn int8_finish(Tier tier);
@@ -70,5 +84,25 @@ struct Int8DepthwiseKernel {
 
 // For activations of i8, or of u8.
 const Int8DepthwiseKernel& int8_depthwise_kernel(Int8Set set, bool unsigned_in);
+
+// Lines [first, last) of an image's results, for one block of channels.
+struct Int8LinesTask {
+  const ConvProblem* p = nullptr;
+  const Int8Args* args = nullptr;
+  int64_t image = 0, block = 0, first = 0, last = 0;
+  const std::byte* zeros = nullptr;  // a line of the input
+  int32_t* sums = nullptr;           // two lines of results of a block
+  Int8FinishFn finish = nullptr;
+};
+
+// For windows of 3x3 with a stride of 1 or 2.
+struct Int8LinesKernel {
+  size_t (*ready_bytes)(int64_t channels);
+  void (*ready)(const int16_t* pairs, int64_t channels, int64_t stride, void* weights);
+  void (*run)(const Int8LinesTask& task);
+};
+
+// Null where the set has none.
+const Int8LinesKernel* int8_lines_kernel(Int8Set set, bool unsigned_in);
 
 }  // namespace hone::cpu

@@ -33,10 +33,11 @@ HONE_INLINE void gather_line(const T* from, int64_t count, int16_t* out) {
 }
 
 template <class T>
-void gather_pairs(const void* from, int64_t step, int64_t lines, int64_t count, std::byte* to) {
-  const auto* line = static_cast<const std::byte*>(from);
-  for (int64_t l = 0; l < lines; ++l, line += step, to += 2 * count)
-    gather_line(reinterpret_cast<const T*>(line), count, reinterpret_cast<int16_t*>(to));
+void gather_pairs(WindowRun run) {
+  for (int64_t i = 0; i < run.pixels; ++i)
+    for (int64_t l = 0; l < run.lines; ++l)
+      gather_line(reinterpret_cast<const T*>(run.from + i * run.pixel_step + l * run.line_step), run.count,
+                  reinterpret_cast<int16_t*>(run.to + i * run.to_step + l * 2 * run.count));
 }
 
 struct PairTile {

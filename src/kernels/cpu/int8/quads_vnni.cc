@@ -1,69 +1,171 @@
 // Four products of 8 bits at once (vpdpbusd), which wants one side unsigned: values of i8 are gathered with 128 added.
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/int8/kernel.h"
-#include "kernels/cpu/int8/vector.h"
+#include "kernels/cpu/int8/plain_vnni.h"
 #include "kernels/cpu/register_tiles.h"
 
 namespace hone::cpu::HONE_TIER_NS {
 namespace {
 
-constexpr int kQuadRows = 12, kQuadPanel = 2 * kLanes;
+constexpr int kQuadRows = 12, kQuadSums = 24;  // most of a tile
+constexpr int kQuadVectors = 4;                // of a panel
+
+// `count` bytes, and what is behind them in their vectors: a store of all lanes is faster than one of some.
+template <int kExcess>
+HONE_INLINE void gather_bytes(const std::byte* from, int64_t count, std::byte* to) {
+  const __m512i excess = _mm512_set1_epi8(static_cast<char>(kExcess));
+  int64_t i = 0;
+  for (; i + 64 <= count; i += 64) _mm512_storeu_si512(to + i, _mm512_xor_si512(_mm512_loadu_si512(from + i), excess));
+  if (i == count) return;
+  const __mmask64 rest = (1ull << (count - i)) - 1;
+  const __m512i v = _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, from + i), excess);
+  _mm512_storeu_si512(to + i, v);
+}
+
+// The same of at most 32, whose stores seldom cross the lines of the cache.
+template <int kExcess>
+HONE_INLINE void gather_few(const std::byte* from, __mmask32 bytes, std::byte* to) {
+  const __m256i v = _mm256_maskz_loadu_epi8(bytes, from);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm256_xor_si256(v, _mm256_set1_epi8(static_cast<char>(kExcess))));
+}
 
 // kExcess: 128, which is added to i8, or 0.
 template <int kExcess>
-void gather_quads(const void* in, int64_t step, int64_t lines, int64_t count, std::byte* to) {
-  const __m512i excess = _mm512_set1_epi8(static_cast<char>(kExcess));
-  const auto copy = [&](std::byte* out, __m512i v) { _mm512_storeu_si512(out, _mm512_xor_si512(v, excess)); };
-  const int64_t whole = count / 64 * 64;
-  const __mmask64 rest = (1ull << (count - whole)) - 1;
-  const auto* from = static_cast<const std::byte*>(in);
-  for (int64_t l = 0; l < lines; ++l, from += step, to += count) {
-    for (int64_t i = 0; i < whole; i += 64) copy(to + i, _mm512_loadu_si512(from + i));
-    // A store of all lanes is faster than one of some.
-    if (rest != 0) copy(to + whole, _mm512_maskz_loadu_epi8(rest, from + whole));
+void gather_quads(WindowRun run) {
+  if (run.lines == 1 && run.count == run.pixel_step && run.count == run.to_step) {  // all behind each other
+    run.count *= run.pixels;
+    run.pixels = 1;
+  }
+  const auto few = static_cast<__mmask32>((1ull << std::min<int64_t>(run.count, 32)) - 1);
+  for (int64_t p = 0; p < run.pixels; ++p) {
+    const std::byte* from = run.from + p * run.pixel_step;
+    std::byte* to = run.to + p * run.to_step;
+    for (int64_t l = 0; l < run.lines; ++l, from += run.line_step, to += run.count)
+      run.count <= 32 ? gather_few<kExcess>(from, few, to) : gather_bytes<kExcess>(from, run.count, to);
   }
 }
 
+// A value that GCC would otherwise load again for each use.
+HONE_INLINE void keep(__m512i& v) { asm("" : "+v"(v)); }
+
+// Rows from `row` on, whose sums go to `last`.
+template <class Last>
+struct QuadRows {
+  const Int8Tile& tile;
+  const Last& last;
+  int64_t row;
+};
+
+template <class Last>
 struct QuadTile {
   template <int ROWS, int COLS>
-  static void run(const Int8Tile& t) {
-    __m512i sums[ROWS][COLS];
+  static void run(const QuadRows<Last>& rows) {
+    multiply<ROWS, COLS>(rows);
+  }
+
+  template <int ROWS, int COLS>
+  HONE_INLINE static void multiply(const QuadRows<Last>& rows) {
+    const Int8Tile& t = rows.tile;
+    VI sums[ROWS][COLS];
     const std::byte* a[ROWS];
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) {
-      a[i] = t.a + i * t.a_ld;
+      a[i] = t.a + (rows.row + i) * t.a_ld;
       HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) sums[i][j] = _mm512_loadu_si512(t.start + j * kLanes);
+      for (int j = 0; j < COLS; ++j) sums[i][j] = load_i32(t.start + j * kLanes);
     }
     const int8_t* b = t.b;
-    for (int64_t s = 0; s < t.steps; ++s, b += 4 * kQuadPanel) {
+    for (int64_t s = 0; s < t.steps; ++s, b += 4 * t.panel) {
       __m512i columns[COLS];
       HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) columns[j] = _mm512_loadu_si512(b + 4 * j * kLanes);
+      for (int j = 0; j < COLS; ++j) {
+        columns[j] = _mm512_loadu_si512(b + 4 * j * kLanes);
+        keep(columns[j]);
+      }
       HONE_UNROLL
       for (int i = 0; i < ROWS; ++i) {
         int32_t quad;
         std::memcpy(&quad, a[i] + 4 * s, 4);
         const __m512i row = _mm512_set1_epi32(quad);
         HONE_UNROLL
-        for (int j = 0; j < COLS; ++j) sums[i][j] = _mm512_dpbusd_epi32(sums[i][j], row, columns[j]);
+        for (int j = 0; j < COLS; ++j) sums[i][j] = (VI)_mm512_dpbusd_epi32((__m512i)sums[i][j], row, columns[j]);
       }
     }
+    rows.last.store(sums, rows.row);
+  }
+};
+
+template <int COLS>
+constexpr std::make_integer_sequence<int, std::min(kQuadRows, kQuadSums / COLS)> kHeights;
+
+struct SumsOut {
+  const Int8Tile& tile;
+
+  template <int ROWS, int COLS>
+  HONE_INLINE void store(const VI (&sums)[ROWS][COLS], int64_t) const {
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) {
       HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) _mm512_storeu_si512(t.sums + i * kQuadPanel + j * kLanes, sums[i][j]);
+      for (int j = 0; j < COLS; ++j) store_i32(tile.sums + i * tile.panel + j * kLanes, sums[i][j]);
     }
   }
 };
 
-void run_quads(const Int8Tile& t) { tile_of<QuadTile, kQuadRows>(t.rows, t.columns)(t); }
+template <int COLS>
+void store_sums(const Int8Tile& t) {
+  tile_of<QuadTile<SumsOut>, COLS>(t.rows, kHeights<COLS>)({t, {t}, 0});
+}
+
+void run_quads(const Int8Tile& t) {
+  static constexpr decltype(&run_quads) kColumns[] = {store_sums<1>, store_sums<2>, store_sums<3>, store_sums<4>};
+  kColumns[(t.columns - 1) / kLanes](t);
+}
+
+// Weights that stay in the first cache are read for a few rows at once, so that these are finished while the next ones
+// are multiplied. Others are read for as many rows as registers hold.
+constexpr int64_t kNearBytes = 16 << 10;
+constexpr int kNearRows[] = {8, 6, 5, 4};  // by vectors of columns
+
+template <PlainResidual kResidual, int COLS>
+void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
+  using Tile = QuadTile<PlainOut<kResidual>>;
+  int64_t row = 0;
+  if (t.steps * t.panel * 4 <= kNearBytes) {
+    constexpr int kRows = kNearRows[COLS - 1];
+    for (; row + kRows <= t.rows; row += kRows) Tile::template multiply<kRows, COLS>({t, out, row});
+  }
+  const int64_t rest = t.rows - row, most = kHeights<COLS>.size(), tiles = (rest + most - 1) / most;
+  for (int64_t i = 0; i < tiles; ++i) {  // of as equal heights as can be
+    const int64_t from = rest * i / tiles, height = rest * (i + 1) / tiles - from;
+    tile_of<Tile, COLS>(static_cast<int>(height), kHeights<COLS>)({t, out, row + from});
+  }
+}
+
+template <PlainResidual kResidual>
+void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
+  static constexpr void (*kColumns[])(const Int8Tile&, const PlainOut<kResidual>&) = {
+      store_plain<kResidual, 1>, store_plain<kResidual, 2>, store_plain<kResidual, 3>, store_plain<kResidual, 4>};
+  kColumns[(t.columns - 1) / kLanes](t, out);
+}
+
+bool run_plain_quads(const Int8Tile& t, const Int8Finish& job) {
+  const PlainColumns columns(job);
+  if (!columns.bounded(255.f * 128.f * 4.f * static_cast<float>(t.steps))) return false;
+  if (columns.residual == nullptr) store_plain<PlainResidual::none>(t, {columns});
+  else if (columns.stepped) store_plain<PlainResidual::stepped>(t, {columns});
+  else store_plain<PlainResidual::whole>(t, {columns});
+  return true;
+}
 
 template <int kExcess>
 constexpr Int8Kernel quads() {
   return {.form = {.rows = kQuadRows,
-                   .panel = kQuadPanel,
+                   .panel = kQuadVectors * kLanes,
+                   .vector = kLanes,
+                   .sums = kQuadSums,
                    .k_unit = 4,
                    .k_step = 4,
                    .in_bytes = 1,
@@ -73,7 +175,8 @@ constexpr Int8Kernel quads() {
                    .zero = kExcess,
                    .gather = gather_quads<kExcess>},
           .excess = kExcess,
-          .run = run_quads};
+          .run = run_quads,
+          .run_plain = run_plain_quads};
 }
 
 }  // namespace

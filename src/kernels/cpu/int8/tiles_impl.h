@@ -8,9 +8,11 @@
 
 namespace hone::cpu::HONE_TIER_NS {
 
-static void gather_bytes(const void* from, int64_t step, int64_t lines, int64_t count, std::byte* to) {
-  const auto* line = static_cast<const std::byte*>(from);
-  for (int64_t l = 0; l < lines; ++l, line += step, to += count) std::memcpy(to, line, static_cast<size_t>(count));
+static void gather_bytes(WindowRun run) {
+  for (int64_t i = 0; i < run.pixels; ++i)
+    for (int64_t l = 0; l < run.lines; ++l)
+      std::memcpy(run.to + i * run.to_step + l * run.count, run.from + i * run.pixel_step + l * run.line_step,
+                  static_cast<size_t>(run.count));
 }
 
 // The starting sums are zero here.

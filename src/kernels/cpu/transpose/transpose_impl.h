@@ -46,10 +46,40 @@ HONE_INLINE void interleave3(const char* x, int64_t x_row, float* y) {
     y[3 * i + 2] = s[i];
   }
 }
+
+// Which byte of a plane's 16 goes to each of 48 interleaved ones; those of other planes give 0.
+struct InterleaveBytes {
+  alignas(16) uint8_t from[3][48];
+  constexpr InterleaveBytes() : from() {
+    for (int plane = 0; plane < 3; ++plane)
+      for (int i = 0; i < 48; ++i) from[plane][i] = static_cast<uint8_t>(i % 3 == plane ? i / 3 : 0x80);
+  }
+};
+
+// The same of 16 pixels of bytes.
+HONE_INLINE void interleave3(const char* x, int64_t x_row, char* y) {
+  static constexpr InterleaveBytes kBytes;
+  for (int i = 0; i < 48; i += 16) {
+    __m128i all = _mm_setzero_si128();
+    for (int plane = 0; plane < 3; ++plane) {
+      const auto pixels = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + plane * x_row));
+      const auto from = _mm_load_si128(reinterpret_cast<const __m128i*>(kBytes.from[plane] + i));
+      all = _mm_or_si128(all, _mm_shuffle_epi8(pixels, from));
+    }
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(y + i), all);
+  }
+}
 #endif
 
 template <class T>
 void transpose_tile(const TransposeTile& t) {
+#if defined(__AVX2__)
+  if (sizeof(T) == 1 && t.rows == 3 && t.y_col == 3) {
+    int64_t c = 0;
+    for (; c + 16 <= t.cols; c += 16) interleave3(t.x + c, t.x_row, t.y + 3 * c);
+    return transpose_edge<T>(t, 0, 3, c, t.cols);
+  }
+#endif
   // Few rows: walk along them and write whole short columns.
   if (t.rows <= 4) {
     for (int64_t r = 0; r < t.rows; ++r) {

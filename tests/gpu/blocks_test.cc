@@ -1,0 +1,192 @@
+// Residual blocks as one kernel on the GPU that is here, against the reference and against their layers' own kernels.
+// Skipped without one.
+#include "backends/blocks.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "backends/gpu_fusion.h"
+#include "backends/problem.h"
+#include "bottleneck.h"
+#include "compile/compile.h"
+#include "gpu/candidate.h"
+#include "passes/pipeline.h"
+#include "runtime/context.h"
+
+namespace hone {
+namespace {
+
+using testing::BlockCase;
+
+// Few pixels, as the reference takes its time; the images of one or two make several tiles for each of a GPU's
+// multiprocessors.
+const BlockCase kSmall[] = {{.n = 1, .h = 19, .w = 31},
+                            {.n = 3, .h = 9, .w = 11},
+                            {.n = 1, .h = 8, .w = 14},
+                            {.n = 700, .h = 1, .w = 2, .channels = 128},
+                            {.n = 5, .h = 3, .w = 43, .type = DType::bf16},
+                            {.n = 2, .h = 17, .w = 15, .activation = "silu:f32({})"},
+                            {.n = 1, .h = 30, .w = 29, .channels = 64, .shortcut = true},
+                            {.n = 900, .h = 1, .w = 1, .channels = 64, .out = 128, .shortcut = true},
+                            {.n = 3, .h = 20, .w = 9, .channels = 64, .type = DType::bf16, .shortcut = true}};
+
+const BlockCase kLarge[] = {{.n = 32, .h = 56, .w = 56},
+                            {.n = 40, .h = 57, .w = 61, .type = DType::bf16},
+                            {.n = 32, .h = 56, .w = 56, .channels = 64, .shortcut = true},
+                            {.n = 33, .h = 55, .w = 71, .channels = 64, .shortcut = true}};
+
+class GpuBlocks : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto devices = cuda::devices(); !devices.ok()) GTEST_SKIP() << devices.status().message();
+    machine_ = {.cuda_arch = cuda::device(0)->arch(), .cuda_device = 0};
+    if (machine_.cuda_arch != "sm_90") GTEST_SKIP() << machine_.cuda_arch;
+  }
+  Graph fused(const BlockCase& c) {
+    Graph graph = testing::residual_block(c);
+    EXPECT_TRUE(fuse(graph).ok());
+    fuse_for_gpu(graph, machine_);
+    return graph;
+  }
+  Graph joined(const Graph& graph) {
+    const auto blocks = join_blocks(graph, machine_, [&](const Problem& problem) -> Result<double> {
+      return find_tactic("cuda.bottleneck_wgmma")->supports(problem, machine_).empty() ? 1.0 : 10.0;
+    });
+    EXPECT_TRUE(blocks.ok());
+    EXPECT_EQ(blocks->graph.order().size(), 1u);
+    return blocks->graph;
+  }
+  // What a node makes of `inputs`, some of which are constants of the graph.
+  Tensors values_of(const Graph& graph, NodeId id, const std::map<ValueId, Tensor>& known) {
+    Tensors values;
+    for (ValueId v : graph.node(id).inputs)
+      values.push_back(graph.value(v).is_constant() ? graph.value(v).constant : known.at(v));
+    return values;
+  }
+
+  Machine machine_;
+  cpu::ThreadPool pool_{1};
+};
+
+std::string text_of(const BlockCase& c) {
+  return fmt::format("{} x {} x {} x {}{} {}", c.n, c.h, c.w, c.channels, c.shortcut ? " with a shortcut" : "",
+                     name(c.type));
+}
+
+// The reference rounds the sums of the last layer before it adds what is added to them, and in another order of sums
+// some results between layers are rounded to their other neighbour: each is half a unit of values that hardly exceed 4.
+TEST_F(GpuBlocks, AreRight) {
+  for (const BlockCase& c : kSmall) {
+    const Graph apart = fused(c), graph = joined(apart);
+    const Problem problem = problem_of(graph, graph.order()[0]);
+    const Tensor x = testing::random_of(c.type, {c.n, c.h, c.w, c.channels}, 77);
+    const auto want = interpret(apart, Tensors{x});
+    ASSERT_TRUE(want.ok()) << want.status().message();
+    auto box = GpuSandbox::create(problem, 0, values_of(graph, graph.order()[0], {{graph.inputs()[0], x}}));
+    ASSERT_TRUE(box.ok()) << box.status().message();
+    const double unit = c.type == DType::f16 ? 0x1p-10 : 0x1p-7;
+    for (Candidate& candidate : candidates_of(problem, machine_)) {
+      const auto got = candidate.run(problem, machine_, **box, pool_);
+      ASSERT_TRUE(got.ok()) << got.status().message();
+      int64_t wrong = 0, first = -1;
+      double largest = 0;
+      for (int64_t i = 0; i < (*want)[0].count(); ++i) {
+        const double right = (*want)[0].at(i);
+        largest = std::max(largest, std::fabs(right));
+        const bool off = !(std::fabs((*got)[0].at(i) - right) <= unit * (std::fabs(right) + 4));
+        if (off && wrong++ == 0) first = i;
+      }
+      EXPECT_EQ(wrong, 0) << text_of(c) << ", variant " << candidate.variant << ", first at " << first << ": "
+                          << (first < 0 ? 0 : (*got)[0].at(first)) << ", not "
+                          << (first < 0 ? 0 : (*want)[0].at(first));
+      EXPECT_GT(largest, 0.5);
+    }
+  }
+}
+
+TEST_F(GpuBlocks, GiveTheBitsOfTheirLayers) {
+  std::vector<BlockCase> cases(std::begin(kSmall), std::end(kSmall));
+  cases.insert(cases.end(), std::begin(kLarge), std::end(kLarge));
+  for (const BlockCase& c : cases) {
+    const Graph apart = fused(c), graph = joined(apart);
+    const Problem problem = problem_of(graph, graph.order()[0]);
+    const Tensor x = testing::random_of(c.type, {c.n, c.h, c.w, c.channels}, 78);
+    std::map<ValueId, Tensor> known{{apart.inputs()[0], x}};
+    for (NodeId id : apart.order()) {
+      const Problem layer = problem_of(apart, id);
+      auto box = GpuSandbox::create(layer, 0, values_of(apart, id, known));
+      ASSERT_TRUE(box.ok()) << box.status().message();
+      const Tactic& tactic = *find_tactic("cuda.conv_wgmma");
+      ASSERT_EQ(tactic.supports(layer, machine_), "");
+      Candidate candidate{tactic, 0, std::async(std::launch::async, tactic.prepare, layer, 0, machine_)};
+      const auto got = candidate.run(layer, machine_, **box, pool_);
+      ASSERT_TRUE(got.ok()) << got.status().message();
+      known[apart.node(id).outputs[0]] = (*got)[0];
+    }
+    const Tensor& want = known.at(apart.outputs()[0]);
+    auto box = GpuSandbox::create(problem, 0, values_of(graph, graph.order()[0], {{graph.inputs()[0], x}}));
+    ASSERT_TRUE(box.ok()) << box.status().message();
+    for (Candidate& candidate : candidates_of(problem, machine_)) {
+      const auto got = candidate.run(problem, machine_, **box, pool_);
+      ASSERT_TRUE(got.ok()) << got.status().message();
+      int64_t other = 0;
+      for (int64_t i = 0; i < want.count(); ++i) other += !((*got)[0].at(i) == want.at(i));
+      EXPECT_EQ(other, 0) << "of " << want.count() << ": " << text_of(c) << ", variant " << candidate.variant;
+    }
+  }
+}
+
+TEST_F(GpuBlocks, AreFasterThanTheirLayers) {
+  for (const bool shortcut : {false, true})
+    for (const int64_t batch : {1, 8, 32}) {
+      const BlockCase c{.n = batch, .h = 56, .w = 56, .channels = shortcut ? 64 : 256, .shortcut = shortcut};
+      const Graph apart = fused(c), graph = joined(apart);
+      Selector selector({.machine = machine_, .deterministic = true});
+      double layers_us = 0;
+      for (NodeId id : apart.order()) {
+        const auto choice = selector.choose(problem_of(apart, id));
+        ASSERT_TRUE(choice.ok()) << choice.status().message();
+        layers_us += choice->time_us;
+      }
+      const auto block = selector.choose(problem_of(graph, graph.order()[0]));
+      ASSERT_TRUE(block.ok()) << block.status().message();
+      EXPECT_EQ(block->tactic->name, "cuda.bottleneck_wgmma");
+      std::printf("%s: %.1f us (variant %d), its layers %.1f us\n", text_of(c).c_str(), block->time_us, block->variant,
+                  layers_us);
+      EXPECT_LT(block->time_us, layers_us);
+    }
+}
+
+// As in AreRight, of engines: one that is tuned has the block, one that is not has its layers.
+TEST_F(GpuBlocks, AreTakenByABuild) {
+  const BlockCase c{.n = 8, .h = 56, .w = 56};
+  const Tensor x = testing::random_of(c.type, {c.n, c.h, c.w, c.channels}, 79);
+  std::vector<Tensor> results;
+  for (const bool tune : {true, false}) {
+    auto engine = compile_graph(testing::residual_block(c), {.target = "cuda", .tune = tune});
+    ASSERT_TRUE(engine.ok()) << engine.status().message();
+    const Program& program = engine->program;
+    EXPECT_EQ(program.steps.size(), tune ? 1u : 3u);
+    EXPECT_EQ(program.steps[0].tactic == "cuda.bottleneck_wgmma", tune);
+    if (tune) {
+      ASSERT_FALSE(program.build.notes.empty());
+      std::printf("%s\n", program.build.notes[0].c_str());
+    }
+    const auto loaded = LoadedEngine::make(std::move(*engine));
+    ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+    ExecutionContext context(*loaded);
+    ASSERT_TRUE(context.bind_input("x", x).ok());
+    for (int run = 0; run < 3; ++run) ASSERT_TRUE(context.run().ok());
+    results.push_back(*context.output("y"));
+  }
+  int64_t wrong = 0;
+  for (int64_t i = 0; i < results[1].count(); ++i) {
+    const double right = results[1].at(i);
+    wrong += !(std::fabs(results[0].at(i) - right) <= 0x1p-10 * (std::fabs(right) + 4));
+  }
+  EXPECT_EQ(wrong, 0) << "of " << results[1].count();
+}
+
+}  // namespace
+}  // namespace hone
