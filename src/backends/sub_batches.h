@@ -15,8 +15,8 @@ struct CacheSizes {
 };
 // Of a CPU: the caches of the cores that are used, or half of what they share.
 CacheSizes cpu_cache_sizes(int threads);
-// Of the machine's GPU: its second-level cache. Parts are not worth a try where it is not measured to be
-// twice as fast as memory: the kernels of a part keep fewer multiprocessors busy.
+// Of the machine's GPU: its second-level cache. Parts are not worth a try where it is not measured to be twice as fast
+// as memory: the kernels of a part keep fewer multiprocessors busy.
 CacheSizes gpu_cache_sizes(const Machine& machine, TacticCache& cache);
 
 // The graph with its first layers in several copies, one after the other, each for a part of the batch: what they hand

@@ -122,6 +122,12 @@ Tensor Tensor::reshaped(Dims dims) const {
   return t;
 }
 
+Tensor Tensor::part(Dims dims, int64_t offset) const {
+  Tensor t = reshaped(std::move(dims));
+  t.data_ = static_cast<const std::byte*>(data_) + offset;
+  return t;
+}
+
 double Tensor::at(int64_t index) const {
   if (data_ == nullptr) return 0;
   double value = 0;

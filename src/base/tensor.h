@@ -60,6 +60,8 @@ class Tensor {
 
   // The same elements under other dims of equal count.
   Tensor reshaped(Dims dims) const;
+  // The elements that begin `offset` bytes behind the first, in the same memory: all of them, or fewer of numbers.
+  Tensor part(Dims dims, int64_t offset) const;
 
   // Element access by flat index, converting: for shape arithmetic and reference code.
   double at(int64_t index) const;      // any real type, booleans as 0 and 1; 0 where there are no numbers

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/prelude.cuh.h"
 #include "kernels/cuda/statistics.cuh.h"
+#include "tactics/cuda/gemm.h"
 #include "tactics/cuda/source.h"
 
 namespace hone::calibrate {
@@ -27,8 +28,6 @@ struct State {
 static_assert(sizeof(State) == 40 && Histogram::kBins % kThreads == 0);
 
 constexpr size_t kCounts = Histogram::kBins + 1;  // with that of zeros
-
-int64_t quotient(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Takes `count` values off the front.
 template <class T>
@@ -53,10 +52,11 @@ DeviceLaunches device_launches(const Layout& layout) {
   return {
       .threads = static_cast<unsigned>(kThreads),
       .lanes = static_cast<int>(lanes),
-      .channel_blocks = static_cast<unsigned>(quotient(layout.channels, lanes)),
-      .parts = static_cast<unsigned>(std::clamp<int64_t>(quotient(values, kThreads / lanes * kTerms), 1, kMostParts)),
+      .channel_blocks = static_cast<unsigned>(cuda::blocks(layout.channels, lanes)),
+      .parts =
+          static_cast<unsigned>(std::clamp<int64_t>(cuda::blocks(values, kThreads / lanes * kTerms), 1, kMostParts)),
       .count_blocks =
-          static_cast<unsigned>(std::clamp<int64_t>(quotient(layout.count(), kBlockValues), 1, kMostCountBlocks))};
+          static_cast<unsigned>(std::clamp<int64_t>(cuda::blocks(layout.count(), kBlockValues), 1, kMostCountBlocks))};
 }
 
 size_t parts_bytes(const Layout& layout) {

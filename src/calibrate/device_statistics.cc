@@ -47,13 +47,17 @@ Result<std::unique_ptr<DeviceStatistics>> DeviceStatistics::create(int ordinal, 
 }
 
 Status DeviceStatistics::reset() {
-  const std::vector<NotFinite> none(places_.size());
   HONE_CHECK(stream_->copy_to_device(states_.get(), empty_.data(), empty_.size()));
-  HONE_CHECK(stream_->copy_to_device(odd_.get(), none.data(), none.size() * sizeof(NotFinite)));
   for (Place& place : places_) {
     place.runs = 0;
     place.odd = {};
   }
+  return forget_odd();
+}
+
+Status DeviceStatistics::forget_odd() {
+  const std::vector<NotFinite> none(places_.size());
+  HONE_CHECK(stream_->copy_to_device(odd_.get(), none.data(), none.size() * sizeof(NotFinite)));
   return stream_->synchronize();
 }
 
@@ -82,14 +86,9 @@ Status DeviceStatistics::observe(size_t k, const Tensor& values) {
 Result<std::vector<NotFinite>> DeviceStatistics::finish() {
   HONE_CHECK(cuda::make_current(ordinal_));
   std::vector<NotFinite> odd(places_.size());
-  const size_t bytes = odd.size() * sizeof(NotFinite);
-  HONE_CHECK(stream_->copy_to_host(odd.data(), odd_.get(), bytes));
+  HONE_CHECK(stream_->copy_to_host(odd.data(), odd_.get(), odd.size() * sizeof(NotFinite)));
   HONE_CHECK(stream_->synchronize());
-  if (std::ranges::any_of(odd, &NotFinite::any)) {
-    const std::vector<NotFinite> none(places_.size());
-    HONE_CHECK(stream_->copy_to_device(odd_.get(), none.data(), bytes));
-    HONE_CHECK(stream_->synchronize());
-  }
+  if (std::ranges::any_of(odd, &NotFinite::any)) HONE_CHECK(forget_odd());
   for (size_t k = 0; k < odd.size(); ++k) {
     places_[k].odd.nans += odd[k].nans;
     places_[k].odd.infinities += odd[k].infinities;

@@ -46,6 +46,7 @@ class DeviceStatistics {
 
   Result<const Kernels*> kernels(DType type, const cuda::Device& device);
   Status reset();
+  Status forget_odd();  // of the runs since the last finish()
 
   int ordinal_ = 0;
   std::unique_ptr<cuda::Stream> stream_;

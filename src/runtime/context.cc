@@ -162,10 +162,7 @@ void ExecutionContext::refresh_aliases() {
     const Tensor& owner = slots_[static_cast<size_t>(slots[s].alias_of)];
     if (!owner.defined() || (slots_[s].defined() && slots_[s].raw() == owner.data<std::byte>() + slots[s].offset))
       continue;
-    const Dims dims = *slots[s].type.shape.concrete();
-    slots_[s] = element_count(dims) == owner.count() && slots[s].offset == 0
-                    ? owner.reshaped(dims)
-                    : Tensor(owner.type(), dims, owner.data<std::byte>() + slots[s].offset, arena_);
+    slots_[s] = owner.part(*slots[s].type.shape.concrete(), slots[s].offset);
   }
 }
 

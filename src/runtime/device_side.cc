@@ -97,11 +97,7 @@ void DeviceSide::refresh_aliases() {
     const Slot& slot = program_->slots[s];
     if (slot.kind != Slot::Kind::alias) continue;
     const Tensor& owner = slots_[static_cast<size_t>(slot.alias_of)];  // made before: wholes come before parts
-    if (!owner.defined()) continue;
-    const Dims dims = *slot.type.shape.concrete();
-    slots_[s] = element_count(dims) == owner.count() && slot.offset == 0
-                    ? owner.reshaped(dims)
-                    : Tensor(owner.type(), dims, owner.data<std::byte>() + slot.offset, nullptr);
+    if (owner.defined()) slots_[s] = owner.part(*slot.type.shape.concrete(), slot.offset);
   }
 }
 

@@ -39,6 +39,18 @@ TEST(Tensor, SetAndAtConvertForEveryType) {
   }
 }
 
+TEST(Tensor, APartLiesInTheMemoryOfTheWhole) {
+  Tensor part;
+  {
+    Tensor whole = Tensor::of<float>(DType::f32, {2, 3}, std::vector<float>{0, 1, 2, 3, 4, 5});
+    part = whole.part({2}, 3 * sizeof(float));
+    EXPECT_EQ(part.raw(), whole.data<float>() + 3);
+    EXPECT_EQ(whole.part({3, 2}, 0), whole.reshaped({3, 2}));
+    whole.set(4, 9);
+  }
+  EXPECT_EQ(part, Tensor::of<float>(DType::f32, {2}, std::vector<float>{3, 9}));
+}
+
 TEST(Tensor, EqualityIsOfTypeDimsAndBits) {
   Tensor a(DType::f32, {2, 3}), b(DType::f32, {2, 3});
   EXPECT_EQ(a, b);

@@ -94,23 +94,8 @@ TEST_F(Calibrate, AutoLooksAtTheLayerThatReads) {
 }
 
 TEST_F(Calibrate, ShapesMayChangeBetweenSamples) {
-  ModelBuilder m;
-  m.input("x", {1, 1, 1, 1});
-  for (int axis : {0, 2, 3})
-    m.graph()
-        .mutable_input(0)
-        ->mutable_type()
-        ->mutable_tensor_type()
-        ->mutable_shape()
-        ->mutable_dim(axis)
-        ->set_dim_param("d" + std::to_string(axis));
-  m.weight("w", {4, 1, 1, 1});
-  m.node("Conv", {"x", "w"}, {"y"});
-  m.output("y");
-  save(m);
-  std::vector<std::vector<Tensor>> data;
-  for (int64_t side : {4, 5, 6, 7, 8, 4, 8}) data.push_back({random({1, 1, side, side}, static_cast<uint64_t>(side))});
-  const auto report = run(data);
+  save_convolution_of_open_dims();
+  const auto report = run(squares({4, 5, 6, 7, 8, 4, 8}));
   ASSERT_TRUE(report.ok()) << report.status().message();
   EXPECT_EQ(tensor(*report, "x").statistics.magnitudes.total(), 16u + 25 + 36 + 49 + 64 + 16 + 64);
 }

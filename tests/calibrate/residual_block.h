@@ -68,6 +68,29 @@ class ResidualBlock : public testing::FolderTest {
     for (uint64_t k = 0; k < 12; ++k) samples_.push_back(random({1, 3, 8, 8}, k, 1 + static_cast<float>(k)));
   }
   void save(const testing::ModelBuilder& m) const { std::ofstream(path_(), std::ios::binary) << m.bytes(); }
+  // Another network: a convolution of one channel, of any number of images of any size.
+  void save_convolution_of_open_dims() const {
+    testing::ModelBuilder m;
+    m.input("x", {1, 1, 1, 1});
+    for (int axis : {0, 2, 3})
+      m.graph()
+          .mutable_input(0)
+          ->mutable_type()
+          ->mutable_tensor_type()
+          ->mutable_shape()
+          ->mutable_dim(axis)
+          ->set_dim_param("d" + std::to_string(axis));
+    m.weight("w", {4, 1, 1, 1});
+    m.node("Conv", {"x", "w"}, {"y"});
+    m.output("y");
+    save(m);
+  }
+  // Images for it.
+  static std::vector<std::vector<Tensor>> squares(const std::vector<int64_t>& sides) {
+    std::vector<std::vector<Tensor>> data;
+    for (int64_t side : sides) data.push_back({random({1, 1, side, side}, static_cast<uint64_t>(side))});
+    return data;
+  }
   std::string path_() const { return (folder_ / "net.onnx").string(); }
 
   Result<Report> run(std::vector<std::vector<Tensor>> data, Options options = {}) const {

@@ -152,6 +152,12 @@ class GpuCalibrate : public ResidualBlock {
     target_ = target;
     return run(std::move(data), options);
   }
+  void expect_ranges_of_the_cpu(const std::vector<std::vector<Tensor>>& data) {
+    const auto want = run_on("cpu", data, {.calibrator = "minmax"});
+    const auto got = run_on("cuda", data, {.calibrator = "minmax"});
+    ASSERT_TRUE(want.ok() && got.ok()) << want.status().message() << got.status().message();
+    expect_alike(*got, *want);
+  }
   // The same tensors and counts, ranges no more than a bin apart.
   static void expect_alike(const Report& got, const Report& want) {
     ASSERT_EQ(got.tensors.size(), want.tensors.size());
@@ -214,10 +220,7 @@ TEST_F(GpuCalibrate, ObservesInputsThatNoStepReads) {
   save(m);
   std::vector<std::vector<Tensor>> data;
   for (uint64_t k = 0; k < 4; ++k) data.push_back({random({1, 4}, k), random({1, 5}, k + 10)});
-  const auto want = run_on("cpu", data, {.calibrator = "minmax"});
-  const auto got = run_on("cuda", data, {.calibrator = "minmax"});
-  ASSERT_TRUE(want.ok() && got.ok()) << want.status().message() << got.status().message();
-  expect_alike(*got, *want);
+  expect_ranges_of_the_cpu(data);
 }
 
 // What is computed in f64 runs on the CPU, between steps of the GPU.
@@ -238,33 +241,12 @@ TEST_F(GpuCalibrate, ObservesWhatRunsOnTheCpuThere) {
   save(m);
   std::vector<std::vector<Tensor>> data;
   for (uint64_t k = 0; k < 5; ++k) data.push_back({random({1, 3, 8, 8}, k, 0.1f)});
-  const auto want = run_on("cpu", data, {.calibrator = "minmax"});
-  const auto got = run_on("cuda", data, {.calibrator = "minmax"});
-  ASSERT_TRUE(want.ok() && got.ok()) << want.status().message() << got.status().message();
-  expect_alike(*got, *want);
+  expect_ranges_of_the_cpu(data);
 }
 
 TEST_F(GpuCalibrate, ShapesMayChangeBetweenSamples) {
-  ModelBuilder m;
-  m.input("x", {1, 1, 1, 1});
-  for (int axis : {0, 2, 3})
-    m.graph()
-        .mutable_input(0)
-        ->mutable_type()
-        ->mutable_tensor_type()
-        ->mutable_shape()
-        ->mutable_dim(axis)
-        ->set_dim_param("d" + std::to_string(axis));
-  m.weight("w", {4, 1, 1, 1});
-  m.node("Conv", {"x", "w"}, {"y"});
-  m.output("y");
-  save(m);
-  std::vector<std::vector<Tensor>> data;
-  for (int64_t side : {4, 5, 6, 7, 8, 4, 8}) data.push_back({random({1, 1, side, side}, static_cast<uint64_t>(side))});
-  const auto want = run_on("cpu", data, {.calibrator = "minmax"});
-  const auto got = run_on("cuda", data, {.calibrator = "minmax"});
-  ASSERT_TRUE(want.ok() && got.ok()) << want.status().message() << got.status().message();
-  expect_alike(*got, *want);
+  save_convolution_of_open_dims();
+  expect_ranges_of_the_cpu(squares({4, 5, 6, 7, 8, 4, 8}));
 }
 
 TEST_F(GpuCalibrate, ATensorThatBecomesNanIsNamed) {

@@ -13,9 +13,8 @@ namespace {
 
 using cuda::AttentionGeometry;
 
-constexpr int kMostSize = 128;           // of a head: its results stay in registers
-constexpr int kMostShared = 227 * 1024;  // of a block, and nearly all that a multiprocessor has
-constexpr int kTile = 64;                // queries of a group of warps
+constexpr int kMostSize = 128;  // of a head: its results stay in registers
+constexpr int kTile = 64;       // queries of a group of warps
 
 struct Tiling {
   int keys;    // of a block
@@ -41,7 +40,7 @@ int shared_bytes(const AttentionGeometry& g, const Tiling& s) {
 int blocks_at_once(const AttentionGeometry& g, const Tiling& s) {
   const int registers = to_multiple((s.keys + g.v_size) / 2 + 28, 8);
   const int by_registers = 65536 / (128 * s.groups * std::min(registers, 255));
-  return std::max(1, std::min(by_registers, (kMostShared + 1024) / (shared_bytes(g, s) + 1024)));
+  return std::max(1, std::min(by_registers, (cuda::kMostSharedBytes + 1024) / (shared_bytes(g, s) + 1024)));
 }
 
 // Best guess first. All keys at once need no running sums; fewer leave registers for more warps.
@@ -59,7 +58,7 @@ std::vector<Tiling> tilings(const AttentionGeometry& g) {
       const auto rounds = static_cast<int>(cuda::blocks(tiles, groups));
       const Tiling one{keys, groups, 1, key_blocks, true}, every{keys, groups, rounds, key_blocks, true};
       const bool many = g.batch * g.heads * groups >= cuda::kMultiprocessors;
-      const int half = kMostShared / 2;  // two blocks hide each other's waits
+      const int half = cuda::kMostSharedBytes / 2;  // two blocks hide each other's waits
       if (key_blocks > 1 && shared_bytes(g, one) > half) {
         all.push_back({keys, groups, 1, 2, false});
         continue;
@@ -67,7 +66,7 @@ std::vector<Tiling> tilings(const AttentionGeometry& g) {
       if (rounds > 1 && many && shared_bytes(g, every) <= half) all.push_back(every);
       all.push_back(one);
     }
-  std::erase_if(all, [&](const Tiling& s) { return shared_bytes(g, s) > kMostShared; });
+  std::erase_if(all, [&](const Tiling& s) { return shared_bytes(g, s) > cuda::kMostSharedBytes; });
   return all;
 }
 

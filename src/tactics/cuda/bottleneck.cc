@@ -16,7 +16,6 @@
 namespace hone {
 namespace {
 
-constexpr int64_t kMostShared = 227 * 1024;
 constexpr int64_t kBetween = 64;  // channels between the layers
 constexpr int64_t kRowBytes = 128, kMatrixBytes = kBetween * kRowBytes;
 constexpr int64_t kWidth = 14;  // of a tile
@@ -107,7 +106,7 @@ Layout layout_of(const Bottleneck& block, const Tile& tile) {
                 .biases = (2 * kBetween + wide * cout) * 4,
                 .betweens = tile.groups * cuda::blocks((tile.results() + 34) * kRowBytes, 1024) * 1024,
                 .slots = 0};
-  layout.slots = std::min(kMostSlots, (kMostShared - layout.shared_bytes(tile)) / (tile.slot_bytes() + 16));
+  layout.slots = std::min(kMostSlots, (cuda::kMostSharedBytes - layout.shared_bytes(tile)) / (tile.slot_bytes() + 16));
   return layout;
 }
 

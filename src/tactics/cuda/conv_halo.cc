@@ -9,8 +9,6 @@
 namespace hone {
 namespace {
 
-constexpr int64_t kMostShared = 227 * 1024;
-
 struct Halo {
   int64_t tile_n, groups;
 };
@@ -45,7 +43,7 @@ std::vector<Halo> candidates(const cuda::ConvGeometry& g) {
     // Each tile of columns reads the image again.
     const bool narrow = g.cout > 4 * halo.tile_n;
     const bool fits = g.type != DType::f8e4m3fn || halo.tile_n <= 64;  // its sums need twice the registers
-    if (fits && !wide && !narrow && shared_bytes(g, halo) <= kMostShared) all.push_back(halo);
+    if (fits && !wide && !narrow && shared_bytes(g, halo) <= cuda::kMostSharedBytes) all.push_back(halo);
   }
   return all;
 }

@@ -96,13 +96,14 @@ int64_t estimated_clocks(const WarpgroupProduct& p, const Tile& t) {
   constexpr double kStart = 1500, kLatency = 900, kBytesAClock = 64, kTileEnd = 150;
   constexpr double kSplitEnd = 2500, kSplitPart = 60;    // the sums of a split tile meet
   constexpr double kMemoryBytesAClock = 3e12 / 1.755e9;  // of the whole GPU
-  constexpr int64_t kShared = 227 * 1024, kThreads = 2048, kRegisters = 65536, kOwnRegisters = 60;
+  constexpr int64_t kThreads = 2048, kRegisters = 65536, kOwnRegisters = 60;
   const Gemm& g = p.gemm;
   const auto size = static_cast<int64_t>(size_of(g.type)), out = static_cast<int64_t>(size_of(p.result));
   const int64_t threads = t.threads(g.type), turns = blocks(tiles(g, t) * t.split, kMultiprocessors);
-  const int64_t at_once = std::clamp<int64_t>(std::min({kShared / shared_bytes(t, row_bytes(p)), kThreads / threads,
-                                                        kRegisters / (threads * (t.sums(g.type) / 2 + kOwnRegisters))}),
-                                              1, turns);
+  const int64_t at_once =
+      std::clamp<int64_t>(std::min({int64_t{kMostSharedBytes / shared_bytes(t, row_bytes(p))}, kThreads / threads,
+                                    kRegisters / (threads * (t.sums(g.type) / 2 + kOwnRegisters))}),
+                          1, turns);
   const double own_steps = static_cast<double>(steps(p)) / t.split;
   const double multiplying = 2.0 * t.n * (t.alternate ? 1 : t.groups);
   const double loading = (t.rows() + static_cast<double>(t.n) / t.cluster) * row_bytes(p) / kBytesAClock;

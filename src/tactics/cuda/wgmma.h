@@ -20,6 +20,9 @@ struct WarpgroupProduct {
   DType result = DType::f32;  // what is stored
 };
 
+// Of a block on compute capability 9.0, and nearly all that a multiprocessor has.
+inline constexpr int kMostSharedBytes = 227 * 1024;
+
 // Where the operands are among the kernel's pointers.
 struct OperandPlaces {
   size_t a = 1, b = 2;
