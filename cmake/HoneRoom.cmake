@@ -70,7 +70,7 @@ function(hone_room name)
       list(APPEND flags $<$<CXX_COMPILER_ID:GNU>:-fvect-cost-model=dynamic>)
     endif()
     if(flags)  # which keep a file out of a unity build, empty ones too
-      set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${flags}")
+      set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "${flags}" SKIP_PRECOMPILE_HEADERS ON)
     endif()
   endforeach()
 endfunction()

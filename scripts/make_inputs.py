@@ -21,7 +21,7 @@ import pathlib
 import re
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx
@@ -69,13 +69,13 @@ def signed_bgr(images: list[np.ndarray]) -> np.ndarray:
     return planes([(image[..., ::-1] / 255 - 0.5) / 0.5 for image in images])
 
 
-def labelled_line(random: np.random.Generator, width: int) -> tuple[np.ndarray, str]:
-    """A rendered line of text, 48 high, padded on the right (RGB, 0 to 255, HWC), and the text.
+def labelled_line(random: np.random.Generator, width: int, text: str = "") -> tuple[np.ndarray, str]:
+    """A rendered line of text, 48 high, padded on the right (RGB, 0 to 255, HWC), and the text: two words or digits.
 
     The font is the one inside Pillow, so that every machine draws the same.
     """
-    text = (" ".join(random.choice(WORDS, 2)) if random.random() < 0.7
-            else str(random.integers(10**6, 10**9)))
+    text = text or (" ".join(random.choice(WORDS, 2)) if random.random() < 0.7
+                    else str(random.integers(10**6, 10**9)))
     ink = tuple(int(v) for v in random.integers(0, 90, 3))
     paper = tuple(int(v) for v in random.integers(190, 256, 3))
     font = ImageFont.load_default(size=int(random.integers(22, 34)))
@@ -100,11 +100,11 @@ def text_line(random: np.random.Generator, width: int) -> np.ndarray:
 # Sound.
 
 
-def notes(rate: int, count: int) -> np.ndarray:
-    """A few plucked notes with overtones, from -1 to 1."""
+def notes(rate: int, count: int, pitches: Iterable[float] = (220.0, 277.2, 329.6, 440.0, 554.4)) -> np.ndarray:
+    """Plucked notes with overtones, one after the other, from -1 to 1."""
     time = np.arange(count) / rate
     sound = np.zeros(count)
-    for index, pitch in enumerate((220.0, 277.2, 329.6, 440.0, 554.4)):
+    for index, pitch in enumerate(pitches):
         since = time - 0.35 * index
         decay = np.where(since >= 0, np.exp(-3 * np.maximum(since, 0)), 0)
         for overtone in range(1, 6):
@@ -171,18 +171,20 @@ def basic_pitch() -> Inputs:
     return {"serving_default_input_2:0": notes(22050, 43844).reshape(1, -1, 1)}
 
 
-def magika() -> Inputs:
-    """The first and last 1,024 bytes of three files; 256 stands for no byte."""
-    def features(path: pathlib.Path) -> np.ndarray:
-        content = path.read_bytes()
-        first, last = content[:4096].lstrip()[:1024], content[-4096:].rstrip()[-1024:]
-        row = np.full(2048, 256, np.int32)
-        row[:len(first)] = list(first)
-        row[2048 - len(last):] = list(last)
-        return row
+def magika_features(path: pathlib.Path) -> np.ndarray:
+    """The first and last 1,024 bytes of a file; 256 stands for no byte."""
+    content = path.read_bytes()
+    first, last = content[:4096].lstrip()[:1024], content[-4096:].rstrip()[-1024:]
+    row = np.full(2048, 256, np.int32)
+    row[:len(first)] = list(first)
+    row[2048 - len(last):] = list(last)
+    return row
 
+
+def magika() -> Inputs:
+    """Three files."""
     files = ("images/coffee.png", "images/china.jpg", "weights/minilm-vocab.txt")
-    return {"bytes": np.stack([features(CACHE / file) for file in files])}
+    return {"bytes": np.stack([magika_features(CACHE / file) for file in files])}
 
 
 def silero(batch: int = 2, rate: bool = True) -> Inputs:

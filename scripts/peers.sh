@@ -19,6 +19,7 @@ numpy==2.2.6; python_version < "3.11"
 onnx==1.22.0
 onnxruntime==1.32.0; python_version >= "3.11"
 onnxruntime==1.23.2; python_version < "3.11"
+onnx-ir==1.1.0
 openvino==2026.4.1
 Pillow==12.3.0
 nvidia-cuda-nvrtc==13.0.88

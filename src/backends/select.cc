@@ -1,5 +1,7 @@
 #include "backends/select.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <climits>
 #include <cstdlib>

@@ -1,5 +1,7 @@
 #include "base/pointwise.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <optional>
 #include <string>
@@ -41,15 +41,15 @@ class [[nodiscard]] Status {
 
 template <class... Args>
 Status invalid(fmt::format_string<Args...> format, Args&&... args) {
-  return {Code::invalid, fmt::format(format, std::forward<Args>(args)...)};
+  return {Code::invalid, fmt::vformat(format, fmt::make_format_args(args...))};
 }
 template <class... Args>
 Status unsupported(fmt::format_string<Args...> format, Args&&... args) {
-  return {Code::unsupported, fmt::format(format, std::forward<Args>(args)...)};
+  return {Code::unsupported, fmt::vformat(format, fmt::make_format_args(args...))};
 }
 template <class... Args>
 Status internal(fmt::format_string<Args...> format, Args&&... args) {
-  return {Code::internal, fmt::format(format, std::forward<Args>(args)...)};
+  return {Code::internal, fmt::vformat(format, fmt::make_format_args(args...))};
 }
 
 // A value, or the reason why there is none.

@@ -1,5 +1,7 @@
 #include "base/tensor.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <cstdlib>
 #include <cstring>

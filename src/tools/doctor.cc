@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "base/cpu_info.h"
 #include "cuda/cublaslt.h"
 #include "cuda/cudnn.h"

@@ -3,6 +3,7 @@
 #include <stb_image_write.h>
 #include <zip.h>
 
+#include <cmath>
 #include <fstream>
 
 #include "base/npy.h"

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "base/cpu_info.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""The accuracy that low precision must keep, on trained networks: exit status 1 where a gate does not hold.
+
+Run it in the environment of scripts/peers.sh, after scripts/fetch.py --set models and scripts/make_inputs.py:
+
+    $(scripts/peers.sh --print) bench/accuracy/gates.py
+    $(scripts/peers.sh --print) bench/accuracy/gates.py --target cuda ppocr-rec
+
+Two kinds of gates:
+
+- A recogniser reads rendered lines, whose texts are known: of 1,000 lines at most so many points fewer may be right
+  than in fp32 (0.1 point is one line): 0.1 in fp16, bf16 and with weights in int8, 0.5 in int8 and fp8 as they come,
+  0.1 in int8 within an accuracy budget.
+- Each network in int8 and with weights alone quantised is as close to fp32 as what ONNX Runtime's quantisers make of
+  it with the same data, or closer: in SQNR, in cosine and in decisions. Theirs are run without graph optimisations, so
+  that nothing saturates; of several calibrators the best counts.
+
+Data, columns and networks are those of int8.py. Nothing is timed (--no-tune): int8 is used wherever there is a kernel.
+Of a CPU's engines fp16 is not asked for: it computes them in fp32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibration import ROOT
+from int8 import HEADING, line, report
+from networks import Hone, quantise_by_onnxruntime, quantise_weights_by_onnxruntime, run_onnxruntime
+from tasks import TASKS, figures, without_probabilities
+
+FIGURES = ("sqnr_db", "cosine", "same")
+
+
+@dataclass
+class Variant:
+    """A network as Hone builds it."""
+
+    options: list[str]
+    lost: float | None = None  # how many points fewer lines than in fp32 may be right
+    rivals: str = ""           # of ONNX Runtime's networks: those whose names begin so
+    calibrated: bool = False
+
+
+INT8 = Variant(["--precision", "int8"], lost=0.5, rivals="ort int8", calibrated=True)
+BUDGET = Variant(["--precision", "int8", "--accuracy-budget", "0.1%"], lost=0.1, calibrated=True)
+WEIGHTS = {"weights int8": Variant(["--weights", "int8"], lost=0.1, rivals="ort weights int8"),
+           "weights int4": Variant(["--weights", "int4"], rivals="ort weights int4")}
+FLOATS = {"cpu": {"bf16": Variant(["--precision", "bf16"], lost=0.1)},
+          "cuda": {"bf16": Variant(["--precision", "bf16"], lost=0.1),
+                   "fp16": Variant(["--precision", "fp16"], lost=0.1, calibrated=True),
+                   "fp8": Variant(["--precision", "fp16,fp8"], lost=0.5, calibrated=True)}}
+
+
+@dataclass
+class Plan:
+    """How a network is measured."""
+
+    score: int = 200
+    calibrators: tuple[str, ...] = ("minmax",)  # of ONNX Runtime; all others keep every tensor of every sample
+    weights: bool = False  # it has matrix products that are worth it
+
+
+PLANS = {
+    "ppocr-rec": Plan(score=1000, calibrators=("minmax", "percentile"), weights=True),
+    "ppocr-det": Plan(score=96),
+    "ppocr-cls": Plan(calibrators=("minmax", "percentile")),
+    "open-nsfw": Plan(),
+    "centerface-dynamic": Plan(score=96),
+    "basic-pitch": Plan(score=96),
+    "magika": Plan(calibrators=("minmax", "percentile"), weights=True),
+    "minilm": Plan(calibrators=("minmax", "percentile"), weights=True),
+}
+
+
+def variants(name: str, target: str) -> dict[str, Variant]:
+    """What Hone makes of a network, by name of the row."""
+    labelled = {"int8, budget 0.1%": BUDGET} if name == "ppocr-rec" else {}
+    return FLOATS[target] | {"int8": INT8} | labelled | (WEIGHTS if PLANS[name].weights else {})
+
+
+def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterator[dict]:
+    """A row for each network: fp32 by ONNX Runtime, Hone's, and those of ONNX Runtime's quantisers."""
+    task, plan, model = TASKS[name], PLANS[name], folder / "model.onnx"
+    without_probabilities(name, model)
+    data, _ = task.draw(args.samples, seed=1)
+    held_out, known = task.draw(plan.score, seed=2)
+    wanted = run_onnxruntime(model, held_out, task.output)
+
+    def row(network: str, outputs: np.ndarray) -> dict:
+        return {"model": name, "network": network, **figures(outputs, wanted, task, known, model)}
+
+    yield row("fp32", wanted)
+    hone = Hone(args.hone, model, data, args.batch, folder / "hone", ["--target", args.target])
+    for network, variant in variants(name, args.target).items():
+        hone.build(*variant.options, *(["--calibrate", hone.samples] if variant.calibrated else []))
+        yield row(network, hone.run(held_out, task.output))
+    if args.alone:
+        return
+    for method in plan.calibrators:
+        quantised = folder / f"{method}.onnx"
+        quantise_by_onnxruntime(model, data, method, task.operators, quantised)
+        yield row(f"ort int8, {method}", run_onnxruntime(quantised, held_out, task.output, optimised=False))
+    for bits in (8, 4) if plan.weights else ():
+        quantised = folder / f"weights{bits}.onnx"
+        quantise_weights_by_onnxruntime(model, bits, quantised)
+        yield row(f"ort weights int{bits}", run_onnxruntime(quantised, held_out, task.output))
+
+
+@dataclass
+class Gate:
+    """A figure of a network, and the least that it may be."""
+
+    model: str
+    network: str
+    figure: str
+    value: float
+    least: float
+    reason: str
+
+    def holds(self) -> bool:
+        """Equal is enough; the shares differ by a sample or not at all."""
+        return self.value >= self.least - 1e-9
+
+    def __str__(self) -> str:
+        return (f"{'holds ' if self.holds() else 'FAILED'} {self.model:<18} {self.network:<18} {self.figure:<7}"
+                f" {self.value:>9.5f}, at least {self.least:.5f}: {self.reason}")
+
+
+def gates(name: str, target: str, rows: dict[str, dict]) -> Iterator[Gate]:
+    """Those of one model, of its rows by network."""
+    for network, variant in variants(name, target).items():
+        row = rows[network]
+        if variant.lost is not None and "right" in row:
+            least = rows["fp32"]["right"] - variant.lost / 100
+            yield Gate(name, network, "right", row["right"], least, f"fp32 less {variant.lost} points")
+        rivals = [rival for rival in rows if variant.rivals and rival.startswith(variant.rivals)]
+        for figure in FIGURES if rivals else ():
+            least, rival = max((rows[rival][figure], rival) for rival in rivals)
+            yield Gate(name, network, figure, row[figure], least, rival)
+
+
+def main() -> int:
+    """Measures, judges and writes the rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", choices=[[], *PLANS], metavar="MODEL", help="default: all")
+    parser.add_argument("--target", choices=sorted(FLOATS), default="cpu")
+    parser.add_argument("--alone", action="store_true", help="without the networks of ONNX Runtime's quantisers")
+    parser.add_argument("--samples", type=int, default=96, help="to calibrate with")
+    parser.add_argument("--batch", type=int, default=8, help="of Hone's runs")
+    parser.add_argument("--hone", type=pathlib.Path, default=ROOT / "build/bin/hone")
+    parser.add_argument("--output", type=pathlib.Path, help="JSON file for the rows")
+    args = parser.parse_args()
+    print(HEADING)
+    rows, judged = [], []
+    for name in args.models or PLANS:
+        with tempfile.TemporaryDirectory() as folder:
+            measured = {}
+            for row in measure(args, name, pathlib.Path(folder)):
+                print(line(row), flush=True)
+                measured[row["network"]] = row
+        rows += measured.values()
+        judged += gates(name, args.target, measured)
+    print("\n" + "\n".join(map(str, judged)))
+    if args.output:
+        args.output.write_text(report("gates.py", rows))
+    return 0 if all(gate.holds() for gate in judged) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
