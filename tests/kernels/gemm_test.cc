@@ -129,8 +129,8 @@ TEST(Gemm, StrassenIsWithinItsErrorBound) {
           strassen_pack(from_rows ? transposed.data() : b.data(), from_rows ? p.k : p.n, from_rows, p.n, p.k, tier,
                         static_cast<float*>(packed.get()));
           std::vector<float> c = residual;
-          gemm_strassen(p, ctx, a.data(), static_cast<const float*>(packed.get()), c.data(), {.bias = bias.data(), .residual = c.data()}, ws.get(),
-                        pool);
+          const Epilogue ep{.bias = bias.data(), .residual = c.data()};
+          gemm_strassen(p, ctx, a.data(), static_cast<const float*>(packed.get()), c.data(), ep, ws.get(), pool);
           for (int64_t i = 0; i < rows; ++i) {
             for (int64_t j = 0; j < p.n; ++j) {
               const double expected = want[i * p.n + j];
