@@ -8,11 +8,14 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "kernel_testing.h"
+#include "kernels/cpu/bf16/bf16.h"
 #include "kernels/cpu/conv/conv_transpose.h"
 
 namespace hone::cpu {
@@ -26,13 +29,7 @@ struct Buffer {
   std::unique_ptr<void, void (*)(void*)> data;
 };
 
-std::vector<float> random_floats(int64_t n, unsigned seed) {
-  std::mt19937 gen(seed);
-  std::uniform_real_distribution<float> dist(-1.f, 1.f);
-  std::vector<float> v(static_cast<size_t>(n));
-  for (auto& x : v) x = dist(gen);
-  return v;
-}
+std::vector<float> random_floats(int64_t n, unsigned seed) { return cpu::random_floats(n, seed, -1.f, 1.f); }
 
 std::string text(const ConvProblem& p) {
   std::string s;
@@ -67,6 +64,27 @@ struct Case {
     a.run(p, ctx, {in.data(), packed.get(), out.data(), e, workspace.get(), &pool});
     return out;
   }
+
+  // The same with tensors in bf16.
+  std::vector<float> run_in_bf16(const ConvAlgorithm& a, ConvContext ctx, ThreadPool& pool) const {
+    ctx.in_bf16 = true;
+    Buffer packed(a.packed_bytes(p, ctx.tier)), workspace(a.workspace_bytes(p, ctx));
+    a.pack(p, ctx.tier, weights.data(), packed.get());
+    const auto x = cpu::in_bf16(in);
+    auto out = cpu::in_bf16(residual);
+    Epilogue e = ep;
+    if (with_residual) e.residual = out.data();
+    a.run(p, ctx, {x.data(), packed.get(), out.data(), e, workspace.get(), &pool});
+    return in_f32(out);
+  }
+
+  Case rounded() const {
+    Case c = *this;
+    c.in = in_f32(cpu::in_bf16(in));
+    c.residual = in_f32(cpu::in_bf16(residual));
+    c.ep.bias = c.bias.data();
+    return c;
+  }
 };
 
 // |error| <= roundings * eps * sum |a * b|, with sum |a * b| <= the number of products.
@@ -79,12 +97,13 @@ double tolerance(const ConvProblem& p, const ConvAlgorithm& a, const Case& c, co
   return direct / 4 + a.error_bound(p, c.weights.data()) * largest;
 }
 
-void compare(const Case& c, const std::vector<float>& got, const std::vector<float>& want, double tol) {
+void compare(const Case& c, const std::vector<float>& got, const std::vector<float>& want,
+             const std::function<double(double)>& tol) {
   ASSERT_EQ(got.size(), want.size());
   for (size_t i = 0; i < got.size(); ++i) {
     if (static_cast<int64_t>(i) % c.p.out_pitch() >= c.p.cout)
       ASSERT_EQ(got[i], want[i]) << "wrote outside its channels at " << i;
-    else ASSERT_NEAR(got[i], want[i], tol) << "at " << i;
+    else ASSERT_NEAR(got[i], want[i], tol(want[i])) << "at " << i;
   }
 }
 
@@ -94,6 +113,8 @@ void check(const ConvProblem& p, const Epilogue& ep = {}) {
   const Case c(p, ep);
   ThreadPool pools[2] = {ThreadPool(1), ThreadPool(2)};
   const auto want = c.run(*find_conv_algorithm("conv_reference"), {}, pools[0]);
+  const Case rounded = c.rounded();
+  const auto want_of_rounded = rounded.run(*find_conv_algorithm("conv_reference"), {}, pools[0]);
   for (const ConvAlgorithm* a : conv_algorithms()) {
     if (a->supports(p) != nullptr) continue;
     for (int tier = 0; tier <= static_cast<int>(best_tier()); ++tier)
@@ -107,7 +128,11 @@ void check(const ConvProblem& p, const Epilogue& ep = {}) {
           SCOPED_TRACE(std::string(a->name) + " " + tier_name(ctx.tier) + " threads " + std::to_string(threads) +
                        " variant " + std::to_string(v) + ": " + text(p));
           ctx.variant = variants[v];
-          compare(c, c.run(*a, ctx, pools[threads - 1]), want, tolerance(p, *a, c, want));
+          const double most = tolerance(p, *a, c, want);
+          compare(c, c.run(*a, ctx, pools[threads - 1]), want, [=](double) { return most; });
+          if (a->takes_bf16 && ctx.tier == Tier::avx512 && has_bf16_set(Bf16Set::avx512))
+            compare(rounded, rounded.run_in_bf16(*a, ctx, pools[threads - 1]), want_of_rounded,
+                    [=](double w) { return most + bf16_rounding(w, most); });
           if (testing::Test::HasFatalFailure()) return;
         }
       }
@@ -240,7 +265,7 @@ TEST(Conv, HookSeesEachOutputOnce) {
     std::vector<int> seen(static_cast<size_t>(p.n * 81 * 40), 0);
     Case c(p);
     c.ep.hook_user = seen.data();
-    c.ep.tile_hook = [](void* user, float*, int64_t row0, int64_t rows, int64_t col0, int64_t cols, int64_t) {
+    c.ep.tile_hook = [](void* user, void*, int64_t row0, int64_t rows, int64_t col0, int64_t cols, int64_t) {
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < cols; ++j) ++static_cast<int*>(user)[(row0 + i) * 40 + col0 + j];
     };

@@ -71,8 +71,8 @@ void check(const Case& t) {
     for (int threads : {1, 2})
       for (int mode = 0; mode < 2; ++mode) {
         SCOPED_TRACE(std::string(tier_name(tier)) + " threads " + std::to_string(threads) +
-                     (mode ? " unpacked" : " packed") + " m " + std::to_string(p.m) + " n " +
-                     std::to_string(p.n) + " k " + std::to_string(p.k));
+                     (mode ? " unpacked" : " packed") + " m " + std::to_string(p.m) + " n " + std::to_string(p.n) +
+                     " k " + std::to_string(p.k));
         ThreadPool pool(threads);
         const GemmContext ctx{tier, threads};
         std::vector<float> c = residual;  // the residual is the output: allowed, and the hardest case
@@ -128,19 +128,28 @@ TEST(Gemm, LongSumsAndManyBlocks) {
 
 TEST(Gemm, Batched) {
   for (bool transposed : {false, true})
-    check({.p = {.m = 19, .n = 33, .k = 24, .lda = 30, .ldc = 40, .batch = 5, .stride_a = 19 * 30,
-                 .stride_b = transposed ? 33 * 27 : 24 * 36, .stride_c = 19 * 40},
-           .transposed = transposed, .with_bias = true});
+    check({.p = {.m = 19,
+                 .n = 33,
+                 .k = 24,
+                 .lda = 30,
+                 .ldc = 40,
+                 .batch = 5,
+                 .stride_a = 19 * 30,
+                 .stride_b = transposed ? 33 * 27 : 24 * 36,
+                 .stride_c = 19 * 40},
+           .transposed = transposed,
+           .with_bias = true});
 }
 
 TEST(Gemm, Epilogues) {
-  for (Activation act : {Activation::none, Activation::relu, Activation::clip, Activation::leaky_relu,
-                         Activation::hard_swish, Activation::hard_sigmoid, Activation::sigmoid, Activation::silu,
-                         Activation::tanh, Activation::gelu_erf})
+  for (Activation act :
+       {Activation::none, Activation::relu, Activation::clip, Activation::leaky_relu, Activation::hard_swish,
+        Activation::hard_sigmoid, Activation::sigmoid, Activation::silu, Activation::tanh, Activation::gelu_erf})
     for (bool after : {false, true})
       check({.p = {.m = 11, .n = 37, .k = 20},
              .ep = {.act = act, .a = 0.2f, .b = 0.5f, .residual_after_activation = after},
-             .with_bias = true, .with_residual = true});
+             .with_bias = true,
+             .with_residual = true});
 }
 
 TEST(Gemm, HookSeesEachOutputOnce) {
@@ -150,12 +159,12 @@ TEST(Gemm, HookSeesEachOutputOnce) {
   const auto a = random_floats(70 * 9, 1), b = random_floats(45 * 9, 2);
   std::vector<float> c(70 * 45, 0.f);
   Epilogue ep;
-  ep.tile_hook = [](void* user, float* tile, int64_t row0, int64_t rows, int64_t col0, int64_t cols, int64_t ld) {
+  ep.tile_hook = [](void* user, void* tile, int64_t row0, int64_t rows, int64_t col0, int64_t cols, int64_t ld) {
     auto* seen = static_cast<int*>(user);
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < cols; ++j) {
         ++seen[(row0 + i) * 45 + col0 + j];
-        tile[i * ld + j] = 7.f;
+        static_cast<float*>(tile)[i * ld + j] = 7.f;
       }
   };
   std::vector<int> seen(70 * 45, 0);

@@ -15,16 +15,22 @@
 namespace hone::cpu {
 
 namespace scalar {
-extern const WinogradKernels kWinogradKernels;
+extern const WinogradKernels<float> kWinogradKernels;
 }
 namespace avx2 {
-extern const WinogradKernels kWinogradKernels;
+extern const WinogradKernels<float> kWinogradKernels;
 }
 namespace avx512 {
-extern const WinogradKernels kWinogradKernels;
+extern const WinogradKernels<float> kWinogradKernels;
 }
 
-const WinogradKernels& winograd_kernels(Tier tier) {
+namespace avx512_bf16 {
+extern const WinogradKernels<bf16> kWinogradKernels;
+}
+
+namespace {
+
+const WinogradKernels<float>& kernels_for(Tier tier, float) {
   switch (tier) {
     case Tier::avx512: return avx512::kWinogradKernels;
     case Tier::avx2: return avx2::kWinogradKernels;
@@ -32,13 +38,24 @@ const WinogradKernels& winograd_kernels(Tier tier) {
   }
   return scalar::kWinogradKernels;
 }
+const WinogradKernels<bf16>& kernels_for(Tier, bf16) { return avx512_bf16::kWinogradKernels; }
 
-namespace {
-
-const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradF2) { return k.f2; }
-const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradF4) { return k.f4; }
-const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradS2F2) { return k.s2_f2; }
-const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradS2F4) { return k.s2_f4; }
+template <class T>
+const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradF2) {
+  return k.f2;
+}
+template <class T>
+const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradF4) {
+  return k.f4;
+}
+template <class T>
+const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradS2F2) {
+  return k.s2_f2;
+}
+template <class T>
+const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradS2F4) {
+  return k.s2_f4;
+}
 
 // A line between points, so that their rows do not fall into one set of the cache.
 constexpr int64_t kLine = 16;
@@ -93,7 +110,7 @@ Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
 
 int64_t zero_row(const Plan& w) { return w.row; }
 
-template <class W>
+template <class W, class T>
 struct Run {
   static constexpr int S = W::kPoints;
 
@@ -101,7 +118,7 @@ struct Run {
   const ConvArgs& args;
   const Plan w;
   const PanelKernel& panel;
-  const WinogradKernel& kernel;
+  const WinogradKernel<T>& kernel;
   const int64_t oh, ow;
 
   Run(const ConvProblem& problem, const ConvContext& ctx, const ConvArgs& a)
@@ -109,7 +126,7 @@ struct Run {
         args(a),
         w(plan_of<W>(problem, ctx)),
         panel(panel_kernel(ctx.tier)),
-        kernel(kernel_of(winograd_kernels(ctx.tier), W())),
+        kernel(kernel_of(kernels_for(ctx.tier, T()), W())),
         oh(problem.out_h()),
         ow(problem.out_w()) {}
 
@@ -123,11 +140,12 @@ struct Run {
     const int64_t n = tile / (w.tiles_y * w.tiles_x), pitch = p.in_pitch();
     const int64_t y0 = tile / w.tiles_x % w.tiles_y * W::kTile * W::kStride - p.pad_top;
     const int64_t x0 = tile % w.tiles_x * W::kTile * W::kStride - p.pad_left;
-    WinogradInput job;
+    WinogradInput<T> job;
+    const auto *image = static_cast<const T*>(args.in), *outside = reinterpret_cast<const T*>(zeros());
     for (int i = 0; i < S * S; ++i) {
       const int64_t y = y0 + i / S, x = x0 + i % S;
       const bool inside = y >= 0 && y < p.h && x >= 0 && x < p.w;
-      job.pixels[i] = inside ? args.in + ((n * p.h + y) * p.w + x) * pitch : zeros();
+      job.pixels[i] = inside ? image + ((n * p.h + y) * p.w + x) * pitch : outside;
     }
     job.channels = p.cin;
     job.v = v;
@@ -140,18 +158,18 @@ struct Run {
     const int64_t n = tile / (w.tiles_y * w.tiles_x);
     const int64_t y = tile / w.tiles_x % w.tiles_y * W::kTile, x = tile % w.tiles_x * W::kTile;
     const int64_t pixel = (n * oh + y) * ow + x, at = pixel * p.out_pitch() + col;
-    WinogradOutput job{};
+    WinogradOutput<T> job{};
     job.m = m;
     job.point_stride = w.m_point;
     job.channels = std::min<int64_t>(panel.nr, p.cout - col);
     job.height = static_cast<int>(std::min<int64_t>(W::kTile, oh - y));
     job.width = static_cast<int>(std::min<int64_t>(W::kTile, ow - x));
-    job.out = args.out + at;
+    job.out = static_cast<T*>(args.out) + at;
     job.pixel_stride = p.out_pitch();
     job.row_stride = ow * job.pixel_stride;
     job.epilogue = &ep;
     job.bias = ep.bias == nullptr ? nullptr : ep.bias + col;
-    job.residual = ep.residual == nullptr ? nullptr : ep.residual + at;
+    job.residual = ep.residual_at<T>(at);
     kernel.output(job);
     if (ep.tile_hook == nullptr) return;
     for (int i = 0; i < job.height; ++i)
@@ -243,11 +261,16 @@ size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
   return static_cast<size_t>(zero_row(w) + ctx.threads * w.worker + shared) * sizeof(float);
 }
 
-template <class W>
-void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
-  const Run<W> r(p, ctx, args);
+template <class W, class T>
+void run_on(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
+  const Run<W, T> r(p, ctx, args);
   std::memset(r.zeros(), 0, static_cast<size_t>(zero_row(r.w)) * sizeof(float));
   r.w.by_channels ? r.run_by_channels() : r.run_by_tiles();
+}
+
+template <class W>
+void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
+  ctx.in_bf16 ? run_on<W, bf16>(p, ctx, args) : run_on<W, float>(p, ctx, args);
 }
 
 template <class W>
@@ -275,7 +298,8 @@ constexpr ConvAlgorithm algorithm(const char* name) {
           workspace_bytes<W>,
           run<W>,
           candidates<W>,
-          [](const ConvProblem& p, const float* weights) { return winograd_error<W>(p, weights); }};
+          [](const ConvProblem& p, const float* weights) { return winograd_error<W>(p, weights); },
+          true};
 }
 
 }  // namespace

@@ -9,20 +9,23 @@
 namespace hone::cpu {
 
 namespace scalar {
-extern PoolPixelFn (*const kPoolPixel)(PoolKind);
+extern PoolPixelFn<float> (*const kPoolPixel)(PoolKind);
 }
 namespace avx2 {
-extern PoolPixelFn (*const kPoolPixel)(PoolKind);
+extern PoolPixelFn<float> (*const kPoolPixel)(PoolKind);
 }
 namespace avx512 {
-extern PoolPixelFn (*const kPoolPixel)(PoolKind);
+extern PoolPixelFn<float> (*const kPoolPixel)(PoolKind);
+}
+namespace avx512_bf16 {
+extern PoolPixelFn<bf16> (*const kPoolPixel)(PoolKind);
 }
 
 namespace {
 
 constexpr int64_t kGrain = 16 << 10;  // values read that justify a task
 
-PoolPixelFn pixel_fn(Tier tier, PoolKind kind) {
+PoolPixelFn<float> pixel_fn(Tier tier, PoolKind kind) {
   switch (tier) {
     case Tier::avx512: return avx512::kPoolPixel(kind);
     case Tier::avx2: return avx2::kPoolPixel(kind);
@@ -71,8 +74,7 @@ struct Runner {
       const int64_t at = n * image + (wd.first * p.in[1] + wh.first) * p.in[2] + ww.first;
       pixel.x = empty ? x : x + at * in_ldc + c0;
       if (empty) pixel.count[0] = 0;
-      const int64_t divisor =
-          p.count_include_pad ? wd.padded * wh.padded * ww.padded : wd.count * wh.count * ww.count;
+      const int64_t divisor = p.count_include_pad ? wd.padded * wh.padded * ww.padded : wd.count * wh.count * ww.count;
       pixel.scale = divisor > 0 ? 1.f / static_cast<float>(divisor) : 0.f;
       pixel.y = y + (index * p.out[2] + ow) * out_ldc + c0;
       run(pixel);
@@ -149,6 +151,10 @@ PoolProblem global_pool(PoolKind kind, int64_t batch, int64_t pixels, int64_t ch
 
 void pool(const PoolProblem& p, Tier tier, const float* x, float* y, ThreadPool& threads) {
   run_pool(p, pixel_fn(tier, p.kind), x, y, threads);
+}
+
+void pool(const PoolProblem& p, Tier, const bf16* x, bf16* y, ThreadPool& threads) {
+  run_pool(p, avx512_bf16::kPoolPixel(p.kind), x, y, threads);
 }
 
 void max_pool(const PoolProblem& p, const int8_t* x, int8_t* y, ThreadPool& threads) {

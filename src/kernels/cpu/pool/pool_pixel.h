@@ -15,8 +15,8 @@ struct PoolPixelOf {
   int64_t channels;
   float scale;  // 1 / divisor of an average
 };
-using PoolPixel = PoolPixelOf<float>;
-using PoolPixelFn = void (*)(const PoolPixel&);
+template <class T>
+using PoolPixelFn = void (*)(const PoolPixelOf<T>&);
 
 constexpr int64_t kPoolRun = 32;  // elements summed in one go
 
