@@ -10,7 +10,9 @@ namespace {
 
 // How much Winograd may add to a layer's error, relative to its largest output.
 constexpr double kWinogradBound = 1e-4;
-constexpr size_t kAlgorithms = 9;  // conv_algorithms() but for its own reference
+// The same where it rounds to bf16: 2.5 times what a product that rounds its factors to bf16 errs by in that model.
+constexpr double kWinogradBoundInBf16 = 1.2e-2;
+constexpr size_t kAlgorithms = 11;  // conv_algorithms() but for its own reference
 
 const cpu::ConvAlgorithm& algorithm(size_t index) { return *cpu::conv_algorithms()[index]; }
 
@@ -28,7 +30,8 @@ std::string refuse_winograd(const Problem& problem, const cpu::ConvAlgorithm& a,
   if (!machine.winograd) return "Winograd is forbidden";
   if (!problem.is_constant(1)) return {};  // an engine is being loaded: judged when it was built
   const double bound = a.error_bound(p, in_f32(problem.constants[1]).data<float>());
-  return bound > kWinogradBound ? fmt::format("its error bound {:.1e} is over {:.0e}", bound, kWinogradBound) : "";
+  const double most = a.takes_f32 ? kWinogradBound : kWinogradBoundInBf16;
+  return bound > most ? fmt::format("its error bound {:.1e} is over {:.1e}", bound, most) : "";
 }
 
 template <size_t I>
@@ -38,7 +41,8 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (conv == nullptr) return kAnotherOp;
   if (const std::string reason = refuse_shape(problem, *conv); !reason.empty()) return reason;
   if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
-  if (in_bf16(problem) && !algorithm(I).takes_bf16) return "tensors are not f32";
+  if (in_bf16(problem) ? !algorithm(I).takes_bf16 : !algorithm(I).takes_f32)
+    return in_bf16(problem) ? "tensors are not f32" : "tensors are not bf16";
   if (std::string reason = refuse_types_or_machine(problem, machine); !reason.empty()) return reason;
   if (std::string reason = refuse_bias(problem, *anchor); !reason.empty()) return reason;
   const cpu::ConvProblem p = conv_problem(problem, *conv);
@@ -104,10 +108,17 @@ Tactic row(std::string_view name) {
 }  // namespace
 
 std::span<const Tactic> conv_tactics() {
-  static const std::array<Tactic, kAlgorithms> kRows = {
-      row<0>("cpu.conv_1x1"),         row<1>("cpu.conv_depthwise"),      row<2>("cpu.conv_winograd_f4"),
-      row<3>("cpu.conv_winograd_f2"), row<4>("cpu.conv_winograd_s2_f4"), row<5>("cpu.conv_winograd_s2_f2"),
-      row<6>("cpu.conv_dot"),         row<7>("cpu.conv_direct"),         row<8>("cpu.conv_grouped")};
+  static const std::array<Tactic, kAlgorithms> kRows = {row<0>("cpu.conv_1x1"),
+                                                        row<1>("cpu.conv_depthwise"),
+                                                        row<2>("cpu.conv_winograd_f4"),
+                                                        row<3>("cpu.conv_winograd_f2"),
+                                                        row<4>("cpu.conv_winograd_s2_f4"),
+                                                        row<5>("cpu.conv_winograd_s2_f2"),
+                                                        row<6>("cpu.conv_winograd_f2_bf16"),
+                                                        row<7>("cpu.conv_winograd_s2_f2_bf16"),
+                                                        row<8>("cpu.conv_dot"),
+                                                        row<9>("cpu.conv_direct"),
+                                                        row<10>("cpu.conv_grouped")};
   return kRows;
 }
 

@@ -72,6 +72,7 @@ struct ConvAlgorithm {
   // measured errors stay below); nullptr: nothing, it sums the products as they are.
   double (*error_bound)(const ConvProblem& p, const float* weights) = nullptr;
   bool takes_bf16 = false;  // whether ConvContext::in_bf16 may be set
+  bool takes_f32 = true;    // whether it may not be: what multiplies bf16 takes tensors in bf16 alone
 };
 
 // Every algorithm, special ones first; the last supports everything.

@@ -13,17 +13,16 @@ namespace hone::cpu {
 
 constexpr int kMostWinogradPoints = 81;
 
-// V[point] = B^T d B over all channels. V rows have room for channels rounded up to 16. T is what pixels hold: float or
-// bf16.
-template <class T>
+// V[point] = B^T d B over all channels. V rows have room for channels rounded up to 16, and get zeros there. T is what
+// pixels hold and P what points do: float or bf16.
+template <class T, class P>
 struct WinogradInput {
   const T* pixels[kMostWinogradPoints];  // of the tile, row by row; zeros where outside the image
   int64_t channels;
-  float* v;
+  P* v;
   int64_t point_stride;
 };
 
-// out = epilogue(A^T M A) for one tile and at most a panel of channels.
 template <class T>
 struct WinogradOutput {
   const float* m;
@@ -39,7 +38,8 @@ struct WinogradOutput {
 
 template <class T>
 struct WinogradKernel {
-  void (*input)(const WinogradInput<T>& job);
+  void (*input)(const WinogradInput<T, float>& job);
+  void (*input_to_bf16)(const WinogradInput<T, bf16>& job);  // null where pixels are not bf16
   void (*output)(const WinogradOutput<T>& job);
 };
 
