@@ -1,6 +1,7 @@
 #include "backends/cpu_fusion.h"
 
 #include "backends/integers.h"
+#include "backends/join.h"
 #include "ops/pointwise.h"
 #include "passes/fuse/body.h"
 #include "passes/rewrite.h"
@@ -30,11 +31,22 @@ bool fuse_requantization(Graph& graph, NodeId id) {
   return false;
 }
 
+bool fuse_epilogue_in_bf16(Graph& graph, NodeId id, const Machine& machine) {
+  if (op_of<Pointwise>(graph, id) == nullptr) return false;
+  const TensorType type = graph.type(output(graph, id));
+  for (ValueId v : std::vector(graph.node(id).inputs)) {
+    const NodeId product = graph.value(v).producer;
+    if (product == NodeId::none || !takes_epilogue(graph, product) || !used_once(graph, v)) continue;
+    if (type.dtype == DType::bf16 && graph.type(v) == type && join(graph, product, id, machine)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
-void fuse_for_cpu(Graph& graph) {
+void fuse_for_cpu(Graph& graph, const Machine& machine) {
   for (NodeId id : graph.order())
-    if (graph.alive(id)) fuse_requantization(graph, id);
+    if (graph.alive(id) && !fuse_requantization(graph, id)) fuse_epilogue_in_bf16(graph, id, machine);
 }
 
 }  // namespace hone

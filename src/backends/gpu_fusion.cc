@@ -1,7 +1,6 @@
 #include "backends/gpu_fusion.h"
 
-#include <algorithm>
-
+#include "backends/join.h"
 #include "ops/movement.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
@@ -13,19 +12,6 @@ namespace hone {
 namespace {
 
 using namespace rewrite;
-
-// The two nodes become one where a kernel can compute it.
-bool join(Graph& graph, NodeId first, NodeId second, const Machine& machine) {
-  std::vector<ValueId> inputs;
-  const Op fused = fused_op(graph, first, second, inputs);
-  Problem problem{.op = fused, .outputs = {graph.type(output(graph, second))}};
-  for (ValueId v : inputs) {
-    problem.inputs.push_back(graph.type(v));
-    problem.constants.push_back(graph.value(v).constant);
-  }
-  if (!has_gpu_kernel(problem, machine)) return false;
-  return replace(graph, output(graph, second), emit(graph, fused, std::move(inputs), {first, second}));
-}
 
 // The node that computes `v` for one reader alone.
 NodeId sole_producer(const Graph& graph, ValueId v) {
@@ -61,13 +47,6 @@ bool join_pooling(Graph& graph, NodeId id, const Machine& machine) {
 }
 
 }  // namespace
-
-bool has_gpu_kernel(const Problem& problem, const Machine& machine) {
-  const auto table = tactic_table();
-  return std::any_of(table.begin(), table.end(), [&](const Tactic& t) {
-    return t.backend == Backend::cuda && t.supports(problem, machine).empty();
-  });
-}
 
 void fuse_for_gpu(Graph& graph, const Machine& machine) {
   for (const auto rule : {join_epilogue, join_prologue, join_prologue, join_pooling})

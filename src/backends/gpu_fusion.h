@@ -10,7 +10,4 @@ namespace hone {
 // its input to the convolution behind it, and maximum pooling to a network's first convolution.
 void fuse_for_gpu(Graph& graph, const Machine& machine);
 
-// Whether one of the GPU's kernels can compute a problem.
-bool has_gpu_kernel(const Problem& problem, const Machine& machine);
-
 }  // namespace hone

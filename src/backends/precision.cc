@@ -5,7 +5,6 @@
 #include <map>
 #include <set>
 
-#include "backends/gpu_fusion.h"
 #include "backends/problem.h"
 #include "ops/pointwise.h"
 #include "passes/rewrite.h"
@@ -190,7 +189,7 @@ class Reducer {
     const auto inferred = op.infer({problem.inputs, problem.constants, problem.outputs.size()});
     if (!inferred.ok() || inferred->size() < problem.outputs.size()) return false;
     for (size_t i = 0; i < problem.outputs.size(); ++i) problem.outputs[i].dtype = (*inferred)[i].dtype;
-    if (!op.view() && !has_gpu_kernel(problem, machine_)) return false;
+    if (!op.view() && !has_kernel(problem, machine_)) return false;
 
     std::vector<ValueId> inputs;
     for (size_t i = 0; i < reduce.size(); ++i)

@@ -28,7 +28,7 @@ struct Reduction {
   std::vector<WideConstant> wide;
 };
 
-// Computes in `type` (f16 or bf16, with sums in f32) what a kernel of the machine's GPU can: convolutions, matrix
+// Computes in `type` (f16 or bf16, with sums in f32) what has_kernel() says a kernel can: convolutions, matrix
 // products and attention, and what lies between them. Everything else, and the graph's inputs and outputs, keep their
 // types; casts stand where the two meet. Weights that `type` cannot hold keep their node in f32, and so do wide values,
 // but for elementwise nodes, which read both types at once.

@@ -65,7 +65,7 @@ Status add_extremes(Graph& graph, const std::vector<ValueId>& values) {
 
 Result<std::shared_ptr<const LoadedEngine>> engine_of(Graph graph, const Machine& machine) {
   HONE_CHECK(fuse(graph));
-  fuse_for_cpu(graph);
+  fuse_for_cpu(graph, machine);
   HONE_CHECK(merge_elementwise(graph));
   Selector selector({.machine = machine, .tune = false});
   HONE_TRY(EngineData data, lower(graph, selector, machine));

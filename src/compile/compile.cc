@@ -12,6 +12,7 @@
 #include "backends/gpu_fusion.h"
 #include "backends/network_timing.h"
 #include "backends/peaks.h"
+#include "backends/precision.h"
 #include "backends/quantized_model.h"
 #include "backends/requantize.h"
 #include "backends/streams.h"
@@ -66,7 +67,7 @@ Status fuse_for(Graph& graph, const CompileOptions& options, const Machine& mach
   if (!machine.cuda_arch.empty()) {
     fuse_for_gpu(graph, machine);
   } else {
-    fuse_for_cpu(graph);
+    fuse_for_cpu(graph, machine);
     HONE_CHECK(merge_elementwise(graph, passes));
   }
   return options.verify_passes ? verify(graph) : Status();
@@ -135,24 +136,57 @@ Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOpti
   return {};
 }
 
+bool has_bf16(const Machine& machine) {
+  return machine.max_tier >= static_cast<int>(cpu::Tier::avx512) && cpu::best_bf16_set();
+}
+
 // How far bf16, which is allowed, got on a CPU.
 std::string bf16_note(const Program& program, const Machine& machine) {
-  if (machine.max_tier < static_cast<int>(cpu::Tier::avx512) || !cpu::best_bf16_set())
+  if (!has_bf16(machine))
     return "bf16 is not used: this CPU has no AVX-512 BF16, or a lower instruction set is asked for";
   int64_t used = 0, products = 0;
   for (const Step& step : program.steps) {
-    used += precision_of(step) == "bf16";
-    products += step.tactic.starts_with("cpu.conv") || step.tactic.starts_with("cpu.gemm");
+    const bool product = step.tactic.starts_with("cpu.conv") || step.tactic.starts_with("cpu.gemm");
+    used += product && precision_of(step) == "bf16";
+    products += product;
   }
   return fmt::format("bf16 is used in {} of {} convolutions and matrix products", used, products);
+}
+
+Result<EngineData> lower_in_parts(const Graph& graph, const CompileOptions& options, const Machine& machine,
+                                  Selector& selector, TacticCache& cache, BuildSummary& build) {
+  HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector, build));
+  HONE_CHECK(try_sub_batches(engine, graph, options, machine, selector, cache, build));
+  return engine;
+}
+
+// Where a CPU may compute products in bf16, tensors between them may lie in memory as bf16 as well: the faster is
+// taken.
+Result<EngineData> lower_prepared(Graph graph, const CompileOptions& options, const Machine& machine,
+                                  Selector& selector, TacticCache& cache, BuildSummary& build) {
+  Graph stored;
+  if (machine.bf16 && has_bf16(machine)) {
+    stored = graph;
+    if (reduce_precision(stored, DType::bf16, machine).values.empty()) stored = Graph();
+  }
+  const bool stores = !stored.outputs().empty();
+  if (stores && !options.tune) return lower_in_parts(stored, options, machine, selector, cache, build);
+  HONE_TRY(EngineData engine, lower_in_parts(graph, options, machine, selector, cache, build));
+  if (!stores || selector.out_of_time()) return engine;
+  BuildSummary of_stored;
+  HONE_TRY(EngineData changed, lower_in_parts(stored, options, machine, selector, cache, of_stored));
+  Comparison compared = compare(changed, engine, "tensors in bf16", time_network_us);
+  build.notes.push_back(std::move(compared.note));
+  if (!compared.faster) return engine;
+  build.notes.insert(build.notes.end(), of_stored.notes.begin(), of_stored.notes.end());
+  return changed;
 }
 
 Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
                                TacticCache& cache, SeenRanges& seen) {
   BuildSummary build;
   if (!selector.reference_only()) HONE_CHECK(prepare(graph, options, machine, seen, build));
-  HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector, build));
-  HONE_CHECK(try_sub_batches(engine, graph, options, machine, selector, cache, build));
+  HONE_TRY(EngineData engine, lower_prepared(std::move(graph), options, machine, selector, cache, build));
   engine.program.build.layers = std::move(build.layers);
   engine.program.build.notes = std::move(build.notes);
   if (machine.bf16) engine.program.build.notes.push_back(bf16_note(engine.program, machine));

@@ -53,6 +53,8 @@ constexpr std::pair<std::string_view, double> kSaved[] = {
     {"cpu.conv_winograd_s2_f2", 36. / 25},
     {"cpu.conv_strassen", 8. / 7},
     {"cpu.gemm_strassen", 8. / 7},
+    {"cpu.conv_winograd_f2_bf16", 2.25},
+    {"cpu.conv_winograd_s2_f2_bf16", 36. / 25},
 };
 
 double saved_by(const Step& step) {

@@ -250,12 +250,36 @@ class RequantizeMatcher {
   RequantizeForm form_;
 };
 
+// The program over f32 of one whose inputs and result are `stored` and cast; empty where it is none.
+PointwiseProgram in_f32(const PointwiseProgram& program, DType stored) {
+  PointwiseProgram out;
+  std::vector<int32_t> place;
+  if (program.result_type() != stored || program.code.back().fn != Fn::cast) return out;
+  for (size_t i = 0; i + 1 < program.code.size(); ++i) {
+    PointwiseInstr instr = program.code[i];
+    const auto operand = [&](int k) { return place[static_cast<size_t>(instr.operand[k])]; };
+    if (instr.fn == Fn::cast && (instr.type == DType::f32 || instr.type == stored)) {
+      place.push_back(operand(0));
+      continue;
+    }
+    if (instr.fn == Fn::input) {
+      if (instr.type != stored) return {};
+      instr.type = DType::f32;
+    }
+    for (int k = 0; k < arity(instr.fn); ++k) instr.operand[k] = operand(k);
+    place.push_back(static_cast<int32_t>(out.code.size()));
+    out.code.push_back(instr);
+  }
+  return out;
+}
+
 }  // namespace
 
-std::optional<EpilogueForm> as_epilogue(const PointwiseProgram& program, int anchor) {
-  for (const PointwiseInstr& instr : program.code)
+std::optional<EpilogueForm> as_epilogue(const PointwiseProgram& program, int anchor, DType stored) {
+  const auto plain = stored == DType::f32 ? program : in_f32(program, stored);
+  for (const PointwiseInstr& instr : plain.code)
     if (instr.type != DType::f32) return std::nullopt;
-  return Matcher(program, anchor).match();
+  return plain.code.empty() ? std::nullopt : Matcher(plain, anchor).match();
 }
 
 Spread spread_of(const Shape& input, const Shape& result) {

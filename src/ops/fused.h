@@ -25,8 +25,8 @@ struct EpilogueForm {
 };
 
 // `program` as an epilogue of the value that is its input `anchor`: act(x), act(x + r) or act(x) + r; nothing when it
-// is none.
-std::optional<EpilogueForm> as_epilogue(const PointwiseProgram& program, int anchor);
+// is none. It computes in f32; where `stored` is another type, its inputs and its result are of that type, and cast.
+std::optional<EpilogueForm> as_epilogue(const PointwiseProgram& program, int anchor, DType stored = DType::f32);
 
 // How an input of an epilogue's program lies over the result. Where the result is one row, both may be so.
 struct Spread {

@@ -31,7 +31,8 @@ inline std::optional<Anchor> view_anchor(const Problem& problem) {
   const auto* pointwise = second.op.as<Pointwise>();
   if (pointwise == nullptr) return std::nullopt;
   const auto at = std::find(second.inputs.begin(), second.inputs.end(), first.outputs[0]);
-  const auto form = as_epilogue(pointwise->program, static_cast<int>(at - second.inputs.begin()));
+  const auto form = as_epilogue(pointwise->program, static_cast<int>(at - second.inputs.begin()),
+                                fused->body->type(first.outputs[0]).dtype);
   if (!form) return std::nullopt;
   Anchor anchor{.op = first.op, .inputs = first.inputs.size(), .form = *form};
   if (form->residual >= 0) anchor.residual = static_cast<int>(first.inputs.size());
@@ -55,14 +56,14 @@ inline cpu::Activation activation_of(Fn fn) {
 
 // The kernels' epilogue for one run.
 inline cpu::Epilogue epilogue_of(const Anchor& anchor, const KernelArgs& args) {
-  const auto input = [&](int i) {
+  const auto floats_at = [&](int i) {
     return i >= 0 && args.inputs[static_cast<size_t>(i)]->defined() ? args.inputs[static_cast<size_t>(i)]->data<float>()
                                                                     : nullptr;
   };
   const EpilogueForm& form = anchor.form;
   cpu::Epilogue epilogue;
-  epilogue.bias = input(anchor.bias());
-  epilogue.residual = input(anchor.residual);
+  epilogue.bias = floats_at(anchor.bias());
+  epilogue.residual = anchor.residual >= 0 ? args.inputs[static_cast<size_t>(anchor.residual)]->raw() : nullptr;
   epilogue.act = activation_of(form.activation);
   epilogue.a = static_cast<float>(form.a);
   epilogue.b = static_cast<float>(form.b);

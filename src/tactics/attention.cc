@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "ops/attention.h"
-#include "tactics/common.h"
+#include "tactics/in_bf16.h"
 
 namespace hone {
 namespace {
@@ -70,7 +70,6 @@ std::string plan_of(const Problem& problem, Plan& plan) {
   const auto* op = problem.op.as<Attention>();
   if (op == nullptr) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != DType::f32) return "not f32";
   if (problem.outputs.size() != 1) return "the scores are an output";
   if (op->softcap != 0) return "capped scores";
   if (input_type(problem, kLengths).defined()) return "key lengths";
@@ -87,9 +86,14 @@ std::string plan_of(const Problem& problem, Plan& plan) {
   return reason != nullptr ? reason : "";
 }
 
-std::string supports(const Problem& problem, const Machine&) {
+std::string supports(const Problem& problem, const Machine& machine) {
   Plan plan;
-  return plan_of(problem, plan);
+  if (std::string reason = plan_of(problem, plan); !reason.empty()) return reason;
+  const DType type = problem.inputs[0].dtype;
+  for (size_t i : {size_t{1}, size_t{2}})
+    if (has(problem, i) && problem.inputs[i].dtype != type) return "operands of several types";
+  if (problem.outputs[0].dtype != type) return "a result of another type";
+  return refuse_type_or_machine(type, machine);
 }
 
 bool drops_offset(size_t input, std::span<const Tensor>) { return input == kOffset; }
@@ -101,6 +105,14 @@ Result<Prepared> prepare(const Problem& problem, int, const Machine&) {
   return prepared;
 }
 
+template <class T>
+void run(const Plan& plan, cpu::Tier tier, const float* mask, const KernelArgs& args, int64_t mask_bytes) {
+  const T* operands[3];
+  for (size_t i = 0; i < 3; ++i) operands[i] = args.inputs[plan.input[i]]->data<T>() + plan.begin[i];
+  cpu::attention(plan.kernel, tier, operands[0], operands[1], operands[2], mask, args.outputs[0]->mutable_data<T>(),
+                 args.workspace + mask_bytes, args.pool);
+}
+
 Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int,
                                            const Machine& machine) {
   Plan plan;
@@ -108,10 +120,9 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
   const cpu::Tier tier = tier_of(machine);
   const bool masked = input_type(problem, kMask).defined();
   const auto mask_bytes = (plan.mask_elements * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64;
+  const bool stored = in_bf16(problem);
   return kernel(
-      [plan, tier, masked, mask_bytes](const KernelArgs& args) -> Status {
-        const float* operands[3];
-        for (size_t i = 0; i < 3; ++i) operands[i] = args.inputs[plan.input[i]]->data<float>() + plan.begin[i];
+      [=](const KernelArgs& args) -> Status {
         const float* mask = masked && plan.mask_elements == 0 ? args.inputs[kMask]->data<float>() : nullptr;
         if (plan.mask_elements > 0) {
           auto* numbers = reinterpret_cast<float*>(args.workspace);
@@ -119,11 +130,11 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
           for (int64_t i = 0; i < plan.mask_elements; ++i) numbers[i] = keep[i] ? 0.f : -HUGE_VALF;
           mask = numbers;
         }
-        cpu::attention(plan.kernel, tier, operands[0], operands[1], operands[2], mask,
-                       args.outputs[0]->mutable_data<float>(), args.workspace + mask_bytes, args.pool);
+        if (stored) run<bf16>(plan, tier, mask, args, mask_bytes);
+        else run<float>(plan, tier, mask, args, mask_bytes);
         return {};
       },
-      mask_bytes + static_cast<int64_t>(cpu::attention_workspace_bytes(plan.kernel, tier, machine.threads)));
+      mask_bytes + static_cast<int64_t>(cpu::attention_workspace_bytes(plan.kernel, tier, machine.threads, stored)));
 }
 
 }  // namespace

@@ -119,7 +119,7 @@ std::string supports_strassen(const Problem& problem, const Machine& machine) {
   if (std::string reason = supports_packed(problem, machine); !reason.empty()) return reason;
   const cpu::GemmProblem gemm = by_items(problem, layout_of(problem, *view_anchor(problem)->op.as<MatMul>()));
   if (const char* reason = cpu::refuse_strassen({gemm.batch, gemm.m, gemm.n, gemm.k})) return reason;
-  return refuse_error(cpu::strassen_error(gemm.k), machine);
+  return refuse_error(cpu::strassen_error(gemm.k), kErrorBound, machine);
 }
 
 int strassen_variants(const Problem&, const Machine& machine) {

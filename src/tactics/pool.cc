@@ -2,7 +2,7 @@
 
 #include "kernels/cpu/reduce/reduce.h"
 #include "ops/pool.h"
-#include "tactics/common.h"
+#include "tactics/in_bf16.h"
 
 namespace hone {
 namespace {
@@ -30,13 +30,14 @@ cpu::PoolProblem geometry(const Pool& op, const Dims& x, const Dims& y) {
   return p;
 }
 
-std::string supports(const Problem& problem, const Machine&) {
+std::string supports(const Problem& problem, const Machine& machine) {
   const auto* op = problem.op.as<Pool>();
   if (op == nullptr) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
   const DType type = problem.inputs[0].dtype;
-  if (type != DType::f32 && !(type == DType::i8 && op->kind == "max")) return "elements are not f32";
   if (problem.outputs.size() > 1 && problem.outputs[1].defined()) return "indices of maxima";
+  if (!(type == DType::i8 && op->kind == "max"))
+    if (std::string reason = refuse_types_or_machine(problem, machine); !reason.empty()) return reason;
   if (op->kind == "lp" && op->p != 1 && op->p != 2) return "a norm other than L1 and L2";
   if (op->kernel.size() > 3) return "more than three spatial dims";
   const char* reason = cpu::pool_supports(geometry(*op, dims_of(problem.inputs[0]), dims_of(problem.outputs[0])));
@@ -61,6 +62,23 @@ cpu::ReduceKind reduction(cpu::PoolKind kind) {
   return cpu::ReduceKind::l2;
 }
 
+// Of f32 or bf16.
+template <class T>
+Result<std::unique_ptr<const Kernel>> make_of(const Problem& problem, const cpu::PoolProblem& p, cpu::Tier tier) {
+  if (!problem.op.as<Pool>()->channels_last && is_global(p)) {
+    const Dims image{p.batch, p.in[0] * p.in[1] * p.in[2]}, axes{1};
+    HONE_TRY(auto plan, cpu::ReducePlan::make(reduction(p.kind), image, axes, tier));
+    return kernel([plan = std::move(plan)](const KernelArgs& args) {
+      plan.run(args.inputs[0]->data<T>(), args.outputs[0]->mutable_data<T>(), args.pool);
+      return Status();
+    });
+  }
+  return kernel([p, tier](const KernelArgs& args) {
+    cpu::pool(p, tier, args.inputs[0]->data<T>(), args.outputs[0]->mutable_data<T>(), args.pool);
+    return Status();
+  });
+}
+
 Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int,
                                            const Machine& machine) {
   const auto* op = problem.op.as<Pool>();
@@ -73,18 +91,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
       return Status();
     });
   }
-  if (!op->channels_last && is_global(p)) {
-    const Dims image{p.batch, p.in[0] * p.in[1] * p.in[2]}, axes{1};
-    HONE_TRY(auto plan, cpu::ReducePlan::make(reduction(p.kind), image, axes, tier));
-    return kernel([plan = std::move(plan)](const KernelArgs& args) {
-      plan.run(args.inputs[0]->data<float>(), args.outputs[0]->mutable_data<float>(), args.pool);
-      return Status();
-    });
-  }
-  return kernel([p, tier](const KernelArgs& args) {
-    cpu::pool(p, tier, args.inputs[0]->data<float>(), args.outputs[0]->mutable_data<float>(), args.pool);
-    return Status();
-  });
+  return in_bf16(problem) ? make_of<bf16>(problem, p, tier) : make_of<float>(problem, p, tier);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include "ops/elements.h"
 #include "ops/reduce.h"
-#include "tactics/common.h"
+#include "tactics/in_bf16.h"
 
 namespace hone {
 namespace {
@@ -20,10 +20,12 @@ std::optional<cpu::ReduceKind> kind_of(std::string_view kind) {
   return std::nullopt;
 }
 
-std::string reduce_supports(const Problem& problem, const Machine&) {
+std::string reduce_supports(const Problem& problem, const Machine& machine) {
   const auto* op = problem.op.as<Reduce>();
   if (op == nullptr) return kAnotherOp;
-  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.inputs[0].dtype != problem.outputs[0].dtype) return "another type of result";
+  if (std::string reason = refuse_type_or_machine(problem.inputs[0].dtype, machine); !reason.empty()) return reason;
   if (!kind_of(op->kind)) return fmt::format("reduction '{}'", op->kind);
   if (has(problem, 1) && !problem.constants.empty() && !problem.is_constant(1)) return "axes are not constant";
   return {};
@@ -47,7 +49,10 @@ Result<std::unique_ptr<const Kernel>> reduce_make(const Problem& problem, std::s
   HONE_TRY(auto plan, cpu::ReducePlan::make(*kind_of(problem.op.as<Reduce>()->kind), dims_of(problem.inputs[0]),
                                             packed[0].to_ints(), tier_of(machine)));
   return kernel([plan = std::move(plan)](const KernelArgs& args) -> Status {
-    plan.run(args.inputs[0]->data<float>(), args.outputs[0]->mutable_data<float>(), args.pool);
+    const Tensor& x = *args.inputs[0];
+    Tensor& y = *args.outputs[0];
+    if (x.type() == DType::bf16) plan.run(x.data<bf16>(), y.mutable_data<bf16>(), args.pool);
+    else plan.run(x.data<float>(), y.mutable_data<float>(), args.pool);
     return {};
   });
 }

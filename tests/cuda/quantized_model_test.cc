@@ -161,7 +161,7 @@ TEST(QuantizedModel, ANetworkRunsInIntegers) {
       expect_same(m.graph, now, input);
 
       ASSERT_TRUE(merge_elementwise(now).ok() && fuse(now).ok());
-      machine.cuda_arch.empty() ? fuse_for_cpu(now) : fuse_for_gpu(now, machine);
+      machine.cuda_arch.empty() ? fuse_for_cpu(now, machine) : fuse_for_gpu(now, machine);
       ASSERT_TRUE(verify(now).ok()) << verify(now).message();
       EXPECT_EQ(products_of(now, format.factors()), 0u) << to_text(now, {.max_inline = 4});
       expect_same(m.graph, now, input);

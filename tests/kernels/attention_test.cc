@@ -2,6 +2,7 @@
 #include "kernels/cpu/attention/attention.h"
 
 #include "kernel_testing.h"
+#include "kernels/cpu/bf16/bf16.h"
 
 namespace hone::cpu {
 namespace {
@@ -9,6 +10,21 @@ namespace {
 // Heads interleaved as [batch, row, head, depth], like the output of a projection.
 AttentionStrides interleaved(int64_t rows, int64_t heads, int64_t depth) {
   return {rows * heads * depth, depth, heads * depth};
+}
+
+// The same numbers in bf16 give what they give in f32, rounded.
+void check_in_bf16(const AttentionProblem& p, const std::vector<bf16>& q, const std::vector<bf16>& k,
+                   const std::vector<bf16>& v, const float* mask) {
+  if (!has_bf16_set(Bf16Set::avx512)) return;
+  ThreadPool pool(2);
+  Workspace workspace(attention_workspace_bytes(p, Tier::avx512, 2, true));
+  std::vector<float> want(static_cast<size_t>(p.batch * p.y.batch));
+  std::vector<bf16> got(want.size());
+  attention(p, Tier::avx512, in_f32(q).data(), in_f32(k).data(), in_f32(v).data(), mask, want.data(), workspace.get(),
+            pool);
+  attention(p, Tier::avx512, q.data(), k.data(), v.data(), mask, got.data(), workspace.get(), pool);
+  for (size_t i = 0; i < want.size(); ++i)
+    EXPECT_NEAR(to_float(got[i]), want[i], 6e-6 + bf16_rounding(want[i], 6e-6)) << "element " << i;
 }
 
 void check(AttentionProblem p, bool masked) {
@@ -23,6 +39,7 @@ void check(AttentionProblem p, bool masked) {
              v = random_floats(p.batch * p.v.batch, 3);
   auto mask = random_floats(p.batch * p.queries * p.keys, 4);
   for (size_t i = 0; i < mask.size(); i += 3) mask[i] = -INFINITY;
+  check_in_bf16(p, in_bf16(q), in_bf16(k), in_bf16(v), masked ? mask.data() : nullptr);
   for (Tier tier : tiers()) {
     for (int threads : {1, 2}) {
       ThreadPool pool(threads);

@@ -82,6 +82,26 @@ std::vector<float> run(const ConvProblem& p, const Bf16Kernel& kernel, const Gat
   return y;
 }
 
+// The same with tensors in bf16, the result over the residual where there is one.
+std::vector<float> run_in_bf16(const ConvProblem& p, const Bf16Kernel& kernel, const GatherSharing& sharing,
+                               const Data& data, Epilogue epilogue) {
+  Dirty packed(bf16_packed_bytes(p, kernel)), workspace(bf16_workspace_bytes(p, kernel, sharing));
+  bf16_pack(p, kernel, data.weights, packed.get());
+  const auto x = in_bf16(data.x);
+  auto y = in_bf16(data.residual);
+  if (epilogue.residual != nullptr) epilogue.residual = y.data();
+  ThreadPool pool(sharing.threads);
+  bf16_conv(p, kernel, sharing,
+            {.in_bf16 = true,
+             .in = x.data(),
+             .packed = packed.get(),
+             .out = y.data(),
+             .epilogue = epilogue,
+             .workspace = workspace.get(),
+             .pool = &pool});
+  return in_f32(y);
+}
+
 // Products of bf16 are exact in f32. Each of k additions, and of the few that join partial sums, the bias and the
 // residual, errs by at most half a unit of 2^-23 of a partial result, which is not larger than the magnitudes' sum.
 double tolerance(const Sum& sum, int64_t k, double rest) {
@@ -94,21 +114,26 @@ void check(const ConvProblem& p) {
   for (const Named& named : kernels()) {
     // The emulated tiles are one thread's.
     const bool emulated = named.kernel == kernels().front().kernel;
-    std::vector<GatherSharing> ways{{}, {.split = 2, .row_block = 5}};
+    std::vector<GatherSharing> ways{{}, {.split = 2, .row_block = 5}, {.in_place = true}};
     if (!emulated)
-      for (int split : {1, 2}) ways.push_back({.threads = 2, .split = split, .row_block = 5});
+      for (int split : {1, 2}) ways.push_back({.threads = 2, .split = split, .row_block = 5, .in_place = split == 2});
     for (const GatherSharing& sharing : ways) {
       SCOPED_TRACE(named.name + ", threads " + std::to_string(sharing.threads) + ", split " +
                    std::to_string(sharing.split) + ", depth " + std::to_string(k));
+      const Epilogue epilogue{.bias = data.bias.data(), .residual = data.residual.data(), .act = Activation::relu};
       const auto plain = run(p, *named.kernel, sharing, data, {});
-      const auto whole = run(p, *named.kernel, sharing, data,
-                             {.bias = data.bias.data(), .residual = data.residual.data(), .act = Activation::relu});
+      const auto whole = run(p, *named.kernel, sharing, data, epilogue);
+      const auto plain_in_bf16 = run_in_bf16(p, *named.kernel, sharing, data, {});
+      const auto whole_in_bf16 = run_in_bf16(p, *named.kernel, sharing, data, epilogue);
       for (size_t i = 0; i < plain.size(); ++i) {
-        ASSERT_NEAR(plain[i], data.sums[i].value, tolerance(data.sums[i], k, 0)) << "at " << i;
+        const double sum = data.sums[i].value, most = tolerance(data.sums[i], k, 0);
+        ASSERT_NEAR(plain[i], sum, most) << "at " << i;
+        ASSERT_NEAR(plain_in_bf16[i], sum, most + bf16_rounding(sum, most)) << "at " << i;
         const double bias = data.bias[i % data.bias.size()], residual = data.residual[i];
-        ASSERT_NEAR(whole[i], std::max(0., data.sums[i].value + bias + residual),
-                    tolerance(data.sums[i], k, std::fabs(bias) + std::fabs(residual)))
-            << "at " << i;
+        const double with = tolerance(data.sums[i], k, std::fabs(bias) + std::fabs(residual));
+        ASSERT_NEAR(whole[i], std::max(0., sum + bias + residual), with) << "at " << i;
+        const double want = std::max(0., sum + bias + rounded(data.residual[i]));
+        ASSERT_NEAR(whole_in_bf16[i], want, with + bf16_rounding(want, with)) << "at " << i;
       }
     }
   }

@@ -7,9 +7,11 @@
 #include <cfloat>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/bf16/bf16.h"
 #include "kernels/cpu/conv/conv_transpose.h"
 #include "kernels/kernel_testing.h"
 
@@ -52,24 +54,55 @@ struct Case {
     a.run(p, ctx, {in.data(), packed.get(), out.data(), e, workspace.get(), &pool});
     return out;
   }
+
+  // The same with tensors in bf16.
+  std::vector<float> run_in_bf16(const ConvAlgorithm& a, ConvContext ctx, ThreadPool& pool) const {
+    ctx.in_bf16 = true;
+    Workspace packed(a.packed_bytes(p, ctx.tier)), workspace(a.workspace_bytes(p, ctx));
+    a.pack(p, ctx.tier, weights.data(), packed.get());
+    const auto x = cpu::in_bf16(in);
+    auto out = cpu::in_bf16(residual);
+    Epilogue e = ep;
+    if (with_residual) e.residual = out.data();
+    a.run(p, ctx, {x.data(), packed.get(), out.data(), e, workspace.get(), &pool});
+    return in_f32(out);
+  }
+
+  Case rounded() const {
+    Case c = *this;
+    c.in = in_f32(cpu::in_bf16(in));
+    c.residual = in_f32(cpu::in_bf16(residual));
+    c.ep.bias = c.bias.data();
+    return c;
+  }
 };
 
-// |error| <= roundings * eps * sum |a * b|, with sum |a * b| <= the number of products.
-double tolerance(const ConvProblem& p, const ConvAlgorithm& a, const Case& c, const std::vector<float>& want) {
-  const double k = static_cast<double>(p.kh * p.kw * p.cin / p.groups);
-  const double direct = (k + 8) * FLT_EPSILON * (k / 4 + 3);
-  if (a.error_bound == nullptr) return direct;
+// The largest result without an activation.
+double range_of(Case c) {
+  ThreadPool pool(1);
+  c.ep.act = Activation::none;
+  c.ep.bias = c.bias.data();
   double largest = 0;
-  for (float x : want) largest = std::max(largest, std::fabs(double{x}));
-  return direct / 4 + a.error_bound(p, c.weights.data()) * largest;
+  for (float x : c.run(*find_conv_algorithm("conv_reference"), {}, pool))
+    largest = std::max(largest, std::fabs(double{x}));
+  return largest;
 }
 
-void compare(const Case& c, const std::vector<float>& got, const std::vector<float>& want, double tol) {
+// |error| <= roundings * eps * sum |a * b|, with sum |a * b| <= the number of products. No activation is steeper than
+// 3 / 2.
+double tolerance(const ConvProblem& p, const ConvAlgorithm& a, const Case& c, double range) {
+  const double k = static_cast<double>(p.kh * p.kw * p.cin / p.groups);
+  const double direct = (k + 8) * FLT_EPSILON * (k / 4 + 3);
+  return a.error_bound == nullptr ? direct : direct / 4 + 1.5 * a.error_bound(p, c.weights.data()) * range;
+}
+
+void compare(const Case& c, const std::vector<float>& got, const std::vector<float>& want,
+             const std::function<double(double)>& tol) {
   ASSERT_EQ(got.size(), want.size());
   for (size_t i = 0; i < got.size(); ++i) {
     if (static_cast<int64_t>(i) % c.p.out_pitch() >= c.p.cout)
       ASSERT_EQ(got[i], want[i]) << "wrote outside its channels at " << i;
-    else ASSERT_NEAR(got[i], want[i], tol) << "at " << i;
+    else ASSERT_NEAR(got[i], want[i], tol(want[i])) << "at " << i;
   }
 }
 
@@ -79,6 +112,9 @@ void check(const ConvProblem& p, const Epilogue& ep = {}) {
   const Case c(p, ep);
   ThreadPool pools[2] = {ThreadPool(1), ThreadPool(2)};
   const auto want = c.run(*find_conv_algorithm("conv_reference"), {}, pools[0]);
+  const double range = range_of(c);
+  const Case rounded = c.rounded();
+  const auto want_of_rounded = rounded.run(*find_conv_algorithm("conv_reference"), {}, pools[0]);
   for (const ConvAlgorithm* a : conv_algorithms()) {
     if (a->supports(p) != nullptr) continue;
     for (int tier = 0; tier <= static_cast<int>(best_tier()); ++tier)
@@ -92,7 +128,11 @@ void check(const ConvProblem& p, const Epilogue& ep = {}) {
           SCOPED_TRACE(std::string(a->name) + " " + tier_name(ctx.tier) + " threads " + std::to_string(threads) +
                        " variant " + std::to_string(v) + ": " + text(p));
           ctx.variant = variants[v];
-          compare(c, c.run(*a, ctx, pools[threads - 1]), want, tolerance(p, *a, c, want));
+          const double most = tolerance(p, *a, c, range);
+          if (a->takes_f32) compare(c, c.run(*a, ctx, pools[threads - 1]), want, [=](double) { return most; });
+          if (a->takes_bf16 && ctx.tier == Tier::avx512 && has_bf16_set(Bf16Set::avx512))
+            compare(rounded, rounded.run_in_bf16(*a, ctx, pools[threads - 1]), want_of_rounded,
+                    [=](double w) { return most + bf16_rounding(w, most); });
           if (testing::Test::HasFatalFailure()) return;
         }
       }
@@ -229,18 +269,33 @@ TEST(Conv, HookSeesEachOutputOnce) {
     std::vector<int> seen(static_cast<size_t>(p.n * 81 * p.cout), 0);
     Case c(p);
     c.ep.hook_user = seen.data();
-    c.ep.tile_hook = [](void* user, float*, int64_t row0, int64_t rows, int64_t col0, int64_t cols, int64_t ld) {
+    c.ep.tile_hook = [](void* user, void*, int64_t row0, int64_t rows, int64_t col0, int64_t cols, int64_t ld) {
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < cols; ++j) ++static_cast<int*>(user)[(row0 + i) * ld + col0 + j];
     };
     ThreadPool pool(2);
     for (const ConvAlgorithm* a : conv_algorithms()) {
-      if (a->supports(p) != nullptr) continue;
+      if (a->supports(p) != nullptr || !a->takes_f32) continue;
       std::fill(seen.begin(), seen.end(), 0);
       c.run(*a, {.threads = 2}, pool);
       for (int s : seen) ASSERT_EQ(s, 1) << a->name;
     }
   }
+}
+
+// Beside the bound, a result is rounded to bf16 once more.
+void check_bound_in_bf16(const Case& c, const ConvAlgorithm& a, ThreadPool& pool) {
+  const auto want = c.run(*find_conv_algorithm("conv_reference"), {.threads = 2}, pool);
+  const auto got = c.run_in_bf16(a, {.tier = Tier::avx512, .threads = 2}, pool);
+  double largest = 0, error = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    largest = std::max(largest, std::fabs(double{want[i]}));
+    error = std::max(error, std::fabs(double{got[i]} - want[i]) - bf16_rounding(want[i], 0));
+  }
+  const double bound = a.error_bound(c.p, c.weights.data());
+  std::printf("%s, %d channels: error %.1e, bound %.1e\n", a.name, int(c.p.cin), error / largest, bound);
+  EXPECT_LT(error / largest, bound) << a.name;
+  EXPECT_LT(bound, 30 * error / largest) << a.name;
 }
 
 // The stated bound covers measured errors, and is not so loose as to be useless.
@@ -256,6 +311,11 @@ TEST(Conv, ErrorBoundsAreHonest) {
         for (float x : want) largest = std::max(largest, std::fabs(double{x}));
         for (const ConvAlgorithm* a : conv_algorithms()) {
           if (a->error_bound == nullptr || a->supports(c.p) != nullptr) continue;
+          if (!a->takes_f32 && !has_bf16_set(Bf16Set::avx512)) continue;
+          if (!a->takes_f32) {
+            check_bound_in_bf16(c.rounded(), *a, pool);
+            continue;
+          }
           const auto got = c.run(*a, {.threads = 2}, pool);
           double error = 0;
           for (size_t i = 0; i < want.size(); ++i) error = std::max(error, std::fabs(double{got[i]} - want[i]));

@@ -187,12 +187,12 @@ TEST(Gemm, HookSeesEachOutputOnce) {
   const auto a = random_floats(70 * 9, 1), b = random_floats(45 * 9, 2);
   std::vector<float> c(70 * 45, 0.f);
   Epilogue ep;
-  ep.tile_hook = [](void* user, float* tile, int64_t row0, int64_t rows, int64_t col0, int64_t cols, int64_t ld) {
+  ep.tile_hook = [](void* user, void* tile, int64_t row0, int64_t rows, int64_t col0, int64_t cols, int64_t ld) {
     auto* seen = static_cast<int*>(user);
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < cols; ++j) {
         ++seen[(row0 + i) * 45 + col0 + j];
-        tile[i * ld + j] = 7.f;
+        static_cast<float*>(tile)[i * ld + j] = 7.f;
       }
   };
   std::vector<int> seen(70 * 45, 0);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/cpu_info.h"
+#include "base/dtype.h"
 #include "base/thread_pool.h"
 
 namespace hone::cpu {
@@ -66,6 +67,20 @@ inline double ulps(float got, double want) {
   const float size = std::max(std::fabs(rounded), FLT_MIN);
   return std::fabs(got - want) / (std::nextafter(size, INFINITY) - size);
 }
+
+inline std::vector<bf16> in_bf16(const std::vector<float>& values) {
+  std::vector<bf16> result;
+  for (float v : values) result.push_back(to_bf16(static_cast<double>(v)));
+  return result;
+}
+inline std::vector<float> in_f32(const std::vector<bf16>& values) {
+  std::vector<float> result;
+  for (bf16 v : values) result.push_back(to_float(v));
+  return result;
+}
+
+// What rounding to bf16 adds to the error of a result near `want`: half a unit of 8 significant bits.
+inline double bf16_rounding(double want, double error) { return 0x1p-8 * 1.01 * (std::fabs(want) + error); }
 
 // Memory of exactly the size a kernel asked for, so that ASan sees what goes beyond it; NaN until it is written.
 class Workspace {

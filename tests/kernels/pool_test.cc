@@ -2,6 +2,7 @@
 #include "kernels/cpu/pool/pool.h"
 
 #include "kernel_testing.h"
+#include "kernels/cpu/bf16/bf16.h"
 
 namespace hone::cpu {
 namespace {
@@ -36,11 +37,28 @@ double reference(const PoolProblem& p, const std::vector<float>& x, int64_t ldc,
   return p.kind == PoolKind::l2 ? std::sqrt(acc) : acc;
 }
 
+void check_in_bf16(const PoolProblem& p, const std::vector<float>& numbers, int64_t in_ldc, int64_t out_ldc) {
+  const auto x = in_bf16(numbers);
+  const auto rounded = in_f32(x);
+  std::vector<bf16> y(static_cast<size_t>(p.batch * p.out[0] * p.out[1] * p.out[2] * out_ldc), to_bf16(99));
+  ThreadPool workers(2);
+  pool(p, Tier::avx512, x.data(), y.data(), workers);
+  size_t i = 0;
+  for_each_index({p.batch, p.out[0], p.out[1], p.out[2], out_ldc}, [&](const std::vector<int64_t>& at) {
+    const double want = at[4] >= p.channels ? 99 : reference(p, rounded, in_ldc, {at[1], at[2], at[3]}, at[0], at[4]);
+    const double most = 1e-6 * std::max(1.0, std::fabs(want)), got = to_float(y[i]);
+    if (std::isinf(want)) EXPECT_EQ(got, want);
+    else EXPECT_NEAR(got, want, most + bf16_rounding(want, most)) << "element " << i;
+    ++i;
+  });
+}
+
 void check(PoolProblem p) {
   ASSERT_EQ(pool_supports(p), nullptr);
   const int64_t in_ldc = p.in_ldc > 0 ? p.in_ldc : p.channels, out_ldc = p.out_ldc > 0 ? p.out_ldc : p.channels;
   const auto x = random_floats(p.batch * p.in[0] * p.in[1] * p.in[2] * in_ldc);
   const int64_t pixels = p.batch * p.out[0] * p.out[1] * p.out[2];
+  if (has_bf16_set(Bf16Set::avx512)) check_in_bf16(p, x, in_ldc, out_ldc);
   for (Tier tier : tiers()) {
     for (int threads : {1, 2}) {
       std::vector<float> y(static_cast<size_t>(pixels * out_ldc), 99.f);

@@ -2,6 +2,7 @@
 #include "kernels/cpu/reduce/reduce.h"
 
 #include "kernel_testing.h"
+#include "kernels/cpu/bf16/bf16.h"
 
 namespace hone::cpu {
 namespace {
@@ -59,6 +60,28 @@ TEST(Reduce, AllKindsAndAxes) {
           }
         }
       }
+    }
+  }
+}
+
+// The sums run in fp32 and double: results are rounded once more.
+TEST(Reduce, InBf16) {
+  if (!has_bf16_set(Bf16Set::avx512)) GTEST_SKIP() << "this CPU has no bf16";
+  const std::vector<int64_t> dims = {3, 17, 5, 9};
+  const auto x = in_bf16(random_floats(product(dims), 3, 0.5, 1.5));
+  for (const std::vector<int64_t>& axes : std::vector<std::vector<int64_t>>{{0}, {3}, {1, 2}, {2, 3}, {0, 1, 2, 3}}) {
+    for (int kind = 0; kind <= static_cast<int>(ReduceKind::log_sum_exp); ++kind) {
+      const auto plan = ReducePlan::make(static_cast<ReduceKind>(kind), dims, axes, Tier::avx512);
+      ASSERT_TRUE(plan.ok());
+      ThreadPool pool(2);
+      int64_t outputs = product(dims);
+      for (int64_t axis : axes) outputs /= dims[static_cast<size_t>(axis)];
+      std::vector<bf16> y(static_cast<size_t>(outputs));
+      std::vector<float> want(y.size());
+      plan->run(x.data(), y.data(), pool);
+      plan->run(in_f32(x).data(), want.data(), pool);
+      for (size_t i = 0; i < y.size(); ++i)
+        EXPECT_NEAR(to_float(y[i]), want[i], 2e-7 + bf16_rounding(want[i], 2e-7)) << "kind " << kind;
     }
   }
 }

@@ -10,7 +10,13 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512F__)
+#include "base/dtype.h"
+
+#if defined(__AMX_TILE__)
+#define HONE_TIER_NS amx
+#elif defined(__AVX512BF16__)
+#define HONE_TIER_NS avx512_bf16
+#elif defined(__AVX512F__)
 #define HONE_TIER_NS avx512
 #elif defined(__AVX2__)
 #define HONE_TIER_NS avx2
@@ -85,9 +91,42 @@ HONE_INLINE void store_n(float* p, V v, int n) {
 }
 #endif
 
+// The same of bf16 in memory, rounded to nearest even; denormals may become 0.
+#if defined(__AVX512BF16__)
+using Stored = bf16;  // what the tensors of kernels that are compiled for each tier hold
+HONE_INLINE V widen(__m256i bits) { return as_float((VI)_mm512_maskz_cvtepu16_epi32(0xffff, bits) << 16); }
+HONE_INLINE __mmask16 lanes_mask(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+HONE_INLINE V load(const bf16* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+HONE_INLINE V load_n(const bf16* p, int n) { return widen(_mm256_maskz_loadu_epi16(lanes_mask(n), p)); }
+HONE_INLINE void store(bf16* p, V v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh(v));
+}
+HONE_INLINE void store_n(bf16* p, V v, int n) {
+  _mm256_mask_storeu_epi16(p, lanes_mask(n), (__m256i)_mm512_cvtneps_pbh(v));
+}
+#else
+using Stored = float;
+HONE_INLINE V load_n(const bf16* p, int n) {
+  V v = zero();
+  for (int i = 0; i < n; ++i) v[i] = to_float(p[i]);
+  return v;
+}
+HONE_INLINE void store_n(bf16* p, V v, int n) {
+  for (int i = 0; i < n; ++i) p[i] = to_bf16(v[i]);
+}
+HONE_INLINE V load(const bf16* p) { return load_n(p, kLanes); }
+HONE_INLINE void store(bf16* p, V v) { store_n(p, v, kLanes); }
+#endif
+
 // Loads and stores of a vector of which only the first n lanes exist.
-HONE_INLINE V load_part(const float* p, int n) { return n >= kLanes ? load(p) : load_n(p, n); }
-HONE_INLINE void store_part(float* p, V v, int n) { n >= kLanes ? store(p, v) : store_n(p, v, n); }
+template <class T>
+HONE_INLINE V load_part(const T* p, int n) {
+  return n >= kLanes ? load(p) : load_n(p, n);
+}
+template <class T>
+HONE_INLINE void store_part(T* p, V v, int n) {
+  n >= kLanes ? store(p, v) : store_n(p, v, n);
+}
 
 // The sum of all lanes, in double.
 HONE_INLINE double sum_lanes(V v) {

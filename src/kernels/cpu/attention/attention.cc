@@ -5,8 +5,10 @@
 #include "kernels/cpu/attention/attention.h"
 
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/cpu/attention/attention_kernel.h"
+#include "kernels/cpu/bf16/rows.h"
 #include "kernels/cpu/conv/dot_kernel.h"
 #include "kernels/cpu/copy/strides.h"
 #include "kernels/cpu/gemm/dense.h"
@@ -41,10 +43,12 @@ constexpr int64_t kPointerFloats = 2;  // that a pointer takes
 // What a worker owns, in floats; `block`: most queries of a block.
 struct Layout {
   int64_t block, v_panels;
-  int64_t queries, scores, mask, keys, values, inverse, pointers, total;
+  int64_t queries, scores, mask, keys, values, inverse, pointers;
+  int64_t wide;  // rows of queries or results in f32, where they are bf16
+  int64_t total;
 };
 
-Layout layout_of(const AttentionProblem& p, Tier tier) {
+Layout layout_of(const AttentionProblem& p, Tier tier, bool in_bf16) {
   const auto lines = [](int64_t floats) { return round_up(floats, static_cast<int64_t>(kAlign / sizeof(float))); };
   Layout l{};
   l.block = panel_kernel(tier).nr;
@@ -52,17 +56,19 @@ Layout layout_of(const AttentionProblem& p, Tier tier) {
   l.queries = lines(l.block * round_up(p.depth, l.block));
   l.scores = lines(l.block * p.keys);
   l.mask = p.mask.row == 0 ? 0 : l.scores;
-  l.keys = p.queries > l.block ? lines(p.keys * p.depth) : 0;
+  l.keys = in_bf16 || p.queries > l.block ? lines(p.keys * p.depth) : 0;
   l.values = l.v_panels * l.scores;
   l.inverse = lines(l.block);
   l.pointers = lines(p.keys * kPointerFloats);
-  l.total = l.queries + l.scores + l.mask + l.keys + l.values + l.inverse + l.pointers;
+  l.wide = in_bf16 ? lines(l.block * std::max(p.depth, l.block)) : 0;
+  l.total = l.queries + l.scores + l.mask + l.keys + l.values + l.inverse + l.pointers + l.wide;
   return l;
 }
 
 struct Worker {
   float *queries, *scores, *mask, *keys, *values, *inverse;
   const float** key_rows;
+  float* wide;
   Worker(void* workspace, const Layout& l, int index) {
     queries = static_cast<float*>(workspace) + index * l.total;
     scores = queries + l.queries;
@@ -71,6 +77,7 @@ struct Worker {
     values = keys + l.keys;
     inverse = values + l.values;
     key_rows = reinterpret_cast<const float**>(inverse + l.inverse);
+    wide = inverse + l.inverse + l.pointers;
   }
 };
 
@@ -87,36 +94,68 @@ struct Values {
   int64_t ld, panel;
 };
 
+void copy_row(const float* x, int64_t count, float* y) { std::copy_n(x, count, y); }
+void copy_row(const bf16* x, int64_t count, float* y) { avx512_bf16::widen_row(x, count, y); }
+
+// T is what q, k, v and y hold.
+template <class T>
 struct Run {
+  static constexpr bool kInBf16 = std::is_same_v<T, bf16>;
+
   const AttentionProblem& p;
   const Layout l;
   Tier tier;
-  const float *q, *k, *v, *mask;
-  float* y;
+  const T *q, *k, *v;
+  const float* mask;
+  T* y;
 
   // Points to the keys of one head; returns its values.
   Values prepare(const Worker& w, int64_t n, int64_t h) const {
     const int64_t kv = h / (p.heads / p.kv_heads);
-    const float* const keys = k + n * p.k.batch + kv * p.k.head;
-    const float* const values = v + n * p.v.batch + kv * p.v.head;
-    const bool several = p.queries > l.block;
-    for (int64_t i = 0; i < p.keys; ++i) w.key_rows[i] = several ? w.keys + i * p.depth : keys + i * p.k.row;
-    for (int64_t i = 0; several && i < p.keys; ++i) std::copy_n(keys + i * p.k.row, p.depth, w.keys + i * p.depth);
-    if (!several && p.value_depth % (l.block / 2) == 0) return {values, p.v.row, l.block};  // whole vectors
-    for (int64_t j = 0; j < l.v_panels; ++j)
-      pack_panel(values, p.v.row, false, p.value_depth, p.keys, j, static_cast<int>(l.block), w.values + j * l.scores);
+    const T* const keys = k + n * p.k.batch + kv * p.k.head;
+    const T* const values = v + n * p.v.batch + kv * p.v.head;
+    const bool copies = kInBf16 || p.queries > l.block;
+    for (int64_t i = 0; copies && i < p.keys; ++i) copy_row(keys + i * p.k.row, p.depth, w.keys + i * p.depth);
+    for (int64_t i = 0; copies && i < p.keys; ++i) w.key_rows[i] = w.keys + i * p.depth;
+    if constexpr (!kInBf16) {
+      for (int64_t i = 0; !copies && i < p.keys; ++i) w.key_rows[i] = keys + i * p.k.row;
+      if (!copies && p.value_depth % (l.block / 2) == 0) return {values, p.v.row, l.block};  // whole vectors
+    }
+    for (int64_t j = 0; j < l.v_panels; ++j) copy_values(values, j, w.values + j * l.scores);
     return {w.values, l.block, l.scores};
   }
 
+  // A panel of columns, zeros where it has more than there are.
+  void copy_values(const float* values, int64_t panel, float* to) const {
+    pack_panel(values, p.v.row, false, p.value_depth, p.keys, panel, static_cast<int>(l.block), to);
+  }
+  void copy_values(const bf16* values, int64_t panel, float* to) const {
+    const int64_t first = panel * l.block, count = std::min(l.block, p.value_depth - first);
+    for (int64_t i = 0; i < p.keys; ++i, to += l.block) {
+      copy_row(values + i * p.v.row + first, count, to);
+      std::fill(to + count, to + l.block, 0.f);
+    }
+  }
+
+  // Queries in f32, and what lies between their rows.
+  std::pair<const float*, int64_t> in_f32(const Worker&, const float* queries, int64_t) const {
+    return {queries, p.q.row};
+  }
+  std::pair<const float*, int64_t> in_f32(const Worker& w, const bf16* queries, int64_t m) const {
+    for (int64_t i = 0; i < m; ++i) copy_row(queries + i * p.q.row, p.depth, w.wide + i * p.depth);
+    return {w.wide, p.depth};
+  }
+
   // Scores of m queries by the first `seen` keys; what lies between the results of one key and the next.
-  int64_t multiply(const Worker& w, const float* queries, int64_t m, int64_t seen) const {
+  int64_t multiply(const Worker& w, const T* stored, int64_t m, int64_t seen) const {
     static const Epilogue none;
+    const auto [queries, row] = in_f32(w, stored, m);
     if (m <= kFewQueries) {
       const DotKernel& dot = dot_kernel(tier);
       std::memset(w.queries, 0, sizeof(float) * static_cast<size_t>(l.queries));
       for (int64_t i = 0; i < m; ++i)
         for (int64_t d = 0; d < p.depth; ++d)
-          w.queries[(d / dot.lanes * m + i) * dot.lanes + d % dot.lanes] = queries[i * p.q.row + d];
+          w.queries[(d / dot.lanes * m + i) * dot.lanes + d % dot.lanes] = queries[i * row + d];
       dot.run({.lines = w.key_rows,
                .lines_ld = seen,
                .line_count = 1,
@@ -130,7 +169,7 @@ struct Run {
       return m;
     }
     if (m < l.block) std::memset(w.queries, 0, sizeof(float) * static_cast<size_t>(l.queries));
-    transpose(tier, queries, p.q.row, m, p.depth, w.queries, l.block);
+    transpose(tier, queries, row, m, p.depth, w.queries, l.block);
     panel_kernel(tier).run({.rows = w.key_rows,
                             .rows_ld = seen,
                             .m = seen,
@@ -170,8 +209,11 @@ struct Run {
     }
     const AttentionKernel& kernel = attention_kernel(tier);
     kernel.softmax(s);
-    float* out = y + n * p.y.batch + h * p.y.head + i0 * p.y.row;
-    for (int64_t j = 0; j < l.v_panels; ++j)
+    T* const out = y + n * p.y.batch + h * p.y.head + i0 * p.y.row;
+    for (int64_t j = 0; j < l.v_panels; ++j) {
+      const int64_t depth = std::min(l.block, p.value_depth - j * l.block);
+      float* results = w.wide;
+      if constexpr (!kInBf16) results = out + j * l.block;
       kernel.weigh({.scores = w.scores,
                     .ld = s.ld,
                     .keys = seen,
@@ -179,9 +221,13 @@ struct Run {
                     .inverse = w.inverse,
                     .v = values.first + j * values.panel,
                     .v_ld = values.ld,
-                    .depth = std::min(l.block, p.value_depth - j * l.block),
-                    .y = out + j * l.block,
-                    .y_ld = p.y.row});
+                    .depth = depth,
+                    .y = results,
+                    .y_ld = kInBf16 ? l.block : p.y.row});
+      if constexpr (kInBf16)
+        for (int64_t i = 0; i < m; ++i)
+          avx512_bf16::narrow_row(results + i * l.block, depth, out + i * p.y.row + j * l.block);
+    }
   }
 };
 
@@ -194,13 +240,16 @@ const char* attention_supports(const AttentionProblem& p) {
   return nullptr;
 }
 
-size_t attention_workspace_bytes(const AttentionProblem& p, Tier tier, int threads) {
-  return sizeof(float) * static_cast<size_t>(layout_of(p, tier).total) * static_cast<size_t>(threads);
+size_t attention_workspace_bytes(const AttentionProblem& p, Tier tier, int threads, bool in_bf16) {
+  return sizeof(float) * static_cast<size_t>(layout_of(p, tier, in_bf16).total) * static_cast<size_t>(threads);
 }
 
-void attention(const AttentionProblem& p, Tier tier, const float* q, const float* k, const float* v, const float* mask,
-               float* y, void* workspace, ThreadPool& pool) {
-  const Run run{p, layout_of(p, tier), tier, q, k, v, mask, y};
+namespace {
+
+template <class T>
+void attend(const AttentionProblem& p, Tier tier, const T* q, const T* k, const T* v, const float* mask, T* y,
+            void* workspace, ThreadPool& pool) {
+  const Run<T> run{p, layout_of(p, tier, Run<T>::kInBf16), tier, q, k, v, mask, y};
   const int64_t blocks = p.queries == 0 ? 0 : ceil_div(p.queries, run.l.block), units = p.batch * p.heads * blocks;
   const int64_t tasks = std::min(units, task_count(units, 1, pool.size()));
   pool.parallel(tasks, [&](int64_t t, int worker) {
@@ -213,6 +262,18 @@ void attention(const AttentionProblem& p, Tier tier, const float* q, const float
       run.block(w, values, head / p.heads, head % p.heads, i0, std::min(run.l.block, p.queries - i0));
     }
   });
+}
+
+}  // namespace
+
+void attention(const AttentionProblem& p, Tier tier, const float* q, const float* k, const float* v, const float* mask,
+               float* y, void* workspace, ThreadPool& pool) {
+  attend(p, tier, q, k, v, mask, y, workspace, pool);
+}
+
+void attention(const AttentionProblem& p, Tier tier, const bf16* q, const bf16* k, const bf16* v, const float* mask,
+               bf16* y, void* workspace, ThreadPool& pool) {
+  attend(p, tier, q, k, v, mask, y, workspace, pool);
 }
 
 }  // namespace hone::cpu

@@ -7,11 +7,12 @@
 #include <cstdint>
 
 #include "base/cpu_info.h"
+#include "base/dtype.h"
 #include "base/thread_pool.h"
 
 namespace hone::cpu {
 
-// Strides in floats; the innermost dim of q, k, v and y is contiguous.
+// Strides in elements; the innermost dim of q, k, v and y is contiguous.
 struct AttentionStrides {
   int64_t batch = 0, head = 0, row = 0;
 };
@@ -28,10 +29,13 @@ struct AttentionProblem {
 };
 
 const char* attention_supports(const AttentionProblem& p);
-size_t attention_workspace_bytes(const AttentionProblem& p, Tier tier, int threads);
+size_t attention_workspace_bytes(const AttentionProblem& p, Tier tier, int threads, bool in_bf16 = false);
 
 // mask may be null. A row that sees no key gives zeros. y must not overlap the inputs.
 void attention(const AttentionProblem& p, Tier tier, const float* q, const float* k, const float* v, const float* mask,
                float* y, void* workspace, ThreadPool& pool);
+// Of q, k, v and y that lie in memory as bf16, computed in fp32: for CPUs with AVX-512 BF16, at the tier avx512.
+void attention(const AttentionProblem& p, Tier tier, const bf16* q, const bf16* k, const bf16* v, const float* mask,
+               bf16* y, void* workspace, ThreadPool& pool);
 
 }  // namespace hone::cpu

@@ -1,8 +1,9 @@
-// Convolutions and matrix products of f32 tensors whose factors are rounded to bf16: activations where they are
-// gathered, weights when they are packed. Products of bf16 are exact in f32, and so are sums but for rounding: the
-// instructions (vdpbf16ps, tdpbf16ps) add in f32, to nearest even, in an order of their own, and take denormal factors
-// and sums for 0. The bias, the residual and the activation are f32. A matrix product is a 1x1 convolution of one line
-// of pixels. Nothing here allocates; workspaces and packed weights are 64-byte aligned.
+// Convolutions and matrix products whose factors are bf16. Tensors are bf16 in memory, input, result and residual, or
+// all of them f32: then activations are rounded where they are gathered. Weights are rounded when they are packed.
+// Products of bf16 are exact in f32, and so are sums but for rounding: the instructions (vdpbf16ps, tdpbf16ps) add in
+// f32, to nearest even, in an order of their own, and take denormal factors and sums for 0. The bias, the residual and
+// the activation are added and applied in f32; a result in bf16 is rounded once, to nearest even. A matrix product is a
+// 1x1 convolution of one line of pixels. Nothing here allocates; workspaces and packed weights are 64-byte aligned.
 #pragma once
 
 #include <optional>
@@ -24,10 +25,11 @@ struct Bf16Kernel;
 const Bf16Kernel& bf16_kernel(Bf16Set set);
 
 struct Bf16Args {
-  const float* in = nullptr;
+  bool in_bf16 = false;  // how tensors lie in memory; else f32
+  const void* in = nullptr;
   const void* packed = nullptr;
-  float* out = nullptr;  // may be the residual
-  Epilogue epilogue;     // its hook is not called
+  void* out = nullptr;  // may be the residual
+  Epilogue epilogue;    // its hook is not called
   void* workspace = nullptr;
   ThreadPool* pool = nullptr;
 };

@@ -8,9 +8,11 @@
 namespace hone::cpu {
 namespace {
 
-// The rows of a task, which are gathered at `a`, by its panels.
+// The rows of a task, which lie at `a`, by its panels.
 void multiply(const ConvProblem& p, const Bf16Kernel& kernel, const GatherPlan& plan, const Bf16Args& args,
               const GatherTask& task, const std::byte* a, float* sums) {
+  const auto run = args.in_bf16 ? kernel.to_bf16 : kernel.to_f32;
+  const int64_t bytes = args.in_bf16 ? sizeof(bf16) : sizeof(float);
   const TileForm& form = plan.form;
   const Epilogue& epilogue = args.epilogue;
   const int64_t tiles = ceil_div(task.count, form.rows);
@@ -26,9 +28,9 @@ void multiply(const ConvProblem& p, const Bf16Kernel& kernel, const GatherPlan& 
       const int64_t from = task.count * t / tiles, at = (task.row + from) * tile.ld + channel;
       tile.rows = static_cast<int>(task.count * (t + 1) / tiles - from);
       tile.a = a + from * plan.a_ld;
-      tile.out = args.out + at;
-      tile.residual = epilogue.residual == nullptr ? nullptr : epilogue.residual + at;
-      kernel.run(tile);
+      tile.out = static_cast<std::byte*>(args.out) + at * bytes;
+      tile.residual = epilogue.residual_at<std::byte>(at * bytes);
+      run(tile);
     }
   }
 }
@@ -36,28 +38,28 @@ void multiply(const ConvProblem& p, const Bf16Kernel& kernel, const GatherPlan& 
 }  // namespace
 
 size_t bf16_packed_bytes(const ConvProblem& p, const Bf16Kernel& kernel) {
-  return packed_plan(p, kernel.form).packed_bytes();
+  return packed_plan(p, kernel.from_f32).packed_bytes();
 }
 
 void bf16_pack(const ConvProblem& p, const Bf16Kernel& kernel, const WeightView<float>& weights, void* packed) {
-  for_each_weight(p, packed_plan(p, kernel.form), weights, packed,
+  for_each_weight(p, packed_plan(p, kernel.from_f32), weights, packed,
                   [](std::byte* panel, int64_t, int64_t place, float w) {
                     reinterpret_cast<uint16_t*>(panel)[place] = to_bf16(w).bits;
                   });
 }
 
 size_t bf16_workspace_bytes(const ConvProblem& p, const Bf16Kernel& kernel, const GatherSharing& sharing) {
-  return static_cast<size_t>(gather_plan(p, kernel.form, sharing).worker_bytes() * sharing.threads);
+  return static_cast<size_t>(gather_plan(p, kernel.from_f32, sharing).worker_bytes() * sharing.threads);
 }
 
 void bf16_conv(const ConvProblem& p, const Bf16Kernel& kernel, const GatherSharing& sharing, const Bf16Args& args) {
-  const GatherPlan plan = gather_plan(p, kernel.form, sharing);
+  const GatherPlan plan = gather_plan(p, args.in_bf16 ? kernel.from_bf16 : kernel.from_f32, sharing);
   args.pool->parallel(plan.tasks(), [&](int64_t index, int worker) {
     const GatherTask task = task_of(plan, index);
-    std::byte* a = static_cast<std::byte*>(args.workspace) + worker * plan.worker_bytes();
-    gather_rows(p, plan, args.in, task, a);
+    std::byte* mine = static_cast<std::byte*>(args.workspace) + worker * plan.worker_bytes();
+    const std::byte* a = rows_of(p, plan, args.in, task, mine);
     if (plan.form.begin != nullptr) plan.form.begin();
-    multiply(p, kernel, plan, args, task, a, reinterpret_cast<float*>(a + plan.rows_bytes()));
+    multiply(p, kernel, plan, args, task, a, reinterpret_cast<float*>(mine + plan.rows_bytes()));
     if (plan.form.end != nullptr) plan.form.end();
   });
 }

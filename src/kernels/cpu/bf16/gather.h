@@ -32,10 +32,22 @@ HONE_INLINE void gather_line(const float* from, int64_t count, std::byte* to) {
 #endif
 }
 
-static void gather_bf16(WindowRun run) {
+HONE_INLINE void gather_line(const bf16* from, int64_t count, std::byte* to) {
+#if defined(__AVX512BF16__)
+  int64_t i = 0;
+  for (; i + 32 <= count; i += 32) _mm512_storeu_si512(to + 2 * i, _mm512_loadu_si512(from + i));
+  if (i == count) return;
+  _mm512_storeu_si512(to + 2 * i, _mm512_maskz_loadu_epi16((1u << (count - i)) - 1, from + i));
+#else
+  std::memcpy(to, from, static_cast<size_t>(count) * sizeof(bf16));
+#endif
+}
+
+template <class T>
+void gather_runs(WindowRun run) {
   for (int64_t i = 0; i < run.pixels; ++i)
     for (int64_t l = 0; l < run.lines; ++l)
-      gather_line(reinterpret_cast<const float*>(run.from + i * run.pixel_step + l * run.line_step), run.count,
+      gather_line(reinterpret_cast<const T*>(run.from + i * run.pixel_step + l * run.line_step), run.count,
                   run.to + i * run.to_step + l * 2 * run.count);
 }
 

@@ -4,8 +4,11 @@
 
 namespace hone::cpu {
 
-namespace avx512 {
-extern const Bf16Kernel kBf16Pairs, kBf16Tiles;
+namespace avx512_bf16 {
+extern const Bf16Kernel kBf16Pairs;
+}
+namespace amx {
+extern const Bf16Kernel kBf16Tiles;
 }
 
 namespace {
@@ -17,7 +20,8 @@ struct Row {
 };
 
 // In the order of Bf16Set.
-constexpr Row kSets[] = {{"AVX-512 BF16", &avx512::kBf16Pairs, nullptr}, {"AMX BF16", &avx512::kBf16Tiles, "amx_bf16"}};
+constexpr Row kSets[] = {{"AVX-512 BF16", &avx512_bf16::kBf16Pairs, nullptr},
+                         {"AMX BF16", &amx::kBf16Tiles, "amx_bf16"}};
 
 const Row& row(Bf16Set set) { return kSets[static_cast<size_t>(set)]; }
 

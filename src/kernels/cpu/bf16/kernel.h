@@ -14,16 +14,18 @@ struct Bf16Tile {
   const uint16_t* b = nullptr;  // [pair][column][2]
   int columns = 0;              // of the result; a panel's others are left out
   float* sums = nullptr;        // scratch for a tile
-  float* out = nullptr;
+  void* out = nullptr;
   int64_t ld = 0;  // from row to row of the result and the residual
   const Epilogue* epilogue = nullptr;
-  const float* bias = nullptr;      // of the first column, or null
-  const float* residual = nullptr;  // of the first element, or null
+  const float* bias = nullptr;     // of the first column, or null
+  const void* residual = nullptr;  // of the first element, or null
 };
 
+// For tensors in memory that are f32 or bf16.
 struct Bf16Kernel {
-  TileForm form;
-  void (*run)(const Bf16Tile& tile);
+  TileForm from_f32, from_bf16;  // alike but for how they gather
+  void (*to_f32)(const Bf16Tile& tile);
+  void (*to_bf16)(const Bf16Tile& tile);
 };
 
 }  // namespace hone::cpu

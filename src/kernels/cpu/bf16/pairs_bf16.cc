@@ -24,6 +24,8 @@ HONE_INLINE void step(V (&sums)[ROWS][COLS], const std::byte* const (&a)[ROWS], 
   }
 }
 
+// T is what the result and the residual hold.
+template <class T>
 struct PairTile {
   template <int ROWS, int COLS>
   static void run(const Bf16Tile& t) {
@@ -45,24 +47,33 @@ struct PairTile {
     for (int w = 1; w < kWays; ++w) HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) HONE_UNROLL
     for (int j = 0; j < COLS; ++j) sums[0][i][j] += sums[w][i][j];
-    finish_and_store(sums[0], *t.epilogue, t.bias, t.residual, t.out, t.ld, t.columns - (COLS - 1) * kLanes);
+    finish_and_store(sums[0], *t.epilogue, t.bias, static_cast<const T*>(t.residual), static_cast<T*>(t.out), t.ld,
+                     t.columns - (COLS - 1) * kLanes);
   }
 };
 
-void run_pairs(const Bf16Tile& t) { tile_of<PairTile, kPairRows>(t.rows, t.columns)(t); }
+template <class T>
+void run_pairs(const Bf16Tile& t) {
+  tile_of<PairTile<T>, kPairRows>(t.rows, t.columns)(t);
+}
+
+constexpr TileForm form_of(int in_bytes, void (*gather)(WindowRun)) {
+  return {.rows = kPairRows,
+          .panel = kPairPanel,
+          .k_unit = 2,
+          .k_step = 2,
+          .in_bytes = in_bytes,
+          .a_bytes = 2,
+          .b_bytes = 2,
+          .pads = true,
+          .in_place = in_bytes == 2,
+          .gather = gather};
+}
 
 }  // namespace
 
 extern const Bf16Kernel kBf16Pairs;
-const Bf16Kernel kBf16Pairs{.form = {.rows = kPairRows,
-                                     .panel = kPairPanel,
-                                     .k_unit = 2,
-                                     .k_step = 2,
-                                     .in_bytes = 4,
-                                     .a_bytes = 2,
-                                     .b_bytes = 2,
-                                     .pads = true,
-                                     .gather = gather_bf16},
-                            .run = run_pairs};
+const Bf16Kernel kBf16Pairs{form_of(4, gather_runs<float>), form_of(2, gather_runs<bf16>), run_pairs<float>,
+                            run_pairs<bf16>};
 
 }  // namespace hone::cpu::HONE_TIER_NS

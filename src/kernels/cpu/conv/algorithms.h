@@ -13,6 +13,8 @@ extern const ConvAlgorithm conv_winograd_f4;
 extern const ConvAlgorithm conv_winograd_f2;
 extern const ConvAlgorithm conv_winograd_s2_f4;
 extern const ConvAlgorithm conv_winograd_s2_f2;
+extern const ConvAlgorithm conv_winograd_f2_bf16;
+extern const ConvAlgorithm conv_winograd_s2_f2_bf16;
 extern const ConvAlgorithm conv_dot;
 extern const ConvAlgorithm conv_direct;
 extern const ConvAlgorithm conv_grouped;

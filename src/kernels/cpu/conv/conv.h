@@ -1,5 +1,5 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
-// fp32 convolution on NHWC activations: problem, algorithms and the table they are chosen from.
+// Convolution in fp32 on NHWC activations: problem, algorithms and the table they are chosen from.
 // A 1-D convolution is one of height 1. Weights come in ONNX order [cout][cin / groups][kh][kw] and
 // are packed once, before the first run. Nothing here allocates; pointers are 64-byte aligned where
 // they are packed weights or workspace, and otherwise only need the alignment of float.
@@ -22,7 +22,7 @@ struct ConvProblem {
   int64_t dilation_h = 1, dilation_w = 1;
   int64_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
   int64_t groups = 1;
-  // Floats from one pixel to the next, so that a tensor may be a slice of a wider one; 0: dense.
+  // Elements from one pixel to the next, so that a tensor may be a slice of a wider one; 0: dense.
   int64_t in_ldc = 0, out_ldc = 0;
 
   bool operator==(const ConvProblem&) const = default;
@@ -46,12 +46,13 @@ struct ConvContext {
   Tier tier = best_tier();
   int threads = 1;  // size of the pool that run() will get
   ConvVariant variant = {};
+  bool in_bf16 = false;  // input, output and residual lie in memory as bf16: for CPUs with AVX-512 BF16
 };
 
 struct ConvArgs {
-  const float* in = nullptr;
+  const void* in = nullptr;  // f32, or bf16 where the context says so
   const void* packed = nullptr;
-  float* out = nullptr;
+  void* out = nullptr;
   Epilogue epilogue;
   void* workspace = nullptr;
   ThreadPool* pool = nullptr;
@@ -70,6 +71,8 @@ struct ConvAlgorithm {
   // The most that its transforms add to the error, relative to the layer's largest output (conv_test checks that
   // measured errors stay below); nullptr: nothing, it sums the products as they are.
   double (*error_bound)(const ConvProblem& p, const float* weights) = nullptr;
+  bool takes_bf16 = false;  // whether ConvContext::in_bf16 may be set
+  bool takes_f32 = true;    // whether it may not be: what multiplies bf16 takes tensors in bf16 alone
 };
 
 // Every algorithm, special ones first; the last supports everything.

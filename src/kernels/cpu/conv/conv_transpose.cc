@@ -84,7 +84,7 @@ struct Run {
           const int64_t left = x + i * p.stride_w + p.pad_left - (tx.first + b * tx.step) * p.dilation_w;
           const int64_t ix = left / p.stride_w;
           const bool inside = row_inside && left >= 0 && ix < p.w;
-          rows[i] = inside ? args.in + ((n * p.h + iy) * p.w + ix) * p.in_pitch() : zeros;
+          rows[i] = inside ? static_cast<const float*>(args.in) + ((n * p.h + iy) * p.w + ix) * p.in_pitch() : zeros;
         }
     }
   }
@@ -119,9 +119,9 @@ struct Run {
       for (int64_t col = 0; col < cout; col += kernel.nr, job.b += kernel.nr * job.taps * cin) {
         const int64_t channel = g * cout + col, at = (row * ow + x) * p.out_pitch() + channel;
         job.n = std::min<int64_t>(kernel.nr, cout - col);
-        job.c = args.out + at;
+        job.c = static_cast<float*>(args.out) + at;
         job.bias = ep.bias == nullptr ? nullptr : ep.bias + channel;
-        job.residual = ep.residual == nullptr ? nullptr : ep.residual + at;
+        job.residual = ep.residual_at<float>(at);
         kernel.run(job);
         call_hook(job, row * ow + x, channel);
       }

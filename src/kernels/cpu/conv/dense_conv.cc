@@ -83,7 +83,7 @@ size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
 
 void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
   const Geometry g = geometry_of(p, ctx.tier);
-  const WindowSource source{&p, args.in, static_cast<float*>(args.workspace)};
+  const WindowSource source{&p, static_cast<const float*>(args.in), static_cast<float*>(args.workspace)};
   std::memset(args.workspace, 0, zero_row_bytes(p));
   DenseJob job;
   job.shape = shape_of(p, ctx);
@@ -96,7 +96,7 @@ void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
   job.b_ld = panel_kernel(ctx.tier).nr;
   job.panel_stride = job.b_ld * p.kh * p.kw * g.cin;
   job.b_stride = job.panel_stride * g.panels;
-  job.c = args.out;
+  job.c = static_cast<float*>(args.out);
   job.ldc = p.out_pitch();
   job.c_stride = g.cout;
   job.bias_stride = g.cout;

@@ -10,16 +10,21 @@
 namespace hone::cpu {
 
 namespace scalar {
-extern const DepthwiseKernel kDepthwiseKernel;
+extern const DepthwiseKernel<float> kDepthwiseKernel;
 }
 namespace avx2 {
-extern const DepthwiseKernel kDepthwiseKernel;
+extern const DepthwiseKernel<float> kDepthwiseKernel;
 }
 namespace avx512 {
-extern const DepthwiseKernel kDepthwiseKernel;
+extern const DepthwiseKernel<float> kDepthwiseKernel;
+}
+namespace avx512_bf16 {
+extern const DepthwiseKernel<bf16> kDepthwiseKernel;
 }
 
-DepthwiseKernel depthwise_kernel(Tier tier) {
+namespace {
+
+DepthwiseKernel<float> kernel_for(Tier tier, float) {
   switch (tier) {
     case Tier::avx512: return avx512::kDepthwiseKernel;
     case Tier::avx2: return avx2::kDepthwiseKernel;
@@ -27,8 +32,7 @@ DepthwiseKernel depthwise_kernel(Tier tier) {
   }
   return scalar::kDepthwiseKernel;
 }
-
-namespace {
+DepthwiseKernel<bf16> kernel_for(Tier, bf16) { return avx512_bf16::kDepthwiseKernel; }
 
 constexpr int64_t kChannelUnit = 16;
 
@@ -55,25 +59,26 @@ size_t workspace_bytes(const ConvProblem&, const ConvContext&) { return 0; }
 
 // Each thread gets neighbouring rows, as many as the others, so that it reads what it wrote of the layer before; in a
 // few pieces, so that who runs out can help.
-void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
-  const DepthwiseKernel kernel = depthwise_kernel(ctx.tier);
+template <class T>
+void run_on(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
+  const DepthwiseKernel<T> kernel = kernel_for(ctx.tier, T());
   const Epilogue& ep = args.epilogue;
   const int64_t oh = p.out_h(), ow = p.out_w(), rows = p.n * oh, units = ceil_div(p.cin, kChannelUnit);
   const int64_t pieces = std::min(rows, ctx.threads * std::clamp<int64_t>(rows / (4 * ctx.threads), 1, 8));
   const int64_t cuts = ctx.variant.split == 2 ? std::min<int64_t>(units, ctx.threads) : 1;
   const auto two_rows = [&](int64_t row, int64_t count, int64_t cut) {
     const int64_t n = row / oh;
-    DepthwiseRows job{};
+    DepthwiseRows<T> job{};
     job.problem = &p;
-    job.image = args.in + n * p.h * p.w * p.in_pitch();
+    job.image = static_cast<const T*>(args.in) + n * p.h * p.w * p.in_pitch();
     job.weights = static_cast<const float*>(args.packed);
     job.weights_ld = padded_channels(p);
     job.oy = row % oh;
     job.rows = static_cast<int>(count);
     job.c0 = units * cut / cuts * kChannelUnit;
     job.c1 = std::min(p.cin, units * (cut + 1) / cuts * kChannelUnit);
-    job.out = args.out + row * ow * p.out_pitch();
-    job.residual = ep.residual == nullptr ? nullptr : ep.residual + row * ow * p.out_pitch();
+    job.out = static_cast<T*>(args.out) + row * ow * p.out_pitch();
+    job.residual = ep.residual_at<T>(row * ow * p.out_pitch());
     job.epilogue = &ep;
     kernel(job);
     if (ep.tile_hook != nullptr)
@@ -88,6 +93,10 @@ void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
   });
 }
 
+void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
+  ctx.in_bf16 ? run_on<bf16>(p, ctx, args) : run_on<float>(p, ctx, args);
+}
+
 size_t candidates(const ConvProblem&, const ConvContext& ctx, std::span<ConvVariant> variants) {
   size_t count = 0;
   if (count < variants.size()) variants[count++] = {};
@@ -97,6 +106,7 @@ size_t candidates(const ConvProblem&, const ConvContext& ctx, std::span<ConvVari
 
 }  // namespace
 
-const ConvAlgorithm conv_depthwise{"conv_depthwise", supports, packed_bytes, pack, workspace_bytes, run, candidates};
+const ConvAlgorithm conv_depthwise{"conv_depthwise", supports, packed_bytes, pack, workspace_bytes, run,
+                                   candidates,       nullptr,  true};
 
 }  // namespace hone::cpu

@@ -91,7 +91,7 @@ void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
   const Epilogue& ep = args.epilogue;
   auto* const zeros = static_cast<float*>(args.workspace);
   std::fill(zeros, zeros + l.zeros, 0.f);
-  const WindowSource source{&p, args.in, zeros};
+  const WindowSource source{&p, static_cast<const float*>(args.in), zeros};
   const int64_t pixels = p.n * p.out_h() * p.out_w();
   args.pool->parallel(l.blocks, [&](int64_t block, int worker) {
     float* const scratch = zeros + l.zeros + worker * l.total;
@@ -107,9 +107,9 @@ void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
     job.pixels = count;
     job.channels = p.cout;
     job.weights = static_cast<const float*>(args.packed);
-    job.out = args.out + at;
+    job.out = static_cast<float*>(args.out) + at;
     job.epilogue = &ep;
-    job.residual = ep.residual == nullptr ? nullptr : ep.residual + at;
+    job.residual = ep.residual_at<float>(at);
     dot_kernel(ctx.tier).run(job);
     if (ep.tile_hook != nullptr) ep.tile_hook(ep.hook_user, job.out, first, count, 0, p.cout, p.cout);
   });

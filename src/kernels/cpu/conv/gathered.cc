@@ -26,11 +26,15 @@ TileForm fitted(TileForm form, int64_t columns) {
   return form;
 }
 
-// One line of pixels, whose windows are the pixels.
+// Whether windows are the pixels.
+bool is_pixelwise(const ConvProblem& p) {
+  return p.kh * p.kw * p.stride_h * p.stride_w == 1 && p.pad_top == 0 && p.pad_left == 0 && p.out_h() == p.h &&
+         p.out_w() == p.w;
+}
+
+// One line of pixels where windows are the pixels.
 ConvProblem as_line(const ConvProblem& p) {
-  const bool copies = p.kh * p.kw * p.stride_h * p.stride_w == 1 && p.pad_top == 0 && p.pad_left == 0 &&
-                      p.out_h() == p.h && p.out_w() == p.w;
-  if (!copies) return p;
+  if (!is_pixelwise(p)) return p;
   ConvProblem line = p;
   line.w *= line.h * line.n;
   line.h = line.n = 1;
@@ -159,6 +163,8 @@ GatherPlan gather_plan(const ConvProblem& p, const TileForm& form, const GatherS
   else blocks = round_up(blocks, sharing.threads);
   plan.row_block = ceil_div(plan.pixels, blocks);
   plan.row_blocks = ceil_div(plan.pixels, plan.row_block);
+  plan.in_place = sharing.in_place && form.in_place && is_pixelwise(p) && plan.depth == plan.cin;
+  if (plan.in_place) plan.a_ld = p.in_pitch() * form.in_bytes;
   return plan;
 }
 
@@ -188,6 +194,14 @@ void gather_rows(const ConvProblem& problem, const GatherPlan& plan, const void*
   const int64_t filled = p.kh * windows.width, padding = plan.depth * plan.form.a_bytes - filled;
   for (int64_t i = 0; plan.form.pads && padding > 0 && i < task.count; ++i)
     std::memset(to + i * plan.a_ld + filled, plan.form.zero, static_cast<size_t>(padding));
+}
+
+const std::byte* rows_of(const ConvProblem& p, const GatherPlan& plan, const void* in, const GatherTask& task,
+                         std::byte* to) {
+  if (plan.in_place)
+    return static_cast<const std::byte*>(in) + task.group * plan.cin * plan.form.in_bytes + task.row * plan.a_ld;
+  gather_rows(p, plan, in, task, to);
+  return to;
 }
 
 }  // namespace hone::cpu

@@ -34,6 +34,8 @@ struct TileForm {
   int start_bytes = 0;  // of what a panel holds for each column before its weights
   int zero = 0;         // the value of the bytes that 0 is gathered as
   bool pads = false;    // whether what the depth is padded with must be `zero`, not just any values
+  // Whether the kernel can multiply rows where they lie in memory, if they lie there as they would be gathered.
+  bool in_place = false;
   // In the order of the windows. May write up to 64 bytes more: what lies behind is gathered later.
   void (*gather)(WindowRun run) = nullptr;
   // Around the tiles of a thread's task; null: nothing to do.
@@ -43,9 +45,10 @@ struct TileForm {
 
 // How work is shared out; 0: chosen by the shape.
 struct GatherSharing {
-  int threads = 1;    // size of the pool that the run will get
-  int split = 0;      // what threads share out: 1 rows, 2 output channels
-  int row_block = 0;  // output pixels a block
+  int threads = 1;        // size of the pool that the run will get
+  int split = 0;          // what threads share out: 1 rows, 2 output channels
+  int row_block = 0;      // output pixels a block
+  bool in_place = false;  // rows are not gathered where the kernel can do without
 };
 
 struct GatherPlan {
@@ -54,7 +57,8 @@ struct GatherPlan {
   int64_t groups = 1, cin = 0, cout = 0;  // after merging; channels of one group
   int64_t depth = 0;                      // of a sum, padded
   int64_t panels = 0, panel_bytes = 0;    // of one group; a panel is what its columns start from, then the columns
-  int64_t a_ld = 0;                       // bytes from row to row of gathered values
+  int64_t a_ld = 0;                       // bytes from row to row of what is multiplied
+  bool in_place = false;                  // that lies in the input
   int64_t row_block = 0, row_blocks = 0, column_blocks = 1;
 
   size_t packed_bytes() const { return static_cast<size_t>(groups * panels * panel_bytes); }
@@ -74,6 +78,9 @@ struct GatherTask {
 
 GatherTask task_of(const GatherPlan& plan, int64_t index);
 void gather_rows(const ConvProblem& p, const GatherPlan& plan, const void* in, const GatherTask& task, std::byte* to);
+// The rows of a task: in the input where the plan says so, else gathered at `to`.
+const std::byte* rows_of(const ConvProblem& p, const GatherPlan& plan, const void* in, const GatherTask& task,
+                         std::byte* to);
 
 // Where a weight lies: data[out * stride_out + in * stride_in + tap * stride_tap].
 template <class T>

@@ -57,19 +57,19 @@ size_t workspace_bytes(const ConvProblem&, const ConvContext&) { return 0; }
 
 void run(const ConvProblem& p, const ConvContext&, const ConvArgs& args) {
   const Epilogue& ep = args.epilogue;
-  const auto* weights = static_cast<const float*>(args.packed);
+  const auto *in = static_cast<const float*>(args.in), *weights = static_cast<const float*>(args.packed);
+  auto* const out = static_cast<float*>(args.out);
   const int64_t oh = p.out_h(), ow = p.out_w();
   args.pool->parallel(p.n * oh * ow, [&](int64_t pixel, int) {
     const int64_t base = pixel * p.out_pitch();
     for (int64_t oc = 0; oc < p.cout; ++oc) {
-      double v = sum_at(p, args.in, weights, pixel / (oh * ow), pixel / ow % oh, pixel % ow, oc);
+      double v = sum_at(p, in, weights, pixel / (oh * ow), pixel / ow % oh, pixel % ow, oc);
       if (ep.bias != nullptr) v += ep.bias[oc];
-      const double r = ep.residual != nullptr ? ep.residual[base + oc] : 0.f;
+      const double r = ep.residual != nullptr ? *ep.residual_at<float>(base + oc) : 0.f;
       v = ep.residual_after_activation ? activated(ep, v) + r : activated(ep, v + r);
-      args.out[base + oc] = static_cast<float>(v);
+      out[base + oc] = static_cast<float>(v);
     }
-    if (ep.tile_hook != nullptr)
-      ep.tile_hook(ep.hook_user, args.out + base, pixel, 1, 0, p.cout, p.out_pitch());
+    if (ep.tile_hook != nullptr) ep.tile_hook(ep.hook_user, out + base, pixel, 1, 0, p.cout, p.out_pitch());
   });
 }
 

@@ -31,13 +31,13 @@ size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
 }
 
 void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
-  const WindowSource source{&p, args.in, nullptr};
+  const WindowSource source{&p, static_cast<const float*>(args.in), nullptr};
   DenseJob job;
   job.tier = ctx.tier;
   job.fill_rows = point_taps;
   job.context = &source;
   job.b = static_cast<const float*>(args.packed);
-  job.c = args.out;
+  job.c = static_cast<float*>(args.out);
   job.ldc = p.out_pitch();
   job.epilogue = args.epilogue;
   run_strassen(shape_of(p), tuning_of(ctx.variant), job, *args.pool, args.workspace);

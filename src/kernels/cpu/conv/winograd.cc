@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <type_traits>
 
+#include "kernels/cpu/bf16/kernel.h"
 #include "kernels/cpu/conv/algorithms.h"
 #include "kernels/cpu/conv/winograd_error.h"
 #include "kernels/cpu/conv/winograd_kernel.h"
@@ -15,16 +17,22 @@
 namespace hone::cpu {
 
 namespace scalar {
-extern const WinogradKernels kWinogradKernels;
+extern const WinogradKernels<float> kWinogradKernels;
 }
 namespace avx2 {
-extern const WinogradKernels kWinogradKernels;
+extern const WinogradKernels<float> kWinogradKernels;
 }
 namespace avx512 {
-extern const WinogradKernels kWinogradKernels;
+extern const WinogradKernels<float> kWinogradKernels;
 }
 
-const WinogradKernels& winograd_kernels(Tier tier) {
+namespace avx512_bf16 {
+extern const WinogradKernels<bf16> kWinogradKernels;
+}
+
+namespace {
+
+const WinogradKernels<float>& kernels_for(Tier tier, float) {
   switch (tier) {
     case Tier::avx512: return avx512::kWinogradKernels;
     case Tier::avx2: return avx2::kWinogradKernels;
@@ -32,18 +40,48 @@ const WinogradKernels& winograd_kernels(Tier tier) {
   }
   return scalar::kWinogradKernels;
 }
+const WinogradKernels<bf16>& kernels_for(Tier, bf16) { return avx512_bf16::kWinogradKernels; }
 
-namespace {
-
-const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradF2) { return k.f2; }
-const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradF4) { return k.f4; }
-const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradS2F2) { return k.s2_f2; }
-const WinogradKernel& kernel_of(const WinogradKernels& k, WinogradS2F4) { return k.s2_f4; }
+template <class T>
+const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradF2) {
+  return k.f2;
+}
+template <class T>
+const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradF4) {
+  return k.f4;
+}
+template <class T>
+const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradS2F2) {
+  return k.s2_f2;
+}
+template <class T>
+const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradS2F4) {
+  return k.s2_f4;
+}
 
 // A line between points, so that their rows do not fall into one set of the cache.
 constexpr int64_t kLine = 16;
 
-// Everything that follows from the problem and the variant; floats unless said otherwise.
+// The kernel that multiplies points, which hold P: float or bf16.
+template <class P>
+struct Points;
+
+template <>
+struct Points<float> {
+  static int rows(Tier tier) { return panel_kernel(tier).mr; }
+  static int columns(Tier tier) { return panel_kernel(tier).nr; }
+  static int64_t packed_values(const ConvProblem& p, Tier tier) { return packed_floats(1, p.cin, tier); }
+};
+
+template <>
+struct Points<bf16> {
+  static const Bf16Kernel& kernel() { return bf16_kernel(Bf16Set::avx512); }
+  static int rows(Tier) { return kernel().from_bf16.rows; }
+  static int columns(Tier) { return kernel().from_bf16.panel; }
+  static int64_t packed_values(const ConvProblem& p, Tier tier) { return round_up(p.cin, 2) * columns(tier); }
+};
+
+// Everything that follows from the problem and the variant; V in its values, the rest in floats unless said otherwise.
 struct Plan {
   int64_t tiles_y, tiles_x, tiles;
   int64_t block, blocks;          // tiles in a block (the last may be shorter), and blocks
@@ -55,10 +93,11 @@ struct Plan {
   bool by_channels;
 };
 
-template <class W>
+template <class W, class P>
 Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
   constexpr int64_t kPoints = W::kPoints * W::kPoints;
-  const PanelKernel& kernel = panel_kernel(ctx.tier);
+  constexpr int64_t kValues = sizeof(float) / sizeof(P);  // of V in a float
+  const int mr = Points<P>::rows(ctx.tier), nr = Points<P>::columns(ctx.tier);
   const CpuInfo& cpu = cpu_info();
   const auto in_floats = [](int64_t bytes) { return bytes / static_cast<int64_t>(sizeof(float)); };
   Plan w{};
@@ -66,73 +105,76 @@ Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
   w.tiles_x = ceil_div(p.out_w(), W::kTile);
   w.tiles = p.n * w.tiles_y * w.tiles_x;
   w.row = round_up(p.cin, kLine);
-  w.panels = ceil_div(p.cout, kernel.nr);
-  w.k_block = in_floats(cpu.l1d) / kernel.nr;
+  w.panels = ceil_div(p.cout, nr);
+  w.k_block = in_floats(cpu.l1d) / nr;
 
-  const int64_t fits = in_floats(cpu.l2 / 2) / (kPoints * w.row);
+  const int64_t fits = in_floats(cpu.l2 / 2) * kValues / (kPoints * w.row);
   const int64_t least = kPoints > 36 ? 12 : 24;
-  const int64_t wanted = ctx.variant.tile_block > 0
-                             ? ctx.variant.tile_block
-                             : std::clamp<int64_t>(fits / kernel.mr * kernel.mr, least, 2 * least);
-  const bool few = w.panels >= 2 * ctx.threads && w.tiles < 4 * kernel.mr * ctx.threads;
+  const int64_t wanted =
+      ctx.variant.tile_block > 0 ? ctx.variant.tile_block : std::clamp<int64_t>(fits / mr * mr, least, 2 * least);
+  const bool few = w.panels >= 2 * ctx.threads && w.tiles < 4 * mr * ctx.threads;
   w.by_channels = ctx.threads > 1 && (ctx.variant.split > 0 ? ctx.variant.split == 2 : few);
   int64_t blocks = ceil_div(w.tiles, wanted);
   if (!w.by_channels && ctx.threads > 1) blocks = round_up(blocks, ctx.threads);
   w.block = std::max<int64_t>(1, ceil_div(w.tiles, blocks));
   w.blocks = ceil_div(w.tiles, w.block);
 
-  w.v_point = w.block * w.row + kLine;
+  w.v_point = w.block * w.row + kLine * kValues;
   w.v_block = kPoints * w.v_point;
-  w.m_point = w.block * kernel.nr + kLine;
+  w.m_point = w.block * nr + kLine;
   w.m_block = kPoints * w.m_point;
-  w.partial = round_up(w.block * kernel.nr, kLine);
+  w.partial = round_up(w.block * nr, kLine);
   w.pointers = round_up(w.block, kLine);
-  w.worker = w.m_block + w.partial + 2 * w.pointers + (w.by_channels ? 0 : w.v_block) + kLine;
+  w.worker = w.m_block + w.partial + 2 * w.pointers + (w.by_channels ? 0 : w.v_block / kValues) + kLine;
   return w;
 }
 
 int64_t zero_row(const Plan& w) { return w.row; }
 
-template <class W>
+template <class W, class T, class P>
 struct Run {
   static constexpr int S = W::kPoints;
 
   const ConvProblem& p;
   const ConvArgs& args;
   const Plan w;
-  const PanelKernel& panel;
-  const WinogradKernel& kernel;
+  const Tier tier;
+  const int nr;
+  const WinogradKernel<T>& kernel;
   const int64_t oh, ow;
 
   Run(const ConvProblem& problem, const ConvContext& ctx, const ConvArgs& a)
       : p(problem),
         args(a),
-        w(plan_of<W>(problem, ctx)),
-        panel(panel_kernel(ctx.tier)),
-        kernel(kernel_of(winograd_kernels(ctx.tier), W())),
+        w(plan_of<W, P>(problem, ctx)),
+        tier(ctx.tier),
+        nr(Points<P>::columns(ctx.tier)),
+        kernel(kernel_of(kernels_for(ctx.tier, T()), W())),
         oh(problem.out_h()),
         ow(problem.out_w()) {}
 
   float* zeros() const { return static_cast<float*>(args.workspace); }
   float* worker(int id) const { return zeros() + zero_row(w) + id * w.worker; }
-  float* private_v(int id) const { return worker(id) + w.m_block + w.partial + 2 * w.pointers; }
-  float* shared_v(int64_t block) const { return worker(args.pool->size()) + block * w.v_block; }
+  P* private_v(int id) const { return reinterpret_cast<P*>(worker(id) + w.m_block + w.partial + 2 * w.pointers); }
+  P* shared_v(int64_t block) const { return reinterpret_cast<P*>(worker(args.pool->size())) + block * w.v_block; }
   int64_t block_tiles(int64_t block) const { return std::min(w.block, w.tiles - block * w.block); }
 
-  void transform_in(int64_t tile, float* v) const {
+  void transform_in(int64_t tile, P* v) const {
     const int64_t n = tile / (w.tiles_y * w.tiles_x), pitch = p.in_pitch();
     const int64_t y0 = tile / w.tiles_x % w.tiles_y * W::kTile * W::kStride - p.pad_top;
     const int64_t x0 = tile % w.tiles_x * W::kTile * W::kStride - p.pad_left;
-    WinogradInput job;
+    WinogradInput<T, P> job;
+    const auto *image = static_cast<const T*>(args.in), *outside = reinterpret_cast<const T*>(zeros());
     for (int i = 0; i < S * S; ++i) {
       const int64_t y = y0 + i / S, x = x0 + i % S;
       const bool inside = y >= 0 && y < p.h && x >= 0 && x < p.w;
-      job.pixels[i] = inside ? args.in + ((n * p.h + y) * p.w + x) * pitch : zeros();
+      job.pixels[i] = inside ? image + ((n * p.h + y) * p.w + x) * pitch : outside;
     }
     job.channels = p.cin;
     job.v = v;
     job.point_stride = w.v_point;
-    kernel.input(job);
+    if constexpr (std::is_same_v<P, bf16>) kernel.input_to_bf16(job);
+    else kernel.input(job);
   }
 
   void transform_out(int64_t tile, int64_t col, const float* m) const {
@@ -140,18 +182,18 @@ struct Run {
     const int64_t n = tile / (w.tiles_y * w.tiles_x);
     const int64_t y = tile / w.tiles_x % w.tiles_y * W::kTile, x = tile % w.tiles_x * W::kTile;
     const int64_t pixel = (n * oh + y) * ow + x, at = pixel * p.out_pitch() + col;
-    WinogradOutput job{};
+    WinogradOutput<T> job{};
     job.m = m;
     job.point_stride = w.m_point;
-    job.channels = std::min<int64_t>(panel.nr, p.cout - col);
+    job.channels = std::min<int64_t>(nr, p.cout - col);
     job.height = static_cast<int>(std::min<int64_t>(W::kTile, oh - y));
     job.width = static_cast<int>(std::min<int64_t>(W::kTile, ow - x));
-    job.out = args.out + at;
+    job.out = static_cast<T*>(args.out) + at;
     job.pixel_stride = p.out_pitch();
     job.row_stride = ow * job.pixel_stride;
     job.epilogue = &ep;
     job.bias = ep.bias == nullptr ? nullptr : ep.bias + col;
-    job.residual = ep.residual == nullptr ? nullptr : ep.residual + at;
+    job.residual = ep.residual_at<T>(at);
     kernel.output(job);
     if (ep.tile_hook == nullptr) return;
     for (int i = 0; i < job.height; ++i)
@@ -160,35 +202,59 @@ struct Run {
   }
 
   // One block of tiles against one panel of output channels.
-  void multiply(int64_t block, int64_t panel_index, const float* v, float* mine) const {
+  void multiply(int64_t block, int64_t panel_index, const P* v, float* mine) const {
+    const int64_t tiles = block_tiles(block), factor = Points<P>::packed_values(p, tier);
+    const auto* u = static_cast<const P*>(args.packed) + panel_index * W::kFactors * W::kFactors * factor;
+    multiply_points(tiles, v, mine,
+                    [&](int e) { return u + (factor_of<W>(e / S) * W::kFactors + factor_of<W>(e % S)) * factor; });
+    for (int64_t i = 0; i < tiles; ++i) transform_out(block * w.block + i, panel_index * nr, mine + i * nr);
+  }
+
+  // M of each point by its factors.
+  template <class Factors>
+  void multiply_points(int64_t tiles, const float* v, float* mine, Factors factors) const {
     static const Epilogue plain;
     auto** rows = reinterpret_cast<const float**>(mine + w.m_block + w.partial);
-    const int64_t tiles = block_tiles(block);
     for (int64_t i = 0; i < tiles; ++i) rows[i] = v + i * w.row;
     PanelJob job;
     job.rows = rows;
     job.m = tiles;
-    job.n = panel.nr;
+    job.n = nr;
     job.depth = p.cin;
-    job.b_ld = panel.nr;
+    job.b_ld = nr;
     job.k_block = w.k_block;
     job.partial = mine + w.m_block;
-    job.ldc = panel.nr;
+    job.ldc = nr;
     job.epilogue = &plain;
-    const int64_t factor = p.cin * panel.nr;
-    const auto* u = static_cast<const float*>(args.packed) + panel_index * W::kFactors * W::kFactors * factor;
     for (int e = 0; e < S * S; ++e) {
       job.a_offset = e * w.v_point;
-      job.b = u + (factor_of<W>(e / S) * W::kFactors + factor_of<W>(e % S)) * factor;
+      job.b = factors(e);
       job.c = mine + e * w.m_point;
-      panel.run(job);
+      panel_kernel(tier).run(job);
     }
-    for (int64_t i = 0; i < tiles; ++i) transform_out(block * w.block + i, panel_index * panel.nr, mine + i * panel.nr);
+  }
+
+  template <class Factors>
+  void multiply_points(int64_t tiles, const bf16* v, float* mine, Factors factors) const {
+    static const Epilogue plain;
+    const int64_t row_bytes = w.row * static_cast<int64_t>(sizeof(bf16));
+    Bf16Tile tile{.a_ld = row_bytes, .steps = ceil_div(p.cin, 2), .columns = nr, .ld = nr, .epilogue = &plain};
+    const int64_t parts = ceil_div(tiles, Points<bf16>::rows(tier));
+    for (int e = 0; e < S * S; ++e) {
+      tile.b = reinterpret_cast<const uint16_t*>(factors(e));
+      for (int64_t part = 0; part < parts; ++part) {  // of as equal heights as can be
+        const int64_t from = tiles * part / parts;
+        tile.rows = static_cast<int>(tiles * (part + 1) / parts - from);
+        tile.a = reinterpret_cast<const std::byte*>(v + e * w.v_point + from * w.row);
+        tile.out = mine + e * w.m_point + from * nr;
+        Points<bf16>::kernel().to_f32(tile);
+      }
+    }
   }
 
   void run_by_tiles() const {
     args.pool->parallel(w.blocks, [this](int64_t block, int id) {
-      float* const v = private_v(id);
+      P* const v = private_v(id);
       const int64_t tiles = block_tiles(block);
       for (int64_t i = 0; i < tiles; ++i) transform_in(block * w.block + i, v + i * w.row);
       for (int64_t q = 0; q < w.panels; ++q) multiply(block, q, v, worker(id));
@@ -215,49 +281,60 @@ const char* supports(const ConvProblem& p) {
   return nullptr;
 }
 
-template <class W>
+template <class W, class P>
 size_t packed_bytes(const ConvProblem& p, Tier tier) {
-  return static_cast<size_t>(W::kFactors * W::kFactors * packed_floats(p.cout, p.cin, tier)) * sizeof(float);
+  const int64_t panels = ceil_div(p.cout, Points<P>::columns(tier));
+  return static_cast<size_t>(panels * W::kFactors * W::kFactors * Points<P>::packed_values(p, tier)) * sizeof(P);
 }
 
-// [panel][factor][cin][nr]
-template <class W>
+// [panel][factor][cin][nr], or in bf16 [panel][factor][pair of cin][nr][2]
+template <class W, class P>
 void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
   constexpr int F = W::kFactors;
-  const int64_t nr = panel_kernel(tier).nr;
-  auto* const out = static_cast<float*>(packed);
-  std::memset(packed, 0, packed_bytes<W>(p, tier));
+  constexpr int64_t kUnit = std::is_same_v<P, bf16> ? 2 : 1;
+  const int64_t nr = Points<P>::columns(tier), factor = Points<P>::packed_values(p, tier);
+  auto* const out = static_cast<P*>(packed);
+  std::memset(packed, 0, packed_bytes<W, P>(p, tier));
   for (int64_t oc = 0; oc < p.cout; ++oc)
     for (int64_t ic = 0; ic < p.cin; ++ic) {
       double u[F][F];
       transform_weights<W>(weights + (oc * p.cin + ic) * 9, u);
-      for (int e = 0; e < F * F; ++e)
-        out[((oc / nr * F * F + e) * p.cin + ic) * nr + oc % nr] = static_cast<float>(u[e / F][e % F]);
+      const int64_t place = (ic / kUnit * nr + oc % nr) * kUnit + ic % kUnit;
+      for (int e = 0; e < F * F; ++e) {
+        P& to = out[(oc / nr * F * F + e) * factor + place];
+        if constexpr (std::is_same_v<P, bf16>) to = to_bf16(u[e / F][e % F]);
+        else to = static_cast<float>(u[e / F][e % F]);
+      }
     }
 }
 
-template <class W>
+template <class W, class P>
 size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
-  const Plan w = plan_of<W>(p, ctx);
-  const int64_t shared = w.by_channels ? w.blocks * w.v_block : 0;
-  return static_cast<size_t>(zero_row(w) + ctx.threads * w.worker + shared) * sizeof(float);
+  const Plan w = plan_of<W, P>(p, ctx);
+  const size_t shared = w.by_channels ? static_cast<size_t>(w.blocks * w.v_block) : 0;
+  return static_cast<size_t>(zero_row(w) + ctx.threads * w.worker) * sizeof(float) + shared * sizeof(P);
 }
 
-template <class W>
-void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
-  const Run<W> r(p, ctx, args);
+template <class W, class T, class P>
+void run_on(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
+  const Run<W, T, P> r(p, ctx, args);
   std::memset(r.zeros(), 0, static_cast<size_t>(zero_row(r.w)) * sizeof(float));
   r.w.by_channels ? r.run_by_channels() : r.run_by_tiles();
 }
 
 template <class W>
+void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
+  ctx.in_bf16 ? run_on<W, bf16, float>(p, ctx, args) : run_on<W, float, float>(p, ctx, args);
+}
+
+template <class W, class P>
 size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVariant> variants) {
   size_t count = 0;
   const auto add = [&](const ConvVariant& v) {
     if (count < variants.size()) variants[count++] = v;
   };
   add({});
-  const int mr = panel_kernel(ctx.tier).mr;
+  const int mr = Points<P>::rows(ctx.tier);
   const std::array<int, 3> blocks = W::kStride == 1 ? std::array{2, 4, 8} : std::array{1, 2, 4};
   for (int rows : blocks) add({.split = 1, .tile_block = rows * mr});
   // Sharing out channels keeps every tile transformed at once: only for small outputs.
@@ -268,14 +345,30 @@ size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVa
 
 template <class W>
 constexpr ConvAlgorithm algorithm(const char* name) {
-  return {name,
-          supports<W>,
-          packed_bytes<W>,
-          pack<W>,
-          workspace_bytes<W>,
-          run<W>,
-          candidates<W>,
-          [](const ConvProblem& p, const float* weights) { return winograd_error<W>(p, weights); }};
+  return {.name = name,
+          .supports = supports<W>,
+          .packed_bytes = packed_bytes<W, float>,
+          .pack = pack<W, float>,
+          .workspace_bytes = workspace_bytes<W, float>,
+          .run = run<W>,
+          .candidates = candidates<W, float>,
+          .error_bound = [](const ConvProblem& p, const float* weights) { return winograd_error<W>(p, weights); },
+          .takes_bf16 = true};
+}
+
+template <class W>
+constexpr ConvAlgorithm algorithm_in_bf16(const char* name) {
+  return {
+      .name = name,
+      .supports = supports<W>,
+      .packed_bytes = packed_bytes<W, bf16>,
+      .pack = pack<W, bf16>,
+      .workspace_bytes = workspace_bytes<W, bf16>,
+      .run = run_on<W, bf16, bf16>,
+      .candidates = candidates<W, bf16>,
+      .error_bound = [](const ConvProblem& p, const float* weights) { return winograd_error_in_bf16<W>(p, weights); },
+      .takes_bf16 = true,
+      .takes_f32 = false};
 }
 
 }  // namespace
@@ -284,5 +377,7 @@ const ConvAlgorithm conv_winograd_f4 = algorithm<WinogradF4>("conv_winograd_f4")
 const ConvAlgorithm conv_winograd_f2 = algorithm<WinogradF2>("conv_winograd_f2");
 const ConvAlgorithm conv_winograd_s2_f4 = algorithm<WinogradS2F4>("conv_winograd_s2_f4");
 const ConvAlgorithm conv_winograd_s2_f2 = algorithm<WinogradS2F2>("conv_winograd_s2_f2");
+const ConvAlgorithm conv_winograd_f2_bf16 = algorithm_in_bf16<WinogradF2>("conv_winograd_f2_bf16");
+const ConvAlgorithm conv_winograd_s2_f2_bf16 = algorithm_in_bf16<WinogradS2F2>("conv_winograd_s2_f2_bf16");
 
 }  // namespace hone::cpu

@@ -12,10 +12,9 @@ namespace {
 // Roundings met by one value in the two passes of the input and output transforms, and by a weight.
 constexpr double kTransformRoundings = 17;
 
-}  // namespace
-
+// What the rounding of every product's factor makes of the widest output's error, as a share of its deviation.
 template <class W>
-double winograd_error(const ConvProblem& p, const float* weights) {
+double amplification(const ConvProblem& p, const float* weights) {
   if (p.kh != 3 || p.kw != 3 || p.groups != 1) return 0;
   constexpr int S = W::kPoints, F = W::kFactors;
   double b2[S] = {}, worst_error = 0, widest = 0;
@@ -42,16 +41,32 @@ double winograd_error(const ConvProblem& p, const float* weights) {
       }
     widest = std::max(widest, range);
   }
-  if (widest == 0) return 0;
+  return widest == 0 ? 0 : std::sqrt(worst_error / widest);
+}
+
+// Six deviations of `roundings` errors of numbers of so many bits, over a range of four deviations.
+double bound(double roundings, int bits, double amplification) {
+  return 6 * std::ldexp(1.0, -bits) / std::sqrt(3.0) * std::sqrt(roundings) * amplification / 4;
+}
+
+}  // namespace
+
+template <class W>
+double winograd_error(const ConvProblem& p, const float* weights) {
   // The k-th partial sum has k / cin of the final variance, and each one is rounded.
-  const double roundings = kTransformRoundings + (static_cast<double>(p.cin) + 1) / 2;
-  const double unit = std::ldexp(1.0, -24) / std::sqrt(3.0);
-  return 6 * unit * std::sqrt(roundings * worst_error) / (4 * std::sqrt(widest));
+  return bound(kTransformRoundings + (static_cast<double>(p.cin) + 1) / 2, 24, amplification<W>(p, weights));
+}
+
+template <class W>
+double winograd_error_in_bf16(const ConvProblem& p, const float* weights) {
+  return bound(2, 8, amplification<W>(p, weights));
 }
 
 template double winograd_error<WinogradF2>(const ConvProblem&, const float*);
 template double winograd_error<WinogradF4>(const ConvProblem&, const float*);
 template double winograd_error<WinogradS2F2>(const ConvProblem&, const float*);
 template double winograd_error<WinogradS2F4>(const ConvProblem&, const float*);
+template double winograd_error_in_bf16<WinogradF2>(const ConvProblem&, const float*);
+template double winograd_error_in_bf16<WinogradS2F2>(const ConvProblem&, const float*);
 
 }  // namespace hone::cpu

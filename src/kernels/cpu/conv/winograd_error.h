@@ -11,4 +11,10 @@ namespace hone::cpu {
 template <class W>
 double winograd_error(const ConvProblem& p, const float* weights);
 
+// The same where inputs and weights, once transformed, are rounded to bf16: two errors of 2^-8 / sqrt(3), beside which
+// those in fp32 are nothing. What the products themselves are of would be as much as with a transform that adds
+// nothing.
+template <class W>
+double winograd_error_in_bf16(const ConvProblem& p, const float* weights);
+
 }  // namespace hone::cpu

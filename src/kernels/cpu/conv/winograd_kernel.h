@@ -6,43 +6,47 @@
 #include <cstdint>
 
 #include "base/cpu_info.h"
+#include "base/dtype.h"
 #include "kernels/cpu/gemm/epilogue.h"
 
 namespace hone::cpu {
 
 constexpr int kMostWinogradPoints = 81;
 
-// V[point] = B^T d B over all channels. V rows have room for channels rounded up to 16.
+// V[point] = B^T d B over all channels. V rows have room for channels rounded up to 16, and get zeros there. T is what
+// pixels hold and P what points do: float or bf16.
+template <class T, class P>
 struct WinogradInput {
-  const float* pixels[kMostWinogradPoints];  // of the tile, row by row; zeros where outside the image
+  const T* pixels[kMostWinogradPoints];  // of the tile, row by row; zeros where outside the image
   int64_t channels;
-  float* v;
+  P* v;
   int64_t point_stride;
 };
 
-// out = epilogue(A^T M A) for one tile and at most a panel of channels.
+template <class T>
 struct WinogradOutput {
   const float* m;
   int64_t point_stride;
   int64_t channels;
   int height, width;  // of the tile inside the image
-  float* out;         // first pixel
+  T* out;             // first pixel
   int64_t row_stride, pixel_stride;
   const Epilogue* epilogue;
   const float* bias;
-  const float* residual;  // at the first pixel, strides as out
+  const T* residual;  // at the first pixel, strides as out
 };
 
+template <class T>
 struct WinogradKernel {
-  void (*input)(const WinogradInput& job);
-  void (*output)(const WinogradOutput& job);
+  void (*input)(const WinogradInput<T, float>& job);
+  void (*input_to_bf16)(const WinogradInput<T, bf16>& job);  // null where pixels are not bf16
+  void (*output)(const WinogradOutput<T>& job);
 };
 
 // Of all schemes, for one tier.
+template <class T>
 struct WinogradKernels {
-  WinogradKernel f2, f4, s2_f2, s2_f4;
+  WinogradKernel<T> f2, f4, s2_f2, s2_f4;
 };
-
-const WinogradKernels& winograd_kernels(Tier tier);
 
 }  // namespace hone::cpu

@@ -44,13 +44,12 @@ DenseBlocking choose_blocking(const DenseShape& s, Tier tier, int threads, const
   const PanelKernel& kernel = panel_kernel(tier);
   const CpuInfo& cpu = cpu_info();
   DenseBlocking b;
-  b.k_block = tuning.k_block > 0 ? tuning.k_block
-                                 : cpu.l1d / (kernel.nr * static_cast<int64_t>(sizeof(float)));
+  b.k_block = tuning.k_block > 0 ? tuning.k_block : cpu.l1d / (kernel.nr * static_cast<int64_t>(sizeof(float)));
   // A tap more shifts the window by one row, so the distinct input of a block grows slowly with taps.
   const int64_t row_bytes = s.depth * (s.scratch ? s.taps : s.taps > 1 ? 2 : 1) * 4;
-  int64_t rows = tuning.row_block > 0 ? tuning.row_block
-                                      : std::clamp<int64_t>(cpu.l2 / 2 / std::max<int64_t>(row_bytes, 1),
-                                                            4 * kernel.mr, 32 * kernel.mr);
+  int64_t rows = tuning.row_block > 0
+                     ? tuning.row_block
+                     : std::clamp<int64_t>(cpu.l2 / 2 / std::max<int64_t>(row_bytes, 1), 4 * kernel.mr, 32 * kernel.mr);
   const int64_t panels = ceil_div(s.n, kernel.nr);
   b.panel_block = panels;
   const bool columns = tuning.split > 0 ? tuning.split == 2 : prefers_columns(s, kernel, threads);
@@ -110,7 +109,7 @@ void run_task(const DenseJob& job, const PanelKernel& kernel, const WorkerLayout
     }
     p.c = job.c + offset;
     p.bias = ep.bias == nullptr ? nullptr : ep.bias + t.batch * job.bias_stride + col;
-    p.residual = ep.residual == nullptr ? nullptr : ep.residual + offset;
+    p.residual = ep.residual_at<float>(offset);
     kernel.run(p);
     if (ep.tile_hook != nullptr)
       ep.tile_hook(ep.hook_user, p.c, t.row0, t.m, t.batch * job.bias_stride + col, p.n, job.ldc);
@@ -125,8 +124,7 @@ void run_dense(const DenseJob& job, ThreadPool& pool, void* workspace) {
   const PanelKernel& kernel = panel_kernel(job.tier);
   const WorkerLayout l = layout_of(s, kernel.nr, job.blocking);
   char* const base = static_cast<char*>(workspace);
-  for (int w = 0; w < pool.size(); ++w)
-    *reinterpret_cast<int64_t*>(base + static_cast<size_t>(w) * l.total) = -1;
+  for (int w = 0; w < pool.size(); ++w) *reinterpret_cast<int64_t*>(base + static_cast<size_t>(w) * l.total) = -1;
 
   const int64_t panels = ceil_div(s.n, kernel.nr);
   const int64_t groups = ceil_div(panels, job.blocking.panel_block);
@@ -143,9 +141,7 @@ void run_dense(const DenseJob& job, ThreadPool& pool, void* workspace) {
   });
 }
 
-int64_t packed_floats(int64_t n, int64_t k, Tier tier) {
-  return round_up(n, panel_kernel(tier).nr) * k;
-}
+int64_t packed_floats(int64_t n, int64_t k, Tier tier) { return round_up(n, panel_kernel(tier).nr) * k; }
 
 void pack_panel(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, int64_t panel, int nr,
                 float* packed) {

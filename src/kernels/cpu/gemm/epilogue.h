@@ -21,18 +21,24 @@ enum class Activation {
 
 // y = act(acc + bias + residual), or act(acc + bias) + residual.
 struct Epilogue {
-  const float* bias = nullptr;      // one per output column (channel)
-  const float* residual = nullptr;  // same shape and row stride as the output; may be the output
+  const float* bias = nullptr;     // one per output column (channel)
+  const void* residual = nullptr;  // same type, shape and row stride as the output; may be the output
   Activation act = Activation::none;
   float a = 0.f, b = 0.f;
   bool residual_after_activation = false;
 
-  // Called on each finished piece of the output while it is in cache: `rows` rows `ld` floats
+  // Called on each finished piece of the output while it is in cache: `rows` rows `ld` elements
   // apart, starting at `tile`. A convolution's rows are its output pixels, n * OH * OW + y * OW + x.
   // Pieces never overlap; several workers may call at once.
-  void (*tile_hook)(void* user, float* tile, int64_t row0, int64_t rows, int64_t col0, int64_t cols,
+  void (*tile_hook)(void* user, void* tile, int64_t row0, int64_t rows, int64_t col0, int64_t cols,
                     int64_t ld) = nullptr;
   void* hook_user = nullptr;
+
+  // The residual of an output of type T from an element on, or null.
+  template <class T>
+  const T* residual_at(int64_t element) const {
+    return residual == nullptr ? nullptr : static_cast<const T*>(residual) + element;
+  }
 };
 
 }  // namespace hone::cpu

@@ -142,7 +142,7 @@ struct Block {
     p.n = std::min<int64_t>(kernel.nr, shape.n - col);
     p.c = job.c + offset;
     p.bias = ep.bias == nullptr ? nullptr : ep.bias + col;
-    p.residual = ep.residual == nullptr ? nullptr : ep.residual + offset;
+    p.residual = ep.residual_at<float>(offset);
     kernel.run(p);
     if (ep.tile_hook != nullptr) ep.tile_hook(ep.hook_user, p.c, first, count, col, p.n, job.ldc);
   }

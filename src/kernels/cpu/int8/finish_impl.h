@@ -25,7 +25,7 @@ HONE_INLINE void store_i8_part(int8_t* p, VI v, int n) {
 
 template <Int8Residual kResidual>
 HONE_INLINE V add_residual_to(V v, const Int8Epilogue& e, int64_t at, int n) {
-  if constexpr (kResidual == Int8Residual::real) return v + load_part(e.real.residual + at, n);
+  if constexpr (kResidual == Int8Residual::real) return v + load_part(e.real.residual_at<float>(at), n);
   if constexpr (kResidual == Int8Residual::bytes)
     return v + (to_float(widen_part(e.residual + at, n)) - set1(e.residual_zero)) * set1(e.residual_scale);
   return v;

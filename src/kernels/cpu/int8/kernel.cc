@@ -15,11 +15,14 @@ extern const Int8FinishFn kInt8Finish;
 extern const Int8DepthwiseKernel kInt8DepthwisePairs, kUint8DepthwisePairs;
 }  // namespace avx2
 namespace avx512 {
-extern const Int8Kernel kInt8Pairs, kUint8Pairs, kInt8Quads, kUint8Quads, kInt8Tiles, kUint8Tiles;
+extern const Int8Kernel kInt8Pairs, kUint8Pairs, kInt8Quads, kUint8Quads;
 extern const Int8FinishFn kInt8Finish;
 extern const Int8DepthwiseKernel kInt8DepthwisePairs, kUint8DepthwisePairs, kInt8DepthwiseQuads, kUint8DepthwiseQuads;
 extern const Int8LinesKernel kInt8Lines, kUint8Lines;
 }  // namespace avx512
+namespace amx {
+extern const Int8Kernel kInt8Tiles, kUint8Tiles;
+}
 
 namespace {
 
@@ -39,7 +42,7 @@ constexpr Row kSets[] = {
      nullptr},
     {"AVX-512 VNNI", &avx512::kInt8Quads, &avx512::kUint8Quads, &avx512::kInt8DepthwiseQuads,
      &avx512::kUint8DepthwiseQuads, "avx512_vnni"},
-    {"AMX", &avx512::kInt8Tiles, &avx512::kUint8Tiles, &avx512::kInt8DepthwiseQuads, &avx512::kUint8DepthwiseQuads,
+    {"AMX", &amx::kInt8Tiles, &amx::kUint8Tiles, &avx512::kInt8DepthwiseQuads, &avx512::kUint8DepthwiseQuads,
      "amx_int8"}};
 
 const Row& row(Int8Set set) { return kSets[static_cast<size_t>(set)]; }

@@ -93,7 +93,7 @@ void nbits_rows(const NBitsProblem& p, Tier tier, const float* a, const void* pa
                                  .c = c + column,
                                  .epilogue = ep,
                                  .bias = ep.bias == nullptr ? nullptr : ep.bias + column,
-                                 .residual = ep.residual == nullptr ? nullptr : ep.residual + column});
+                                 .residual = ep.residual_at<float>(column)});
   });
 }
 

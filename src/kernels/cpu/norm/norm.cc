@@ -10,20 +10,23 @@
 namespace hone::cpu {
 
 namespace scalar {
-extern const NormKernels kNormKernels;
+extern const NormKernels<float> kNormKernels;
 }
 namespace avx2 {
-extern const NormKernels kNormKernels;
+extern const NormKernels<float> kNormKernels;
 }
 namespace avx512 {
-extern const NormKernels kNormKernels;
+extern const NormKernels<float> kNormKernels;
+}
+namespace avx512_bf16 {
+extern const NormKernels<bf16> kNormKernels;
 }
 
 namespace {
 
 constexpr int64_t kGrain = 8 << 10;  // values that justify a task
 
-const NormKernels& kernels_of(Tier tier) {
+const NormKernels<float>& kernels_of(Tier tier, float) {
   switch (tier) {
     case Tier::avx512: return avx512::kNormKernels;
     case Tier::avx2: return avx2::kNormKernels;
@@ -31,20 +34,26 @@ const NormKernels& kernels_of(Tier tier) {
   }
   return scalar::kNormKernels;
 }
+const NormKernels<bf16>& kernels_of(Tier, bf16) { return avx512_bf16::kNormKernels; }
+
+double number(float v) { return static_cast<double>(v); }
+double number(bf16 v) { return static_cast<double>(to_float(v)); }
 
 // Workspace of a group norm: per batch item factor and offset of each channel, then per item and band both sums.
 int64_t padded(int64_t channels) { return (channels + 15) / 16 * 16; }
 
+template <class T>
 struct GroupNormRun {
   const GroupNormProblem& p;
-  const NormKernels& k;
-  const float *x, *scale, *bias;
-  float* y;
+  const NormKernels<T>& k;
+  const T* x;
+  const float *scale, *bias;
+  T* y;
   int64_t in_ldc, out_ldc, bands;
   float *factor, *offset;
   double* sums;
 
-  NormBand band(int64_t n, int64_t b) const {
+  NormBand<T> band(int64_t n, int64_t b) const {
     const Part part = part_of(p.pixels, b, bands);
     const int64_t first = n * p.pixels + part.begin;
     return {x + first * in_ldc, y + first * out_ldc, part.end - part.begin, p.channels, in_ldc, out_ldc};
@@ -59,7 +68,7 @@ struct GroupNormRun {
   // Sums are of x minus the channel's first value, which keeps their digits; means of groups undo that.
   void combine(int64_t n) const {
     const int64_t size = p.channels / p.groups, pitch = padded(p.channels);
-    const float* shift = x + n * p.pixels * in_ldc;
+    const T* shift = x + n * p.pixels * in_ldc;
     const auto pixels = static_cast<double>(p.pixels);
     for (int64_t g = 0; g < p.groups; ++g) {
       double mean = 0, square = 0;
@@ -69,9 +78,9 @@ struct GroupNormRun {
         return s / pixels;
       };
       for (int64_t c = g * size; c < (g + 1) * size; ++c)
-        mean += (average(c, 0) + static_cast<double>(shift[c])) / static_cast<double>(size);
+        mean += (average(c, 0) + number(shift[c])) / static_cast<double>(size);
       for (int64_t c = g * size; c < (g + 1) * size; ++c) {
-        const double off = static_cast<double>(shift[c]) - mean;
+        const double off = number(shift[c]) - mean;
         square += (average(c, 1) + 2 * average(c, 0) * off + off * off) / static_cast<double>(size);
       }
       const double inverse = 1 / std::sqrt(std::max(square, 0.0) + static_cast<double>(p.epsilon));
@@ -94,14 +103,17 @@ const char* layer_norm_supports(const LayerNormProblem& p) {
   return p.rows < 0 || p.length < 1 ? "an empty row" : nullptr;
 }
 
-void layer_norm(const LayerNormProblem& p, Tier tier, const float* x, const float* scale, const float* bias, float* y,
-                ThreadPool& pool, float* mean, float* inverse_deviation) {
-  const NormKernels& k = kernels_of(tier);
+namespace {
+
+template <class T>
+void normalise_rows(const LayerNormProblem& p, Tier tier, const T* x, const float* scale, const float* bias, T* y,
+                    ThreadPool& pool, float* mean, float* inverse_deviation) {
+  const NormKernels<T>& k = kernels_of(tier, T());
   const int64_t tasks = std::min(p.rows, task_count(p.rows * p.length, kGrain, pool.size()));
   pool.parallel(tasks, [&](int64_t t, int) {
     const Part part = part_of(p.rows, t, tasks);
     for (int64_t r = part.begin; r < part.end; ++r) {
-      NormRow row{x + r * p.length, scale, bias, y + r * p.length, p.length, p.epsilon, p.rms, 0, 0};
+      NormRow<T> row{x + r * p.length, scale, bias, y + r * p.length, p.length, p.epsilon, p.rms, 0, 0};
       k.row(row);
       if (mean != nullptr) mean[r] = row.mean;
       if (inverse_deviation != nullptr) inverse_deviation[r] = row.inverse_deviation;
@@ -109,11 +121,24 @@ void layer_norm(const LayerNormProblem& p, Tier tier, const float* x, const floa
   });
 }
 
+}  // namespace
+
+void layer_norm(const LayerNormProblem& p, Tier tier, const float* x, const float* scale, const float* bias, float* y,
+                ThreadPool& pool, float* mean, float* inverse_deviation) {
+  normalise_rows(p, tier, x, scale, bias, y, pool, mean, inverse_deviation);
+}
+
+void layer_norm(const LayerNormProblem& p, Tier tier, const bf16* x, const float* scale, const float* bias, bf16* y,
+                ThreadPool& pool) {
+  normalise_rows(p, tier, x, scale, bias, y, pool, nullptr, nullptr);
+}
+
 const char* group_norm_supports(const GroupNormProblem& p) {
   if (p.batch < 0 || p.pixels < 1 || p.channels < 1) return "an empty image";
   if (p.groups < 1 || p.channels % p.groups != 0) return "channels that the groups do not divide";
   return (p.in_ldc != 0 && p.in_ldc < p.channels) || (p.out_ldc != 0 && p.out_ldc < p.channels)
-             ? "a pixel pitch below the channel count" : nullptr;
+             ? "a pixel pitch below the channel count"
+             : nullptr;
 }
 
 size_t group_norm_workspace_bytes(const GroupNormProblem& p, int threads) {
@@ -121,20 +146,42 @@ size_t group_norm_workspace_bytes(const GroupNormProblem& p, int threads) {
   return floats * 2 * sizeof(float) + floats * 2 * sizeof(double) * static_cast<size_t>(band_count(p, threads));
 }
 
-void group_norm(const GroupNormProblem& p, Tier tier, const float* x, const float* scale, const float* bias, float* y,
-                void* workspace, ThreadPool& pool) {
+namespace {
+
+template <class T>
+void normalise_groups(const GroupNormProblem& p, Tier tier, const T* x, const float* scale, const float* bias, T* y,
+                      void* workspace, ThreadPool& pool) {
   const int64_t item = p.batch * padded(p.channels), bands = band_count(p, pool.size());
   float* factor = static_cast<float*>(workspace);
-  const GroupNormRun run{p, kernels_of(tier), x, scale, bias, y, p.in_ldc > 0 ? p.in_ldc : p.channels,
-                         p.out_ldc > 0 ? p.out_ldc : p.channels, bands, factor, factor + item,
-                         reinterpret_cast<double*>(factor + 2 * item)};
+  const GroupNormRun<T> run{p,
+                            kernels_of(tier, T()),
+                            x,
+                            scale,
+                            bias,
+                            y,
+                            p.in_ldc > 0 ? p.in_ldc : p.channels,
+                            p.out_ldc > 0 ? p.out_ldc : p.channels,
+                            bands,
+                            factor,
+                            factor + item,
+                            reinterpret_cast<double*>(factor + 2 * item)};
   const int64_t pitch = padded(p.channels);
-  const auto both = [&](auto f) {
-    pool.parallel(p.batch * bands, [&](int64_t t, int) { f(t / bands, t % bands); });
-  };
+  const auto both = [&](auto f) { pool.parallel(p.batch * bands, [&](int64_t t, int) { f(t / bands, t % bands); }); };
   both([&](int64_t n, int64_t b) { run.measure(n, b); });
   for (int64_t n = 0; n < p.batch; ++n) run.combine(n);
   both([&](int64_t n, int64_t b) { run.k.apply(run.band(n, b), factor + n * pitch, run.offset + n * pitch); });
+}
+
+}  // namespace
+
+void group_norm(const GroupNormProblem& p, Tier tier, const float* x, const float* scale, const float* bias, float* y,
+                void* workspace, ThreadPool& pool) {
+  normalise_groups(p, tier, x, scale, bias, y, workspace, pool);
+}
+
+void group_norm(const GroupNormProblem& p, Tier tier, const bf16* x, const float* scale, const float* bias, bf16* y,
+                void* workspace, ThreadPool& pool) {
+  normalise_groups(p, tier, x, scale, bias, y, workspace, pool);
 }
 
 }  // namespace hone::cpu

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/cpu_info.h"
+#include "base/dtype.h"
 #include "base/thread_pool.h"
 
 namespace hone::cpu {
@@ -23,13 +24,16 @@ const char* layer_norm_supports(const LayerNormProblem& p);
 // Scale and bias have `length` values or are null; y may be x; mean and inverse_deviation, a value a row, may be null.
 void layer_norm(const LayerNormProblem& p, Tier tier, const float* x, const float* scale, const float* bias, float* y,
                 ThreadPool& pool, float* mean = nullptr, float* inverse_deviation = nullptr);
+// Of bf16 in memory: for CPUs with AVX-512 BF16, whatever the tier.
+void layer_norm(const LayerNormProblem& p, Tier tier, const bf16* x, const float* scale, const float* bias, bf16* y,
+                ThreadPool& pool);
 
 // x is NHWC: [batch, pixels, channels], normalised over all pixels of each of `groups` equal runs of channels
 // (groups == channels: instance norm).
 struct GroupNormProblem {
   int64_t batch = 1, pixels = 1, channels = 1, groups = 1;
   float epsilon = 1e-5f;
-  int64_t in_ldc = 0, out_ldc = 0;  // floats from pixel to pixel; 0: channels
+  int64_t in_ldc = 0, out_ldc = 0;  // elements from pixel to pixel; 0: channels
 };
 
 const char* group_norm_supports(const GroupNormProblem& p);
@@ -37,6 +41,8 @@ size_t group_norm_workspace_bytes(const GroupNormProblem& p, int threads);
 
 // Scale and bias have `channels` values or are null; y may be x when the pitches are equal.
 void group_norm(const GroupNormProblem& p, Tier tier, const float* x, const float* scale, const float* bias, float* y,
+                void* workspace, ThreadPool& pool);
+void group_norm(const GroupNormProblem& p, Tier tier, const bf16* x, const float* scale, const float* bias, bf16* y,
                 void* workspace, ThreadPool& pool);
 
 }  // namespace hone::cpu

@@ -9,7 +9,7 @@ namespace hone::cpu::HONE_TIER_NS {
 
 // The sum of f(x) in double, fed by fp32 sums of at most 32 terms a lane.
 template <class F>
-HONE_INLINE double block_sum(const float* x, int64_t n, F f) {
+HONE_INLINE double block_sum(const Stored* x, int64_t n, F f) {
   constexpr int64_t kBlock = 64 * kLanes;
   double total = 0;
   for (int64_t begin = 0; begin < n; begin += kBlock) {
@@ -30,7 +30,7 @@ HONE_INLINE double block_sum(const float* x, int64_t n, F f) {
   return total;
 }
 
-static void norm_row(NormRow& r) {
+static void norm_row(NormRow<Stored>& r) {
   const int64_t n = r.length;
   double mean = 0;
   if (!r.rms) mean = block_sum(r.x, n, [](V v) { return v; }) / static_cast<double>(n);
@@ -51,14 +51,14 @@ static void norm_row(NormRow& r) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
     at(
-        i, [](const float* p) { return load(p); }, [](float* p, V v) { store(p, v); });
+        i, [](const auto* p) { return load(p); }, [](Stored* p, V v) { store(p, v); });
   const int rest = static_cast<int>(n - i);
   if (rest > 0)
     at(
-        i, [=](const float* p) { return load_n(p, rest); }, [=](float* p, V v) { store_n(p, v, rest); });
+        i, [=](const auto* p) { return load_n(p, rest); }, [=](Stored* p, V v) { store_n(p, v, rest); });
 }
 
-static void band_sums(const NormBand& b, const float* shift, double* sum, double* squares) {
+static void band_sums(const NormBand<Stored>& b, const Stored* shift, double* sum, double* squares) {
   constexpr int64_t kRun = 32;
   for (int64_t c = 0; c < b.channels; c += kLanes) {
     const int n = static_cast<int>(b.channels - c < kLanes ? b.channels - c : kLanes);
@@ -67,7 +67,7 @@ static void band_sums(const NormBand& b, const float* shift, double* sum, double
       const int64_t p1 = p0 + kRun < b.pixels ? p0 + kRun : b.pixels;
       V s = zero(), q = zero();
       for (int64_t p = p0; p < p1; ++p) {
-        const float* x = b.x + p * b.in_ldc + c;
+        const Stored* x = b.x + p * b.in_ldc + c;
         const V v = (n == kLanes ? load(x) : load_n(x, n)) - base;
         s += v;
         q = fma(v, v, q);
@@ -80,10 +80,10 @@ static void band_sums(const NormBand& b, const float* shift, double* sum, double
   }
 }
 
-static void band_apply(const NormBand& b, const float* factor, const float* offset) {
+static void band_apply(const NormBand<Stored>& b, const float* factor, const float* offset) {
   for (int64_t p = 0; p < b.pixels; ++p) {
-    const float* x = b.x + p * b.in_ldc;
-    float* y = b.y + p * b.out_ldc;
+    const Stored* x = b.x + p * b.in_ldc;
+    Stored* y = b.y + p * b.out_ldc;
     int64_t c = 0;
     for (; c + kLanes <= b.channels; c += kLanes) store(y + c, fma(load(x + c), load(factor + c), load(offset + c)));
     const int n = static_cast<int>(b.channels - c);
@@ -91,7 +91,7 @@ static void band_apply(const NormBand& b, const float* factor, const float* offs
   }
 }
 
-extern const NormKernels kNormKernels;
-const NormKernels kNormKernels{norm_row, band_sums, band_apply};
+extern const NormKernels<Stored> kNormKernels;
+const NormKernels<Stored> kNormKernels{norm_row, band_sums, band_apply};
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -7,20 +7,23 @@
 namespace hone::cpu {
 
 namespace scalar {
-extern const PoolPixels kPoolPixels;
+extern const PoolPixels<float> kPoolPixels;
 }
 namespace avx2 {
-extern const PoolPixels kPoolPixels;
+extern const PoolPixels<float> kPoolPixels;
 }
 namespace avx512 {
-extern const PoolPixels kPoolPixels;
+extern const PoolPixels<float> kPoolPixels;
+}
+namespace avx512_bf16 {
+extern const PoolPixels<bf16> kPoolPixels;
 }
 
 namespace {
 
 constexpr int64_t kGrain = 16 << 10;  // values read that justify a task
 
-const PoolPixels& pixels_of(Tier tier) {
+const PoolPixels<float>& pixels_of(Tier tier) {
   switch (tier) {
     case Tier::avx512: return avx512::kPoolPixels;
     case Tier::avx2: return avx2::kPoolPixels;
@@ -123,7 +126,11 @@ PoolProblem global_pool(PoolKind kind, int64_t batch, int64_t pixels, int64_t ch
 }
 
 void pool(const PoolProblem& p, Tier tier, const float* x, float* y, ThreadPool& threads) {
-  run_pool(p, pixels_of(tier).floats(p.kind), x, y, threads);
+  run_pool(p, pixels_of(tier).pixel(p.kind), x, y, threads);
+}
+
+void pool(const PoolProblem& p, Tier, const bf16* x, bf16* y, ThreadPool& threads) {
+  run_pool(p, avx512_bf16::kPoolPixels.pixel(p.kind), x, y, threads);
 }
 
 void max_pool(const PoolProblem& p, Tier tier, const int8_t* x, int8_t* y, ThreadPool& threads) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/cpu_info.h"
+#include "base/dtype.h"
 #include "base/thread_pool.h"
 
 namespace hone::cpu {
@@ -31,6 +32,9 @@ const char* pool_supports(const PoolProblem& p);
 
 // No workspace is needed. Input and output must not overlap.
 void pool(const PoolProblem& p, Tier tier, const float* x, float* y, ThreadPool& threads);
+
+// Of bf16 in memory, with fp32 between: for CPUs with AVX-512 BF16, whatever the tier.
+void pool(const PoolProblem& p, Tier tier, const bf16* x, bf16* y, ThreadPool& threads);
 
 // The maximum of bytes.
 void max_pool(const PoolProblem& p, Tier tier, const int8_t* x, int8_t* y, ThreadPool& threads);

@@ -9,6 +9,8 @@
 
 namespace hone::cpu::HONE_TIER_NS {
 
+using PoolPixel = PoolPixelOf<Stored>;
+
 // What is summed or compared, per kind.
 template <PoolKind kKind>
 HONE_INLINE V pool_step(V acc, V x) {
@@ -36,12 +38,12 @@ HONE_INLINE void pool_channels(const PoolPixel& p, int64_t c, int last) {
   V part[kVectors];
   for (int64_t d = 0; d < p.count[0]; ++d) {
     for (int64_t h = 0; h < p.count[1]; ++h) {
-      const float* row = p.x + d * p.step[0] + h * p.step[1] + c;
+      const Stored* row = p.x + d * p.step[0] + h * p.step[1] + c;
       for (int64_t w0 = 0; w0 < p.count[2]; w0 += kPoolRun) {
         const int64_t w1 = w0 + kPoolRun < p.count[2] ? w0 + kPoolRun : p.count[2];
         for (int j = 0; j < kVectors; ++j) part[j] = kKind == PoolKind::max ? acc[j] : zero();
         for (int64_t w = w0; w < w1; ++w) {
-          const float* x = row + w * p.step[2];
+          const Stored* x = row + w * p.step[2];
           for (int j = 0; j < kVectors; ++j) {
             const bool whole = j + 1 < kVectors || last == kLanes;
             part[j] = pool_step<kKind>(part[j], whole ? load(x + j * kLanes) : load_n(x + j * kLanes, last));
@@ -90,7 +92,7 @@ static void max_pixel(const PoolPixelOf<int8_t>& p) {
   for (; c < p.channels; ++c) max_channels<int8_t>(p, c);
 }
 
-static PoolPixelFn pool_pixel_fn(PoolKind kind) {
+static PoolPixelFn<Stored> pool_pixel_fn(PoolKind kind) {
   switch (kind) {
     case PoolKind::max: return pool_pixel<PoolKind::max>;
     case PoolKind::average: return pool_pixel<PoolKind::average>;
@@ -100,7 +102,7 @@ static PoolPixelFn pool_pixel_fn(PoolKind kind) {
   return nullptr;
 }
 
-extern const PoolPixels kPoolPixels;
-const PoolPixels kPoolPixels{pool_pixel_fn, max_pixel};
+extern const PoolPixels<Stored> kPoolPixels;
+const PoolPixels<Stored> kPoolPixels{pool_pixel_fn, max_pixel};
 
 }  // namespace hone::cpu::HONE_TIER_NS

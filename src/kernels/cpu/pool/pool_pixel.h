@@ -15,13 +15,14 @@ struct PoolPixelOf {
   int64_t channels;
   float scale;  // 1 / divisor of an average
 };
-using PoolPixel = PoolPixelOf<float>;
-using PoolPixelFn = void (*)(const PoolPixel&);
+template <class T>
+using PoolPixelFn = void (*)(const PoolPixelOf<T>&);
 
-// What a tier has.
+// What a tier has, for tensors of T.
+template <class T>
 struct PoolPixels {
-  PoolPixelFn (*floats)(PoolKind kind);
-  void (*max_of_bytes)(const PoolPixelOf<int8_t>& pixel);
+  PoolPixelFn<T> (*pixel)(PoolKind kind);
+  PoolPixelFn<int8_t> max_of_bytes;
 };
 
 constexpr int64_t kPoolRun = 32;  // elements summed in one go

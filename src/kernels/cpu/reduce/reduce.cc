@@ -11,13 +11,16 @@
 namespace hone::cpu {
 
 namespace scalar {
-extern const ReduceKernels kReduceKernels;
+extern const ReduceKernels<float> kReduceKernels;
 }
 namespace avx2 {
-extern const ReduceKernels kReduceKernels;
+extern const ReduceKernels<float> kReduceKernels;
 }
 namespace avx512 {
-extern const ReduceKernels kReduceKernels;
+extern const ReduceKernels<float> kReduceKernels;
+}
+namespace avx512_bf16 {
+extern const ReduceKernels<bf16> kReduceKernels;
 }
 
 namespace {
@@ -26,7 +29,7 @@ constexpr int64_t kGrain = 16 << 10;  // values that justify a task
 constexpr int64_t kShortRow = 16;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-const ReduceKernels& kernels_of(Tier tier) {
+const ReduceKernels<float>& kernels_of(Tier tier, float) {
   switch (tier) {
     case Tier::avx512: return avx512::kReduceKernels;
     case Tier::avx2: return avx2::kReduceKernels;
@@ -34,6 +37,10 @@ const ReduceKernels& kernels_of(Tier tier) {
   }
   return scalar::kReduceKernels;
 }
+const ReduceKernels<bf16>& kernels_of(Tier, bf16) { return avx512_bf16::kReduceKernels; }
+
+void put(float v, float& to) { to = v; }
+void put(float v, bf16& to) { to = to_bf16(static_cast<double>(v)); }
 
 Fold fold_of(ReduceKind kind) {
   switch (kind) {
@@ -118,34 +125,37 @@ Result<ReducePlan> ReducePlan::make(ReduceKind kind, std::span<const int64_t> di
 int64_t ReducePlan::kept_offset(int64_t index) const { return offset_of(index, kept_, kept_strides_); }
 int64_t ReducePlan::reduced_offset(int64_t index) const { return offset_of(index, reduced_, reduced_strides_); }
 
-void ReducePlan::rows(const float* x, float* y, int64_t index) const {
-  const ReduceKernels& k = kernels_of(tier_);
+template <class T>
+void ReducePlan::rows(const T* x, T* y, int64_t index) const {
+  const ReduceKernels<T>& k = kernels_of(tier_, T());
   const int64_t outer = element_count(reduced_);
-  const float* base = x + kept_offset(index);
+  const T* base = x + kept_offset(index);
   const auto fold = [&](Fold f, float shift) {
     double acc = neutral(f);
     for (int64_t r = 0; r < outer; ++r) acc = k.row(f, base + reduced_offset(r), run_, shift, acc);
     return acc;
   };
   const float shift = kind_ == ReduceKind::log_sum_exp ? safe_shift(fold(Fold::max, 0)) : 0.f;
-  y[index] = finish(kind_, fold(fold_of(kind_), shift), count_, static_cast<double>(shift));
+  put(finish(kind_, fold(fold_of(kind_), shift), count_, static_cast<double>(shift)), y[index]);
 }
 
-void ReducePlan::short_rows(const float* x, float* y, int64_t unit) const {
+template <class T>
+void ReducePlan::short_rows(const T* x, T* y, int64_t unit) const {
   const int64_t first = unit * kColumnBand, count = std::min(kColumnBand, outputs_ - first);
   const Fold fold = fold_of(kind_);
   double acc[kColumnBand];
   std::fill(acc, acc + count, neutral(fold));
-  kernels_of(tier_).short_rows(fold, x + first * run_, count, run_, acc);
-  for (int64_t r = 0; r < count; ++r) y[first + r] = finish(kind_, acc[r], count_, 0);
+  kernels_of(tier_, T()).short_rows(fold, x + first * run_, count, run_, acc);
+  for (int64_t r = 0; r < count; ++r) put(finish(kind_, acc[r], count_, 0), y[first + r]);
 }
 
-void ReducePlan::columns(const float* x, float* y, int64_t unit) const {
-  const ReduceKernels& k = kernels_of(tier_);
+template <class T>
+void ReducePlan::columns(const T* x, T* y, int64_t unit) const {
+  const ReduceKernels<T>& k = kernels_of(tier_, T());
   const int64_t bands = (run_ + kColumnBand - 1) / kColumnBand;
   const int64_t column = unit % bands * kColumnBand, width = std::min(kColumnBand, run_ - column);
   const int64_t rows = reduced_.back(), outer = element_count(reduced_) / std::max<int64_t>(rows, 1);
-  const float* base = x + kept_offset(unit / bands) + column;
+  const T* base = x + kept_offset(unit / bands) + column;
   const auto fold = [&](Fold f, const float* shift, double* acc) {
     std::fill(acc, acc + width, neutral(f));
     for (int64_t r = 0; r < outer && rows > 0; ++r)
@@ -158,21 +168,27 @@ void ReducePlan::columns(const float* x, float* y, int64_t unit) const {
     for (int64_t c = 0; c < width; ++c) shift[c] = safe_shift(acc[c]);
   }
   fold(fold_of(kind_), shift, acc);
-  float* out = y + unit / bands * run_ + column;
-  for (int64_t c = 0; c < width; ++c) out[c] = finish(kind_, acc[c], count_, static_cast<double>(shift[c]));
+  T* out = y + unit / bands * run_ + column;
+  for (int64_t c = 0; c < width; ++c) put(finish(kind_, acc[c], count_, static_cast<double>(shift[c])), out[c]);
 }
 
-void ReducePlan::run(const float* x, float* y, ThreadPool& pool) const {
+template <class T>
+void ReducePlan::run_on(const T* x, T* y, ThreadPool& pool) const {
   if (outputs_ == 0) return;
   const auto bands = [](int64_t n) { return (n + kColumnBand - 1) / kColumnBand; };
   const int64_t units = by_columns_ ? outputs_ / run_ * bands(run_) : short_rows_ ? bands(outputs_) : outputs_;
-  const auto reduce = by_columns_ ? &ReducePlan::columns : short_rows_ ? &ReducePlan::short_rows : &ReducePlan::rows;
+  const auto reduce = by_columns_   ? &ReducePlan::columns<T>
+                      : short_rows_ ? &ReducePlan::short_rows<T>
+                                    : &ReducePlan::rows<T>;
   const int64_t tasks = std::min(units, task_count(count_ * outputs_, kGrain, pool.size()));
   pool.parallel(tasks, [&](int64_t t, int) {
     const Part part = part_of(units, t, tasks);
     for (int64_t u = part.begin; u < part.end; ++u) (this->*reduce)(x, y, u);
   });
 }
+
+void ReducePlan::run(const float* x, float* y, ThreadPool& pool) const { run_on(x, y, pool); }
+void ReducePlan::run(const bf16* x, bf16* y, ThreadPool& pool) const { run_on(x, y, pool); }
 
 const char* arg_reduce_supports(const ArgReduceProblem& p) {
   return p.outer < 0 || p.length < 1 || p.inner < 0 ? "an empty axis" : nullptr;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/cpu_info.h"
+#include "base/dtype.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
 
@@ -21,11 +22,17 @@ class ReducePlan {
 
   // No workspace; x and y must not overlap.
   void run(const float* x, float* y, ThreadPool& pool) const;
+  void run(const bf16* x, bf16* y, ThreadPool& pool) const;  // for CPUs with AVX-512 BF16
 
  private:
-  void columns(const float* x, float* y, int64_t unit) const;
-  void rows(const float* x, float* y, int64_t index) const;
-  void short_rows(const float* x, float* y, int64_t unit) const;
+  template <class T>
+  void run_on(const T* x, T* y, ThreadPool& pool) const;
+  template <class T>
+  void columns(const T* x, T* y, int64_t unit) const;
+  template <class T>
+  void rows(const T* x, T* y, int64_t index) const;
+  template <class T>
+  void short_rows(const T* x, T* y, int64_t unit) const;
   int64_t kept_offset(int64_t index) const;
   int64_t reduced_offset(int64_t index) const;
 

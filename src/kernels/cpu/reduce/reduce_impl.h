@@ -9,6 +9,9 @@ namespace hone::cpu::HONE_TIER_NS {
 
 constexpr int64_t kTerms = 32;  // an fp32 accumulator takes in before it goes to a double
 
+HONE_INLINE float one(float x) { return x; }
+HONE_INLINE float one(bf16 x) { return __builtin_bit_cast(float, static_cast<uint32_t>(x.bits) << 16); }
+
 template <Fold kFold>
 HONE_INLINE V fold_start() {
   if constexpr (kFold == Fold::max) return -math::infinity();
@@ -36,9 +39,9 @@ HONE_INLINE double fold_double(double acc, double v) {
 }
 
 template <Fold kFold>
-double fold_row(const float* x, int64_t n, float shift, double acc) {
+double fold_row(const Stored* x, int64_t n, float shift, double acc) {
   if constexpr (kFold == Fold::product) {
-    for (int64_t i = 0; i < n; ++i) acc *= static_cast<double>(x[i]);
+    for (int64_t i = 0; i < n; ++i) acc *= static_cast<double>(one(x[i]));
     return acc;
   }
   const V s = set1(shift);
@@ -65,7 +68,7 @@ double fold_row(const float* x, int64_t n, float shift, double acc) {
 }
 
 template <Fold kFold>
-void fold_columns(const float* x, int64_t rows, int64_t stride, int64_t width, const float* shift, double* acc) {
+void fold_columns(const Stored* x, int64_t rows, int64_t stride, int64_t width, const float* shift, double* acc) {
   for (int64_t c = 0; c < width; c += kLanes) {
     const int n = static_cast<int>(width - c < kLanes ? width - c : kLanes);
     const V s = shift != nullptr ? load_n(shift + c, n) : zero();
@@ -74,7 +77,7 @@ void fold_columns(const float* x, int64_t rows, int64_t stride, int64_t width, c
       const int64_t end = r + kStep < rows ? r + kStep : rows;
       V a = fold_start<kFold>();
       for (; r < end; ++r) {
-        const float* p = x + r * stride + c;
+        const Stored* p = x + r * stride + c;
         a = fold_step<kFold>(a, n == kLanes ? load(p) : load_n(p, n), s);
       }
       for (int k = 0; k < n; ++k) acc[c + k] = fold_double<kFold>(acc[c + k], static_cast<double>(a[k]));
@@ -84,10 +87,10 @@ void fold_columns(const float* x, int64_t rows, int64_t stride, int64_t width, c
 
 // Value by value: rows are too short for vectors.
 template <Fold kFold>
-void fold_short_rows(const float* x, int64_t rows, int64_t n, double* acc) {
+void fold_short_rows(const Stored* x, int64_t rows, int64_t n, double* acc) {
   for (int64_t r = 0; r < rows; ++r, x += n)
     for (int64_t i = 0; i < n; ++i) {
-      const double v = static_cast<double>(x[i]);
+      const double v = static_cast<double>(one(x[i]));
       acc[r] = fold_double<kFold>(acc[r], kFold == Fold::sum_abs      ? __builtin_fabs(v)
                                           : kFold == Fold::sum_square ? v * v
                                                                       : v);
@@ -105,26 +108,26 @@ void fold_short_rows(const float* x, int64_t rows, int64_t n, double* acc) {
     case Fold::min: return CALL(Fold::min);               \
   }
 
-static double reduce_row(Fold fold, const float* x, int64_t n, float shift, double acc) {
+static double reduce_row(Fold fold, const Stored* x, int64_t n, float shift, double acc) {
 #define HONE_CALL(F) fold_row<F>(x, n, shift, acc)
   HONE_FOLDS(HONE_CALL)
 #undef HONE_CALL
   return acc;
 }
-static void reduce_columns(Fold fold, const float* x, int64_t rows, int64_t stride, int64_t width, const float* shift,
+static void reduce_columns(Fold fold, const Stored* x, int64_t rows, int64_t stride, int64_t width, const float* shift,
                            double* acc) {
 #define HONE_CALL(F) fold_columns<F>(x, rows, stride, width, shift, acc)
   HONE_FOLDS(HONE_CALL)
 #undef HONE_CALL
 }
-static void reduce_short_rows(Fold fold, const float* x, int64_t rows, int64_t n, double* acc) {
+static void reduce_short_rows(Fold fold, const Stored* x, int64_t rows, int64_t n, double* acc) {
 #define HONE_CALL(F) fold_short_rows<F>(x, rows, n, acc)
   HONE_FOLDS(HONE_CALL)
 #undef HONE_CALL
 }
 #undef HONE_FOLDS
 
-extern const ReduceKernels kReduceKernels;
-const ReduceKernels kReduceKernels{reduce_row, reduce_columns, reduce_short_rows};
+extern const ReduceKernels<Stored> kReduceKernels;
+const ReduceKernels<Stored> kReduceKernels{reduce_row, reduce_columns, reduce_short_rows};
 
 }  // namespace hone::cpu::HONE_TIER_NS

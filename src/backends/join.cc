@@ -1,0 +1,22 @@
+#include "backends/join.h"
+
+#include "backends/problem.h"
+#include "passes/fuse/body.h"
+#include "passes/rewrite.h"
+
+namespace hone {
+
+bool join(Graph& graph, NodeId first, NodeId second, const Machine& machine) {
+  std::vector<ValueId> inputs;
+  const Op fused = fused_op(graph, first, second, inputs);
+  Problem problem{.op = fused, .outputs = {graph.type(rewrite::output(graph, second))}};
+  for (ValueId v : inputs) {
+    problem.inputs.push_back(graph.type(v));
+    problem.constants.push_back(graph.value(v).constant);
+  }
+  if (!has_kernel(problem, machine)) return false;
+  return rewrite::replace(graph, rewrite::output(graph, second),
+                          rewrite::emit(graph, fused, std::move(inputs), {first, second}));
+}
+
+}  // namespace hone

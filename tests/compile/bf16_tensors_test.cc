@@ -1,0 +1,152 @@
+// Tensors that a CPU keeps in memory as bf16: what a graph becomes, checked by the reference, and engines of it.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "backends/cpu_fusion.h"
+#include "backends/precision.h"
+#include "compile/compile.h"
+#include "kernels/cpu/bf16/bf16.h"
+#include "ops/fused.h"
+#include "passes/pipeline.h"
+#include "runtime/context.h"
+#include "small_network.h"
+
+namespace hone {
+namespace {
+
+using testing::add;
+
+const Machine kCpu{.bf16 = true};
+
+class Bf16Tensors : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!cpu::has_bf16_set(cpu::Bf16Set::avx512)) GTEST_SKIP() << "this CPU has no bf16";
+  }
+};
+
+size_t count_of(const Graph& g, std::string_view op, DType type) {
+  const auto order = g.order();
+  return static_cast<size_t>(std::ranges::count_if(
+      order, [&](NodeId id) { return g.node(id).op.name() == op && g.type(g.node(id).outputs[0]).dtype == type; }));
+}
+
+Tensors inputs_of(const Graph& g) { return {testing::random_tensor(*g.type(g.inputs()[0]).shape.concrete(), 9)}; }
+
+void expect_near(const Tensor& got, const Tensor& want, double tolerance) {
+  ASSERT_EQ(got.type(), DType::f32);
+  ASSERT_EQ(got.dims(), want.dims());
+  for (int64_t i = 0; i < want.count(); ++i) ASSERT_NEAR(got.at(i), want.at(i), tolerance) << "element " << i;
+}
+
+// The result of an engine in which `least` steps read bf16.
+Tensor run(const Graph& graph, size_t least, int threads) {
+  auto data = compile_graph(graph, {.target = "cpu", .threads = threads, .bf16 = true, .tune = false});
+  EXPECT_TRUE(data.ok()) << data.status().message();
+  size_t stored = 0;
+  for (const Step& step : data->program.steps) {
+    EXPECT_NE(step.tactic, "reference") << step.label;
+    stored += !step.input_types.empty() && step.input_types[0].dtype == DType::bf16;
+  }
+  EXPECT_GE(stored, least);
+  const auto engine = LoadedEngine::make(std::move(*data));
+  EXPECT_TRUE(engine.ok()) << engine.status().message();
+  ExecutionContext context(*engine);
+  EXPECT_TRUE(context.bind_input("x", inputs_of(graph)[0]).ok());
+  EXPECT_TRUE(context.run().ok());
+  return context.outputs()[0];
+}
+
+void check(const Graph& graph, size_t least, double tolerance) {
+  const auto want = interpret(graph, inputs_of(graph));
+  ASSERT_TRUE(want.ok()) << want.status().message();
+  for (int threads : {1, 2}) expect_near(run(graph, least, threads), (*want)[0], tolerance);
+}
+
+TEST_F(Bf16Tensors, LieBetweenProducts) {
+  const Graph before = testing::small_network();
+  Graph now = before;
+  EXPECT_FALSE(reduce_precision(now, DType::bf16, kCpu).values.empty());
+  EXPECT_EQ(count_of(now, "Conv", DType::bf16), 2u);
+  EXPECT_EQ(count_of(now, "MatMul", DType::bf16), 1u);
+  EXPECT_EQ(count_of(now, "Reduce", DType::bf16), 1u);
+  ASSERT_TRUE(fuse(now).ok());
+  fuse_for_cpu(now, kCpu);
+  ASSERT_TRUE(verify(now).ok()) << verify(now).message();
+  EXPECT_EQ(count_of(now, "Fused", DType::bf16), 2u) << to_text(now, {.max_inline = 4});
+  // Ten roundings of probabilities of about 1/8, and of logits of about 1.
+  const auto got = interpret(now, inputs_of(before)), want = interpret(before, inputs_of(before));
+  ASSERT_TRUE(got.ok() && want.ok());
+  expect_near((*got)[0], (*want)[0], 10 * 0x1p-8);
+}
+
+TEST_F(Bf16Tensors, AreNotMadeForOtherInstructions) {
+  Graph now = testing::small_network();
+  EXPECT_TRUE(reduce_precision(now, DType::bf16, {.max_tier = 1, .bf16 = true}).values.empty());
+}
+
+TEST_F(Bf16Tensors, OfAnImageClassifier) { check(testing::small_network(), 4, 10 * 0x1p-8); }
+
+// Depthwise and pooled between pointwise convolutions, as in networks for phones.
+TEST_F(Bf16Tensors, OfDepthwiseLayers) {
+  Graph g;
+  const auto conv = [&](ValueId from, int64_t cout, int64_t cin, int64_t size, int64_t groups, int64_t stride) {
+    return add(g, "Conv",
+               {{"strides", std::vector<int64_t>(2, stride)},
+                {"dilations", std::vector<int64_t>{1, 1}},
+                {"pads", std::vector<int64_t>(4, size / 2)},
+                {"groups", groups},
+                {"channels_last", true}},
+               {from, g.add_constant(testing::random_tensor({cout, cin, size, size}, 3, 0.3f), "w"),
+                g.add_constant(testing::random_tensor({cout}, 4), "b")});
+  };
+  const auto clip = [&](ValueId v) {
+    return add(g, "Pointwise", {{"program", std::string("in0:f32; constant:f32(0); constant:f32(6); clip:f32(0,1,2)")}},
+               {v});
+  };
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{1, 13, 13, 8})});
+  const ValueId wide = clip(conv(x, 24, 8, 1, 1, 1));
+  const ValueId deep = clip(conv(wide, 24, 1, 3, 24, 1));
+  const ValueId narrow = conv(deep, 8, 24, 1, 1, 1);
+  const ValueId sum = add(g, "Pointwise", {{"program", std::string("in0:f32; in1:f32; add:f32(0,1)")}}, {narrow, x});
+  const ValueId next = clip(conv(clip(conv(sum, 24, 8, 1, 1, 1)), 24, 1, 3, 24, 2));
+  const ValueId pooled = add(g, "Pool",
+                             {{"kind", std::string("max")},
+                              {"kernel", std::vector<int64_t>{2, 2}},
+                              {"strides", std::vector<int64_t>{2, 2}},
+                              {"dilations", std::vector<int64_t>{1, 1}},
+                              {"pads", std::vector<int64_t>(4, 0)},
+                              {"channels_last", true}},
+                             {next});
+  g.add_output(conv(pooled, 5, 24, 1, 1, 1), "y");
+  // Sums of some 24 products of values up to 6 and weights up to 0.3, in seven layers that round each factor.
+  check(g, 7, 7 * 24 * 6 * 0.3 * 0x1p-8 / 4);
+}
+
+// Sums with a residual, normalised, as in transformers.
+TEST_F(Bf16Tensors, OfNormalisedRows) {
+  Graph g;
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{2, 7, 48})});
+  const auto product = [&](ValueId from, int64_t k, int64_t n, unsigned seed) {
+    return add(g, "MatMul", {},
+               {from, g.add_constant(testing::random_tensor({k, n}, seed, 0.2f), "w"),
+                g.add_constant(testing::random_tensor({n}, seed + 1), "b")});
+  };
+  ValueId v = product(x, 48, 48, 1);
+  for (unsigned layer = 0; layer < 2; ++layer) {
+    const ValueId wide =
+        add(g, "Pointwise", {{"program", std::string("in0:f32; gelu_erf:f32(0)")}}, {product(v, 48, 96, 3)});
+    const ValueId sum = add(g, "Pointwise", {{"program", std::string("in0:f32; in1:f32; add:f32(0,1)")}},
+                            {product(wide, 96, 48, 5), v});
+    v = add(g, "LayerNorm", {{"axis", int64_t{-1}}, {"epsilon", 1e-5}},
+            {sum, g.add_constant(testing::random_tensor({48}, 7), "scale"),
+             g.add_constant(testing::random_tensor({48}, 8), "bias")});
+  }
+  g.add_output(product(v, 48, 11, 9), "y");
+  // Values of about 1 that some ten roundings of 2^-8 reach, and sums of 48 of them by weights up to 0.2.
+  check(g, 7, 10 * 0x1p-8 * 48 * 0.2);
+}
+
+}  // namespace
+}  // namespace hone
