@@ -21,20 +21,37 @@ using testing::BlockCase;
 
 // Few pixels, as the reference takes its time; the images of one or two make several tiles for each of a GPU's
 // multiprocessors.
-const BlockCase kSmall[] = {{.n = 1, .h = 19, .w = 31},
-                            {.n = 3, .h = 9, .w = 11},
-                            {.n = 1, .h = 8, .w = 14},
-                            {.n = 700, .h = 1, .w = 2, .channels = 128},
-                            {.n = 5, .h = 3, .w = 43, .type = DType::bf16},
-                            {.n = 2, .h = 17, .w = 15, .activation = "silu:f32({})"},
-                            {.n = 1, .h = 30, .w = 29, .channels = 64, .shortcut = true},
-                            {.n = 900, .h = 1, .w = 1, .channels = 64, .out = 128, .shortcut = true},
-                            {.n = 3, .h = 20, .w = 9, .channels = 64, .type = DType::bf16, .shortcut = true}};
+const BlockCase kSmall[] = {
+    {.n = 1, .h = 19, .w = 31},
+    {.n = 3, .h = 9, .w = 11},
+    {.n = 1, .h = 8, .w = 14},
+    {.n = 700, .h = 1, .w = 2, .channels = 128},
+    {.n = 5, .h = 3, .w = 43, .type = DType::bf16},
+    {.n = 2, .h = 17, .w = 15, .activation = "silu:f32({})"},
+    {.n = 1, .h = 30, .w = 29, .channels = 64, .shortcut = true},
+    {.n = 900, .h = 1, .w = 1, .channels = 64, .out = 128, .shortcut = true},
+    {.n = 3, .h = 20, .w = 9, .channels = 64, .type = DType::bf16, .shortcut = true},
+    {.n = 1, .h = 12, .w = 15, .channels = 64, .shortcut = true, .shortcut_adds = true},
+    {.n = 1, .h = 19, .w = 31, .type = DType::i8},
+    {.n = 3, .h = 9, .w = 11, .type = DType::i8, .steps = true},
+    {.n = 700, .h = 1, .w = 2, .channels = 128, .type = DType::i8},
+    {.n = 900, .h = 1, .w = 1, .channels = 64, .type = DType::i8},
+    {.n = 1, .h = 30, .w = 29, .channels = 64, .type = DType::i8, .shortcut = true},
+    {.n = 1, .h = 15, .w = 14, .channels = 64, .out = 192, .type = DType::i8, .shortcut = true, .shortcut_adds = true}};
 
-const BlockCase kLarge[] = {{.n = 32, .h = 56, .w = 56},
-                            {.n = 40, .h = 57, .w = 61, .type = DType::bf16},
-                            {.n = 32, .h = 56, .w = 56, .channels = 64, .shortcut = true},
-                            {.n = 33, .h = 55, .w = 71, .channels = 64, .shortcut = true}};
+const BlockCase kLarge[] = {
+    {.n = 32, .h = 56, .w = 56},
+    {.n = 40, .h = 57, .w = 61, .type = DType::bf16},
+    {.n = 32, .h = 56, .w = 56, .channels = 64, .shortcut = true},
+    {.n = 33, .h = 55, .w = 71, .channels = 64, .shortcut = true},
+    {.n = 64, .h = 56, .w = 56, .type = DType::i8},
+    {.n = 40, .h = 57, .w = 61, .type = DType::i8, .steps = true},
+    {.n = 32, .h = 56, .w = 56, .channels = 64, .type = DType::i8, .shortcut = true, .shortcut_adds = true},
+    {.n = 33, .h = 55, .w = 71, .channels = 64, .type = DType::i8, .shortcut = true}};
+
+Tensor image_of(const BlockCase& c, unsigned seed) {
+  return testing::random_of(c.type, {c.n, c.h, c.w, c.channels}, seed, c.type == DType::i8 ? 127 : 1);
+}
 
 class GpuBlocks : public ::testing::Test {
  protected:
@@ -76,16 +93,17 @@ std::string text_of(const BlockCase& c) {
 
 // The reference rounds the sums of the last layer before it adds what is added to them, and in another order of sums
 // some results between layers are rounded to their other neighbour: each is half a unit of values that hardly exceed 4.
+// Integers are the reference's.
 TEST_F(GpuBlocks, AreRight) {
   for (const BlockCase& c : kSmall) {
     const Graph apart = fused(c), graph = joined(apart);
     const Problem problem = problem_of(graph, graph.order()[0]);
-    const Tensor x = testing::random_of(c.type, {c.n, c.h, c.w, c.channels}, 77);
+    const Tensor x = image_of(c, 77);
     const auto want = interpret(apart, Tensors{x});
     ASSERT_TRUE(want.ok()) << want.status().message();
     auto box = GpuSandbox::create(problem, 0, values_of(graph, graph.order()[0], {{graph.inputs()[0], x}}));
     ASSERT_TRUE(box.ok()) << box.status().message();
-    const double unit = c.type == DType::f16 ? 0x1p-10 : 0x1p-7;
+    const double unit = c.type == DType::i8 ? 0 : c.type == DType::f16 ? 0x1p-10 : 0x1p-7;
     for (Candidate& candidate : candidates_of(problem, machine_)) {
       const auto got = candidate.run(problem, machine_, **box, pool_);
       ASSERT_TRUE(got.ok()) << got.status().message();
@@ -111,7 +129,7 @@ TEST_F(GpuBlocks, GiveTheBitsOfTheirLayers) {
   for (const BlockCase& c : cases) {
     const Graph apart = fused(c), graph = joined(apart);
     const Problem problem = problem_of(graph, graph.order()[0]);
-    const Tensor x = testing::random_of(c.type, {c.n, c.h, c.w, c.channels}, 78);
+    const Tensor x = image_of(c, 78);
     std::map<ValueId, Tensor> known{{apart.inputs()[0], x}};
     for (NodeId id : apart.order()) {
       const Problem layer = problem_of(apart, id);
@@ -138,9 +156,13 @@ TEST_F(GpuBlocks, GiveTheBitsOfTheirLayers) {
 }
 
 TEST_F(GpuBlocks, AreFasterThanTheirLayers) {
-  for (const bool shortcut : {false, true})
-    for (const int64_t batch : {1, 8, 32}) {
-      const BlockCase c{.n = batch, .h = 56, .w = 56, .channels = shortcut ? 64 : 256, .shortcut = shortcut};
+  for (const BlockCase& kind : {BlockCase{},
+                                {.channels = 64, .shortcut = true},
+                                {.type = DType::i8},
+                                {.channels = 64, .type = DType::i8, .shortcut = true, .shortcut_adds = true}})
+    for (const int64_t batch : {1, 8, 32, 128}) {
+      BlockCase c = kind;
+      c.n = batch, c.h = 56, c.w = 56;
       const Graph apart = fused(c), graph = joined(apart);
       Selector selector({.machine = machine_, .deterministic = true});
       double layers_us = 0;
