@@ -180,6 +180,42 @@ TEST_F(GpuBlocks, AreFasterThanTheirLayers) {
     }
 }
 
+TEST_F(GpuBlocks, DISABLED_Times) {
+  for (const BlockCase& kind : {BlockCase{},
+                                {.channels = 64, .shortcut = true},
+                                {.type = DType::i8},
+                                {.channels = 64, .type = DType::i8, .shortcut = true, .shortcut_adds = true}})
+    for (const int64_t batch : {1, 8, 32, 128}) {
+      BlockCase c = kind;
+      c.n = batch, c.h = 56, c.w = 56;
+      const Graph apart = fused(c), graph = joined(apart);
+      Selector selector({.machine = machine_, .deterministic = true});
+      std::printf("%s: layers", text_of(c).c_str());
+      double sum = 0;
+      for (NodeId id : apart.order()) {
+        const auto choice = selector.choose(problem_of(apart, id));
+        ASSERT_TRUE(choice.ok()) << choice.status().message();
+        std::printf(" %.1f", choice->time_us);
+        sum += choice->time_us;
+      }
+      const Problem problem = problem_of(graph, graph.order()[0]);
+      const Tensor x = image_of(c, 78);
+      auto box = GpuSandbox::create(problem, 0, values_of(graph, graph.order()[0], {{graph.inputs()[0], x}}));
+      ASSERT_TRUE(box.ok());
+      std::printf(" = %.1f; variants", sum);
+      for (Candidate& candidate : candidates_of(problem, machine_)) {
+        const auto ready = candidate.prepared.get();
+        ASSERT_TRUE(ready.ok()) << ready.status().message();
+        const auto kernel = candidate.tactic.make(problem, ready->packed, candidate.variant, machine_);
+        ASSERT_TRUE(kernel.ok());
+        const auto us = (*box)->time_us(**kernel, *ready, pool_);
+        std::printf(" %.1f", us.ok() ? *us : -1.0);
+      }
+      std::printf("\n");
+      std::fflush(stdout);
+    }
+}
+
 // As in AreRight, of engines: one that is tuned has the block, one that is not has its layers.
 TEST_F(GpuBlocks, AreTakenByABuild) {
   const BlockCase c{.n = 8, .h = 56, .w = 56};

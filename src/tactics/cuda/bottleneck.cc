@@ -135,7 +135,7 @@ struct Layout {
 };
 
 Layout layout_of(const Bottleneck& block, const Tile& tile) {
-  constexpr int64_t kMostSlots = 16;
+  constexpr int64_t kMostSlots = 24;
   const int64_t chunks = block.cin() / kBetween, wide = (block.shortcut ? 2 : 1) * block.cout(),
                 row = block.row_bytes();
   Layout layout{.chunks = chunks,
@@ -151,8 +151,8 @@ Layout layout_of(const Bottleneck& block, const Tile& tile) {
 
 // Those that were fastest at some batch on an H200, of ten and of three (bench/results/2026-11-30-h200-blocks.txt).
 constexpr Tile kHalves[] = {{4, 2, 256}, {4, 3, 128}, {4, 4, 64}}, kHalvesWithShortcut[] = {{4, 2, 128}};
-constexpr Tile kBytes[] = {{8, 2, 0, 2}, {8, 2, 0, 1}, {4, 2, 0, 2}, {4, 3, 0, 2},
-                           {4, 4, 0, 1}, {2, 3, 0, 2}, {6, 2, 0, 2}};
+constexpr Tile kBytes[] = {{8, 2, 0, 2}, {8, 2, 0, 1}, {4, 2, 0, 2}, {4, 3, 0, 2}, {4, 4, 0, 1},
+                           {2, 3, 0, 2}, {6, 2, 0, 2}, {8, 3, 0, 1}, {6, 3, 0, 1}};
 
 std::vector<Tile> candidates(const Bottleneck& block) {
   const bool bytes = block.type() == DType::i8;
