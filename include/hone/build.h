@@ -40,7 +40,7 @@ struct BuildOptions {
   double time_budget_s = 60;           // limit for timing tactics
   std::string timing_cache;            // file of earlier timings to read and extend; empty: none
   bool tune = true;                    // false: the first tactic that fits, without timing
-  bool winograd = true;                // false: no Winograd convolutions
+  bool winograd = true;                // false: neither Winograd convolutions nor Strassen products
   // The same engine on the same device gives the same bits on every run: tactics that do not promise that are refused
   // (on a CPU there are none), and random numbers without a seed are an error (unsupported).
   bool deterministic = false;

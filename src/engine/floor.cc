@@ -44,12 +44,15 @@ std::optional<double> bytes_of(const Program& program, const Step& step) {
   return sum + written;
 }
 
-// How many times fewer products a Winograd scheme makes than the definition does (kernels/cpu/conv/winograd_scheme.h).
+// How many times fewer products an algorithm makes than the definition does (kernels/cpu/conv/winograd_scheme.h,
+// kernels/cpu/gemm/strassen.h).
 constexpr std::pair<std::string_view, double> kSaved[] = {
     {"cpu.conv_winograd_f4", 4},
     {"cpu.conv_winograd_f2", 2.25},
     {"cpu.conv_winograd_s2_f4", 144. / 81},
     {"cpu.conv_winograd_s2_f2", 36. / 25},
+    {"cpu.conv_strassen", 8. / 7},
+    {"cpu.gemm_strassen", 8. / 7},
 };
 
 double saved_by(const Step& step) {

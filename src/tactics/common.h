@@ -10,6 +10,15 @@
 
 namespace hone {
 
+// How much an algorithm may add to a layer's error, relative to its largest output.
+inline constexpr double kErrorBound = 1e-4;
+
+// Why an algorithm that does not sum the products as they are may not be taken, or empty.
+inline std::string refuse_error(double bound, const Machine& machine) {
+  if (!machine.winograd) return "Winograd's and Strassen's algorithms are forbidden";
+  return bound > kErrorBound ? fmt::format("its error bound {:.1e} is over {:.0e}", bound, kErrorBound) : "";
+}
+
 // The reason that selection passes over in silence: the row is for another op.
 inline constexpr const char* kAnotherOp = "another op";
 

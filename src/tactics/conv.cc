@@ -8,9 +8,7 @@
 namespace hone {
 namespace {
 
-// How much Winograd may add to a layer's error, relative to its largest output.
-constexpr double kWinogradBound = 1e-4;
-constexpr size_t kAlgorithms = 9;  // conv_algorithms() but for its own reference
+constexpr size_t kAlgorithms = 10;  // conv_algorithms() but for its own reference
 
 const cpu::ConvAlgorithm& algorithm(size_t index) { return *cpu::conv_algorithms()[index]; }
 
@@ -24,14 +22,6 @@ std::string refuse_shape(const Problem& problem, const Conv& conv) {
   return {};
 }
 
-std::string refuse_winograd(const Problem& problem, const cpu::ConvAlgorithm& a, const cpu::ConvProblem& p,
-                            const Machine& machine) {
-  if (!machine.winograd) return "Winograd is forbidden";
-  if (!problem.is_constant(1)) return {};  // an engine is being loaded: judged when it was built
-  const double bound = a.error_bound(p, problem.constants[1].data<float>());
-  return bound > kWinogradBound ? fmt::format("its error bound {:.1e} is over {:.0e}", bound, kWinogradBound) : "";
-}
-
 template <size_t I>
 std::string supports(const Problem& problem, const Machine& machine) {
   const auto anchor = view_anchor(problem);
@@ -41,7 +31,10 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
   const cpu::ConvProblem p = conv_problem(problem, *conv);
   if (const char* reason = algorithm(I).supports(p)) return reason;
-  return algorithm(I).error_bound != nullptr ? refuse_winograd(problem, algorithm(I), p, machine) : "";
+  if (algorithm(I).error_bound == nullptr) return "";
+  // Weights that are not known are those of an engine being loaded: judged when it was built.
+  const bool judge = machine.winograd && problem.is_constant(1);
+  return refuse_error(judge ? algorithm(I).error_bound(p, problem.constants[1].data<float>()) : 0, machine);
 }
 
 std::vector<cpu::ConvVariant> candidates(size_t index, const cpu::ConvProblem& p, const Machine& machine) {
@@ -99,10 +92,16 @@ Tactic row(std::string_view name) {
 }  // namespace
 
 std::span<const Tactic> conv_tactics() {
-  static const std::array<Tactic, kAlgorithms> kRows = {
-      row<0>("cpu.conv_1x1"),         row<1>("cpu.conv_depthwise"),      row<2>("cpu.conv_winograd_f4"),
-      row<3>("cpu.conv_winograd_f2"), row<4>("cpu.conv_winograd_s2_f4"), row<5>("cpu.conv_winograd_s2_f2"),
-      row<6>("cpu.conv_dot"),         row<7>("cpu.conv_direct"),         row<8>("cpu.conv_grouped")};
+  static const std::array<Tactic, kAlgorithms> kRows = {row<0>("cpu.conv_1x1"),
+                                                        row<1>("cpu.conv_strassen"),
+                                                        row<2>("cpu.conv_depthwise"),
+                                                        row<3>("cpu.conv_winograd_f4"),
+                                                        row<4>("cpu.conv_winograd_f2"),
+                                                        row<5>("cpu.conv_winograd_s2_f4"),
+                                                        row<6>("cpu.conv_winograd_s2_f2"),
+                                                        row<7>("cpu.conv_dot"),
+                                                        row<8>("cpu.conv_direct"),
+                                                        row<9>("cpu.conv_grouped")};
   return kRows;
 }
 

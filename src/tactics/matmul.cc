@@ -1,6 +1,7 @@
 #include "ops/matmul.h"
 
 #include "kernels/cpu/gemm/gemm.h"
+#include "kernels/cpu/gemm/strassen.h"
 #include "tactics/anchor.h"
 
 namespace hone {
@@ -105,6 +106,46 @@ Result<std::unique_ptr<const Kernel>> make_packed(const Problem& problem, std::s
       static_cast<int64_t>(cpu::gemm_workspace_bytes(l.gemm, context)));
 }
 
+std::string supports_strassen(const Problem& problem, const Machine& machine) {
+  if (std::string reason = supports_packed(problem, machine); !reason.empty()) return reason;
+  const cpu::GemmProblem gemm = layout_of(problem, *view_anchor(problem)->op.as<MatMul>()).gemm;
+  if (const char* reason = cpu::refuse_strassen({.m = gemm.m, .n = gemm.n, .depth = gemm.k})) return reason;
+  return refuse_error(cpu::strassen_error(gemm.k), machine);
+}
+
+int strassen_variants(const Problem&, const Machine& machine) {
+  return static_cast<int>(cpu::strassen_tunings(tier_of(machine), machine.threads).size());
+}
+
+Result<Prepared> prepare_strassen(const Problem& problem, int, const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
+  const cpu::Tier tier = tier_of(machine);
+  Tensor packed(DType::u8, {static_cast<int64_t>(cpu::strassen_packed_bytes(l.gemm.n, l.gemm.k, tier))});
+  cpu::strassen_pack(problem.constants[1].data<float>(), l.ldb, l.trans_b, l.gemm.n, l.gemm.k, tier,
+                     packed.mutable_data<float>());
+  return packed_weights(packed, tier);
+}
+
+Result<std::unique_ptr<const Kernel>> make_strassen(const Problem& problem, std::span<const Tensor> packed, int variant,
+                                                    const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
+  HONE_TRY(const cpu::Tier tier,
+           check_packed(packed, [&](cpu::Tier tier) { return cpu::strassen_packed_bytes(l.gemm.n, l.gemm.k, tier); }));
+  const auto list = cpu::strassen_tunings(tier, machine.threads);
+  const cpu::GemmContext context{
+      .tier = tier, .threads = machine.threads, .tuning = list[static_cast<size_t>(variant) % list.size()]};
+  return kernel(
+      [gemm = l.gemm, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
+        cpu::gemm_strassen(gemm, context, args.inputs[0]->data<float>(), weights.data<float>(),
+                           args.outputs[0]->mutable_data<float>(), epilogue_of(anchor, args), args.workspace,
+                           args.pool);
+        return {};
+      },
+      static_cast<int64_t>(cpu::gemm_strassen_workspace_bytes(l.gemm, context)));
+}
+
 std::string supports_unpacked(const Problem& problem, const Machine&) {
   std::optional<Anchor> anchor;
   return refuse_problem(problem, anchor);
@@ -130,6 +171,8 @@ Result<std::unique_ptr<const Kernel>> make_unpacked(const Problem& problem, std:
 std::span<const Tactic> matmul_tactics() {
   static constexpr Tactic kRows[] = {
       {"cpu.gemm_packed", supports_packed, variants, prepare_packed, make_packed, residual_in_place, drops_second},
+      {"cpu.gemm_strassen", supports_strassen, strassen_variants, prepare_strassen, make_strassen, residual_in_place,
+       drops_second},
       {"cpu.gemm", supports_unpacked, variants, nothing_to_prepare, make_unpacked, residual_in_place}};
   return kRows;
 }

@@ -68,8 +68,8 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
   const auto p = geometry(*op, dims_of(problem.inputs[0]), dims_of(problem.outputs[0]));
   if (element_count(dims_of(problem.outputs[0])) == 0) return kernel([](const KernelArgs&) { return Status(); });
   if (problem.inputs[0].dtype == DType::i8) {
-    return kernel([p](const KernelArgs& args) {
-      cpu::max_pool(p, args.inputs[0]->data<int8_t>(), args.outputs[0]->mutable_data<int8_t>(), args.pool);
+    return kernel([p, tier](const KernelArgs& args) {
+      cpu::max_pool(p, tier, args.inputs[0]->data<int8_t>(), args.outputs[0]->mutable_data<int8_t>(), args.pool);
       return Status();
     });
   }

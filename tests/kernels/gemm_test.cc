@@ -1,5 +1,6 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/gemm/gemm.h"
+#include "kernels/cpu/gemm/strassen.h"
 
 #include <gtest/gtest.h>
 
@@ -113,6 +114,48 @@ void check(const Case& t) {
           for (int64_t j = p.n; j < ldc && i * ldc + j < int64_t(c.size()); ++j)
             ASSERT_EQ(c[i * ldc + j], residual[i * ldc + j]) << "wrote outside";
       }
+}
+
+// Halves of odd lengths, a panel left over and columns that fill none, on every tier, with each tuning.
+TEST(Gemm, StrassenIsWithinItsErrorBound) {
+  for (const GemmProblem& p : {GemmProblem{.m = 33, .n = 130, .k = 130}, GemmProblem{.m = 77, .n = 165, .k = 1030},
+                               GemmProblem{.m = 40, .n = 192, .k = 256, .lda = 270, .ldc = 200}}) {
+    const int64_t lda = p.lda ? p.lda : p.k, ldc = p.ldc ? p.ldc : p.n;
+    const auto a = random_floats(p.m * lda, 1), b = random_floats(p.n * p.k, 2), bias = random_floats(p.n, 3);
+    const auto residual = random_floats(p.m * ldc, 4);
+    std::vector<double> want(p.m * p.n);
+    double largest = 0;
+    for (int64_t i = 0; i < p.m; ++i)
+      for (int64_t j = 0; j < p.n; ++j) {
+        double sum = double{bias[j]} + residual[i * ldc + j];
+        for (int64_t k = 0; k < p.k; ++k) sum += double{a[i * lda + k]} * b[k * p.n + j];
+        want[i * p.n + j] = sum;
+        largest = std::max(largest, std::fabs(sum));
+      }
+    std::vector<float> transposed(b.size());
+    for (int64_t k = 0; k < p.k; ++k)
+      for (int64_t j = 0; j < p.n; ++j) transposed[j * p.k + k] = b[k * p.n + j];
+    for (Tier tier : tiers())
+      for (int threads : {1, 2})
+        for (const DenseTuning& tuning : strassen_tunings(tier, threads)) {
+          SCOPED_TRACE(std::string(tier_name(tier)) + " threads " + std::to_string(threads) + " rows " +
+                       std::to_string(tuning.row_block) + " m " + std::to_string(p.m));
+          ThreadPool pool(threads);
+          const GemmContext ctx{tier, threads, tuning};
+          const bool from_rows = tuning.split == 1;
+          Buffer packed(strassen_packed_bytes(p.n, p.k, tier)), ws(gemm_strassen_workspace_bytes(p, ctx));
+          strassen_pack(from_rows ? transposed.data() : b.data(), from_rows ? p.k : p.n, from_rows, p.n, p.k, tier,
+                        packed.get());
+          std::vector<float> c = residual;
+          gemm_strassen(p, ctx, a.data(), packed.get(), c.data(), {.bias = bias.data(), .residual = c.data()}, ws.get(),
+                        pool);
+          for (int64_t i = 0; i < p.m; ++i) {
+            for (int64_t j = 0; j < p.n; ++j)
+              ASSERT_NEAR(c[i * ldc + j], want[i * p.n + j], strassen_error(p.k) * largest) << i << " " << j;
+            for (int64_t j = p.n; j < ldc; ++j) ASSERT_EQ(c[i * ldc + j], residual[i * ldc + j]) << "wrote outside";
+          }
+        }
+  }
 }
 
 TEST(Gemm, OddShapes) {

@@ -96,7 +96,7 @@ TEST(Pool, MaximumKeepsNan) {
 }
 
 TEST(Pool, MaximaOfBytes) {
-  for (int64_t channels : {1, 16, 45}) {
+  for (int64_t channels : {1, 16, 45, 133}) {
     PoolProblem p{.batch = 2, .channels = channels};
     p.in[1] = 9, p.in[2] = 8;
     p.out[1] = 5, p.out[2] = 4;
@@ -111,11 +111,13 @@ TEST(Pool, MaximaOfBytes) {
       whole.push_back(x.back());
     }
     ThreadPool workers(2);
-    max_pool(p, x.data(), y.data(), workers);
-    size_t i = 0;
-    for_each_index({p.batch, 1, 5, 4, channels}, [&](const std::vector<int64_t>& at) {
-      ASSERT_EQ(y[i++], reference(p, whole, channels, {at[1], at[2], at[3]}, at[0], at[4]));
-    });
+    for (Tier tier : tiers()) {
+      max_pool(p, tier, x.data(), y.data(), workers);
+      size_t i = 0;
+      for_each_index({p.batch, 1, 5, 4, channels}, [&](const std::vector<int64_t>& at) {
+        ASSERT_EQ(y[i++], reference(p, whole, channels, {at[1], at[2], at[3]}, at[0], at[4]));
+      });
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 namespace hone::cpu {
 
 extern const ConvAlgorithm conv_1x1;
+extern const ConvAlgorithm conv_strassen;
 extern const ConvAlgorithm conv_depthwise;
 extern const ConvAlgorithm conv_winograd_f4;
 extern const ConvAlgorithm conv_winograd_f2;

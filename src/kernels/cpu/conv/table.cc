@@ -7,8 +7,9 @@ namespace hone::cpu {
 
 std::span<const ConvAlgorithm* const> conv_algorithms() {
   static constexpr const ConvAlgorithm* kTable[] = {
-      &conv_1x1, &conv_depthwise, &conv_winograd_f4, &conv_winograd_f2, &conv_winograd_s2_f4, &conv_winograd_s2_f2,
-      &conv_dot, &conv_direct,    &conv_grouped,     &conv_reference,
+      &conv_1x1,         &conv_strassen,       &conv_depthwise,      &conv_winograd_f4,
+      &conv_winograd_f2, &conv_winograd_s2_f4, &conv_winograd_s2_f2, &conv_dot,
+      &conv_direct,      &conv_grouped,        &conv_reference,
   };
   return kTable;
 }

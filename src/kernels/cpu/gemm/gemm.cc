@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/gemm/strassen.h"
+
 namespace hone::cpu {
 namespace {
 
@@ -16,9 +18,7 @@ void fill_rows(const void* context, int64_t row0, int64_t m, const float** rows,
   for (int64_t i = 0; i < m; ++i) rows[i] = r.a + (row0 + i) * r.lda;
 }
 
-DenseShape shape_of(const GemmProblem& p) {
-  return {.m = p.m, .n = p.n, .taps = 1, .depth = p.k, .batch = p.batch};
-}
+DenseShape shape_of(const GemmProblem& p) { return {.m = p.m, .n = p.n, .taps = 1, .depth = p.k, .batch = p.batch}; }
 
 // With items enough to go round, threads take whole items.
 DenseBlocking blocking_of(const GemmProblem& p, const GemmContext& ctx) {
@@ -73,6 +73,20 @@ void gemm(const GemmProblem& p, const GemmContext& ctx, const float* a, const fl
   run_dense(job, pool, workspace);
 }
 
+size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ctx) {
+  const DenseBlocking blocking = strassen_blocking(shape_of(p), ctx.tier, ctx.threads, ctx.tuning);
+  return strassen_workspace_bytes(shape_of(p), ctx.tier, blocking, ctx.threads);
+}
+
+void gemm_strassen(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
+                   const Epilogue& ep, void* workspace, ThreadPool& pool) {
+  const Rows rows{a, p.lda > 0 ? p.lda : p.k};
+  DenseJob job = job_of(p, ctx, rows, c, ep);
+  job.blocking = strassen_blocking(job.shape, ctx.tier, ctx.threads, ctx.tuning);
+  job.b = packed_b;
+  run_strassen(job, pool, workspace);
+}
+
 size_t gemm_filled_workspace_bytes(const GemmProblem& p, const GemmContext& ctx) {
   DenseShape shape = shape_of(p);
   shape.filled = true;
@@ -111,8 +125,7 @@ void gemm_unpacked(const GemmProblem& p, const GemmContext& ctx, const float* a,
   const int64_t packed_panels = panels - first, item = packed_panels * nr * p.k;
   pool.parallel(items * packed_panels, [&](int64_t i, int) {
     const int64_t panel = first + i % packed_panels;
-    pack_panel(b + i / packed_panels * p.stride_b, ldb, transposed_b, p.n, p.k, panel, nr,
-               packed + i * nr * p.k);
+    pack_panel(b + i / packed_panels * p.stride_b, ldb, transposed_b, p.n, p.k, panel, nr, packed + i * nr * p.k);
   });
   if (in_place) {
     job.b = b;

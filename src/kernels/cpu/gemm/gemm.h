@@ -29,6 +29,11 @@ size_t gemm_workspace_bytes(const GemmProblem& p, const GemmContext& ctx);
 void gemm(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
           const Epilogue& ep, void* workspace, ThreadPool& pool);
 
+// With B from strassen_pack() (see strassen.h); one item.
+size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ctx);
+void gemm_strassen(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
+                   const Epilogue& ep, void* workspace, ThreadPool& pool);
+
 // With B as it is, packed into the workspace on the way.
 size_t gemm_unpacked_workspace_bytes(const GemmProblem& p, const GemmContext& ctx, bool transposed_b);
 void gemm_unpacked(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* b, int64_t ldb,

@@ -28,6 +28,10 @@ struct PanelJob {
   int64_t b_ld = 0;
   int64_t k_block = 0;       // longest stretch of taps * depth summed in one go; its B stays in L1
   float* partial = nullptr;  // m * nr floats, used when taps * depth exceeds k_block
+  // Sums of m * nr floats: what the products are added to, and where they are left instead of being finished and
+  // stored in C. `sums` may be one of `start`.
+  const float* start[2] = {};
+  float* sums = nullptr;
   float* c = nullptr;
   int64_t ldc = 0;
   const Epilogue* epilogue = nullptr;
@@ -35,10 +39,22 @@ struct PanelJob {
   const float* residual = nullptr;  // of the block's first element, row stride ldc
 };
 
+// The sums of a row's quarters that Strassen's products take, `half` floats each (see strassen.h).
+struct QuarterSums {
+  const float* top;     // A11 and, half floats on, A12
+  const float* bottom;  // A21 and A22
+  int64_t half;
+  float* s1;  // A21 + A22
+  float* s2;  // s1 - A11
+  float* s3;  // A11 - A21
+  float* s4;  // A12 - s2
+};
+
 struct PanelKernel {
   int mr;  // rows of the register tile
   int nr;  // columns of a panel
   void (*run)(const PanelJob& job);
+  void (*add_quarters)(const QuarterSums& job);
 };
 
 // The tier must not exceed what the CPU has.

@@ -1,34 +1,32 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/pool/pool.h"
 
-#include <cstring>
-
 #include "kernels/cpu/copy/strides.h"
 #include "kernels/cpu/pool/pool_pixel.h"
 
 namespace hone::cpu {
 
 namespace scalar {
-extern PoolPixelFn (*const kPoolPixel)(PoolKind);
+extern const PoolPixels kPoolPixels;
 }
 namespace avx2 {
-extern PoolPixelFn (*const kPoolPixel)(PoolKind);
+extern const PoolPixels kPoolPixels;
 }
 namespace avx512 {
-extern PoolPixelFn (*const kPoolPixel)(PoolKind);
+extern const PoolPixels kPoolPixels;
 }
 
 namespace {
 
 constexpr int64_t kGrain = 16 << 10;  // values read that justify a task
 
-PoolPixelFn pixel_fn(Tier tier, PoolKind kind) {
+const PoolPixels& pixels_of(Tier tier) {
   switch (tier) {
-    case Tier::avx512: return avx512::kPoolPixel(kind);
-    case Tier::avx2: return avx2::kPoolPixel(kind);
+    case Tier::avx512: return avx512::kPoolPixels;
+    case Tier::avx2: return avx2::kPoolPixels;
     case Tier::scalar: break;
   }
-  return scalar::kPoolPixel(kind);
+  return scalar::kPoolPixels;
 }
 
 // The window of one output position along one dim: first and count of the elements inside, and the divisor's share.
@@ -37,9 +35,11 @@ struct Window {
 };
 Window window(const PoolProblem& p, int d, int64_t o) {
   const int64_t step = p.dilation[d], start = o * p.stride[d] - p.pads_begin[d];
-  const int64_t skip = start < 0 ? (-start + step - 1) / step : 0;
+  // Elements in so many steps; the division would take longer than a window of a few pixels.
+  const auto steps = [&](int64_t elements) { return step == 1 ? elements : (elements + step - 1) / step; };
+  const int64_t skip = start < 0 ? steps(-start) : 0;
   const auto inside = [&](int64_t end) {  // taps before `end`
-    return std::clamp<int64_t>((end - start + step - 1) / step, 0, p.kernel[d]);
+    return std::clamp<int64_t>(steps(end - start), 0, p.kernel[d]);
   };
   const int64_t count = start >= p.in[d] ? 0 : std::max<int64_t>(inside(p.in[d]) - skip, 0);
   return {start + skip * step, count, inside(p.in[d] + p.pads_end[d])};
@@ -71,8 +71,7 @@ struct Runner {
       const int64_t at = n * image + (wd.first * p.in[1] + wh.first) * p.in[2] + ww.first;
       pixel.x = empty ? x : x + at * in_ldc + c0;
       if (empty) pixel.count[0] = 0;
-      const int64_t divisor =
-          p.count_include_pad ? wd.padded * wh.padded * ww.padded : wd.count * wh.count * ww.count;
+      const int64_t divisor = p.count_include_pad ? wd.padded * wh.padded * ww.padded : wd.count * wh.count * ww.count;
       pixel.scale = divisor > 0 ? 1.f / static_cast<float>(divisor) : 0.f;
       pixel.y = y + (index * p.out[2] + ow) * out_ldc + c0;
       run(pixel);
@@ -103,30 +102,6 @@ void run_pool(const PoolProblem& p, void (*pixel)(const PoolPixelOf<T>&), const 
   });
 }
 
-typedef int8_t Bytes __attribute__((vector_size(16)));
-
-// Channels [c, c + sizeof(B)) of a pixel; B is a vector of bytes, or one.
-template <class B>
-void max_channels(const PoolPixelOf<int8_t>& p, int64_t c) {
-  B top = static_cast<int8_t>(INT8_MIN) + B{};
-  for (int64_t d = 0; d < p.count[0]; ++d) {
-    for (int64_t h = 0; h < p.count[1]; ++h) {
-      for (int64_t w = 0; w < p.count[2]; ++w) {
-        B x;
-        std::memcpy(&x, p.x + d * p.step[0] + h * p.step[1] + w * p.step[2] + c, sizeof x);
-        top = x > top ? x : top;
-      }
-    }
-  }
-  std::memcpy(p.y + c, &top, sizeof top);
-}
-
-void max_pixel(const PoolPixelOf<int8_t>& p) {
-  int64_t c = 0;
-  for (; c + 16 <= p.channels; c += 16) max_channels<Bytes>(p, c);
-  for (; c < p.channels; ++c) max_channels<int8_t>(p, c);
-}
-
 }  // namespace
 
 const char* pool_supports(const PoolProblem& p) {
@@ -148,11 +123,11 @@ PoolProblem global_pool(PoolKind kind, int64_t batch, int64_t pixels, int64_t ch
 }
 
 void pool(const PoolProblem& p, Tier tier, const float* x, float* y, ThreadPool& threads) {
-  run_pool(p, pixel_fn(tier, p.kind), x, y, threads);
+  run_pool(p, pixels_of(tier).floats(p.kind), x, y, threads);
 }
 
-void max_pool(const PoolProblem& p, const int8_t* x, int8_t* y, ThreadPool& threads) {
-  run_pool(p, max_pixel, x, y, threads);
+void max_pool(const PoolProblem& p, Tier tier, const int8_t* x, int8_t* y, ThreadPool& threads) {
+  run_pool(p, pixels_of(tier).max_of_bytes, x, y, threads);
 }
 
 }  // namespace hone::cpu

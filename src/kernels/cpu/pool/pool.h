@@ -33,7 +33,7 @@ const char* pool_supports(const PoolProblem& p);
 void pool(const PoolProblem& p, Tier tier, const float* x, float* y, ThreadPool& threads);
 
 // The maximum of bytes.
-void max_pool(const PoolProblem& p, const int8_t* x, int8_t* y, ThreadPool& threads);
+void max_pool(const PoolProblem& p, Tier tier, const int8_t* x, int8_t* y, ThreadPool& threads);
 
 // One value a channel: the kernel covers the whole image. Splits over batch and channels.
 PoolProblem global_pool(PoolKind kind, int64_t batch, int64_t pixels, int64_t channels, int64_t in_ldc = 0);

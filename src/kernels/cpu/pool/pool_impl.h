@@ -2,6 +2,8 @@
 // One output pixel of a pool, compiled once per tier.
 #pragma once
 
+#include <cstring>
+
 #include "kernels/cpu/pool/pool_pixel.h"
 #include "kernels/cpu/simd_math.h"
 
@@ -63,6 +65,31 @@ void pool_pixel(const PoolPixel& p) {
   if (c < p.channels) pool_channels<kKind, 1>(p, c, static_cast<int>(p.channels - c));
 }
 
+typedef int8_t Bytes __attribute__((vector_size(kLanes * 4)));
+
+// Channels [c, c + sizeof(B)) of a pixel; B is a vector of bytes, or one.
+template <class B>
+HONE_INLINE void max_channels(const PoolPixelOf<int8_t>& p, int64_t c) {
+  B top = static_cast<int8_t>(INT8_MIN) + B{};
+  for (int64_t d = 0; d < p.count[0]; ++d) {
+    for (int64_t h = 0; h < p.count[1]; ++h) {
+      for (int64_t w = 0; w < p.count[2]; ++w) {
+        B x;
+        std::memcpy(&x, p.x + d * p.step[0] + h * p.step[1] + w * p.step[2] + c, sizeof x);
+        top = x > top ? x : top;
+      }
+    }
+  }
+  std::memcpy(p.y + c, &top, sizeof top);
+}
+
+static void max_pixel(const PoolPixelOf<int8_t>& p) {
+  constexpr int64_t kBytes = sizeof(Bytes);
+  int64_t c = 0;
+  for (; c + kBytes <= p.channels; c += kBytes) max_channels<Bytes>(p, c);
+  for (; c < p.channels; ++c) max_channels<int8_t>(p, c);
+}
+
 static PoolPixelFn pool_pixel_fn(PoolKind kind) {
   switch (kind) {
     case PoolKind::max: return pool_pixel<PoolKind::max>;
@@ -73,7 +100,7 @@ static PoolPixelFn pool_pixel_fn(PoolKind kind) {
   return nullptr;
 }
 
-extern PoolPixelFn (*const kPoolPixel)(PoolKind);
-PoolPixelFn (*const kPoolPixel)(PoolKind) = pool_pixel_fn;
+extern const PoolPixels kPoolPixels;
+const PoolPixels kPoolPixels{pool_pixel_fn, max_pixel};
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -18,6 +18,12 @@ struct PoolPixelOf {
 using PoolPixel = PoolPixelOf<float>;
 using PoolPixelFn = void (*)(const PoolPixel&);
 
+// What a tier has.
+struct PoolPixels {
+  PoolPixelFn (*floats)(PoolKind kind);
+  void (*max_of_bytes)(const PoolPixelOf<int8_t>& pixel);
+};
+
 constexpr int64_t kPoolRun = 32;  // elements summed in one go
 
 }  // namespace hone::cpu

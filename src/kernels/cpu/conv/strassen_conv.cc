@@ -1,0 +1,66 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// conv_strassen: 1x1 convolutions as products by Strassen's algorithm.
+#include <algorithm>
+
+#include "kernels/cpu/conv/algorithms.h"
+#include "kernels/cpu/conv/windows.h"
+#include "kernels/cpu/gemm/strassen.h"
+
+namespace hone::cpu {
+namespace {
+
+DenseShape shape_of(const ConvProblem& p) {
+  return {.m = p.n * p.out_h() * p.out_w(), .n = p.cout, .taps = 1, .depth = p.cin};
+}
+
+const char* supports(const ConvProblem& p) {
+  if (const char* reason = conv_1x1.supports(p)) return reason;
+  return refuse_strassen(shape_of(p));
+}
+
+DenseBlocking blocking_of(const ConvProblem& p, const ConvContext& ctx) {
+  const ConvVariant& v = ctx.variant;
+  return strassen_blocking(shape_of(p), ctx.tier, ctx.threads, {v.split, v.row_block, v.k_block});
+}
+
+size_t packed_bytes(const ConvProblem& p, Tier tier) { return strassen_packed_bytes(p.cout, p.cin, tier); }
+
+void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
+  strassen_pack(weights, p.cin, true, p.cout, p.cin, tier, static_cast<float*>(packed));
+}
+
+size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
+  return strassen_workspace_bytes(shape_of(p), ctx.tier, blocking_of(p, ctx), ctx.threads);
+}
+
+void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
+  const WindowSource source{&p, args.in, nullptr};
+  DenseJob job;
+  job.shape = shape_of(p);
+  job.tier = ctx.tier;
+  job.blocking = blocking_of(p, ctx);
+  job.fill_rows = point_taps;
+  job.context = &source;
+  job.b = static_cast<const float*>(args.packed);
+  job.c = args.out;
+  job.ldc = p.out_pitch();
+  job.epilogue = args.epilogue;
+  run_strassen(job, *args.pool, args.workspace);
+}
+
+size_t candidates(const ConvProblem&, const ConvContext& ctx, std::span<ConvVariant> variants) {
+  const auto tunings = strassen_tunings(ctx.tier, ctx.threads);
+  const size_t count = std::min(tunings.size(), variants.size());
+  for (size_t i = 0; i < count; ++i)
+    variants[i] = {.split = tunings[i].split, .row_block = tunings[i].row_block, .k_block = tunings[i].k_block};
+  return count;
+}
+
+double error_bound(const ConvProblem& p, const float*) { return strassen_error(p.cin); }
+
+}  // namespace
+
+const ConvAlgorithm conv_strassen{"conv_strassen", supports, packed_bytes, pack,
+                                  workspace_bytes, run,      candidates,   error_bound};
+
+}  // namespace hone::cpu

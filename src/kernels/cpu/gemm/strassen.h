@@ -1,0 +1,32 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+// fp32 product by one level of Strassen's algorithm in Winograd's form (V. Strassen, "Gaussian elimination is not
+// optimal", 1969; S. Winograd, 1971): rows, columns and the sum are halved, and seven products of quarters, of sums of
+// A's and sums of B's, take the place of eight. Those of B are made when it is packed, those of A once for each block
+// of rows; the products are added where they are summed, in the panel kernel's registers.
+#pragma once
+
+#include <vector>
+
+#include "kernels/cpu/gemm/dense.h"
+
+namespace hone::cpu {
+
+// nullptr, or why not. The shape has one tap and one batch item.
+const char* refuse_strassen(const DenseShape& shape);
+
+// B[k][n], or its transpose, as sums of quarters of two panels at a time.
+size_t strassen_packed_bytes(int64_t n, int64_t k, Tier tier);
+void strassen_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, Tier tier, float* packed);
+
+// What is worth timing, the default first.
+std::vector<DenseTuning> strassen_tunings(Tier tier, int threads);
+
+// Runs a job as run_dense() does, with B from strassen_pack().
+DenseBlocking strassen_blocking(const DenseShape& shape, Tier tier, int threads, const DenseTuning& tuning);
+size_t strassen_workspace_bytes(const DenseShape& shape, Tier tier, const DenseBlocking& blocking, int threads);
+void run_strassen(const DenseJob& job, ThreadPool& pool, void* workspace);
+
+// ConvAlgorithm::error_bound for sums of k products, by the model of conv/winograd_error.h: whatever the weights.
+double strassen_error(int64_t k);
+
+}  // namespace hone::cpu
