@@ -149,10 +149,10 @@ Layout layout_of(const Bottleneck& block, const Tile& tile) {
   return layout;
 }
 
-// Those that were fastest at some batch on an H200, of ten and of three (bench/results/2026-11-30-h200-blocks.txt).
+// Those that were fastest at some batch on an H200: of ten, of three, and of nine of i8
+// (bench/results/2026-11-30-h200-blocks.txt, 2026-11-30-h200-blocks-int8.txt).
 constexpr Tile kHalves[] = {{4, 2, 256}, {4, 3, 128}, {4, 4, 64}}, kHalvesWithShortcut[] = {{4, 2, 128}};
-constexpr Tile kBytes[] = {{8, 2, 0, 2}, {8, 2, 0, 1}, {4, 2, 0, 2}, {4, 3, 0, 2}, {4, 4, 0, 1},
-                           {2, 3, 0, 2}, {6, 2, 0, 2}, {8, 3, 0, 1}, {6, 3, 0, 1}};
+constexpr Tile kBytes[] = {{4, 4, 0, 1}, {2, 3, 0, 2}};
 
 std::vector<Tile> candidates(const Bottleneck& block) {
   const bool bytes = block.type() == DType::i8;
