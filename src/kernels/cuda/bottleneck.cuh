@@ -10,14 +10,14 @@
 // channels. Results between the layers are rounded to A, as they are where each layer is a kernel. The last layer is
 // that of bottleneck_halves.cuh or bottleneck_bytes.cuh.
 //
-// Around it, boxes.cuh, bottleneck_parts.cuh and the last layer's file, the source defines H, W, TILES, CHUNKS (of the
-// input), COUT, TILE_H, GROUPS, SLOTS (for chunks), BUFFERS (of a group, for 64 channels of its results; 0: none),
-// REGISTERS and SPARE (of a thread that multiplies, and of another), A (f16, bf16 or signed char), Sum, SHORTCUT (1:
-// what is added is another 1x1 convolution of the input, of one chunk, else the input), COLUMNS (numbers that a layer
-// has for each channel), `multiply(Sum (&)[n / 2], u64 a, u64 b, bool add)` for each n, and what makes results of sums:
-// `first_of(Sum sum, const float (&columns)[COLUMNS])`, `second_of`, and `last_of(sum, columns, other)` or, with a
-// shortcut, `last_of(sum, columns, side_sum, side_columns)`. `w` is what stays in shared memory, as it lies there: rows
-// of 64 channels with their swizzle, then, for each layer, its columns one behind the other.
+// Around it, boxes.cuh, channels.cuh, bottleneck_parts.cuh and the last layer's file, the source defines H, W, TILES,
+// CHUNKS (of the input), COUT, TILE_H, GROUPS, SLOTS (for chunks), BUFFERS (of a group, for 64 channels of its results;
+// 0: none), REGISTERS and SPARE (of a thread that multiplies, and of another), A (f16, bf16 or signed char), Sum,
+// SHORTCUT (1: what is added is another 1x1 convolution of the input, of one chunk, else the input), COLUMNS (numbers
+// that a layer has for each channel), `multiply(Sum (&)[n / 2], u64 a, u64 b, bool add)` for each n, and what makes
+// results of sums: `first_of(Sum sum, const float (&columns)[COLUMNS])`, `second_of`, and `last_of(sum, columns,
+// other)` or, with a shortcut, `last_of(sum, columns, side_sum, side_columns)`. `w` is what stays in shared memory, as
+// it lies there: rows of 64 channels with their swizzle, then, for each layer, its columns one behind the other.
 #define CONSUMERS (128 * GROUPS)
 #define TILES_W ((W + WIDTH - 1) / WIDTH)
 #define TILES_H ((H + TILE_H - 1) / TILE_H)
@@ -26,12 +26,6 @@
 #define COLUMN_BYTES ((128 + (1 + SHORTCUT) * COUT) * COLUMNS * 4)
 #define SLOT_BYTES (PIXELS * ROW_BYTES)
 #define BETWEEN_BYTES (((RESULTS + 34) * ROW_BYTES + 1023) / 1024 * 1024)
-
-__device__ inline void bring(unsigned to, const unsigned char* from, int bytes, unsigned barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-               "l"(from), "r"(bytes), "r"(barrier)
-               : "memory");
-}
 
 __device__ inline void await_turn(int group) { asm volatile("bar.sync %0, 256;" ::"r"(1 + GROUPS + group) : "memory"); }
 __device__ inline void pass_turn(int group) {

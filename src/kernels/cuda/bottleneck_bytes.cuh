@@ -5,17 +5,6 @@
 #define ARGUMENTS result
 #define KEEPS_INPUT 1
 
-// A word of what is added, for each block of 8 pixels: the two channels of one of a thread's pixels, then of the other.
-__device__ inline void load_added(unsigned (&words)[RESULTS / 8], unsigned input) {
-  const unsigned from = input + lanes_place(INSIDE);
-#pragma unroll
-  for (int block = 0; block < RESULTS / 8; block += 4)
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(words[block]), "=r"(words[block + 1]), "=r"(words[block + 2]), "=r"(words[block + 3])
-                 : "r"(from + block * 8 * ROW_BYTES)
-                 : "memory");
-}
-
 template <class InputAt, class Release>
 __device__ inline void last_layer(const Here& here, const Tile& tile, int turn, const InputAt& input_at,
                                   const Release& release, const TensorMap& result) {
@@ -43,7 +32,7 @@ __device__ inline void last_layer(const Here& here, const Tile& tile, int turn, 
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 #if !SHORTCUT
     unsigned words[RESULTS / 8];
-    load_added(words, input_at(part));
+    load_bytes<RESULTS>(words, input_at(part), INSIDE);
 #endif
     // The buffer's last results have left.
     if (row < TILE_H) asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(BUFFERS - 1) : "memory");

@@ -2,17 +2,15 @@
 #include "kernels/cuda/bottleneck.cuh.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 
 #include "kernels/cuda/bottleneck_bytes.cuh.h"
 #include "kernels/cuda/bottleneck_halves.cuh.h"
 #include "kernels/cuda/bottleneck_parts.cuh.h"
 #include "kernels/cuda/boxes.cuh.h"
-#include "ops/conv.h"
+#include "kernels/cuda/channels.cuh.h"
 #include "ops/fused.h"
-#include "ops/pointwise.h"
-#include "tactics/cuda/conv.h"
+#include "tactics/cuda/channels.h"
 #include "tactics/cuda/source.h"
 #include "tactics/cuda/wgmma.h"
 
@@ -92,27 +90,10 @@ std::vector<const Problem*> layers_of(const Bottleneck& block) {
   return layers;
 }
 
-// The elementwise work of a layer on its sums; null where there is none.
-const Node* pointwise_of(const Problem& layer) {
-  const auto* fused = layer.op.as<Fused>();
-  return fused == nullptr ? nullptr : &fused->body->node(fused->body->order().back());
-}
-
-size_t own_inputs(const Problem& layer) { return cuda::conv_anchor(layer).inputs; }
-
-// The inputs of a layer that have a number for each of its channels, or one for all, the bias first.
-std::vector<size_t> columns_of(const Problem& layer) {
-  std::vector<size_t> columns;
-  const size_t own = own_inputs(layer);
-  for (size_t i = 2; i < layer.inputs.size(); ++i)
-    if (i < own ? has(layer, i) : dims_of(layer.inputs[i]) != dims_of(layer.outputs[0])) columns.push_back(i);
-  return columns;
-}
-
 // Of the layer that has the most.
 int64_t columns_of(const Bottleneck& block) {
   size_t most = 1;
-  for (const Problem* layer : layers_of(block)) most = std::max(most, columns_of(*layer).size());
+  for (const Problem* layer : layers_of(block)) most = std::max(most, cuda::columns_of(*layer).size());
   return static_cast<int64_t>(most);
 }
 
@@ -168,13 +149,6 @@ std::vector<Tile> candidates(const Bottleneck& block) {
   return all;
 }
 
-// The input of a layer that has the shape of its result.
-size_t added_to(const Problem& layer) {
-  size_t i = own_inputs(layer);
-  while (dims_of(layer.inputs[i]) != dims_of(layer.outputs[0])) ++i;
-  return i;
-}
-
 // Why a layer is none of a bottleneck's, beside what any convolution of tensor cores is refused for; or empty.
 std::string refuse_layer(const Problem& layer, const Machine& machine, int64_t filter, bool adds) {
   const DType type = layer.inputs[0].dtype;
@@ -186,17 +160,9 @@ std::string refuse_layer(const Problem& layer, const Machine& machine, int64_t f
   if (g.kh != filter || g.kw != filter || g.oh != g.h || g.ow != g.w || g.stride_h != 1 || g.stride_w != 1 ||
       g.dilation_h != 1 || g.dilation_w != 1 || g.pad_top != filter / 2 || g.pad_left != filter / 2)
     return "filters other than 1x1, 3x3 and 1x1, steps other than 1, or results of another size";
-  size_t others = layer.inputs.size() - 2;
-  for (const size_t i : columns_of(layer)) {
-    const Dims dims = dims_of(layer.inputs[i]);
-    if (const int64_t count = element_count(dims); count != 1 && (count != g.cout || dims.back() != g.cout))
-      return "an epilogue that reads more than what is added to the last layer";
-    if (!layer.constants.empty() && !layer.is_constant(i)) return "a bias or scale that is not constant";
-    --others;
-  }
-  if (own_inputs(layer) > 2 && !has(layer, 2)) --others;
-  if (others != (adds ? 1 : 0) || (adds && layer.inputs[added_to(layer)].dtype != type))
+  if (cuda::added_to(layer).has_value() != adds)
     return "an epilogue that reads more than what is added to the last layer";
+  if (std::string reason = cuda::refuse_columns(layer); !reason.empty()) return reason;
   return {};
 }
 
@@ -218,37 +184,12 @@ std::string supports(const Problem& problem, const Machine& machine) {
 
 int variants(const Problem& problem, const Machine&) { return static_cast<int>(candidates(*view(problem)).size()); }
 
-// `name`_of: what a layer makes of a sum, its channel's columns and, where it adds, `other`.
-std::string results_of(const char* name, const Problem& layer, bool adds) {
-  const bool bytes = layer.outputs[0].dtype == DType::i8;
-  const size_t own = own_inputs(layer);
-  const std::vector<size_t> columns = columns_of(layer);
-  std::string text =
-      fmt::format("{}__device__ inline {} {}_of(Sum acc, const float (&c)[COLUMNS]{}) {{\n",
-                  adds ? "template <class Other>\n" : "", bytes ? "int" : "float", name, adds ? ", Other other" : "");
-  if (own > 2 && has(layer, 2)) text += "  acc += c[0];\n";
-  const Node* node = pointwise_of(layer);
-  if (node == nullptr) return text + "  return acc;\n}\n";
-  const auto& program = node->op.as<Pointwise>()->program;
-  const Graph& body = *layer.op.as<Fused>()->body;
-  std::vector<std::string> inputs;
-  for (ValueId v : node->inputs) {
-    const auto input = static_cast<size_t>(std::ranges::find(body.inputs(), v) - body.inputs().begin());
-    const auto column = std::ranges::find(columns, input) - columns.begin();
-    inputs.push_back(body.value(v).producer != NodeId::none            ? "acc"
-                     : column < static_cast<ptrdiff_t>(columns.size()) ? fmt::format("c[{}]", column)
-                                                                       : "other");
-  }
-  return text + cuda::statements(program, inputs) + fmt::format("  return v{};\n}}\n", program.code.size() - 1);
-}
-
-// The same of all layers. With a shortcut last_of joins those of two: what is added is rounded to A, as it is where
-// each is a kernel.
+// What the layers make of their sums. With a shortcut last_of joins those of two: what is added is rounded to A, as it
+// is where each is a kernel.
 std::string results_of(const Bottleneck& block) {
-  std::string text = results_of("first", block.first, false) + results_of("second", block.second, false);
-  if (!block.shortcut) return text + results_of("last", block.last, true);
-  text +=
-      results_of("main", block.last, !block.shortcut_adds) + results_of("side", *block.shortcut, block.shortcut_adds);
+  std::string text = cuda::result_function("first", block.first) + cuda::result_function("second", block.second);
+  if (!block.shortcut) return text + cuda::result_function("last", block.last);
+  text += cuda::result_function("main", block.last) + cuda::result_function("side", *block.shortcut);
   const auto joined = [](const char* outer, const char* inner) {
     return fmt::format("{0}_of({0}, {0}_columns, (A){1}_of({1}, {1}_columns))", outer, inner);
   };
@@ -258,48 +199,23 @@ std::string results_of(const Bottleneck& block) {
                     block.shortcut_adds ? joined("side", "main") : joined("main", "side"));
 }
 
-// The channel of a row of weights: a thread's sums of i8 are of two neighbouring ones, and those of 32 channels in the
-// last product of 16-bit floats of 8.
-int64_t channel_in_pairs(int64_t row) { return row / 16 * 16 + row % 8 * 2 + row % 16 / 8; }
+// Another channel of a row of weights: a thread's sums of 32 channels in the last product of 16-bit floats are of 8.
 int64_t channel_in_eights(int64_t row) { return row / 32 * 32 + row % 8 / 2 * 8 + row % 32 / 8 * 2 + row % 2; }
 int64_t channel_in_order(int64_t row) { return row; }
-
-// Appends the weights of a layer as rows of 64 channels, a tap or a chunk of its input's channels behind the other.
-void pack(const Problem& layer, std::byte*& to, int64_t (*channel_of)(int64_t)) {
-  const cuda::ConvGeometry g = cuda::conv_geometry(layer);
-  const Tensor& weights = layer.constants[1];
-  const Tensor from = cuda::permuted(weights, cuda::outputs_first(weights));
-  const auto size = static_cast<int64_t>(size_of(g.type));
-  const int64_t per_row = g.kh * g.kw * g.cin, row_bytes = kBetween * size, runs = row_bytes / 16;
-  for (int64_t k = 0; k < per_row; k += kBetween)
-    for (int64_t row = 0; row < g.cout; ++row, to += row_bytes)
-      for (int64_t run = 0; run < runs; ++run)
-        std::memcpy(to + (run ^ (row * row_bytes / 128 % runs)) * 16,
-                    from.data<std::byte>() + (channel_of(row) * per_row + k) * size + run * 16, 16);
-}
-
-void pack_columns(const Problem& layer, int64_t most, std::byte*& to) {
-  const std::vector<size_t> columns = columns_of(layer);
-  const int64_t channels = cuda::conv_geometry(layer).cout;
-  for (size_t k = 0; k < columns.size(); ++k) {
-    const Tensor& values = layer.constants[columns[k]];
-    for (int64_t i = 0; i < channels; ++i) {
-      const auto value = static_cast<float>(values.at(values.count() == 1 ? 0 : i));
-      std::memcpy(to + (static_cast<int64_t>(k) * channels + i) * 4, &value, 4);
-    }
-  }
-  to += most * channels * 4;
-}
 
 // What stays in shared memory, as it lies there.
 Tensor packed_weights(const Bottleneck& block, const Layout& layout) {
   Tensor packed(DType::u8, {layout.matrices + layout.columns});
   std::byte* to = packed.mutable_data<std::byte>();
   const bool bytes = block.type() == DType::i8;
-  const auto between = bytes ? channel_in_pairs : channel_in_order, last = bytes ? channel_in_pairs : channel_in_eights;
+  const auto between = bytes ? cuda::channel_in_pairs : channel_in_order,
+             last = bytes ? cuda::channel_in_pairs : channel_in_eights;
+  const auto channels = [](const Problem& layer) { return cuda::conv_geometry(layer).cout; };
   for (const Problem* layer : layers_of(block))
-    pack(*layer, to, layer == &block.first || layer == &block.second ? between : last);
-  for (const Problem* layer : layers_of(block)) pack_columns(*layer, columns_of(block), to);
+    cuda::pack_rows(*layer, block.row_bytes(), 0, channels(*layer),
+                    layer == &block.first || layer == &block.second ? between : last, to);
+  for (const Problem* layer : layers_of(block))
+    cuda::pack_columns(*layer, static_cast<size_t>(columns_of(block)), 0, channels(*layer), to);
   return packed;
 }
 
@@ -322,7 +238,7 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
   std::set<int64_t> widths{tile.pixels(), tile.results()};
   if (tile.n > 0) widths.insert(tile.n);
   for (const int64_t n : widths) text += cuda::wgmma_multiply(g.type, static_cast<int>(n), false);
-  text += results_of(block) + kernels::boxes_cuh + kernels::bottleneck_parts_cuh +
+  text += results_of(block) + kernels::boxes_cuh + kernels::channels_cuh + kernels::bottleneck_parts_cuh +
           (tile.buffers > 0 ? kernels::bottleneck_bytes_cuh : kernels::bottleneck_halves_cuh) + kernels::bottleneck_cuh;
   cuda::Source source{.text = std::move(text),
                       .drops = std::vector<bool>(problem.inputs.size(), true),
