@@ -61,17 +61,36 @@ Block block_of(const Graph& graph, std::vector<NodeId> layers) {
   return block;
 }
 
-// Three convolutions in a row, to the last of which their input, or another convolution of it, is added.
-std::optional<Block> block_that_ends_in(const Graph& graph, NodeId last) {
-  if (!is_convolution(graph, last)) return std::nullopt;
-  const NodeId second = layer_before(graph, input(graph, last, 0));
+// Three convolutions in a row, the last of which computes `v`.
+struct Chain {
+  NodeId first, second, last;
+};
+std::optional<Chain> chain_before(const Graph& graph, NodeId last) {
+  const NodeId second = last == NodeId::none ? last : layer_before(graph, input(graph, last, 0));
   const NodeId first = second == NodeId::none ? second : layer_before(graph, input(graph, second, 0));
   if (first == NodeId::none) return std::nullopt;
-  const ValueId x = input(graph, first, 0), added = graph.node(last).inputs.back();
-  if (added == x) return block_of(graph, {first, second, last});
-  const NodeId shortcut = layer_before(graph, added);
-  if (shortcut == NodeId::none || input(graph, shortcut, 0) != x) return std::nullopt;
-  return block_of(graph, {first, second, shortcut, last});
+  return Chain{first, second, last};
+}
+
+// Three convolutions in a row, to the sums of which their input, or another convolution of it, is added; or they to
+// that one's sums.
+std::optional<Block> block_that_ends_in(const Graph& graph, NodeId end) {
+  if (!is_convolution(graph, end)) return std::nullopt;
+  const auto chain = chain_before(graph, end);
+  for (const ValueId added : graph.node(end).inputs) {
+    if (added == ValueId::none || graph.value(added).is_constant()) continue;
+    const NodeId other = layer_before(graph, added);
+    if (chain) {
+      const ValueId x = input(graph, chain->first, 0);
+      if (added == x) return block_of(graph, {chain->first, chain->second, end});
+      if (other == NodeId::none || other == chain->second || input(graph, other, 0) != x) continue;
+      return block_of(graph, {chain->first, chain->second, other, end});
+    }
+    const auto added_chain = chain_before(graph, other);
+    if (!added_chain || input(graph, added_chain->first, 0) != input(graph, end, 0)) continue;
+    return block_of(graph, {added_chain->first, added_chain->second, other, end});
+  }
+  return std::nullopt;
 }
 
 // The GPU's tactics that take such a problem, each with why it refuses this one, or an empty reason.

@@ -62,14 +62,19 @@ TEST(Blocks, AreJoinedWhereTheirKernelIsFaster) {
 }
 
 TEST(Blocks, ComputeWhatTheirLayersDo) {
-  for (const bool shortcut : {false, true}) {
-    const BlockCase c{
-        .n = 1, .h = 5, .w = 3, .channels = shortcut ? 64 : 128, .out = shortcut ? 128 : 0, .shortcut = shortcut};
+  for (const BlockCase& c :
+       {BlockCase{.channels = 128},
+        {.channels = 64, .out = 128, .shortcut = true},
+        {.channels = 64, .out = 128, .shortcut = true, .shortcut_adds = true},
+        {.channels = 128, .type = DType::i8},
+        {.channels = 128, .type = DType::i8, .steps = true},
+        {.channels = 64, .out = 128, .type = DType::i8, .shortcut = true},
+        {.channels = 64, .out = 128, .type = DType::i8, .shortcut = true, .shortcut_adds = true}}) {
     const Graph graph = fused_graph(c);
     const auto joined = join_blocks(graph, kHopper, taking(1));
     ASSERT_TRUE(joined.ok());
     ASSERT_EQ(joined->graph.order().size(), 1u);
-    const Tensors inputs{testing::random_of(DType::f16, {1, 5, 3, c.channels}, 9)};
+    const Tensors inputs{testing::random_of(c.type, {c.n, c.h, c.w, c.channels}, 9, c.type == DType::i8 ? 127 : 1)};
     const auto want = interpret(graph, inputs), got = interpret(joined->graph, inputs);
     ASSERT_TRUE(want.ok() && got.ok());
     EXPECT_EQ(*want, *got);
@@ -101,12 +106,16 @@ TEST(Blocks, EveryTileCompiles) {
   for (const BlockCase& c : {BlockCase{},
                              {.type = DType::bf16, .activation = "silu:f32({})"},
                              {.channels = 64, .shortcut = true},
-                             {.channels = 128, .activation = "neg:f32({})"}}) {
+                             {.channels = 128, .activation = "neg:f32({})"},
+                             {.type = DType::i8},
+                             {.type = DType::i8, .steps = true},
+                             {.channels = 64, .type = DType::i8, .shortcut = true},
+                             {.channels = 64, .type = DType::i8, .shortcut = true, .shortcut_adds = true}}) {
     const auto problems = block_problems(fused_graph(c), kHopper);
     ASSERT_FALSE(problems.empty());
     const int count = tactic.variants(problems[0], kHopper);
-    EXPECT_EQ(count, c.shortcut ? 1 : c.channels == 128 ? 2 : 3);
-    const bool plain = c.type == DType::f16 && c.channels != 128;
+    EXPECT_EQ(count, c.type == DType::i8 ? 2 : c.shortcut ? 1 : c.channels == 128 ? 2 : 3);
+    const bool plain = c.type != DType::bf16 && c.channels != 128;
     for (int v = 0; v < (plain ? count : 1); ++v) {
       const auto prepared = tactic.prepare(problems[0], v, kHopper);
       ASSERT_TRUE(prepared.ok()) << v << ": " << prepared.status().message();
@@ -150,7 +159,7 @@ TEST(Blocks, OtherShapesAreRefusedWithAReason) {
   EXPECT_EQ(refusal({.channels = 96}), "its channels are not a multiple of 64");
   EXPECT_EQ(refusal({.channels = 128, .shortcut = true}), "a shortcut of other than 64 channels");
   EXPECT_EQ(refusal({.channels = 1024}), "no tile of it fits in shared memory and registers");
-  EXPECT_EQ(refusal({.type = DType::f32}), "not 16-bit floats throughout");
+  EXPECT_EQ(refusal({.type = DType::f32}), "not 16-bit floats or i8 throughout");
   EXPECT_EQ(refusal({.groups = 4}), "grouped");
   EXPECT_EQ(refusal({}, {.cuda_arch = "sm_80"}), "sm_80 is not sm_90");
   EXPECT_EQ(refusal({}, {.cuda_arch = "sm_120"}), "sm_120 is not sm_90");

@@ -21,20 +21,37 @@ using testing::BlockCase;
 
 // Few pixels, as the reference takes its time; the images of one or two make several tiles for each of a GPU's
 // multiprocessors.
-const BlockCase kSmall[] = {{.n = 1, .h = 19, .w = 31},
-                            {.n = 3, .h = 9, .w = 11},
-                            {.n = 1, .h = 8, .w = 14},
-                            {.n = 700, .h = 1, .w = 2, .channels = 128},
-                            {.n = 5, .h = 3, .w = 43, .type = DType::bf16},
-                            {.n = 2, .h = 17, .w = 15, .activation = "silu:f32({})"},
-                            {.n = 1, .h = 30, .w = 29, .channels = 64, .shortcut = true},
-                            {.n = 900, .h = 1, .w = 1, .channels = 64, .out = 128, .shortcut = true},
-                            {.n = 3, .h = 20, .w = 9, .channels = 64, .type = DType::bf16, .shortcut = true}};
+const BlockCase kSmall[] = {
+    {.n = 1, .h = 19, .w = 31},
+    {.n = 3, .h = 9, .w = 11},
+    {.n = 1, .h = 8, .w = 14},
+    {.n = 700, .h = 1, .w = 2, .channels = 128},
+    {.n = 5, .h = 3, .w = 43, .type = DType::bf16},
+    {.n = 2, .h = 17, .w = 15, .activation = "silu:f32({})"},
+    {.n = 1, .h = 30, .w = 29, .channels = 64, .shortcut = true},
+    {.n = 900, .h = 1, .w = 1, .channels = 64, .out = 128, .shortcut = true},
+    {.n = 3, .h = 20, .w = 9, .channels = 64, .type = DType::bf16, .shortcut = true},
+    {.n = 1, .h = 12, .w = 15, .channels = 64, .shortcut = true, .shortcut_adds = true},
+    {.n = 1, .h = 19, .w = 31, .type = DType::i8},
+    {.n = 3, .h = 9, .w = 11, .type = DType::i8, .steps = true},
+    {.n = 700, .h = 1, .w = 2, .channels = 128, .type = DType::i8},
+    {.n = 900, .h = 1, .w = 1, .channels = 64, .type = DType::i8},
+    {.n = 1, .h = 30, .w = 29, .channels = 64, .type = DType::i8, .shortcut = true},
+    {.n = 1, .h = 15, .w = 14, .channels = 64, .out = 192, .type = DType::i8, .shortcut = true, .shortcut_adds = true}};
 
-const BlockCase kLarge[] = {{.n = 32, .h = 56, .w = 56},
-                            {.n = 40, .h = 57, .w = 61, .type = DType::bf16},
-                            {.n = 32, .h = 56, .w = 56, .channels = 64, .shortcut = true},
-                            {.n = 33, .h = 55, .w = 71, .channels = 64, .shortcut = true}};
+const BlockCase kLarge[] = {
+    {.n = 32, .h = 56, .w = 56},
+    {.n = 40, .h = 57, .w = 61, .type = DType::bf16},
+    {.n = 32, .h = 56, .w = 56, .channels = 64, .shortcut = true},
+    {.n = 33, .h = 55, .w = 71, .channels = 64, .shortcut = true},
+    {.n = 64, .h = 56, .w = 56, .type = DType::i8},
+    {.n = 40, .h = 57, .w = 61, .type = DType::i8, .steps = true},
+    {.n = 32, .h = 56, .w = 56, .channels = 64, .type = DType::i8, .shortcut = true, .shortcut_adds = true},
+    {.n = 33, .h = 55, .w = 71, .channels = 64, .type = DType::i8, .shortcut = true}};
+
+Tensor image_of(const BlockCase& c, unsigned seed) {
+  return testing::random_of(c.type, {c.n, c.h, c.w, c.channels}, seed, c.type == DType::i8 ? 127 : 1);
+}
 
 class GpuBlocks : public ::testing::Test {
  protected:
@@ -69,6 +86,25 @@ class GpuBlocks : public ::testing::Test {
   cpu::ThreadPool pool_{1};
 };
 
+Tensor results_of(EngineData engine, const Tensor& x) {
+  const auto loaded = LoadedEngine::make(std::move(engine));
+  EXPECT_TRUE(loaded.ok()) << loaded.status().message();
+  ExecutionContext context(*loaded);
+  EXPECT_TRUE(context.bind_input("x", x).ok());
+  for (int run = 0; run < 3; ++run) EXPECT_TRUE(context.run().ok());
+  return *context.output("y");
+}
+
+// What the reference makes of it; of integers a CPU's engine, which rounds each step to a float as a GPU's does, where
+// the reference rounds none.
+Tensor right_results(const BlockCase& c, const Tensor& x) {
+  const Graph graph = testing::residual_block(c);
+  if (c.type != DType::i8) return (*interpret(graph, Tensors{x}))[0];
+  auto engine = compile_graph(graph, {.target = "cpu", .tune = false});
+  EXPECT_TRUE(engine.ok()) << engine.status().message();
+  return results_of(std::move(*engine), x);
+}
+
 std::string text_of(const BlockCase& c) {
   return fmt::format("{} x {} x {} x {}{} {}", c.n, c.h, c.w, c.channels, c.shortcut ? " with a shortcut" : "",
                      name(c.type));
@@ -76,30 +112,29 @@ std::string text_of(const BlockCase& c) {
 
 // The reference rounds the sums of the last layer before it adds what is added to them, and in another order of sums
 // some results between layers are rounded to their other neighbour: each is half a unit of values that hardly exceed 4.
+// Integers are the same everywhere.
 TEST_F(GpuBlocks, AreRight) {
   for (const BlockCase& c : kSmall) {
     const Graph apart = fused(c), graph = joined(apart);
     const Problem problem = problem_of(graph, graph.order()[0]);
-    const Tensor x = testing::random_of(c.type, {c.n, c.h, c.w, c.channels}, 77);
-    const auto want = interpret(apart, Tensors{x});
-    ASSERT_TRUE(want.ok()) << want.status().message();
+    const Tensor x = image_of(c, 77);
+    const Tensor want = right_results(c, x);
     auto box = GpuSandbox::create(problem, 0, values_of(graph, graph.order()[0], {{graph.inputs()[0], x}}));
     ASSERT_TRUE(box.ok()) << box.status().message();
-    const double unit = c.type == DType::f16 ? 0x1p-10 : 0x1p-7;
+    const double unit = c.type == DType::i8 ? 0 : c.type == DType::f16 ? 0x1p-10 : 0x1p-7;
     for (Candidate& candidate : candidates_of(problem, machine_)) {
       const auto got = candidate.run(problem, machine_, **box, pool_);
       ASSERT_TRUE(got.ok()) << got.status().message();
       int64_t wrong = 0, first = -1;
       double largest = 0;
-      for (int64_t i = 0; i < (*want)[0].count(); ++i) {
-        const double right = (*want)[0].at(i);
+      for (int64_t i = 0; i < want.count(); ++i) {
+        const double right = want.at(i);
         largest = std::max(largest, std::fabs(right));
         const bool off = !(std::fabs((*got)[0].at(i) - right) <= unit * (std::fabs(right) + 4));
         if (off && wrong++ == 0) first = i;
       }
       EXPECT_EQ(wrong, 0) << text_of(c) << ", variant " << candidate.variant << ", first at " << first << ": "
-                          << (first < 0 ? 0 : (*got)[0].at(first)) << ", not "
-                          << (first < 0 ? 0 : (*want)[0].at(first));
+                          << (first < 0 ? 0 : (*got)[0].at(first)) << ", not " << (first < 0 ? 0 : want.at(first));
       EXPECT_GT(largest, 0.5);
     }
   }
@@ -111,7 +146,7 @@ TEST_F(GpuBlocks, GiveTheBitsOfTheirLayers) {
   for (const BlockCase& c : cases) {
     const Graph apart = fused(c), graph = joined(apart);
     const Problem problem = problem_of(graph, graph.order()[0]);
-    const Tensor x = testing::random_of(c.type, {c.n, c.h, c.w, c.channels}, 78);
+    const Tensor x = image_of(c, 78);
     std::map<ValueId, Tensor> known{{apart.inputs()[0], x}};
     for (NodeId id : apart.order()) {
       const Problem layer = problem_of(apart, id);
@@ -138,9 +173,13 @@ TEST_F(GpuBlocks, GiveTheBitsOfTheirLayers) {
 }
 
 TEST_F(GpuBlocks, AreFasterThanTheirLayers) {
-  for (const bool shortcut : {false, true})
-    for (const int64_t batch : {1, 8, 32}) {
-      const BlockCase c{.n = batch, .h = 56, .w = 56, .channels = shortcut ? 64 : 256, .shortcut = shortcut};
+  for (const BlockCase& kind : {BlockCase{},
+                                {.channels = 64, .shortcut = true},
+                                {.type = DType::i8},
+                                {.channels = 64, .type = DType::i8, .shortcut = true, .shortcut_adds = true}})
+    for (const int64_t batch : {1, 8, 32, 128}) {
+      BlockCase c = kind;
+      c.n = batch, c.h = 56, c.w = 56;
       const Graph apart = fused(c), graph = joined(apart);
       Selector selector({.machine = machine_, .deterministic = true});
       double layers_us = 0;
@@ -173,12 +212,7 @@ TEST_F(GpuBlocks, AreTakenByABuild) {
       ASSERT_FALSE(program.build.notes.empty());
       std::printf("%s\n", program.build.notes[0].c_str());
     }
-    const auto loaded = LoadedEngine::make(std::move(*engine));
-    ASSERT_TRUE(loaded.ok()) << loaded.status().message();
-    ExecutionContext context(*loaded);
-    ASSERT_TRUE(context.bind_input("x", x).ok());
-    for (int run = 0; run < 3; ++run) ASSERT_TRUE(context.run().ok());
-    results.push_back(*context.output("y"));
+    results.push_back(results_of(std::move(*engine), x));
   }
   int64_t wrong = 0;
   for (int64_t i = 0; i < results[1].count(); ++i) {

@@ -2,14 +2,15 @@
 #include "kernels/cuda/bottleneck.cuh.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 
+#include "kernels/cuda/bottleneck_bytes.cuh.h"
+#include "kernels/cuda/bottleneck_halves.cuh.h"
+#include "kernels/cuda/bottleneck_parts.cuh.h"
 #include "kernels/cuda/boxes.cuh.h"
-#include "ops/conv.h"
+#include "kernels/cuda/channels.cuh.h"
 #include "ops/fused.h"
-#include "ops/pointwise.h"
-#include "tactics/cuda/conv.h"
+#include "tactics/cuda/channels.h"
 #include "tactics/cuda/source.h"
 #include "tactics/cuda/wgmma.h"
 
@@ -17,13 +18,20 @@ namespace hone {
 namespace {
 
 constexpr int64_t kBetween = 64;  // channels between the layers
-constexpr int64_t kRowBytes = 128, kMatrixBytes = kBetween * kRowBytes;
-constexpr int64_t kWidth = 14;  // of a tile
+constexpr int64_t kWidth = 14;    // of a tile
 
 // The problem's body seen as its layers, each as the problem that it is alone.
 struct Bottleneck {
   Problem first, second, last;
   std::optional<Problem> shortcut;  // else the input itself is added to the last layer's sums
+  bool shortcut_adds = false;       // to its sums the last layer's results are added, not the other way round
+
+  DType type() const { return first.inputs[0].dtype; }
+  // Of 64 channels.
+  int64_t row_bytes() const { return kBetween * static_cast<int64_t>(size_of(type())); }
+  int64_t cin() const { return cuda::conv_geometry(first).cin; }
+  int64_t cout() const { return cuda::conv_geometry(last).cout; }
+  bool adds(const Problem& layer) const { return &layer == (shortcut_adds ? &*shortcut : &last); }
 };
 
 // A node of the body with the constants that the whole problem has for it.
@@ -46,19 +54,31 @@ std::optional<Bottleneck> view(const Problem& problem) {
   const Graph& body = *fused->body;
   const auto order = body.order();
   if (order.size() < 3 || order.size() > 4 || body.inputs().empty()) return std::nullopt;
-  const auto before = [&](NodeId id) {
-    return id == NodeId::none || body.node(id).inputs.empty() ? NodeId::none
-                                                              : body.value(body.node(id).inputs[0]).producer;
+  const ValueId x = body.inputs()[0];
+  const auto reads = [&](NodeId id) {
+    return id == NodeId::none || body.node(id).inputs.empty() ? ValueId::none : body.node(id).inputs[0];
   };
-  const NodeId last = body.value(body.outputs()[0]).producer, second = before(last), first = before(second);
-  if (first == NodeId::none || body.node(last).op.as<Fused>() == nullptr) return std::nullopt;
-  const ValueId x = body.inputs()[0], added = body.node(last).inputs.back();
-  if (body.node(first).inputs[0] != x) return std::nullopt;
-  Bottleneck block{layer_of(problem, body, first), layer_of(problem, body, second), layer_of(problem, body, last), {}};
-  if (const NodeId side = body.value(added).producer; order.size() == 4) {
-    if (side == NodeId::none || side == second || body.node(side).inputs[0] != x) return std::nullopt;
+  const auto before = [&](NodeId id) {
+    return reads(id) == ValueId::none ? NodeId::none : body.value(reads(id)).producer;
+  };
+  const NodeId end = body.value(body.outputs()[0]).producer;
+  // The layer whose result is added to the end's sums.
+  NodeId added = NodeId::none;
+  for (ValueId v : body.node(end).inputs)
+    if (v != reads(end) && body.value(v).producer != NodeId::none) added = body.value(v).producer;
+  const bool shortcut_adds = reads(end) == x;
+  const NodeId last = shortcut_adds ? added : end, side = shortcut_adds ? end : added;
+  const NodeId second = before(last), first = before(second);
+  if (first == NodeId::none || reads(first) != x || body.node(end).op.as<Fused>() == nullptr) return std::nullopt;
+  Bottleneck block{layer_of(problem, body, first),
+                   layer_of(problem, body, second),
+                   layer_of(problem, body, last),
+                   {},
+                   shortcut_adds};
+  if (order.size() == 4) {
+    if (side == NodeId::none || side == second || reads(side) != x) return std::nullopt;
     block.shortcut = layer_of(problem, body, side);
-  } else if (added != x) {
+  } else if (added != NodeId::none || std::ranges::count(body.node(end).inputs, x) != 1) {
     return std::nullopt;
   }
   return block;
@@ -70,55 +90,61 @@ std::vector<const Problem*> layers_of(const Bottleneck& block) {
   return layers;
 }
 
-// The elementwise work of a layer on its sums; null where there is none.
-const Node* pointwise_of(const Problem& layer) {
-  const auto* fused = layer.op.as<Fused>();
-  return fused == nullptr ? nullptr : &fused->body->node(fused->body->order().back());
+// Of the layer that has the most.
+int64_t columns_of(const Bottleneck& block) {
+  size_t most = 1;
+  for (const Problem* layer : layers_of(block)) most = std::max(most, cuda::columns_of(*layer).size());
+  return static_cast<int64_t>(most);
 }
 
-size_t own_inputs(const Problem& layer) { return cuda::conv_anchor(layer).inputs; }
-
 struct Tile {
-  int64_t height, groups, n;
+  int64_t height, groups;
+  int64_t n = 0;        // of 16-bit floats: channels of the last product that a group sums at once
+  int64_t buffers = 0;  // of i8: for 64 channels of a group's results
 
   int64_t pixels() const { return (height + 2) * 16; }
   int64_t results() const { return height * 16; }
-  int64_t slot_bytes() const { return pixels() * kRowBytes; }
   // All shares of a multiprocessor's registers: of a thread that multiplies, and of another.
   int registers() const { return groups == 2 ? 232 : groups == 3 ? 160 : 112; }
   int spare() const { return groups == 2 ? 40 : 32; }
 };
 
 struct Layout {
-  int64_t chunks, matrices, biases, betweens, slots;  // matrices to betweens: bytes
+  int64_t chunks, matrices, columns, results, slot, slots;  // matrices to slot: bytes
 
-  int64_t shared_bytes(const Tile& tile) const {
-    return 1024 + matrices + biases + betweens + slots * (tile.slot_bytes() + 16) + 16;
-  }
+  int64_t shared_bytes() const { return 1024 + matrices + columns + results + slots * (slot + 16) + 16; }
 };
 
 Layout layout_of(const Bottleneck& block, const Tile& tile) {
-  constexpr int64_t kMostSlots = 8;
-  const int64_t cin = cuda::conv_geometry(block.first).cin, cout = cuda::conv_geometry(block.last).cout;
-  const int64_t wide = block.shortcut ? 2 : 1;
-  Layout layout{.chunks = cin / kBetween,
-                .matrices = (cin / kBetween + 9) * kMatrixBytes + wide * cout * kRowBytes,
-                .biases = (2 * kBetween + wide * cout) * 4,
-                .betweens = tile.groups * cuda::blocks((tile.results() + 34) * kRowBytes, 1024) * 1024,
+  constexpr int64_t kMostSlots = 24;
+  const int64_t chunks = block.cin() / kBetween, wide = (block.shortcut ? 2 : 1) * block.cout(),
+                row = block.row_bytes();
+  Layout layout{.chunks = chunks,
+                .matrices = ((chunks + 9) * kBetween + wide) * row,
+                .columns = (2 * kBetween + wide) * columns_of(block) * 4,
+                .results = tile.groups * (cuda::blocks((tile.results() + 34) * row, 1024) * 1024 +
+                                          tile.buffers * tile.results() * row),
+                .slot = tile.pixels() * row,
                 .slots = 0};
-  layout.slots = std::min(kMostSlots, (cuda::kMostSharedBytes - layout.shared_bytes(tile)) / (tile.slot_bytes() + 16));
+  layout.slots = std::min(kMostSlots, (cuda::kMostSharedBytes - layout.shared_bytes()) / (layout.slot + 16));
   return layout;
 }
 
-// Those that were fastest at some batch on an H200, of ten and of three (bench/results/2026-11-30-h200-blocks.txt).
+// Those that were fastest at some batch on an H200: of ten, of three, and of nine of i8
+// (bench/results/2026-11-30-h200-blocks.txt, 2026-11-30-h200-blocks-int8.txt).
+constexpr Tile kHalves[] = {{4, 2, 256}, {4, 3, 128}, {4, 4, 64}}, kHalvesWithShortcut[] = {{4, 2, 128}};
+constexpr Tile kBytes[] = {{4, 4, 0, 1}, {2, 3, 0, 2}};
+
 std::vector<Tile> candidates(const Bottleneck& block) {
-  static constexpr Tile kWithInput[] = {{4, 2, 256}, {4, 3, 128}, {4, 4, 64}}, kWithShortcut[] = {{4, 2, 128}};
-  const int64_t cout = cuda::conv_geometry(block.last).cout;
+  const bool bytes = block.type() == DType::i8;
   std::vector<Tile> all;
-  for (const Tile& tile : block.shortcut ? std::span<const Tile>(kWithShortcut) : kWithInput) {
-    // Where the input's chunk stays until the last layer, each group holds one.
-    const int64_t least = block.shortcut ? tile.groups + 1 : 2;
-    if (cout % tile.n == 0 && layout_of(block, tile).slots >= least) all.push_back(tile);
+  for (const Tile& tile : bytes            ? std::span<const Tile>(kBytes)
+                          : block.shortcut ? std::span<const Tile>(kHalvesWithShortcut)
+                                           : kHalves) {
+    const Layout layout = layout_of(block, tile);
+    // Where the input's chunks stay until the last layer, each group holds those of a tile.
+    const int64_t least = bytes || block.shortcut ? tile.groups * layout.chunks + 1 : 2;
+    if ((tile.n == 0 || block.cout() % tile.n == 0) && layout.slots >= least) all.push_back(tile);
   }
   return all;
 }
@@ -126,20 +152,17 @@ std::vector<Tile> candidates(const Bottleneck& block) {
 // Why a layer is none of a bottleneck's, beside what any convolution of tensor cores is refused for; or empty.
 std::string refuse_layer(const Problem& layer, const Machine& machine, int64_t filter, bool adds) {
   const DType type = layer.inputs[0].dtype;
-  if ((type != DType::f16 && type != DType::bf16) || layer.outputs[0].dtype != type)
-    return "not 16-bit floats throughout";
+  if ((type != DType::f16 && type != DType::bf16 && type != DType::i8) || layer.outputs[0].dtype != type)
+    return "not 16-bit floats or i8 throughout";
   if (std::string reason = cuda::wide_refusal(layer, machine); !reason.empty())
     return reason == kAnotherOp ? "a layer is no convolution" : reason;
   const cuda::ConvGeometry g = cuda::conv_geometry(layer);
   if (g.kh != filter || g.kw != filter || g.oh != g.h || g.ow != g.w || g.stride_h != 1 || g.stride_w != 1 ||
       g.dilation_h != 1 || g.dilation_w != 1 || g.pad_top != filter / 2 || g.pad_left != filter / 2)
     return "filters other than 1x1, 3x3 and 1x1, steps other than 1, or results of another size";
-  const size_t own = own_inputs(layer);
-  if (own > 2 && layer.inputs[2].defined() && !layer.constants.empty() && !layer.is_constant(2))
-    return "a bias that is not constant";
-  if (layer.inputs.size() != own + (adds ? 1 : 0) ||
-      (adds && dims_of(layer.inputs.back()) != dims_of(layer.outputs[0])))
+  if (cuda::added_to(layer).has_value() != adds)
     return "an epilogue that reads more than what is added to the last layer";
+  if (std::string reason = cuda::refuse_columns(layer); !reason.empty()) return reason;
   return {};
 }
 
@@ -147,74 +170,52 @@ std::string supports(const Problem& problem, const Machine& machine) {
   const auto block = view(problem);
   if (!block) return kAnotherOp;
   if (std::string reason = cuda::refuse_other_than_hopper(machine); !reason.empty()) return reason;
-  for (const Problem* layer : layers_of(*block)) {
-    const bool last = layer == &block->last;
-    if (std::string reason = refuse_layer(*layer, machine, layer == &block->second ? 3 : 1, last); !reason.empty())
+  for (const Problem* layer : layers_of(*block))
+    if (std::string reason = refuse_layer(*layer, machine, layer == &block->second ? 3 : 1, block->adds(*layer));
+        !reason.empty())
       return reason;
-  }
-  const cuda::ConvGeometry first = cuda::conv_geometry(block->first), last = cuda::conv_geometry(block->last);
-  if (first.cout != kBetween || cuda::conv_geometry(block->second).cout != kBetween)
+  if (cuda::conv_geometry(block->first).cout != kBetween || cuda::conv_geometry(block->second).cout != kBetween)
     return fmt::format("other than {} channels between its layers", kBetween);
-  if (first.cin % kBetween != 0 || last.cout % kBetween != 0)
+  if (block->cin() % kBetween != 0 || block->cout() % kBetween != 0)
     return fmt::format("its channels are not a multiple of {}", kBetween);
-  if (block->shortcut && first.cin != kBetween) return fmt::format("a shortcut of other than {} channels", kBetween);
+  if (block->shortcut && block->cin() != kBetween) return fmt::format("a shortcut of other than {} channels", kBetween);
   return candidates(*block).empty() ? "no tile of it fits in shared memory and registers" : "";
 }
 
 int variants(const Problem& problem, const Machine&) { return static_cast<int>(candidates(*view(problem)).size()); }
 
-// `name`_of: what a layer makes of a sum.
-std::string results_of(const char* name, const Problem& layer, bool adds) {
-  std::string text = fmt::format("__device__ inline float {}_of(float acc, float bias{}) {{\n  acc += bias;\n", name,
-                                 adds ? ", float other" : "");
-  const Node* node = pointwise_of(layer);
-  if (node == nullptr) return text + "  return acc;\n}\n";
-  const auto& program = node->op.as<Pointwise>()->program;
-  const Graph& body = *layer.op.as<Fused>()->body;
-  std::vector<std::string> inputs;
-  for (ValueId v : node->inputs) inputs.push_back(body.value(v).producer != NodeId::none ? "acc" : "other");
-  return text + cuda::statements(program, inputs) + fmt::format("  return v{};\n}}\n", program.code.size() - 1);
+// What the layers make of their sums. With a shortcut last_of joins those of two: what is added is rounded to A, as it
+// is where each is a kernel.
+std::string results_of(const Bottleneck& block) {
+  std::string text = cuda::result_function("first", block.first) + cuda::result_function("second", block.second);
+  if (!block.shortcut) return text + cuda::result_function("last", block.last);
+  text += cuda::result_function("main", block.last) + cuda::result_function("side", *block.shortcut);
+  const auto joined = [](const char* outer, const char* inner) {
+    return fmt::format("{0}_of({0}, {0}_columns, (A){1}_of({1}, {1}_columns))", outer, inner);
+  };
+  return text + fmt::format(
+                    "__device__ inline auto last_of(Sum main, const float (&main_columns)[COLUMNS], Sum side, const "
+                    "float (&side_columns)[COLUMNS]) {{\n  return {};\n}}\n",
+                    block.shortcut_adds ? joined("side", "main") : joined("main", "side"));
 }
 
-// Appends the weights of a layer as rows of 128 bytes, a tap or a chunk of its input's channels behind the other.
-// `channel_of` is the channel of each row.
-template <class ChannelOf>
-void pack(const Problem& layer, std::byte*& to, const ChannelOf& channel_of) {
-  const cuda::ConvGeometry g = cuda::conv_geometry(layer);
-  const Tensor& weights = layer.constants[1];
-  const Tensor from = cuda::permuted(weights, cuda::outputs_first(weights));
-  const int64_t per_row = g.kh * g.kw * g.cin, run = 8;
-  for (int64_t k = 0; k < per_row; k += kBetween)
-    for (int64_t row = 0; row < g.cout; ++row, to += kRowBytes)
-      for (int64_t c = 0; c < kBetween; c += run)
-        std::memcpy(to + ((c / run) ^ (row % 8)) * 16, from.data<std::byte>() + (channel_of(row) * per_row + k + c) * 2,
-                    16);
-}
-
-void pack_bias(const Problem& layer, std::byte*& to) {
-  const int64_t count = cuda::conv_geometry(layer).cout;
-  for (int64_t i = 0; i < count; ++i, to += 4) {
-    const bool has_bias = own_inputs(layer) > 2 && layer.is_constant(2);
-    const float value = has_bias ? static_cast<float>(layer.constants[2].at(i)) : 0;
-    std::memcpy(to, &value, 4);
-  }
-}
+// Another channel of a row of weights: a thread's sums of 32 channels in the last product of 16-bit floats are of 8.
+int64_t channel_in_eights(int64_t row) { return row / 32 * 32 + row % 8 / 2 * 8 + row % 32 / 8 * 2 + row % 2; }
+int64_t channel_in_order(int64_t row) { return row; }
 
 // What stays in shared memory, as it lies there.
 Tensor packed_weights(const Bottleneck& block, const Layout& layout) {
-  Tensor packed(DType::u8, {layout.matrices + layout.biases});
+  Tensor packed(DType::u8, {layout.matrices + layout.columns});
   std::byte* to = packed.mutable_data<std::byte>();
-  const auto in_order = [](int64_t row) { return row; };
-  // A thread's sums of 32 channels are of 8 neighbouring ones.
-  const auto by_threads = [](int64_t row) {
-    const int64_t block = row % 32 / 8, quad = row % 8 / 2;
-    return row / 32 * 32 + quad * 8 + block * 2 + row % 2;
-  };
-  pack(block.first, to, in_order);
-  pack(block.second, to, in_order);
-  pack(block.last, to, by_threads);
-  if (block.shortcut) pack(*block.shortcut, to, by_threads);
-  for (const Problem* layer : layers_of(block)) pack_bias(*layer, to);
+  const bool bytes = block.type() == DType::i8;
+  const auto between = bytes ? cuda::channel_in_pairs : channel_in_order,
+             last = bytes ? cuda::channel_in_pairs : channel_in_eights;
+  const auto channels = [](const Problem& layer) { return cuda::conv_geometry(layer).cout; };
+  for (const Problem* layer : layers_of(block))
+    cuda::pack_rows(*layer, block.row_bytes(), 0, channels(*layer),
+                    layer == &block.first || layer == &block.second ? between : last, to);
+  for (const Problem* layer : layers_of(block))
+    cuda::pack_columns(*layer, static_cast<size_t>(columns_of(block)), 0, channels(*layer), to);
   return packed;
 }
 
@@ -229,16 +230,17 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
   const cuda::ConvGeometry g = cuda::conv_geometry(block.first);
   std::string text = fmt::format(
       "#define H {}\n#define W {}\n#define TILES {}\n#define CHUNKS {}\n#define COUT {}\n#define TILE_H {}\n"
-      "#define TILE_N {}\n#define GROUPS {}\n#define SLOTS {}\n#define REGISTERS {}\n#define SPARE {}\n#define "
-      "SHORTCUT {}\ntypedef {} A;\ntypedef float Sum;\n",
-      g.h, g.w, tiles(g, tile), layout.chunks, cuda::conv_geometry(block.last).cout, tile.height, tile.n, tile.groups,
-      layout.slots, tile.registers(), tile.spare(), block.shortcut ? 1 : 0, cuda::element_type(g.type));
-  for (const int64_t n : std::set<int64_t>{tile.pixels(), tile.results(), tile.n})
-    text += cuda::wgmma_multiply(g.type, static_cast<int>(n), false);
-  text += results_of("first", block.first, false) + results_of("second", block.second, false) +
-          results_of("last", block.last, true);
-  if (block.shortcut) text += results_of("shortcut", *block.shortcut, false);
-  cuda::Source source{.text = text + kernels::boxes_cuh + kernels::bottleneck_cuh,
+      "#define TILE_N {}\n#define GROUPS {}\n#define SLOTS {}\n#define BUFFERS {}\n#define REGISTERS {}\n"
+      "#define SPARE {}\n#define SHORTCUT {}\n#define COLUMNS {}\ntypedef {} A;\ntypedef {} Sum;\n",
+      g.h, g.w, tiles(g, tile), layout.chunks, block.cout(), tile.height, tile.n, tile.groups, layout.slots,
+      tile.buffers, tile.registers(), tile.spare(), block.shortcut ? 1 : 0, columns_of(block),
+      cuda::element_type(g.type), cuda::sum_type(g.type));
+  std::set<int64_t> widths{tile.pixels(), tile.results()};
+  if (tile.n > 0) widths.insert(tile.n);
+  for (const int64_t n : widths) text += cuda::wgmma_multiply(g.type, static_cast<int>(n), false);
+  text += results_of(block) + kernels::boxes_cuh + kernels::channels_cuh + kernels::bottleneck_parts_cuh +
+          (tile.buffers > 0 ? kernels::bottleneck_bytes_cuh : kernels::bottleneck_halves_cuh) + kernels::bottleneck_cuh;
+  cuda::Source source{.text = std::move(text),
                       .drops = std::vector<bool>(problem.inputs.size(), true),
                       .packed = {packed_weights(block, layout)},
                       .arch_specific = true};
@@ -251,17 +253,21 @@ cuda::Launch launch(const Problem& problem, int variant) {
   const Tile tile = candidates(block)[static_cast<size_t>(variant)];
   const cuda::ConvGeometry g = cuda::conv_geometry(block.first);
   const auto u = [](int64_t v) { return static_cast<uint64_t>(v); };
-  const int64_t pixel = g.cin * 2;
-  const cuda::TensorMapSpec image{.type = g.type,
-                                  .dims = {u(g.cin), u(g.w), u(g.h), u(g.n)},
-                                  .strides = {u(pixel), u(g.w * pixel), u(g.h * g.w * pixel)},
-                                  .box = {kBetween, 16, static_cast<uint32_t>(tile.height + 2), 1},
-                                  .element_strides = {1, 1, 1, 1}};
+  const auto boxes = [&](int64_t channels, uint32_t width, int64_t height) {
+    const int64_t pixel = channels * static_cast<int64_t>(size_of(g.type));
+    return cuda::TensorMapSpec{.type = g.type,
+                               .dims = {u(channels), u(g.w), u(g.h), u(g.n)},
+                               .strides = {u(pixel), u(g.w * pixel), u(g.h * g.w * pixel)},
+                               .box = {kBetween, width, static_cast<uint32_t>(height), 1},
+                               .element_strides = {1, 1, 1, 1}};
+  };
+  std::vector<cuda::MappedTensor> maps{{1, boxes(g.cin, 16, tile.height + 2)}};
+  if (tile.buffers > 0) maps.push_back({0, boxes(block.cout(), kWidth, 1)});
   return {.grid = {static_cast<unsigned>(tiles(g, tile))},
           .block = {static_cast<unsigned>(128 * tile.groups + 128)},
-          .shared_bytes = static_cast<unsigned>(layout_of(block, tile).shared_bytes(tile)),
+          .shared_bytes = static_cast<unsigned>(layout_of(block, tile).shared_bytes()),
           .persistent = true,
-          .maps = {{1, image}}};
+          .maps = std::move(maps)};
 }
 
 }  // namespace

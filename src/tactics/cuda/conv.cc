@@ -111,33 +111,24 @@ cuda::Launch gathered_launch(const Problem& problem, int variant) {
   return cuda::mma_launch(gathered_gemm(problem), variant);
 }
 
-cuda::WarpgroupProduct product_of(const Problem& problem) {
-  const cuda::ConvGeometry g = cuda::conv_geometry(problem);
-  cuda::WarpgroupProduct product{.gemm = g.gemm(), .b_constant = true, .result = problem.outputs[0].dtype};
-  if (!g.pointwise())
-    product.patches = cuda::Patches{g.n,  g.h,        g.w,        g.cin,        g.oh,         g.ow,      g.kh,
-                                    g.kw, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.pad_top, g.pad_left};
-  return product;
-}
-
 std::string supports_wgmma(const Problem& problem, const Machine& machine) {
   std::string reason = cuda::wide_refusal(problem, machine);
-  return reason.empty() ? cuda::refuse_wgmma(product_of(problem), machine) : reason;
+  return reason.empty() ? cuda::refuse_wgmma(cuda::conv_product(problem), machine) : reason;
 }
 
-int wgmma_variants(const Problem& problem, const Machine&) { return cuda::wgmma_variants(product_of(problem)); }
+int wgmma_variants(const Problem& problem, const Machine&) { return cuda::wgmma_variants(cuda::conv_product(problem)); }
 
 Result<cuda::Source> wgmma_source(const Problem& problem, int variant) {
   const auto anchor = cuda::conv_anchor(problem);
   const Tensor& weights = problem.constants[1];
   return cuda::with_weights(
-      cuda::wgmma_source(product_of(problem), variant, cuda::conv_parameters(problem, anchor), anchor.store),
+      cuda::wgmma_source(cuda::conv_product(problem), variant, cuda::conv_parameters(problem, anchor), anchor.store),
       cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)));
 }
 
 cuda::Launch wgmma_launch(const Problem& problem, int variant) {
   const auto inputs = count_present(problem.inputs);
-  return cuda::wgmma_launch(product_of(problem), variant, {.a = 1, .b = inputs});
+  return cuda::wgmma_launch(cuda::conv_product(problem), variant, {.a = 1, .b = inputs});
 }
 
 }  // namespace

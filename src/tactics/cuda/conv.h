@@ -2,6 +2,7 @@
 
 #include "tactics/cuda/epilogue.h"
 #include "tactics/cuda/gemm.h"
+#include "tactics/cuda/wgmma.h"
 
 // What the GPU's convolutions share.
 namespace hone::cuda {
@@ -21,6 +22,8 @@ struct ConvGeometry {
 // Of a problem that conv_refusal passes.
 AnchorView conv_anchor(const Problem& problem);
 ConvGeometry conv_geometry(const Problem& problem);
+// Its rows are output pixels, its columns their channels.
+WarpgroupProduct conv_product(const Problem& problem);
 // Why no kernel can do it as a convolution of `grouped` or one group, or empty.
 std::string conv_refusal(const Problem& problem, bool grouped);
 // The same for kernels that read 16 bytes of a pixel at once.

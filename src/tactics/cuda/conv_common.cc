@@ -54,6 +54,15 @@ std::string ConvGeometry::defines() const {
 AnchorView conv_anchor(const Problem& problem) { return *view_anchor(problem, Conv::kName); }
 ConvGeometry conv_geometry(const Problem& problem) { return geometry(problem, conv_anchor(problem)); }
 
+WarpgroupProduct conv_product(const Problem& problem) {
+  const ConvGeometry g = conv_geometry(problem);
+  WarpgroupProduct product{.gemm = g.gemm(), .b_constant = true, .result = problem.outputs[0].dtype};
+  if (!g.pointwise())
+    product.patches = Patches{g.n,  g.h,        g.w,        g.cin,        g.oh,         g.ow,      g.kh,
+                              g.kw, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.pad_top, g.pad_left};
+  return product;
+}
+
 std::string conv_refusal(const Problem& problem, bool grouped) {
   const auto anchor = view_anchor(problem, Conv::kName);
   if (!anchor) return kAnotherOp;

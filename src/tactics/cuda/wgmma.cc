@@ -268,8 +268,14 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
       tile.cluster, tile.alternate, tile.registers(p.gemm.type), p.b_batched, p.b_constant, rows_first,
       element_type(p.gemm.type), sum_type(p.gemm.type));
   text += wgmma_multiply(p.gemm.type, tile.n, false) + store + kernels::boxes_cuh + kernels::warpgroup_cuh +
-          (p.patches ? load_patches(*p.patches) : kLoadRows) + kernels::wgmma_cuh;
+          wgmma_load_a(p) + kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};
+}
+
+std::string wgmma_load_a(const WarpgroupProduct& p) { return p.patches ? load_patches(*p.patches) : kLoadRows; }
+
+TensorMapSpec wgmma_a_map(const WarpgroupProduct& p, int64_t rows) {
+  return p.patches ? patches_map(p, rows) : rows_map(p, p.gemm.m, p.gemm.batch, rows);
 }
 
 Launch wgmma_launch(const WarpgroupProduct& p, int variant, const OperandPlaces& places) {
@@ -280,7 +286,7 @@ Launch wgmma_launch(const WarpgroupProduct& p, int variant, const OperandPlaces&
           .shared_bytes = static_cast<unsigned>(shared_bytes(tile, row_bytes(p))),
           .cluster = static_cast<unsigned>(tile.split * tile.cluster),
           .persistent = tile.split == 1,
-          .maps = {{places.a, p.patches ? patches_map(p, tile.rows()) : rows_map(p, gemm.m, gemm.batch, tile.rows())},
+          .maps = {{places.a, wgmma_a_map(p, tile.rows())},
                    {places.b, rows_map(p, gemm.n, p.b_batched ? gemm.batch : 1, tile.n / tile.cluster)}}};
 }
 

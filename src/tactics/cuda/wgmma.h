@@ -45,6 +45,10 @@ int wgmma_staged(int n);
 // memory, or with A in registers: `(Sum (&)[n / 2], unsigned a0, unsigned a1, unsigned a2, unsigned a3, u64 b, bool
 // add)`. The sums need no value where the product is not added to them. `b_by_rows`, of 16-bit types: B lies [k][n].
 std::string wgmma_multiply(DType type, int n, bool a_in_registers, bool b_by_rows = false);
+// `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int k)`: asks for a box of
+// A, rows from m0 on of 64 bytes of k, if a tap has no more, or of 128; and its map.
+std::string wgmma_load_a(const WarpgroupProduct& product);
+TensorMapSpec wgmma_a_map(const WarpgroupProduct& product, int64_t rows);
 Launch wgmma_launch(const WarpgroupProduct& product, int variant, const OperandPlaces& places);
 
 }  // namespace hone::cuda
