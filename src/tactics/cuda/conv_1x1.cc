@@ -35,7 +35,10 @@ Layout layout_of(const Problem& problem, const Share& share) {
                 .buffers = share.groups * share.buffers * kPixels * 64,
                 .slot = kPixels * g.cin,
                 .slots = 0};
-  layout.slots = std::min(3 * share.groups, (cuda::kMostSharedBytes - layout.shared_bytes()) / (layout.slot + 16));
+  // As many for each group: of one that two groups take in turns, a barrier could be two phases behind what one waits
+  // for, which looks like being ahead.
+  const int64_t fit = (cuda::kMostSharedBytes - layout.shared_bytes()) / (layout.slot + 16);
+  layout.slots = std::min<int64_t>(3, fit / share.groups) * share.groups;
   return layout;
 }
 
@@ -51,7 +54,7 @@ std::vector<Share> candidates(const Problem& problem) {
   for (const int64_t channels : {512, 256, 128, 64}) {
     if (g.cout % channels != 0) continue;
     for (const Share& share : {Share{channels, 4, 3}, {channels, 3, 2}, {channels, 2, 2}}) {
-      if (layout_of(problem, share).slots <= share.groups) continue;
+      if (layout_of(problem, share).slots < 2 * share.groups) continue;
       all.emplace_back(cuda::blocks(tiles(g), blocks(g, share)) * (channels / 64), share);
       break;
     }
