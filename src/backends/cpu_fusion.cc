@@ -2,6 +2,7 @@
 
 #include "backends/integers.h"
 #include "backends/join.h"
+#include "ops/movement.h"
 #include "ops/pointwise.h"
 #include "passes/fuse/body.h"
 #include "passes/rewrite.h"
@@ -31,13 +32,15 @@ bool fuse_requantization(Graph& graph, NodeId id) {
   return false;
 }
 
-bool fuse_epilogue_in_bf16(Graph& graph, NodeId id, const Machine& machine) {
+bool fuse_in_bf16(Graph& graph, NodeId id, const Machine& machine) {
   if (op_of<Pointwise>(graph, id) == nullptr) return false;
   const TensorType type = graph.type(output(graph, id));
+  if (type.dtype != DType::bf16) return false;
   for (ValueId v : std::vector(graph.node(id).inputs)) {
-    const NodeId product = graph.value(v).producer;
-    if (product == NodeId::none || !takes_epilogue(graph, product) || !used_once(graph, v)) continue;
-    if (type.dtype == DType::bf16 && graph.type(v) == type && join(graph, product, id, machine)) return true;
+    const NodeId before = graph.value(v).producer;
+    if (before == NodeId::none || !used_once(graph, v)) continue;
+    const bool product = takes_epilogue(graph, before) && graph.type(v) == type;
+    if ((product || op_of<Transpose>(graph, before) != nullptr) && join(graph, before, id, machine)) return true;
   }
   return false;
 }
@@ -46,7 +49,7 @@ bool fuse_epilogue_in_bf16(Graph& graph, NodeId id, const Machine& machine) {
 
 void fuse_for_cpu(Graph& graph, const Machine& machine) {
   for (NodeId id : graph.order())
-    if (graph.alive(id) && !fuse_requantization(graph, id)) fuse_epilogue_in_bf16(graph, id, machine);
+    if (graph.alive(id) && !fuse_requantization(graph, id)) fuse_in_bf16(graph, id, machine);
 }
 
 }  // namespace hone

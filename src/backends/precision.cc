@@ -256,7 +256,30 @@ class Reducer {
   std::map<ValueId, ValueId> restored_;  // by the value that was converted
 };
 
+bool has_elementwise_reader(const Graph& graph, ValueId v) {
+  return std::ranges::any_of(graph.value(v).users,
+                             [&](NodeId user) { return graph.node(user).op.as<Pointwise>() != nullptr; });
+}
+
 }  // namespace
+
+std::set<ValueId> statistics(const Graph& graph) {
+  std::set<ValueId> found;
+  for (NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    const ValueId result = node.outputs[0];
+    if (node.op.name() == "Reduce" && has_elementwise_reader(graph, result)) {
+      found.insert(result);
+      if (rewrite::producer<Pointwise>(graph, node.inputs[0]) != nullptr && rewrite::used_once(graph, node.inputs[0]))
+        found.insert(node.inputs[0]);
+    }
+    if (node.op.as<Pointwise>() == nullptr) continue;
+    const auto is_statistic = [&](ValueId v) { return found.contains(v) || graph.value(v).is_constant(); };
+    const bool any = std::ranges::any_of(node.inputs, [&](ValueId v) { return found.contains(v); });
+    if (any && std::ranges::all_of(node.inputs, is_statistic)) found.insert(result);
+  }
+  return found;
+}
 
 Reduction reduce_precision(Graph& graph, DType type, const Machine& machine, const Limits& limits) {
   return Reducer(graph, type, machine, limits).run();

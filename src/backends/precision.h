@@ -28,10 +28,15 @@ struct Reduction {
   std::vector<WideConstant> wide;
 };
 
-// Computes in `type` (f16 or bf16, with sums in f32) what has_kernel() says a kernel can: convolutions, matrix
-// products and attention, and what lies between them. Everything else, and the graph's inputs and outputs, keep their
-// types; casts stand where the two meet. Weights that `type` cannot hold keep their node in f32, and so do wide values,
-// but for elementwise nodes, which read both types at once.
+// The results of reductions that elementwise work reads, as in norms and softmaxes that are spelled out, what it makes
+// of them alone, and what it hands to such a reduction alone. Differences of means lose the digits that they have in
+// common.
+std::set<ValueId> statistics(const Graph& graph);
+
+// Computes in `type` (f16 or bf16, with sums in f32) what has_kernel() says a kernel can: convolutions, matrix products
+// and attention, and what lies between them. Everything else, and the graph's inputs and outputs, keep their types;
+// casts stand where the two meet. Weights that `type` cannot hold keep their node in f32, and so do wide values, but
+// for elementwise nodes, which read both types at once.
 Reduction reduce_precision(Graph& graph, DType type, const Machine& machine, const Limits& limits = {});
 
 }  // namespace hone

@@ -167,7 +167,7 @@ Result<EngineData> lower_prepared(Graph graph, const CompileOptions& options, co
   Graph stored;
   if (machine.bf16 && has_bf16(machine)) {
     stored = graph;
-    if (reduce_precision(stored, DType::bf16, machine).values.empty()) stored = Graph();
+    if (reduce_precision(stored, DType::bf16, machine, {.wide = statistics(stored)}).values.empty()) stored = Graph();
   }
   const bool stores = !stored.outputs().empty();
   if (stores && !options.tune) return lower_in_parts(stored, options, machine, selector, cache, build);

@@ -3,6 +3,7 @@
 #include "amx_emulation.h"
 #include "base/dtype.h"
 #include "kernel_testing.h"
+#include "kernels/cpu/bf16/planes.h"
 #include "kernels/cpu/bf16/tiles_impl.h"
 
 namespace hone::cpu {
@@ -236,6 +237,24 @@ TEST(Bf16, RoundsFactorsToNearestEven) {
     EXPECT_EQ(run(p, *named.kernel, {}, data, {})[0], 1 + 0x1p-6f) << "of weights";
     data.w[0] = 1;
   }
+}
+
+TEST(Bf16, PlanesBecomePixels) {
+  if (!has_bf16_set(Bf16Set::avx512)) GTEST_SKIP() << "this CPU has no bf16";
+  for (int64_t channels : {1, 3, 17})
+    for (int64_t pixels : {1, 255, 700})
+      for (int threads : {1, 2}) {
+        const auto x = random_floats(2 * channels * pixels);
+        std::vector<bf16> y(x.size());
+        ThreadPool pool(threads);
+        planes_to_pixels(2, channels, pixels, x.data(), y.data(), pool);
+        size_t i = 0;
+        for_each_index({2, pixels, channels}, [&](const std::vector<int64_t>& at) {
+          const float from = x[static_cast<size_t>((at[0] * channels + at[2]) * pixels + at[1])];
+          ASSERT_EQ(to_float(y[i]), rounded(from)) << "element " << i;
+          ++i;
+        });
+      }
 }
 
 // A result written over the residual is the same.

@@ -96,6 +96,49 @@ TEST(Bf16Tactics, Epilogues) {
   for (int64_t i = 0; i < got.count(); ++i) ASSERT_NEAR(got.at(i), (*want)[0].at(i), 33 * 4 * unit(33));
 }
 
+// Tensors in bf16, the bias and the weights too: the reference rounds its result as the kernels do, to either side.
+TEST(Bf16Tactics, TensorsInBf16) {
+  if (!cpu::has_bf16_set(cpu::Bf16Set::avx512)) GTEST_SKIP() << "this CPU has no bf16";
+  const auto random = [](const Dims& dims, unsigned seed) { return random_tensor(DType::bf16, dims, seed, -2, 2); };
+  Conv depthwise = kConv;
+  depthwise.groups = 19;
+  struct Case {
+    const char* tactic;
+    Op op;
+    Tensors inputs;
+    int64_t k;
+  };
+  const Case cases[] = {
+      {"cpu.conv_avx512_bf16", kConv, {random({2, 9, 8, 19}, 1), random({21, 19, 3, 3}, 2), random({21}, 3)}, 171},
+      {"cpu.conv_depthwise", depthwise, {random({2, 9, 8, 19}, 1), random({19, 1, 3, 3}, 2), random({19}, 3)}, 9},
+      {"cpu.gemm_avx512_bf16", MatMul{}, {random({2, 5, 38}, 1), random({38, 29}, 2), random({29}, 3)}, 38}};
+  for (const Case& c : cases) {
+    Tensors sizes;
+    for (const Tensor& t : c.inputs) sizes.push_back(magnitudes(t));
+    const auto want = c.op.evaluate({c.inputs, 1}), size = c.op.evaluate({sizes, 1});
+    ASSERT_TRUE(want.ok() && size.ok());
+    Problem problem = problem_of(c.op, c.inputs, type_of((*want)[0]));
+    const Tactic* tactic = find_tactic(c.tactic);
+    const Machine machine{.threads = 2};
+    EXPECT_NE(tactic->supports(problem, machine), "") << "the bias is not constant";
+    problem.constants[2] = c.inputs[2];
+    ASSERT_EQ(tactic->supports(problem, machine), "") << c.tactic;
+    EXPECT_NE(tactic->supports(problem, {.max_tier = 1}), "");
+    for (int variant = 0; variant < tactic->variants(problem, machine); ++variant) {
+      const Tensor got = run(*tactic, problem, c.inputs, variant, machine);
+      for (int64_t i = 0; i < got.count(); ++i)
+        ASSERT_NEAR(got.at(i), (*want)[0].at(i),
+                    unit(c.k) * (*size)[0].at(i) + 2 * 0x1p-8 * std::fabs((*want)[0].at(i)))
+            << c.tactic << ", variant " << variant << ", element " << i;
+    }
+    auto prepared = tactic->prepare(problem, 0, machine);
+    ASSERT_TRUE(prepared.ok());
+    prepared->packed.pop_back();
+    problem.constants.clear();
+    EXPECT_FALSE(tactic->make(problem, prepared->packed, 0, machine).ok()) << "the packed bias is missing";
+  }
+}
+
 TEST(Bf16Tactics, Refusals) {
   const Tensors inputs{floats({2, 5, 37}, 1), floats({37, 29}, 2)};
   const Problem product = problem_of(MatMul{}, inputs, {DType::f32, Shape::of(Dims{2, 5, 29})});
