@@ -105,7 +105,7 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
         return
     for method in plan.calibrators:
         quantised = folder / f"{method}.onnx"
-        quantise_by_onnxruntime(model, data, method, task.operators, quantised)
+        quantise_by_onnxruntime(model, data, method, task, quantised)
         yield row(f"ort int8, {method}", run_onnxruntime(quantised, held_out, task.output, optimised=False))
     for bits in (8, 4) if plan.weights else ():
         quantised = folder / f"weights{bits}.onnx"
