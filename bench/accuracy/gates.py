@@ -74,7 +74,7 @@ PLANS = {
     "open-nsfw": Plan(),
     "centerface-dynamic": Plan(score=96),
     "basic-pitch": Plan(score=96),
-    "magika": Plan(calibrators=("minmax", "percentile"), weights=True),
+    "magika": Plan(score=1000, calibrators=("minmax", "percentile"), weights=True),
     "minilm": Plan(calibrators=("minmax", "percentile"), weights=True),
 }
 
