@@ -59,7 +59,7 @@ def quantise_by_onnxruntime(model: pathlib.Path, data: list[Sample], method: str
 def quantise_weights_by_onnxruntime(model: pathlib.Path, bits: int, out: pathlib.Path) -> None:
     """Weights of matrix products alone, symmetrically, in blocks of 32 as Hone's."""
     config = DefaultWeightOnlyQuantConfig(block_size=32, is_symmetric=True, bits=bits)
-    quantiser = MatMulNBitsQuantizer(onnx.load(model), algo_config=config)
+    quantiser = MatMulNBitsQuantizer(prepared(model), algo_config=config)  # it passes over Constant nodes
     quantiser.process()
     quantiser.model.save_model_to_file(str(out), False)
 
