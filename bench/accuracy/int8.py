@@ -61,7 +61,7 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
         yield row(f"hone {calibrator}, as ONNX", run_onnxruntime(exported, held_out, task.output, optimised=False))
     for method in args.onnxruntime:
         quantised = folder / f"{method}.onnx"
-        quantise_by_onnxruntime(model, data, method, task.operators, quantised)
+        quantise_by_onnxruntime(model, data, method, task, quantised)
         yield row(f"ort {method}, exact", run_onnxruntime(quantised, held_out, task.output, optimised=False))
         yield row(f"ort {method}, fast", run_onnxruntime(quantised, held_out, task.output))
 

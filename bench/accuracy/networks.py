@@ -17,7 +17,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from calibration import METHODS, prepared
 from make_inputs import safe
-from tasks import Sample
+from tasks import Sample, Task
 
 EXTRA = {"ActivationSymmetric": True, "WeightSymmetric": True, "CalibPercentile": 99.99}
 
@@ -44,22 +44,22 @@ class Reader:
         return next(self.data, None)
 
 
-def quantise_by_onnxruntime(model: pathlib.Path, data: list[Sample], method: str, operators: list[str] | None,
+def quantise_by_onnxruntime(model: pathlib.Path, data: list[Sample], method: str, task: Task,
                             out: pathlib.Path) -> None:
     """As ONNX Runtime's documentation tells to: its preprocessing, then static quantisation."""
     ready = out.with_suffix(".ready.onnx")
     onnx.save(prepared(model), ready)
     with contextlib.redirect_stdout(sys.stderr):
         quant_pre_process(ready, ready, skip_symbolic_shape=True)
-        quantize_static(ready, out, Reader(data), quant_format=QuantFormat.QDQ, op_types_to_quantize=operators,
+        quantize_static(ready, out, Reader(data), quant_format=QuantFormat.QDQ, op_types_to_quantize=task.operators,
                         per_channel=True, activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
-                        calibrate_method=METHODS[method], extra_options=EXTRA)
+                        calibrate_method=METHODS[method], extra_options=EXTRA | task.extra)
 
 
 def quantise_weights_by_onnxruntime(model: pathlib.Path, bits: int, out: pathlib.Path) -> None:
     """Weights of matrix products alone, symmetrically, in blocks of 32 as Hone's."""
     config = DefaultWeightOnlyQuantConfig(block_size=32, is_symmetric=True, bits=bits)
-    quantiser = MatMulNBitsQuantizer(onnx.load(model), algo_config=config)
+    quantiser = MatMulNBitsQuantizer(prepared(model), algo_config=config)  # it passes over Constant nodes
     quantiser.process()
     quantiser.model.save_model_to_file(str(out), False)
 

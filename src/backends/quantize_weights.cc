@@ -41,8 +41,8 @@ class Block {
     return sum;
   }
 
-  // The scale with the smallest error.
-  float best() const {
+  // The scale with the smallest error, above 0 or of either sign.
+  float best(bool either_sign) const {
     float largest = 0;
     for (const float w : weights_) largest = std::max(largest, std::fabs(w));
     const double top = -low_ - 1;
@@ -58,7 +58,11 @@ class Block {
         best = rounded;
       }
     };
-    for (int i = 0; i < kRatios; ++i) consider(largest / (top * (kFirstRatio + i * kRatioStep)));
+    for (int i = 0; i < kRatios; ++i) {
+      const double scale = largest / (top * (kFirstRatio + i * kRatioStep));
+      consider(scale);
+      if (either_sign) consider(-scale);
+    }
     consider(fitted(best));
     return best;
   }
@@ -74,7 +78,7 @@ class Block {
       product += static_cast<double>(w) * q;
       square += q * q;
     }
-    return square > 0 && product > 0 ? product / square : static_cast<double>(scale);
+    return product != 0 ? product / square : static_cast<double>(scale);
   }
 
   float low_;
@@ -133,7 +137,7 @@ RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFor
     for (int64_t b = 0; b < blocks; ++b) {
       const int64_t first = b * format.block, count = std::min(format.block, columns - first);
       const Block block(floats.data<float>() + r * row_step + first * step, step, count, format.bits);
-      const float scale = scales[r * blocks + b] = block.best();
+      const float scale = scales[r * blocks + b] = block.best(format.signed_scales);
       noise[static_cast<size_t>(r)] += block.error(scale);
       for (int64_t i = 0; i < count; ++i) {
         const float w = block.weights()[static_cast<size_t>(i)];
@@ -172,7 +176,7 @@ std::vector<WeightReport> quantize_weights(Graph& graph, const WeightFormat& for
     report.bytes_before = report.bytes_after = static_cast<int64_t>(weights.bytes());
     report.reason = op->trans_a ? "the left operand is transposed" : refuse_weights(weights);
     if (!report.reason.empty()) continue;
-    const RoundedWeights rounded = round_weights(weights, rows ? 1 : 0, format);
+    const RoundedWeights rounded = round_weights(weights, rows ? 1 : 0, {format.bits, format.block, true});
     const Packed p = packed(rounded, format);
     std::vector<ValueId> inputs{node.inputs[0], graph.add_constant(p.codes, graph.value(node.inputs[1]).name),
                                 graph.add_constant(p.scales), graph.add_constant(p.zeros)};

@@ -11,6 +11,9 @@ namespace hone {
 struct WeightFormat {
   int64_t bits = 4;    // or 8
   int64_t block = 32;  // so many weights along the sum share a scale: a power of 2 from 16 to 1024
+  // Scales of either sign: the number that is one larger below 0 than above is there for a block's largest weight,
+  // whatever that one's sign. Hone's kernels take them, other tools may not.
+  bool signed_scales = false;
 };
 
 // The one that is called "int4" or "int8".
@@ -43,8 +46,8 @@ RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFor
 // Why such weights of a product stay in floats, or empty.
 std::string refuse_weights(const Tensor& weights);
 
-// MatMul by constants of kLeastWeightBytes or more -> MatMulNBits, in a canonical graph. One report for each product
-// with a constant matrix on the right.
+// MatMul by constants of kLeastWeightBytes or more -> MatMulNBits, in a canonical graph, with scales of either sign.
+// One report for each product with a constant matrix on the right.
 std::vector<WeightReport> quantize_weights(Graph& graph, const WeightFormat& format);
 
 // "36 of 40 matrices are in int4 ...", of any reports.

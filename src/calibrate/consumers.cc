@@ -95,7 +95,7 @@ Status Consumers::compile(Layer& layer) {
   }
   HONE_TRY(const NodeId result, graph.add_node(node.op, operands, 1, node.sources));
   graph.add_output(graph.node(result).outputs[0], "y");
-  HONE_TRY(EngineData data, compile_graph(std::move(graph), options_));
+  HONE_TRY(EngineData data, compile_graph(graph, options_));
   HONE_TRY(auto engine, LoadedEngine::make(std::move(data)));
   layer.context = std::make_unique<ExecutionContext>(std::move(engine));
   return {};

@@ -337,7 +337,7 @@ Status check_precisions(const CompileOptions& options) {
   return {};
 }
 
-Result<Compiled> compile(Graph graph, const CompileOptions& given, Start start) {
+Result<Compiled> compile(const Graph& graph, const CompileOptions& given, Start start) {
   CompileOptions options = given;
   options.target = resolve_target(given);
   const bool reference = options.target == "reference";
@@ -391,15 +391,15 @@ Result<Compiled> compile(Graph graph, const CompileOptions& given, Start start) 
   return compiled;
 }
 
-Result<EngineData> compile_graph(Graph graph, const CompileOptions& options, Start start) {
-  HONE_TRY(Compiled compiled, compile(std::move(graph), options, start));
+Result<EngineData> compile_graph(const Graph& graph, const CompileOptions& options, Start start) {
+  HONE_TRY(Compiled compiled, compile(graph, options, start));
   return std::move(compiled.engine);
 }
 
 Result<EngineData> compile_file(const std::string& path, const CompileOptions& options) {
   const auto start = now();
-  HONE_TRY(Graph graph, import_onnx_file(path, {.shapes = options.shapes}));
-  auto engine = compile_graph(std::move(graph), options, start);
+  HONE_TRY(const Graph graph, import_onnx_file(path, {.shapes = options.shapes}));
+  auto engine = compile_graph(graph, options, start);
   if (!engine.ok()) return engine.status().within(path);
   return engine;
 }

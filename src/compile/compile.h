@@ -61,7 +61,7 @@ inline Start now() { return std::chrono::steady_clock::now(); }
 
 // The whole pipeline: import, canonical, fuse, layout, tune, plan. A tactic cache that cannot be saved is warned of.
 Result<EngineData> compile_file(const std::string& path, const CompileOptions& options);
-Result<EngineData> compile_graph(Graph graph, const CompileOptions& options, Start start = now());
-Result<Compiled> compile(Graph graph, const CompileOptions& options, Start start = now());
+Result<EngineData> compile_graph(const Graph& graph, const CompileOptions& options, Start start = now());
+Result<Compiled> compile(const Graph& graph, const CompileOptions& options, Start start = now());
 
 }  // namespace hone

@@ -6,13 +6,13 @@
 
 namespace hone {
 
-Result<EngineData> compile_on_cpu(Graph graph, const CompileOptions& options) {
-  return compile_graph(std::move(graph), {.target = "cpu",
-                                          .threads = options.threads,
-                                          .max_tier = options.max_tier,
-                                          .winograd = false,
-                                          .tune = false,
-                                          .cancelled = options.cancelled});
+Result<EngineData> compile_on_cpu(const Graph& graph, const CompileOptions& options) {
+  return compile_graph(graph, {.target = "cpu",
+                               .threads = options.threads,
+                               .max_tier = options.max_tier,
+                               .winograd = false,
+                               .tune = false,
+                               .cancelled = options.cancelled});
 }
 
 Result<CompiledPart> compile_part(const Graph& graph, std::span<const NodeId> nodes, std::span<const ValueId> outputs,
@@ -36,7 +36,7 @@ Result<CompiledPart> compile_part(const Graph& graph, std::span<const NodeId> no
     for (size_t i = 0; i < node.outputs.size(); ++i) copies[node.outputs[i]] = own.node(copy).outputs[i];
   }
   for (ValueId v : outputs) own.add_output(copy_of(v), fmt::format("{}", index(v)));
-  HONE_TRY(EngineData data, compile_on_cpu(std::move(own), options));
+  HONE_TRY(EngineData data, compile_on_cpu(own, options));
   HONE_TRY(part.engine, LoadedEngine::make(std::move(data)));
   return part;
 }

@@ -9,7 +9,7 @@
 namespace hone {
 
 // A graph as it is, untuned and without Winograd; threads and instruction sets are those of `options`.
-Result<EngineData> compile_on_cpu(Graph graph, const CompileOptions& options);
+Result<EngineData> compile_on_cpu(const Graph& graph, const CompileOptions& options);
 
 // The nodes of a graph that make `outputs`, in order, as a network of their own.
 struct CompiledPart {

@@ -244,8 +244,8 @@ Result<Network> read_network(const ModelOptions& model, const std::map<std::stri
 Result<EngineData> build_model(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch,
                                const Output& output) {
   const InterruptGuard guard;
-  HONE_TRY(Network network, read_network(model, inputs, batch, output));
-  auto engine = compile_graph(std::move(network.graph), network.options, network.start);
+  HONE_TRY(const Network network, read_network(model, inputs, batch, output));
+  auto engine = compile_graph(network.graph, network.options, network.start);
   if (interrupted()) return Status(Code::cancelled, fmt::format("{}: interrupted", model.model));
   if (!engine.ok()) return engine.status().within(model.model);
   return engine;

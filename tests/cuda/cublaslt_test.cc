@@ -152,7 +152,7 @@ TEST_F(CublasLt, AnEngineForAnotherVersionIsRefusedWhenItIsLoaded) {
   if (!cuda::nvrtc_version().ok()) GTEST_SKIP() << "NVRTC is missing";
   auto graph = graph_from_text(testing::kLibraryProduct);
   ASSERT_TRUE(graph.ok()) << graph.status().message();
-  auto data = compile_graph(std::move(*graph), {.target = "cuda", .cuda_arch = "sm_90"});
+  auto data = compile_graph(*graph, {.target = "cuda", .cuda_arch = "sm_90"});
   ASSERT_TRUE(data.ok()) << data.status().message();
   const std::vector<int64_t> words{11, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0};
   testing::use_library(*data, Tensor::vector(words), 0);

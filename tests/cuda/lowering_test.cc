@@ -65,8 +65,7 @@ class Lowering : public ::testing::TestWithParam<const char*> {
   }
 
   void expect_tactic(Graph graph, const std::string& tactic) {
-    const auto engine =
-        compile_graph(std::move(graph), {.target = "cuda", .cuda_arch = GetParam(), .verify_passes = true});
+    const auto engine = compile_graph(graph, {.target = "cuda", .cuda_arch = GetParam(), .verify_passes = true});
     ASSERT_TRUE(engine.ok()) << tactic << ": " << engine.status().message();
     EXPECT_EQ(engine->program.cuda_arch, GetParam());
     const auto& steps = engine->program.steps;
@@ -320,7 +319,7 @@ TEST(Cuda, PartsOfABatchAreViews) {
   if (!cuda::nvrtc_version().ok()) GTEST_SKIP() << "NVRTC is missing";
   auto divided = in_sub_batches(testing::batch_of_images(4), {.part = 8 << 10, .whole = 8 << 10});
   ASSERT_TRUE(divided.ok() && divided->has_value());
-  const auto engine = compile_graph(std::move(**divided), {.target = "cuda", .cuda_arch = "sm_90"});
+  const auto engine = compile_graph(**divided, {.target = "cuda", .cuda_arch = "sm_90"});
   ASSERT_TRUE(engine.ok()) << engine.status().message();
   for (const Step& step : engine->program.steps) EXPECT_TRUE(step.op != "Split" && step.op != "Concat") << step.op;
   EXPECT_EQ(std::ranges::count_if(engine->program.slots, [](const Slot& s) { return s.offset > 0 && s.alias_of >= 0; }),

@@ -20,7 +20,7 @@ class Streams : public ::testing::Test {
   static EngineData engine_of(const std::string& text) {
     auto graph = graph_from_text(text);
     EXPECT_TRUE(graph.ok()) << graph.status().message();
-    auto engine = compile_graph(std::move(*graph), {.target = "cuda", .cuda_arch = "sm_90", .tune = false});
+    auto engine = compile_graph(*graph, {.target = "cuda", .cuda_arch = "sm_90", .tune = false});
     EXPECT_TRUE(engine.ok()) << engine.status().message();
     return engine.ok() ? std::move(*engine) : EngineData();
   }

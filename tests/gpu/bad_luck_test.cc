@@ -46,7 +46,7 @@ class GpuBadLuck : public testing::FolderTest {
     auto graph = graph_from_text(testing::kLibraryProduct);
     HONE_CHECK(graph);
     options.target = "cuda";
-    return compile_graph(std::move(*graph), options);
+    return compile_graph(*graph, options);
   }
   // Why the engine's step has not taken the kernel.
   static std::string refusal(const EngineData& engine) {
