@@ -36,7 +36,7 @@ all=$(cd tests && for file in */*_test.cc; do dirname "$file"; done | sort -u)
 python3 scripts/fetch.py --quiet --set conformance || echo "ONNX's test data cannot be had: its tests are skipped"
 found=
 [ "$only" = tsan ] || check asan 10 ${@:-$all onnx}
-[ "$only" = asan ] || check tsan 50 ${@:-base kernels tune engine runtime compile api onnx}
+[ "$only" = asan ] || check tsan 50 ${@:-base kernels tune engine runtime compile api enqueue onnx}
 if [ -n "$found" ]; then
   echo "sanitizers: failures above, under$found"
   exit 1
