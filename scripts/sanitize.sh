@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 # A status that no program has of its own, so that a finding is never taken for an error that a test expects.
 export ASAN_OPTIONS=exitcode=99:detect_stack_use_after_return=1:hard_rss_limit_mb=8192
 export UBSAN_OPTIONS=exitcode=99:print_stacktrace=1
-export TSAN_OPTIONS=exitcode=99:hard_rss_limit_mb=8192
+export TSAN_OPTIONS=exitcode=99:hard_rss_limit_mb=8192:suppressions=$PWD/tests/tsan.supp
 
 # check PRESET N SUITE...: of ONNX's tests every Nth.
 check() {
