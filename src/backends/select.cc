@@ -364,13 +364,15 @@ bool Selector::times(const Problem& problem, std::span<const Candidate> candidat
   return options_.tune && here && !only_one;
 }
 
-std::string Selector::key_of(const Problem& problem) const {
+std::string Selector::key_of(const Problem& problem, std::span<const Candidate> candidates) const {
   std::string limits;
   if (options_.cold_weights) limits += " cold";
   if (options_.max_workspace < INT64_MAX) limits += fmt::format(" workspace {}", options_.max_workspace);
   if (options_.deterministic && !options_.machine.cuda_arch.empty())
     limits += " deterministic";  // no CPU tactic varies
-  return cache_key(device_ + libraries_ + limits, describe(problem));
+  std::string text = describe(problem);
+  for (const Candidate& c : candidates) text += fmt::format("\n{} {}", c.tactic->name, c.variants.size());
+  return cache_key(device_ + libraries_ + limits, text);
 }
 
 const std::set<std::string>& Selector::faults_of(const Problem& problem) const {
@@ -399,7 +401,7 @@ Status Selector::expect(const Problem& problem) {
   std::vector<std::pair<std::string, std::string>> refused;
   HONE_TRY(const auto all, candidates(problem, true, refused));
   const Candidate& first = all.front();
-  const std::string key = key_of(problem);
+  const std::string key = key_of(problem, all);
   if (first.tactic->backend != Backend::cuda || expected_.contains(key)) return {};
   auto& field = expected_[key];
   const bool timed = times(problem, all);
@@ -428,7 +430,7 @@ Result<Choice> Selector::choose(const Problem& problem, bool gpu) {
   choice.tactic = all.front().tactic;
   choice.variant = all.front().variants.front();
   if (times(problem, all)) {
-    const std::string key = key_of(problem);
+    const std::string key = key_of(problem, all);
     auto seen = seen_.find(key);
     if (seen == seen_.end()) {
       if (const auto found = cached(key, all)) {

@@ -84,7 +84,9 @@ class Selector {
                                 std::vector<Variant> field);
   Result<Ready> make(const Problem& problem, Variant& variant);
   Result<std::optional<Witness>> take_witness(const Problem& problem, std::vector<Variant>& field, GpuSandbox& box);
-  std::string key_of(const Problem& problem) const;  // in the tactic cache
+  // In the tactic cache: of the choice among candidates, as a Hone that has others is to choose again; without, of what
+  // has faulted.
+  std::string key_of(const Problem& problem, std::span<const Candidate> candidates = {}) const;
   // With the variants whose workspace is allowed and whose kernels have not faulted, or the reason why there are none.
   Result<Candidate> candidate_of(const Tactic& tactic, const Problem& problem,
                                  const std::set<std::string>& faults) const;

@@ -53,23 +53,18 @@ std::string refuse_problem(const Problem& problem, std::optional<Anchor>& anchor
 }
 
 // What is worth timing, the default first: what threads share out, and, for long sums, how much of one is made at once.
-std::vector<cpu::DenseTuning> tunings(const cpu::GemmProblem& gemm, const Machine& machine) {
+std::vector<cpu::DenseTuning> tunings(const cpu::GemmProblem& gemm, cpu::Tier, int threads) {
   constexpr int kLongSum = 384;  // the default makes all of a shorter one at once
   std::vector<cpu::DenseTuning> list{{}};
   for (const int k_block : {0, 512, 1 << 30})
     for (const int split : {1, 2})
-      if (k_block == 0 ? machine.threads > 1 : gemm.k > kLongSum && split <= machine.threads)
+      if (k_block == 0 ? threads > 1 : gemm.k > kLongSum && split <= threads)
         list.push_back({.split = split, .k_block = k_block});
   return list;
 }
 
-int variants(const Problem& problem, const Machine& machine) {
-  const auto anchor = view_anchor(problem);
-  return static_cast<int>(tunings(layout_of(problem, *anchor->op.as<MatMul>()).gemm, machine).size());
-}
-
-cpu::GemmContext context_of(const cpu::GemmProblem& gemm, cpu::Tier tier, int variant, const Machine& machine) {
-  const auto list = tunings(gemm, machine);
+cpu::GemmContext context_of(const std::vector<cpu::DenseTuning>& list, cpu::Tier tier, int variant,
+                            const Machine& machine) {
   return {.tier = tier, .threads = machine.threads, .tuning = list[static_cast<size_t>(variant) % list.size()]};
 }
 
@@ -80,80 +75,76 @@ std::string supports_packed(const Problem& problem, const Machine&) {
   return layout_of(problem, *anchor->op.as<MatMul>()).gemm.batch > 1 ? "one right operand a batch item" : "";
 }
 
-Result<Prepared> prepare_packed(const Problem& problem, int, const Machine& machine) {
-  const auto anchor = view_anchor(problem);
-  const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
-  const cpu::Tier tier = tier_of(machine);
-  Tensor packed(DType::u8, {static_cast<int64_t>(cpu::gemm_packed_bytes(l.gemm.n, l.gemm.k, tier))});
-  cpu::gemm_pack(problem.constants[1].data<float>(), l.ldb, l.trans_b, l.gemm.n, l.gemm.k, tier,
-                 packed.mutable_data<float>());
-  return packed_weights(packed, tier);
-}
-
-Result<std::unique_ptr<const Kernel>> make_packed(const Problem& problem, std::span<const Tensor> packed, int variant,
-                                                  const Machine& machine) {
-  const auto anchor = view_anchor(problem);
-  const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
-  HONE_TRY(const cpu::Tier tier,
-           check_packed(packed, [&](cpu::Tier tier) { return cpu::gemm_packed_bytes(l.gemm.n, l.gemm.k, tier); }));
-  const cpu::GemmContext context = context_of(l.gemm, tier, variant, machine);
-  return kernel(
-      [gemm = l.gemm, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
-        cpu::gemm(gemm, context, args.inputs[0]->data<float>(), weights.data<float>(),
-                  args.outputs[0]->mutable_data<float>(), epilogue_of(anchor, args), args.workspace, args.pool);
-        return {};
-      },
-      static_cast<int64_t>(cpu::gemm_workspace_bytes(l.gemm, context)));
-}
-
 // The rows of a batch item, which the first dim counts, stay among themselves; a matrix may have one in each row.
-cpu::GemmProblem by_items(const Problem& problem, const Layout& l) {
-  const Dims a = dims_of(problem.inputs[0]);
-  cpu::GemmProblem gemm = l.gemm;
-  gemm.batch = a[0];
+cpu::GemmProblem by_items(const Problem& problem, const cpu::GemmProblem& rows) {
+  cpu::GemmProblem gemm = rows;
+  gemm.batch = dims_of(problem.inputs[0])[0];
   gemm.m /= gemm.batch;
   return gemm;
 }
 
 std::string supports_strassen(const Problem& problem, const Machine& machine) {
   if (std::string reason = supports_packed(problem, machine); !reason.empty()) return reason;
-  const cpu::GemmProblem gemm = by_items(problem, layout_of(problem, *view_anchor(problem)->op.as<MatMul>()));
+  const cpu::GemmProblem gemm = by_items(problem, layout_of(problem, *view_anchor(problem)->op.as<MatMul>()).gemm);
   if (const char* reason = cpu::refuse_strassen({gemm.batch, gemm.m, gemm.n, gemm.k})) return reason;
   return refuse_error(cpu::strassen_error(gemm.k), kErrorBound, machine);
 }
 
-int strassen_variants(const Problem&, const Machine& machine) {
-  return static_cast<int>(cpu::strassen_tunings(tier_of(machine), machine.threads).size());
+// A way to multiply by a constant that was packed when the engine was built.
+struct Packing {
+  size_t (*bytes)(int64_t n, int64_t k, cpu::Tier tier);
+  void (*pack)(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, cpu::Tier tier, float* packed);
+  std::vector<cpu::DenseTuning> (*tunings)(const cpu::GemmProblem& gemm, cpu::Tier tier, int threads);
+  cpu::GemmProblem (*view)(const Problem& problem, const cpu::GemmProblem& rows);
+  size_t (*workspace_bytes)(const cpu::GemmProblem& gemm, const cpu::GemmContext& context);
+  void (*run)(const cpu::GemmProblem& gemm, const cpu::GemmContext& context, const float* a, const float* packed,
+              float* c, const cpu::Epilogue& epilogue, void* workspace, cpu::ThreadPool& pool);
+};
+
+constexpr Packing kPanels{cpu::gemm_packed_bytes,
+                          cpu::gemm_pack,
+                          tunings,
+                          [](const Problem&, const cpu::GemmProblem& rows) { return rows; },
+                          cpu::gemm_workspace_bytes,
+                          cpu::gemm};
+constexpr Packing kStrassen{
+    cpu::strassen_packed_bytes,
+    cpu::strassen_pack,
+    [](const cpu::GemmProblem&, cpu::Tier tier, int threads) { return cpu::strassen_tunings(tier, threads); },
+    by_items,
+    cpu::gemm_strassen_workspace_bytes,
+    cpu::gemm_strassen};
+
+template <const Packing& P>
+int variants(const Problem& problem, const Machine& machine) {
+  const cpu::GemmProblem gemm = layout_of(problem, *view_anchor(problem)->op.as<MatMul>()).gemm;
+  return static_cast<int>(P.tunings(gemm, tier_of(machine), machine.threads).size());
 }
 
-Result<Prepared> prepare_strassen(const Problem& problem, int, const Machine& machine) {
+template <const Packing& P>
+Result<Prepared> prepare_packed(const Problem& problem, int, const Machine& machine) {
   const auto anchor = view_anchor(problem);
   const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
   const cpu::Tier tier = tier_of(machine);
-  Tensor packed(DType::u8, {static_cast<int64_t>(cpu::strassen_packed_bytes(l.gemm.n, l.gemm.k, tier))});
-  cpu::strassen_pack(problem.constants[1].data<float>(), l.ldb, l.trans_b, l.gemm.n, l.gemm.k, tier,
-                     packed.mutable_data<float>());
+  Tensor packed(DType::u8, {static_cast<int64_t>(P.bytes(l.gemm.n, l.gemm.k, tier))});
+  P.pack(problem.constants[1].data<float>(), l.ldb, l.trans_b, l.gemm.n, l.gemm.k, tier, packed.mutable_data<float>());
   return packed_weights(packed, tier);
 }
 
-Result<std::unique_ptr<const Kernel>> make_strassen(const Problem& problem, std::span<const Tensor> packed, int variant,
-                                                    const Machine& machine) {
+template <const Packing& P>
+Result<std::unique_ptr<const Kernel>> make_packed(const Problem& problem, std::span<const Tensor> packed, int variant,
+                                                  const Machine& machine) {
   const auto anchor = view_anchor(problem);
-  const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
-  HONE_TRY(const cpu::Tier tier,
-           check_packed(packed, [&](cpu::Tier tier) { return cpu::strassen_packed_bytes(l.gemm.n, l.gemm.k, tier); }));
-  const auto list = cpu::strassen_tunings(tier, machine.threads);
-  const cpu::GemmContext context{
-      .tier = tier, .threads = machine.threads, .tuning = list[static_cast<size_t>(variant) % list.size()]};
-  const cpu::GemmProblem gemm = by_items(problem, l);
+  const cpu::GemmProblem rows = layout_of(problem, *anchor->op.as<MatMul>()).gemm, gemm = P.view(problem, rows);
+  HONE_TRY(const cpu::Tier tier, check_packed(packed, [&](cpu::Tier tier) { return P.bytes(gemm.n, gemm.k, tier); }));
+  const cpu::GemmContext context = context_of(P.tunings(rows, tier, machine.threads), tier, variant, machine);
   return kernel(
       [gemm, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
-        cpu::gemm_strassen(gemm, context, args.inputs[0]->data<float>(), weights.data<float>(),
-                           args.outputs[0]->mutable_data<float>(), epilogue_of(anchor, args), args.workspace,
-                           args.pool);
+        P.run(gemm, context, args.inputs[0]->data<float>(), weights.data<float>(),
+              args.outputs[0]->mutable_data<float>(), epilogue_of(anchor, args), args.workspace, args.pool);
         return {};
       },
-      static_cast<int64_t>(cpu::gemm_strassen_workspace_bytes(gemm, context)));
+      static_cast<int64_t>(P.workspace_bytes(gemm, context)));
 }
 
 std::string supports_unpacked(const Problem& problem, const Machine&) {
@@ -165,7 +156,8 @@ Result<std::unique_ptr<const Kernel>> make_unpacked(const Problem& problem, std:
                                                     const Machine& machine) {
   const auto anchor = view_anchor(problem);
   const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
-  const cpu::GemmContext context = context_of(l.gemm, tier_of(machine), variant, machine);
+  const cpu::Tier tier = tier_of(machine);
+  const cpu::GemmContext context = context_of(tunings(l.gemm, tier, machine.threads), tier, variant, machine);
   return kernel(
       [l, context, anchor = *anchor](const KernelArgs& args) -> Status {
         cpu::gemm_unpacked(l.gemm, context, args.inputs[0]->data<float>(), args.inputs[1]->data<float>(), l.ldb,
@@ -180,10 +172,11 @@ Result<std::unique_ptr<const Kernel>> make_unpacked(const Problem& problem, std:
 
 std::span<const Tactic> matmul_tactics() {
   static constexpr Tactic kRows[] = {
-      {"cpu.gemm_packed", supports_packed, variants, prepare_packed, make_packed, residual_in_place, drops_second},
-      {"cpu.gemm_strassen", supports_strassen, strassen_variants, prepare_strassen, make_strassen, residual_in_place,
-       drops_second},
-      {"cpu.gemm", supports_unpacked, variants, nothing_to_prepare, make_unpacked, residual_in_place}};
+      {"cpu.gemm_packed", supports_packed, variants<kPanels>, prepare_packed<kPanels>, make_packed<kPanels>,
+       residual_in_place, drops_second},
+      {"cpu.gemm_strassen", supports_strassen, variants<kStrassen>, prepare_packed<kStrassen>, make_packed<kStrassen>,
+       residual_in_place, drops_second},
+      {"cpu.gemm", supports_unpacked, variants<kPanels>, nothing_to_prepare, make_unpacked, residual_in_place}};
   return kRows;
 }
 
