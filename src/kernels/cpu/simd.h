@@ -12,7 +12,7 @@
 
 #include "base/dtype.h"
 
-#if defined(__AMX_TILE__)
+#if defined(__AMX_TILE__) || defined(__AMXTILE__)  // GCC, clang
 #define HONE_TIER_NS amx
 #elif defined(__AVX512BF16__)
 #define HONE_TIER_NS avx512_bf16
