@@ -28,12 +28,9 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from calibration import ROOT
 from int8 import HEADING, line, report
-from networks import Hone, quantise_by_onnxruntime, quantise_weights_by_onnxruntime, run_onnxruntime
-from tasks import TASKS, figures, without_probabilities
+from networks import Hone, Trial, quantise_by_onnxruntime, quantise_weights_by_onnxruntime, run_onnxruntime
 
 FIGURES = ("sqnr_db", "cosine", "same")
 
@@ -87,17 +84,10 @@ def variants(name: str, target: str) -> dict[str, Variant]:
 
 def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterator[dict]:
     """A row for each network: fp32 by ONNX Runtime, Hone's, and those of ONNX Runtime's quantisers."""
-    task, plan, model = TASKS[name], PLANS[name], folder / "model.onnx"
-    without_probabilities(name, model)
-    data, _ = task.draw(args.samples, seed=1)
-    held_out, known = task.draw(plan.score, seed=2)
-    wanted = run_onnxruntime(model, held_out, task.output)
-
-    def row(network: str, outputs: np.ndarray) -> dict:
-        return {"model": name, "network": network, **figures(outputs, wanted, task, known, model)}
-
-    yield row("fp32", wanted)
-    hone = Hone(args.hone, model, data, args.batch, folder / "hone", ["--target", args.target])
+    plan, trial = PLANS[name], Trial.of(name, folder, args.samples, PLANS[name].score)
+    task, model, held_out, row = trial.task, trial.model, trial.held_out, trial.row
+    yield row("fp32", trial.wanted)
+    hone = Hone(args.hone, model, trial.data, args.batch, folder / "hone", ["--target", args.target])
     for network, variant in variants(name, args.target).items():
         hone.build(*variant.options, *(["--calibrate", hone.samples] if variant.calibrated else []))
         yield row(network, hone.run(held_out, task.output))
@@ -105,7 +95,7 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
         return
     for method in plan.calibrators:
         quantised = folder / f"{method}.onnx"
-        quantise_by_onnxruntime(model, data, method, task, quantised)
+        quantise_by_onnxruntime(model, trial.data, method, task, quantised)
         yield row(f"ort int8, {method}", run_onnxruntime(quantised, held_out, task.output, optimised=False))
     for bits in (8, 4) if plan.weights else ():
         quantised = folder / f"weights{bits}.onnx"

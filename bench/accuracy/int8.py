@@ -30,28 +30,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-import numpy as np
 import onnxruntime
 
 from calibration import METHODS, ROOT
-from networks import Hone, quantise_by_onnxruntime, run_onnxruntime
-from tasks import TASKS, figures, without_probabilities
+from networks import Hone, Trial, quantise_by_onnxruntime, run_onnxruntime
+from tasks import TASKS
 
 
 def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterator[dict]:
     """A row for each network: fp32, Hone's, and ONNX Runtime's two ways."""
-    task, model = TASKS[name], folder / "model.onnx"
-    without_probabilities(name, model)
-    data, _ = task.draw(args.samples, seed=1)
-    held_out, known = task.draw(args.score, seed=2)
-    wanted = run_onnxruntime(model, held_out, task.output)
-
-    def row(network: str, outputs: np.ndarray) -> dict:
-        return {"model": name, "network": network, **figures(outputs, wanted, task, known, model)}
-
-    yield row("fp32", wanted)
+    trial = Trial.of(name, folder, args.samples, args.score)
+    task, model, held_out, row = trial.task, trial.model, trial.held_out, trial.row
+    yield row("fp32", trial.wanted)
     for calibrator in args.calibrators:
-        hone = Hone(args.hone, model, data, args.batch, folder / calibrator, shlex.split(args.hone_options))
+        hone = Hone(args.hone, model, trial.data, args.batch, folder / calibrator, shlex.split(args.hone_options))
         int8 = ["--precision", "int8", "--calibration-cache", hone.ranges]
         hone.build(*int8, "--calibrate", hone.samples, "--calibrator", calibrator)
         yield row(f"hone {calibrator}", hone.run(held_out, task.output))
@@ -61,7 +53,7 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
         yield row(f"hone {calibrator}, as ONNX", run_onnxruntime(exported, held_out, task.output, optimised=False))
     for method in args.onnxruntime:
         quantised = folder / f"{method}.onnx"
-        quantise_by_onnxruntime(model, data, method, task, quantised)
+        quantise_by_onnxruntime(model, trial.data, method, task, quantised)
         yield row(f"ort {method}, exact", run_onnxruntime(quantised, held_out, task.output, optimised=False))
         yield row(f"ort {method}, fast", run_onnxruntime(quantised, held_out, task.output))
 

@@ -7,6 +7,7 @@ import pathlib
 import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from calibration import METHODS, prepared
 from make_inputs import safe
-from tasks import Sample, Task
+from tasks import TASKS, Sample, Task, figures, without_probabilities
 
 EXTRA = {"ActivationSymmetric": True, "WeightSymmetric": True, "CalibPercentile": 99.99}
 
@@ -112,3 +113,30 @@ class Hone:
         done = subprocess.run([self.program, *map(str, arguments), "--quiet"], capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"hone {shlex.join(map(str, arguments))}: {done.stderr}")
+
+
+@dataclass
+class Trial:
+    """A network, data to calibrate it with, other data that it is judged on, and what fp32 makes of that."""
+
+    name: str
+    task: Task
+    model: pathlib.Path
+    data: list[Sample]
+    held_out: list[Sample]
+    known: list
+    wanted: np.ndarray
+
+    @staticmethod
+    def of(name: str, folder: pathlib.Path, samples: int, score: int) -> Trial:
+        """Writes the model to the folder; fp32 is ONNX Runtime's."""
+        task, model = TASKS[name], folder / "model.onnx"
+        without_probabilities(name, model)
+        data, _ = task.draw(samples, seed=1)
+        held_out, known = task.draw(score, seed=2)
+        return Trial(name, task, model, data, held_out, known, run_onnxruntime(model, held_out, task.output))
+
+    def row(self, network: str, outputs: np.ndarray) -> dict:
+        """What a network's outputs on the held-out data are worth."""
+        return {"model": self.name, "network": network,
+                **figures(outputs, self.wanted, self.task, self.known, self.model)}

@@ -25,9 +25,9 @@
 #include "cuda/nvrtc.h"
 #include "engine/inspect.h"
 #include "import/onnx/model.h"
-#include "kernels/cpu/bf16/bf16.h"
 #include "passes/pipeline.h"
 #include "tactics/cuda/gemm.h"
+#include "tactics/in_bf16.h"
 
 namespace hone {
 namespace {
@@ -136,9 +136,7 @@ Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOpti
   return {};
 }
 
-bool has_bf16(const Machine& machine) {
-  return machine.max_tier >= static_cast<int>(cpu::Tier::avx512) && cpu::best_bf16_set();
-}
+bool has_bf16(const Machine& machine) { return refuse_type_or_machine(DType::bf16, machine).empty(); }
 
 // How far bf16, which is allowed, got on a CPU.
 std::string bf16_note(const Program& program, const Machine& machine) {

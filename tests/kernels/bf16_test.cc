@@ -62,14 +62,9 @@ struct Data {
         weights{w.data(), p.cin / p.groups * p.kh * p.kw, p.kh * p.kw, 1} {}
 };
 
-// What lies about is no number, so that reading it shows.
-struct Dirty : Workspace {
-  explicit Dirty(size_t bytes) : Workspace(bytes) { std::memset(get(), 0xff, bytes); }
-};
-
 std::vector<float> run(const ConvProblem& p, const Bf16Kernel& kernel, const GatherSharing& sharing, const Data& data,
                        const Epilogue& epilogue) {
-  Dirty packed(bf16_packed_bytes(p, kernel)), workspace(bf16_workspace_bytes(p, kernel, sharing));
+  Workspace packed(bf16_packed_bytes(p, kernel)), workspace(bf16_workspace_bytes(p, kernel, sharing));
   bf16_pack(p, kernel, data.weights, packed.get());
   std::vector<float> y(data.sums.size(), NAN);
   ThreadPool pool(sharing.threads);
@@ -86,7 +81,7 @@ std::vector<float> run(const ConvProblem& p, const Bf16Kernel& kernel, const Gat
 // The same with tensors in bf16, the result over the residual where there is one.
 std::vector<float> run_in_bf16(const ConvProblem& p, const Bf16Kernel& kernel, const GatherSharing& sharing,
                                const Data& data, Epilogue epilogue) {
-  Dirty packed(bf16_packed_bytes(p, kernel)), workspace(bf16_workspace_bytes(p, kernel, sharing));
+  Workspace packed(bf16_packed_bytes(p, kernel)), workspace(bf16_workspace_bytes(p, kernel, sharing));
   bf16_pack(p, kernel, data.weights, packed.get());
   const auto x = in_bf16(data.x);
   auto y = in_bf16(data.residual);
@@ -264,7 +259,7 @@ TEST(Bf16, OverItsResidual) {
   for (const Named& named : kernels()) {
     const auto want = run(p, *named.kernel, {}, data, {.residual = data.residual.data()});
     auto y = data.residual;
-    Dirty packed(bf16_packed_bytes(p, *named.kernel)), workspace(bf16_workspace_bytes(p, *named.kernel, {}));
+    Workspace packed(bf16_packed_bytes(p, *named.kernel)), workspace(bf16_workspace_bytes(p, *named.kernel, {}));
     bf16_pack(p, *named.kernel, data.weights, packed.get());
     ThreadPool pool(1);
     bf16_conv(p, *named.kernel, {},
