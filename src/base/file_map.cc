@@ -3,14 +3,17 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <random>
+#include <vector>
 
 namespace hone {
 
@@ -36,14 +39,23 @@ FileMap::~FileMap() {
 
 namespace {
 
-// Sets errno when it cannot.
-bool write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+// Sets errno when it cannot. All parts go to the system together: it then keeps the file in large pages, in which
+// memory that is mapped from it is read faster.
+bool write_all(int fd, std::span<const std::string_view> parts) {
+  std::vector<iovec> pieces;
+  for (std::string_view part : parts)
+    if (!part.empty()) pieces.push_back({const_cast<char*>(part.data()), part.size()});
+  for (size_t next = 0; next < pieces.size();) {
+    const auto count = static_cast<int>(std::min<size_t>(pieces.size() - next, IOV_MAX));
+    ssize_t n = ::writev(fd, &pieces[next], count);
     if (n < 0 && errno == EINTR) continue;
     if (n == 0) errno = ENOSPC;
     if (n <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(n));
+    for (; n > 0 && n >= static_cast<ssize_t>(pieces[next].iov_len); ++next)
+      n -= static_cast<ssize_t>(pieces[next].iov_len);
+    if (n == 0) continue;
+    pieces[next].iov_base = static_cast<char*>(pieces[next].iov_base) + n;
+    pieces[next].iov_len -= static_cast<size_t>(n);
   }
   return true;
 }
@@ -97,10 +109,6 @@ class Temporary {
   bool named_ = false;
 };
 
-bool write_all(int fd, std::span<const std::string_view> parts) {
-  return fd >= 0 && std::all_of(parts.begin(), parts.end(), [&](std::string_view part) { return write_all(fd, part); });
-}
-
 // A device or a pipe, which is written to and not replaced.
 bool is_special(const std::string& path) {
   struct stat info {};
@@ -109,7 +117,7 @@ bool is_special(const std::string& path) {
 
 bool write_special(const std::string& path, std::span<const std::string_view> parts) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-  const bool written = write_all(fd, parts);
+  const bool written = fd >= 0 && write_all(fd, parts);
   const int error = errno;
   if (fd >= 0) ::close(fd);
   errno = error;
@@ -122,7 +130,7 @@ Status write_file(const std::string& path, std::span<const std::string_view> par
   const auto write = [&] {
     if (is_special(path)) return write_special(path, parts);
     Temporary file(path);
-    return write_all(file.fd(), parts) && file.replace();
+    return file.fd() >= 0 && write_all(file.fd(), parts) && file.replace();
   };
   return write() ? Status() : invalid("{}: cannot be written: {}", path, std::strerror(errno));
 }
