@@ -48,6 +48,7 @@ std::optional<double> bytes_of(const Program& program, const Step& step) {
 // kernels/cpu/gemm/strassen.h).
 constexpr std::pair<std::string_view, double> kSaved[] = {
     {"cpu.conv_winograd_f4", 4},
+    {"cpu.conv_winograd_f5", 225. / 49},
     {"cpu.conv_winograd_f2", 2.25},
     {"cpu.conv_winograd_s2_f4", 144. / 81},
     {"cpu.conv_winograd_s2_f2", 36. / 25},

@@ -10,7 +10,7 @@ namespace {
 
 // kErrorBound of those that round to bf16: 2.5 times what a product that rounds its factors errs by in that model.
 constexpr double kErrorBoundInBf16 = 1.2e-2;
-constexpr size_t kAlgorithms = 12;  // conv_algorithms() but for its own reference
+constexpr size_t kAlgorithms = 13;  // conv_algorithms() but for its own reference
 
 const cpu::ConvAlgorithm& algorithm(size_t index) { return *cpu::conv_algorithms()[index]; }
 
@@ -105,14 +105,15 @@ std::span<const Tactic> conv_tactics() {
                                                         row<1>("cpu.conv_strassen"),
                                                         row<2>("cpu.conv_depthwise"),
                                                         row<3>("cpu.conv_winograd_f4"),
-                                                        row<4>("cpu.conv_winograd_f2"),
-                                                        row<5>("cpu.conv_winograd_s2_f4"),
-                                                        row<6>("cpu.conv_winograd_s2_f2"),
-                                                        row<7>("cpu.conv_winograd_f2_bf16"),
-                                                        row<8>("cpu.conv_winograd_s2_f2_bf16"),
-                                                        row<9>("cpu.conv_dot"),
-                                                        row<10>("cpu.conv_direct"),
-                                                        row<11>("cpu.conv_grouped")};
+                                                        row<4>("cpu.conv_winograd_f5"),
+                                                        row<5>("cpu.conv_winograd_f2"),
+                                                        row<6>("cpu.conv_winograd_s2_f4"),
+                                                        row<7>("cpu.conv_winograd_s2_f2"),
+                                                        row<8>("cpu.conv_winograd_f2_bf16"),
+                                                        row<9>("cpu.conv_winograd_s2_f2_bf16"),
+                                                        row<10>("cpu.conv_dot"),
+                                                        row<11>("cpu.conv_direct"),
+                                                        row<12>("cpu.conv_grouped")};
   return kRows;
 }
 

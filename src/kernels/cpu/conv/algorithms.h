@@ -10,6 +10,7 @@ extern const ConvAlgorithm conv_1x1;
 extern const ConvAlgorithm conv_strassen;
 extern const ConvAlgorithm conv_depthwise;
 extern const ConvAlgorithm conv_winograd_f4;
+extern const ConvAlgorithm conv_winograd_f5;
 extern const ConvAlgorithm conv_winograd_f2;
 extern const ConvAlgorithm conv_winograd_s2_f4;
 extern const ConvAlgorithm conv_winograd_s2_f2;

@@ -11,6 +11,7 @@ std::span<const ConvAlgorithm* const> conv_algorithms() {
       &conv_strassen,
       &conv_depthwise,
       &conv_winograd_f4,
+      &conv_winograd_f5,
       &conv_winograd_f2,
       &conv_winograd_s2_f4,
       &conv_winograd_s2_f2,

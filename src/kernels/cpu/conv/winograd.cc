@@ -51,6 +51,10 @@ const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradF4) {
   return k.f4;
 }
 template <class T>
+const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradF5) {
+  return k.f5;
+}
+template <class T>
 const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradS2F2) {
   return k.s2_f2;
 }
@@ -374,6 +378,7 @@ constexpr ConvAlgorithm algorithm_in_bf16(const char* name) {
 }  // namespace
 
 const ConvAlgorithm conv_winograd_f4 = algorithm<WinogradF4>("conv_winograd_f4");
+const ConvAlgorithm conv_winograd_f5 = algorithm<WinogradF5>("conv_winograd_f5");
 const ConvAlgorithm conv_winograd_f2 = algorithm<WinogradF2>("conv_winograd_f2");
 const ConvAlgorithm conv_winograd_s2_f4 = algorithm<WinogradS2F4>("conv_winograd_s2_f4");
 const ConvAlgorithm conv_winograd_s2_f2 = algorithm<WinogradS2F2>("conv_winograd_s2_f2");

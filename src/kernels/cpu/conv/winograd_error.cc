@@ -64,6 +64,7 @@ double winograd_error_in_bf16(const ConvProblem& p, const float* weights) {
 
 template double winograd_error<WinogradF2>(const ConvProblem&, const float*);
 template double winograd_error<WinogradF4>(const ConvProblem&, const float*);
+template double winograd_error<WinogradF5>(const ConvProblem&, const float*);
 template double winograd_error<WinogradS2F2>(const ConvProblem&, const float*);
 template double winograd_error<WinogradS2F4>(const ConvProblem&, const float*);
 template double winograd_error_in_bf16<WinogradF2>(const ConvProblem&, const float*);
