@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <numeric>
+#include <random>
 
 namespace hone {
 namespace {
+
+// Of the search for a smaller arena: its time grows with the rounds and with the square of the buffers.
+constexpr size_t kMostRounds = 500, kMostPlacements = 300'000;
 
 // Whether `a` has always been used for the last time when `b` is written.
 bool dies_before(const Lifetime& a, const Lifetime& b, const Schedule* schedule) {
@@ -56,6 +60,47 @@ int64_t lower_bound(std::span<const Lifetime> buffers) {
   return most;
 }
 
+// With streams: what lives at steps, one of each stream, that may run at the same time.
+int64_t lower_bound(std::span<const Lifetime> buffers, const Schedule& schedule) {
+  const int steps = static_cast<int>(schedule.stream.size());
+  const auto stream_of = [&](int step) { return step < steps ? schedule.stream[static_cast<size_t>(step)] : -1; };
+  std::vector<int> chosen;
+  std::vector<size_t> live;
+  for (int stream = schedule.streams; stream-- > 0;) {
+    int64_t most = -1;
+    std::vector<size_t> lives_there;
+    int at = -1;
+    for (int step = 0; step < steps; ++step) {
+      if (stream_of(step) != stream) continue;
+      if (std::ranges::any_of(chosen, [&](int c) { return schedule.before(c, step) || schedule.before(step, c); }))
+        continue;
+      int64_t bytes = 0;
+      std::vector<size_t> here;
+      for (size_t b = 0; b < buffers.size(); ++b) {
+        const Lifetime& life = buffers[b];
+        if (life.first > step || life.last < step) continue;
+        if (!std::ranges::all_of(life.uses, [&](int use) { return stream_of(use) == stream; })) continue;
+        bytes += life.bytes;
+        here.push_back(b);
+      }
+      if (bytes <= most) continue;
+      most = bytes;
+      at = step;
+      lives_there = std::move(here);
+    }
+    if (at < 0) continue;
+    chosen.push_back(at);
+    live.insert(live.end(), lives_there.begin(), lives_there.end());
+  }
+  int64_t sum = 0;
+  for (size_t i = 0; i < live.size(); ++i) {
+    for (size_t j = 0; j < i; ++j)
+      if (!overlap(buffers[live[i]], buffers[live[j]], &schedule)) return 0;
+    sum += buffers[live[i]].bytes;
+  }
+  return sum;
+}
+
 }  // namespace
 
 MemoryPlan plan_memory(std::span<const Lifetime> lifetimes, int64_t align, const Schedule* schedule) {
@@ -66,6 +111,7 @@ MemoryPlan plan_memory(std::span<const Lifetime> lifetimes, int64_t align, const
     plan.without_reuse_bytes += b.bytes;
   }
   plan.lower_bound_bytes = lower_bound(buffers);
+  if (schedule != nullptr) plan.lower_bound_bytes = std::max(plan.lower_bound_bytes, lower_bound(buffers, *schedule));
   plan.arena_bytes = INT64_MAX;
 
   const auto size = [&](size_t i) { return buffers[i].bytes; };
@@ -75,21 +121,45 @@ MemoryPlan plan_memory(std::span<const Lifetime> lifetimes, int64_t align, const
   const auto by_span = [&](size_t a, size_t b) { return span(a) != span(b) ? span(a) > span(b) : size(a) > size(b); };
   const auto by_time = [&](size_t a, size_t b) { return buffers[a].first < buffers[b].first; };
 
-  const auto attempt = [&](auto&& order_by) {
-    if (plan.arena_bytes == plan.lower_bound_bytes) return;
-    std::vector<size_t> order(buffers.size());
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), order_by);
-    std::vector<int64_t> offsets;
-    const int64_t arena = place(buffers, order, schedule, offsets);
+  std::vector<size_t> best_order;
+  std::vector<int64_t> offsets;
+  const auto keep = [&](const std::vector<size_t>& order, int64_t arena) {
     if (arena >= plan.arena_bytes) return;
     plan.arena_bytes = arena;
-    plan.offsets = std::move(offsets);
+    plan.offsets = offsets;
+    best_order = order;
+  };
+  const auto attempt = [&](auto&& order_by) {
+    std::vector<size_t> order(buffers.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    if (plan.arena_bytes == plan.lower_bound_bytes) return;
+    std::stable_sort(order.begin(), order.end(), order_by);
+    keep(order, place(buffers, order, schedule, offsets));
   };
   attempt(by_size);
   attempt(by_area);
   attempt(by_span);
   attempt(by_time);
+  // What lies highest, or every other time any buffer, is placed earlier, and stays so where the arena is no larger.
+  std::vector<size_t> order = best_order;
+  std::vector<int64_t> placed = plan.offsets;
+  int64_t arena = plan.arena_bytes;
+  std::mt19937 random(1);
+  const size_t rounds = std::min(kMostRounds, kMostPlacements / std::max<size_t>(buffers.size(), 1));
+  for (size_t round = 0; round < rounds && plan.arena_bytes > plan.lower_bound_bytes; ++round) {
+    std::vector<size_t> moved = order;
+    const auto end = [&](size_t i) { return placed[i] + buffers[i].bytes; };
+    const auto highest = std::ranges::max_element(moved, {}, end) - moved.begin();
+    const auto from = round % 2 == 0 ? highest : static_cast<std::ptrdiff_t>(random() % moved.size());
+    const auto to = static_cast<std::ptrdiff_t>(random() % static_cast<size_t>(from + 1));
+    std::rotate(moved.begin() + to, moved.begin() + from, moved.begin() + from + 1);
+    const int64_t bytes = place(buffers, moved, schedule, offsets);
+    if (bytes > arena) continue;
+    arena = bytes;
+    order = std::move(moved);
+    placed = offsets;
+    keep(order, arena);
+  }
   return plan;
 }
 

@@ -18,7 +18,7 @@ struct Lifetime {
 struct MemoryPlan {
   std::vector<int64_t> offsets;  // one a lifetime, aligned
   int64_t arena_bytes = 0;
-  int64_t lower_bound_bytes = 0;  // the most that lives at one step in their order: no plan can need less
+  int64_t lower_bound_bytes = 0;  // what lives at one step, or at steps of several streams at once: none can need less
   int64_t without_reuse_bytes = 0;
 };
 
