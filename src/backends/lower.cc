@@ -6,6 +6,8 @@
 #include "backends/control.h"
 #include "backends/parts.h"
 #include "backends/problem.h"
+#include "backends/streams.h"
+#include "backends/sub_batches.h"
 #include "backends/variation.h"
 #include "ops/movement.h"
 #include "ops/shape.h"
@@ -35,6 +37,7 @@ class Lowering {
  public:
   Lowering(const Graph& graph, Selector& selector, const Machine& machine, const Refusals& refusals)
       : selector_(selector), machine_(machine), refusals_(refusals), top_(graph) {
+    if (!on_gpu() && !selector.reference_only()) branches_ = branches_of(graph, machine.threads);
     if (on_gpu()) std::erase_if(top_.parts, [](const auto& part) { return !is_aligned(part.second.offset); });
   }
 
@@ -50,7 +53,7 @@ class Lowering {
       top_.slot_of[v] = slot;
       program().inputs.push_back({graph.value(v).name, slot, graph.type(v)});
     }
-    const auto order = graph.order();
+    const auto order = top_order();
     for (NodeId id : order) HONE_CHECK(selector_.expect(problem_of(graph, id)).within(graph.label(id)));
     for (size_t i = 0; i < order.size(); ++i) {
       if (progress && !progress(i, order.size(), graph.label(order[i]))) return Status(Code::cancelled, "cancelled");
@@ -73,6 +76,32 @@ class Lowering {
   // Whether a GPU's kernels take a part of a value that begins there: as they take what has memory of its own.
   static bool is_aligned(int64_t offset) { return offset % 256 == 0; }
   Program& program() { return data_.program; }
+
+  // That of the graph, but with branches side by side, as they run.
+  std::vector<NodeId> top_order() const {
+    std::vector<NodeId> order = top_.graph.order();
+    if (branches_.empty()) return order;
+    std::vector<std::vector<NodeId>> branches(static_cast<size_t>(machine_.threads));
+    for (NodeId id : order)
+      if (const auto branch = branches_.find(id); branch != branches_.end())
+        branches[static_cast<size_t>(branch->second)].push_back(id);
+    const auto reads_inputs = [&](NodeId id) {
+      return !branches_.contains(id) && std::ranges::all_of(top_.graph.node(id).inputs, [&](ValueId v) {
+        return v == ValueId::none || top_.graph.value(v).producer == NodeId::none;
+      });
+    };
+    const auto behind = std::stable_partition(order.begin(), order.end(), reads_inputs);
+    std::vector<NodeId> rest;
+    std::copy_if(behind, order.end(), std::back_inserter(rest), [&](NodeId id) { return !branches_.contains(id); });
+    order.erase(behind, order.end());
+    for (size_t i = 0, before = 0; before != order.size(); ++i) {
+      before = order.size();
+      for (const auto& branch : branches)
+        if (i < branch.size()) order.push_back(branch[i]);
+    }
+    order.insert(order.end(), rest.begin(), rest.end());
+    return order;
+  }
 
   int add_slot(Slot slot) {
     program().slots.push_back(std::move(slot));
@@ -132,8 +161,14 @@ class Lowering {
 
   Status add_kernel(Scope& scope, NodeId id, const Problem& problem) {
     const Node& node = scope.graph.node(id);
-    HONE_TRY(Choice choice, selector_.choose(problem, &scope == &top_));
+    const auto branch = &scope == &top_ ? branches_.find(id) : branches_.end();
+    const bool beside = branch != branches_.end();
+    HONE_TRY(Choice choice, (beside ? selector_.of_one_thread() : selector_).choose(problem, &scope == &top_));
     Step step = step_of(scope, id, problem);
+    if (beside) {
+      step.threads = 1;
+      step.stream = branch->second;
+    }
     step.tactic = choice.tactic->name;
     step.variant = choice.variant;
     step.varies = choice.tactic->varies.empty() ? variation_of(node.op) : choice.tactic->varies;
@@ -157,7 +192,9 @@ class Lowering {
     for (size_t i = 0; i < node.outputs.size(); ++i)
       step.outputs.push_back(add_output(scope, node.outputs[i], problem.is_static(), i == 0 ? taken : -1));
 
-    HONE_TRY(auto kernel, choice.tactic->make(problem, packed_of(step), choice.variant, machine_));
+    Machine machine = machine_;
+    if (beside) machine.threads = 1;
+    HONE_TRY(auto kernel, choice.tactic->make(problem, packed_of(step), choice.variant, machine));
     step.workspace_bytes = kernel->workspace_bytes();
     program().steps.push_back(std::move(step));
     return {};
@@ -342,8 +379,8 @@ class Lowering {
 
   void plan() {
     std::vector<Lifetime> lives;
-    for (size_t s = 0; s < first_.size(); ++s) lives.push_back({first_[s], last_[s]});
-    plan_arena(program(), lives);
+    for (size_t s = 0; s < first_.size(); ++s) lives.push_back({first_[s], last_[s], 0, {first_[s], last_[s]}});
+    branches_.empty() ? plan_arena(program(), lives) : plan_branches(program(), lives);
   }
 
   void count_weights() {
@@ -358,6 +395,7 @@ class Lowering {
   EngineData data_;
   std::map<int, int> sharers_;  // views of a slot's memory
   std::map<const void*, int> packed_slots_;
+  std::map<NodeId, int> branches_;  // of top_
   std::vector<int> first_, last_;
 };
 

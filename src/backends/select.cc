@@ -140,6 +140,16 @@ Selector::Selector(SelectOptions options)
       pool_(options_.machine.threads),
       start_(std::chrono::steady_clock::now()) {}
 
+Selector& Selector::of_one_thread() {
+  if (of_one_thread_ == nullptr) {
+    SelectOptions options = options_;
+    options.machine.threads = 1;
+    of_one_thread_ = std::make_unique<Selector>(std::move(options));
+    of_one_thread_->start_ = start_;
+  }
+  return *of_one_thread_;
+}
+
 bool Selector::out_of_time() const { return seconds_since(start_) > options_.time_budget_s; }
 
 std::string Selector::spent() const {

@@ -43,10 +43,12 @@ class Selector {
   Status expect(const Problem& problem);
   // `gpu`: whether a kernel of the machine's GPU may be taken.
   Result<Choice> choose(const Problem& problem, bool gpu = true);
+  // The same for kernels that run on one thread, beside others. It shares the time budget.
+  Selector& of_one_thread();
   bool reference_only() const { return options_.reference_only; }
   bool out_of_time() const;
-  int64_t timed() const { return timed_; }
-  int64_t cache_hits() const { return cache_hits_; }
+  int64_t timed() const { return timed_ + (of_one_thread_ ? of_one_thread_->timed() : 0); }
+  int64_t cache_hits() const { return cache_hits_ + (of_one_thread_ ? of_one_thread_->cache_hits() : 0); }
   // What timing on a GPU took so far, a line; empty when nothing was timed there.
   std::string spent() const;
   const std::string& device() const { return device_; }
@@ -107,6 +109,7 @@ class Selector {
   std::map<std::string, std::vector<Variant>> expected_;
   std::vector<std::future<Result<Prepared>>> winners_;  // whose code is being compiled: NVRTC's results are kept
   int64_t timed_ = 0, cache_hits_ = 0;
+  std::unique_ptr<Selector> of_one_thread_;
   double waited_s_ = 0, measured_s_ = 0;  // for compilers; in measure_on_gpu(), waiting included
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "backends/arena.h"
 #include "plan/streams.h"
@@ -110,6 +111,33 @@ int assign_streams(Program& program, int most) {
     program.steps[i].waits = std::move(schedule.waits[i]);
   }
   return schedule.streams;
+}
+
+void plan_branches(Program& program, std::vector<Lifetime> lives) {
+  Schedule schedule{.streams = program.streams()};
+  std::vector<int> last(static_cast<size_t>(schedule.streams), -1), ended;  // steps of streams; before those beside
+  std::vector<int> began;                                                   // with which step, of each step
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    const Step& step = program.steps[i];
+    const bool beside = step.threads == 1, begins = i == 0 || program.steps[i - 1].threads != 1;
+    if (!beside || begins) ended = last;
+    began.push_back(beside && !begins ? began.back() : static_cast<int>(i));
+    schedule.stream.push_back(step.stream);
+    schedule.ended.push_back(ended);
+    int& own = last[static_cast<size_t>(step.stream)];
+    schedule.ended.back()[static_cast<size_t>(step.stream)] = own;
+    own = static_cast<int>(i);
+  }
+  // What several streams write may be written by any of them as soon as they run.
+  std::vector<std::set<int>> writers(lives.size());
+  for (size_t i = 0; i < program.steps.size(); ++i)
+    for (int s : program.steps[i].outputs) {
+      if (s < 0) continue;
+      const auto owner = static_cast<size_t>(root(program, s));
+      writers[owner].insert(program.steps[i].stream);
+      if (writers[owner].size() > 1) lives[owner].first = std::min(lives[owner].first, began[i]);
+    }
+  plan_arena(program, lives, &schedule);
 }
 
 void choose_streams(EngineData& engine, const TimeNetwork& time_us) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 
 #include "backends/peaks.h"
 #include "base/cpu_info.h"
@@ -104,9 +105,9 @@ Traffic traffic_of(const Graph& graph, const Node& node) {
   return t;
 }
 
-// Up to behind the last layer whose activations exceed `cache`, and what reading its weights for each item would cost,
-// and on to where one value alone is handed on.
-std::optional<Region> first_layers(const Graph& graph, int64_t cache) {
+// The first layers, up to behind the last that `matters`, and on to where one value alone is handed on.
+template <class Matters>
+std::optional<Region> first_layers(const Graph& graph, const Matters& matters) {
   Region region, found;
   std::set<ValueId> batched, open;
   for (ValueId v : graph.inputs()) {
@@ -117,7 +118,7 @@ std::optional<Region> first_layers(const Graph& graph, int64_t cache) {
     open.insert(v);
   }
   std::map<ValueId, size_t> uses;
-  bool exceeds = false;
+  bool wanted = false;
   for (NodeId id : graph.order()) {
     const Node& node = graph.node(id);
     if (!is_by_item(graph, node, batched) || leading(graph.type(node.outputs[0])) != region.batch) break;
@@ -130,35 +131,51 @@ std::optional<Region> first_layers(const Graph& graph, int64_t cache) {
     region.most_bytes = std::max(region.most_bytes, traffic.activations);
     batched.insert(node.outputs[0]);
     open.insert(node.outputs[0]);
-    exceeds |= traffic.activations > std::max(cache, region.batch * traffic.weights);
-    if (!exceeds || open.size() != 1) continue;
+    wanted |= matters(region.batch, traffic);
+    if (!wanted || open.size() != 1) continue;
     region.handed_on = *open.begin();
     found = region;
-    exceeds = false;
+    wanted = false;
   }
   return found.nodes.empty() ? std::nullopt : std::optional(std::move(found));
 }
 
-// Items of a copy: as many as keep a layer's data within `cache`.
-int64_t items_of_copy(const Region& region, int64_t cache) {
+// Of so many items, how many a copy computes: as many as keep a layer's data within `cache`.
+int64_t items_of_copy(const Region& region, int64_t all, int64_t cache) {
   const int64_t fits = std::max<int64_t>(1, cache / (region.most_bytes / region.batch));
-  int64_t items = region.batch;
-  while (items > 1 && (items > fits || region.batch % items != 0)) --items;
-  while (region.batch / items > kMostCopies || region.batch % items != 0) ++items;
+  int64_t items = all;
+  while (items > 1 && (items > fits || all % items != 0)) --items;
+  while (all / items > kMostCopies || all % items != 0) ++items;
   return items;
 }
 
-Result<Graph> divide(Graph graph, const Region& region, int64_t items) {
-  const auto copies = static_cast<size_t>(region.batch / items);
+// Layers that are copied, and how many items of the batch each copy computes.
+struct Level {
+  const Region& layers;
+  int64_t items;
+};
+
+// Adds copies of the first level's layers, within each of which those of the next level are copied in turn. `values`
+// stand for the graph's inputs. Returns what is handed on, joined.
+Result<ValueId> add_copies(Graph& graph, std::span<const Level> levels, const std::map<ValueId, ValueId>& values) {
+  const auto& [layers, items] = levels.front();
+  const auto copies = static_cast<size_t>(leading(graph.type(values.begin()->second)) / items);
   const ValueId sizes = graph.add_constant(Tensor::vector(std::vector<int64_t>(copies, items)));
   std::vector<std::map<ValueId, ValueId>> parts(copies);  // of what each copy reads and makes
-  for (ValueId v : graph.inputs()) {
-    HONE_TRY(const NodeId split, graph.add_node(Split{.axis = 0}, {v, sizes}, copies));
-    for (size_t k = 0; k < copies; ++k) parts[k][v] = graph.node(split).outputs[k];
+  for (const auto& [input, value] : values) {
+    HONE_TRY(const NodeId split, graph.add_node(Split{.axis = 0}, {value, sizes}, copies));
+    for (size_t k = 0; k < copies; ++k) parts[k][input] = graph.node(split).outputs[k];
   }
   std::vector<ValueId> handed_on;
   for (auto& part : parts) {
-    for (NodeId id : region.nodes) {
+    std::set<NodeId> done;
+    if (levels.size() > 1) {
+      const Region& inner = levels[1].layers;
+      HONE_TRY(part[inner.handed_on], add_copies(graph, levels.subspan(1), part));
+      done.insert(inner.nodes.begin(), inner.nodes.end());
+    }
+    for (NodeId id : layers.nodes) {
+      if (done.contains(id)) continue;
       const Node node = graph.node(id);
       std::vector<ValueId> inputs = node.inputs;
       for (ValueId& v : inputs)
@@ -166,12 +183,19 @@ Result<Graph> divide(Graph graph, const Region& region, int64_t items) {
       HONE_TRY(const NodeId made, graph.add_node(node.op, std::move(inputs), 1, node.sources));
       part[node.outputs[0]] = graph.node(made).outputs[0];
     }
-    handed_on.push_back(part.at(region.handed_on));
+    handed_on.push_back(part.at(layers.handed_on));
   }
   HONE_TRY(const NodeId joined, graph.add_node(Concat{.axis = 0}, handed_on));
-  const ValueId whole = graph.node(joined).outputs[0];
-  graph.set_name(whole, graph.value(region.handed_on).name);
-  graph.replace_uses(region.handed_on, whole);
+  return graph.node(joined).outputs[0];
+}
+
+Result<Graph> divide(Graph graph, std::span<const Level> levels) {
+  std::map<ValueId, ValueId> inputs;
+  for (ValueId v : graph.inputs()) inputs[v] = v;
+  const ValueId handed_on = levels.front().layers.handed_on;
+  HONE_TRY(const ValueId whole, add_copies(graph, levels, inputs));
+  graph.set_name(whole, graph.value(handed_on).name);
+  graph.replace_uses(handed_on, whole);
   graph.remove_dead();
   return graph;
 }
@@ -193,13 +217,53 @@ CacheSizes gpu_cache_sizes(const Machine& machine, TacticCache& cache) {
   return {.part = device->l2_bytes, .whole = device->l2_bytes};
 }
 
-Result<std::optional<Graph>> in_sub_batches(const Graph& graph, const CacheSizes& caches) {
-  const auto region = first_layers(graph, caches.whole);
-  if (!region) return std::optional<Graph>();
-  const int64_t items = items_of_copy(*region, caches.part);
-  if (items == region->batch) return std::optional<Graph>();
-  HONE_TRY(Graph divided, divide(graph, *region, items));
-  return std::optional(std::move(divided));
+Result<std::optional<Divided>> in_sub_batches(const Graph& graph, const CacheSizes& caches, int threads) {
+  std::optional<Divided> divided;
+  // A layer whose activations exceed the caches, and what reading its weights for each item would cost.
+  const auto region = first_layers(graph, [&](int64_t batch, const Traffic& traffic) {
+    return traffic.activations > std::max(caches.whole, batch * traffic.weights);
+  });
+  if (!region) return divided;
+  std::vector<Level> levels;
+  std::optional<Region> all;
+  int64_t items = region->batch;
+  if (threads > 1 && items % threads == 0) {
+    all = first_layers(graph, [](int64_t, const Traffic&) { return true; });
+    items /= threads;
+    levels.push_back({*all, items});
+  }
+  const int64_t cache = all ? caches.part / threads : caches.part;
+  if (const int64_t fits = items_of_copy(*region, items, cache); fits < items) levels.push_back({*region, fits});
+  if (levels.empty()) return divided;
+  HONE_TRY(Graph changed, divide(graph, levels));
+  divided = {std::move(changed), all ? fmt::format("its batch shared out among {} threads", threads)
+                                     : "its first layers run for parts of the batch"};
+  return divided;
+}
+
+std::map<NodeId, int> branches_of(const Graph& graph, int threads) {
+  std::map<NodeId, int> branches;
+  if (threads < 2) return branches;
+  std::map<ValueId, int> parts;
+  for (NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    const auto* split = node.op.as<Split>();
+    if (split != nullptr && split->axis == 0 && std::ssize(node.outputs) == threads &&
+        std::ranges::count(graph.inputs(), node.inputs[0]) > 0) {
+      for (int k = 0; k < threads; ++k) parts[node.outputs[static_cast<size_t>(k)]] = k;
+      continue;
+    }
+    std::set<int> read;
+    for (ValueId v : node.inputs) {
+      if (v == ValueId::none || graph.value(v).is_constant()) continue;
+      const auto part = parts.find(v);
+      read.insert(part == parts.end() ? -1 : part->second);
+    }
+    if (read.size() != 1 || read.contains(-1)) continue;
+    branches[id] = *read.begin();
+    for (ValueId v : node.outputs) parts[v] = *read.begin();
+  }
+  return branches;
 }
 
 }  // namespace hone

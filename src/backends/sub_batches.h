@@ -1,6 +1,8 @@
 #pragma once
 
+#include <map>
 #include <optional>
+#include <string>
 
 #include "ir/graph.h"
 #include "tactics/tactic.h"
@@ -19,9 +21,20 @@ CacheSizes cpu_cache_sizes(int threads);
 // as memory: the kernels of a part keep fewer multiprocessors busy.
 CacheSizes gpu_cache_sizes(const Machine& machine, TacticCache& cache);
 
-// The graph with its first layers in several copies, one after the other, each for a part of the batch: what they hand
-// on, which for the whole batch goes through memory, then stays in the caches. Nothing where the inputs share no batch,
-// or where the layers' data fits into the caches as it is. For a graph before fusion.
-Result<std::optional<Graph>> in_sub_batches(const Graph& graph, const CacheSizes& caches);
+// A graph whose layers are in several copies, each for a part of the batch.
+struct Divided {
+  Graph graph;
+  std::string change;  // "its first layers run for parts of the batch", for a note
+};
+
+// The first layers in several copies, one after the other: what they hand on, which for the whole batch goes through
+// memory, then stays in the caches. Where the batch is a multiple of `threads`, of which there are several, all layers
+// up to the last that computes items from items are first copied for each thread: see branches_of(). Nothing where the
+// inputs share no batch, or where the layers' data fits into the caches as it is. For a graph before fusion.
+Result<std::optional<Divided>> in_sub_batches(const Graph& graph, const CacheSizes& caches, int threads = 1);
+
+// The nodes that compute from one part alone of inputs that are split along their first dim into as many parts as
+// `threads`, of which there are several, and the number of the part. Those of different parts may run at once.
+std::map<NodeId, int> branches_of(const Graph& graph, int threads);
 
 }  // namespace hone

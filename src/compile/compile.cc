@@ -117,18 +117,18 @@ Result<EngineData> lower_fused(Graph graph, const CompileOptions& options, const
                                    : lower_with_blocks(graph, options, machine, selector, build);
 }
 
-// Takes the first layers by parts of the batch where the network is faster so.
+// Takes layers by parts of the batch where the network is faster so.
 Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOptions& options, const Machine& machine,
                        Selector& selector, TacticCache& cache, BuildSummary& build) {
   const bool gpu = !machine.cuda_arch.empty();
   if (!options.tune || selector.reference_only() || selector.out_of_time() || (gpu && machine.cuda_device < 0))
     return {};
   const CacheSizes caches = gpu ? gpu_cache_sizes(machine, cache) : cpu_cache_sizes(machine.threads);
-  HONE_TRY(auto divided, in_sub_batches(graph, caches));
+  HONE_TRY(auto divided, in_sub_batches(graph, caches, gpu ? 1 : machine.threads));
   if (!divided) return {};
   BuildSummary of_parts;
-  HONE_TRY(EngineData parts, lower_fused(std::move(*divided), options, machine, selector, of_parts));
-  Comparison compared = compare(parts, engine, "its first layers run for parts of the batch", time_network_us);
+  HONE_TRY(EngineData parts, lower_fused(std::move(divided->graph), options, machine, selector, of_parts));
+  Comparison compared = compare(parts, engine, divided->change, time_network_us);
   build.notes.push_back(std::move(compared.note));
   if (!compared.faster) return {};
   engine = std::move(parts);

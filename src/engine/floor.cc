@@ -79,7 +79,8 @@ std::optional<double> floor_us(const Program& program, const Step& step) {
   const auto bytes = bytes_of(program, step);
   if (!bytes) return std::nullopt;
   const double operations = precision_of(step) == "fp32" ? operations_of(program, step) / saved_by(step) : 0;
-  return 1e6 * std::max(operations / peaks.operations_per_s, *bytes / peaks.bytes_per_s(*bytes));
+  const double shares = step.threads == 0 ? 1 : program.threads;  // of what the machine can do
+  return 1e6 * shares * std::max(operations / peaks.operations_per_s, *bytes / peaks.bytes_per_s(*bytes));
 }
 
 }  // namespace hone

@@ -71,6 +71,7 @@ Json layer_json(const Program& program, const Step& step) {
           {"library", step.library.empty() ? Json() : Json(step.library)},
           {"algorithm", step.algorithm.empty() ? Json() : Json(step.algorithm)},
           {"stream", step.stream},
+          {"threads", step.threads},
           {"waits", step.waits},
           {"fused", step.sources},
           {"inputs", names_json(program, step.inputs)},

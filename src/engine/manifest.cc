@@ -122,6 +122,7 @@ Json step_json(const Step& step) {
           {"library", step.library},
           {"algorithm", step.algorithm},
           {"stream", step.stream},
+          {"threads", step.threads},
           {"waits", step.waits}};
 }
 
@@ -146,6 +147,7 @@ Step step_from(const Json& json) {
   step.library = json.value("library", "");
   step.algorithm = json.value("algorithm", "");
   step.stream = json.at("stream");
+  step.threads = json.at("threads");
   step.waits = json.at("waits").get<std::vector<int>>();
   return step;
 }
@@ -260,12 +262,19 @@ Status check_step(const Program& program, const Step& step) {
   return {};
 }
 
-// Only a GPU has streams, and a step waits for what was launched before it.
+// A GPU's steps wait for what was launched before them. A CPU has streams of steps with one thread each, between steps
+// that all threads share.
 Status check_streams(const Program& program) {
+  const bool gpu = !program.cuda_arch.empty();
   for (size_t i = 0; i < program.steps.size(); ++i) {
     const Step& step = program.steps[i];
-    if (step.stream < 0 || step.stream >= (program.cuda_arch.empty() ? 1 : kMostStreams))
+    if (step.threads < 0 || step.threads > (gpu ? 0 : 1))
+      return invalid("step '{}' has {} threads", step.label, step.threads);
+    if (step.stream < 0 || step.stream >= (gpu ? kMostStreams : step.threads == 1 ? program.threads : 1))
       return invalid("step '{}' is in stream {}", step.label, step.stream);
+    if (!gpu && !step.waits.empty()) return invalid("step '{}' waits for others, on a CPU", step.label);
+    if (step.threads == 1 && !step.bodies.empty())
+      return invalid("step '{}' has one thread for its bodies", step.label);
     for (int w : step.waits)
       if (w < 0 || static_cast<size_t>(w) >= i || program.steps[static_cast<size_t>(w)].stream == step.stream)
         return invalid("step '{}' waits for step {}", step.label, w);

@@ -44,7 +44,8 @@ struct Step {
   std::vector<Body> bodies;                                  // of a control step, one behind the other
   std::string varies;              // why its results may differ from run to run; empty: they never do
   std::string library, algorithm;  // that the kernel calls, with its version, and what it is asked to do
-  int stream = 0;                  // of a GPU: those of one stream run one after the other
+  int stream = 0;                  // those of one stream run one after the other
+  int threads = 0;                 // 0: those of the program. 1: on a CPU it runs beside neighbours of other streams
   std::vector<int> waits;          // for steps before it, of other streams
 
   // How many steps the bodies have.
@@ -97,7 +98,7 @@ struct Program {
   MemorySummary memory;
   BuildSummary build;
 
-  // That its steps run in; more than one only where all run on the GPU.
+  // That its steps run in; more than one where all run on the GPU, or where threads of the CPU share out a batch.
   int streams() const {
     int count = 1;
     for (const Step& step : steps) count = std::max(count, step.stream + 1);

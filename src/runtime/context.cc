@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <mutex>
 
 #include "engine/manifest.h"
 #include "ops/sequence.h"
@@ -84,8 +85,11 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
                         .cuda_device = cuda::ordinal_of(program.target).value_or(-1),
                         .tf32 = true,  // they were allowed, or no step has them
                         .bf16 = true};
+  Machine one_thread = machine;
+  one_thread.threads = 1;
   for (size_t i = 0; i < program.steps.size(); ++i) {
     const Step& step = program.steps[i];
+    const Machine& own = step.threads == 1 ? one_thread : machine;
     if (!step.bodies.empty()) {
       HONE_TRY(Op op, make_op(step.op, step.attrs));
       HONE_CHECK(check_control(program, step, op));
@@ -103,14 +107,14 @@ Result<std::shared_ptr<const LoadedEngine>> LoadedEngine::make(EngineData data) 
     for (int s : step.outputs) problem.outputs.push_back(program.slots[static_cast<size_t>(s)].type);
     if (const Status status = check_problem(engine->data_, step, problem); !status.ok())
       return status.within(fmt::format("step '{}' is malformed", step.label));
-    if (const std::string reason = tactic->supports(problem, machine); !reason.empty())
+    if (const std::string reason = tactic->supports(problem, own); !reason.empty())
       return Status(Code::device, fmt::format("step '{}': tactic '{}' does not run here ({}): {}", step.label,
                                               step.tactic, reason, kBuildAgain));
     Tensors packed;
     for (int s : step.packed) packed.push_back(engine->data_.constants[static_cast<size_t>(s)]);
     if (const int missing = missing_input(*tactic, step, packed); missing >= 0)
       return invalid("step '{}' lacks input {}, which tactic '{}' reads", step.label, missing, step.tactic);
-    HONE_TRY(auto kernel, tactic->make(problem, packed, step.variant, machine));
+    HONE_TRY(auto kernel, tactic->make(problem, packed, step.variant, own));
     if (kernel->workspace_bytes() > program.memory.arena_bytes - step.workspace_offset)
       return invalid("step '{}' needs more workspace than was planned", step.label);
     engine->reports_faults_ |= !kernel->fault().empty();
@@ -237,8 +241,8 @@ Status ExecutionContext::run_step(size_t index) {
   if (!step.bodies.empty())
     return run_control(engine_->control(index), {engine_->program(), index, slots_,
                                                  [this](size_t begin, size_t end) { return run_steps(begin, end); }});
-  return engine_->kernel(index).run(
-      {step_inputs_[index], step_outputs_[index], arena_.get() + step.workspace_offset, pool_});
+  return engine_->kernel(index).run({step_inputs_[index], step_outputs_[index], arena_.get() + step.workspace_offset,
+                                     step.threads == 1 ? one_thread_ : pool_});
 }
 
 Status ExecutionContext::run_step_on_gpu(size_t index, cuda::Stream& stream) {
@@ -254,6 +258,12 @@ Status ExecutionContext::run_step_on_gpu(size_t index, cuda::Stream& stream) {
 Status ExecutionContext::run_steps(size_t begin, size_t end) {
   const auto& steps = engine_->program().steps;
   for (size_t i = begin; i < end; i += 1 + static_cast<size_t>(steps[i].inner_steps())) {
+    if (steps[i].threads == 1 && !profiler && !observer) {
+      const size_t first = i;
+      while (i + 1 < end && steps[i + 1].threads == 1) ++i;
+      HONE_CHECK(run_side_by_side(first, i + 1));
+      continue;
+    }
     const bool timed = profiler && steps[i].bodies.empty();
     const auto start = timed ? Clock::now() : Clock::time_point();
     const Status status = run_step(i);
@@ -262,6 +272,24 @@ Status ExecutionContext::run_steps(size_t begin, size_t end) {
     HONE_CHECK(show(i));
   }
   return {};
+}
+
+// Steps of one thread each: those of a stream in their order.
+Status ExecutionContext::run_side_by_side(size_t begin, size_t end) {
+  const auto& steps = engine_->program().steps;
+  std::mutex mutex;
+  Status first_failure;
+  pool_.parallel(pool_.size(), [&](int64_t stream, int) {
+    for (size_t i = begin; i < end; ++i) {
+      if (steps[i].stream != stream) continue;
+      Status status = run_step(i);
+      if (status.ok()) continue;
+      const std::lock_guard lock(mutex);
+      if (first_failure.ok()) first_failure = status.within(steps[i].label);
+      return;
+    }
+  });
+  return first_failure;
 }
 
 Status ExecutionContext::show(size_t index) {

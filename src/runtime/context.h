@@ -94,6 +94,7 @@ class ExecutionContext {
   Status check_bound() const;
   Status check_all_on_gpu() const;
   Status run_steps(size_t begin, size_t end);
+  Status run_side_by_side(size_t begin, size_t end);
   Status run_with_gpu();
   Status run_on_both_sides();
   Status begin_on_gpu();
@@ -109,7 +110,7 @@ class ExecutionContext {
 
   std::shared_ptr<const LoadedEngine> engine_;
   std::shared_ptr<std::byte> arena_;
-  cpu::ThreadPool pool_;
+  cpu::ThreadPool pool_, one_thread_{1};  // the latter has no state: several threads use it at once
   std::vector<Tensor> slots_;
   std::vector<std::vector<const Tensor*>> step_inputs_;
   std::vector<std::vector<Tensor*>> step_outputs_;

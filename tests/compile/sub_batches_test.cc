@@ -48,14 +48,14 @@ TEST(SubBatches, LayersThatExceedTheCachesAreDoneForPartsOfTheBatch) {
   const auto divided = in_sub_batches(whole, caches(32));
   ASSERT_TRUE(divided.ok()) << divided.status().message();
   ASSERT_TRUE(divided->has_value());
-  EXPECT_EQ(count(**divided, "Split"), 1);
-  EXPECT_EQ(count(**divided, "Concat"), 1);
-  EXPECT_EQ(count(**divided, "Conv"), 12);      // an item each: 32 KiB pass through a layer, and fit
-  EXPECT_EQ(count(**divided, "Softmax"), 1);    // across the batch
-  EXPECT_EQ(count(**divided, "Pointwise"), 7);  // 6 sums; behind the second convolution all is small
-  EXPECT_TRUE(verify(**divided).ok());
+  EXPECT_EQ(count(divided->value().graph, "Split"), 1);
+  EXPECT_EQ(count(divided->value().graph, "Concat"), 1);
+  EXPECT_EQ(count(divided->value().graph, "Conv"), 12);      // an item each: 32 KiB pass through a layer, and fit
+  EXPECT_EQ(count(divided->value().graph, "Softmax"), 1);    // across the batch
+  EXPECT_EQ(count(divided->value().graph, "Pointwise"), 7);  // 6 sums; behind the second convolution all is small
+  EXPECT_TRUE(verify(divided->value().graph).ok());
   const Tensor x = random_tensor({6, 32, 32, 4}, 9);
-  const auto want = interpret(whole, Tensors{x}), got = interpret(**divided, Tensors{x});
+  const auto want = interpret(whole, Tensors{x}), got = interpret(divided->value().graph, Tensors{x});
   ASSERT_TRUE(want.ok() && got.ok());
   EXPECT_EQ((*want)[0], (*got)[0]);
 }
@@ -78,7 +78,7 @@ TEST(SubBatches, WhatFitsOrHasNoBatchStaysWhole) {
 TEST(SubBatches, ABatchOfManyItemsIsNotCutIntoMoreThanSixteen) {
   const auto divided = in_sub_batches(wide_then_narrow(96), caches(8));
   ASSERT_TRUE(divided.ok() && divided->has_value());
-  EXPECT_EQ(count(**divided, "Conv"), 2 * 16);
+  EXPECT_EQ(count(divided->value().graph, "Conv"), 2 * 16);
 }
 
 // No step copies: the parts of the input and of what is handed on are views; packed weights are shared.
@@ -86,7 +86,7 @@ TEST(SubBatches, AnEngineHoldsViewsAndEachWeightOnce) {
   const Graph whole = wide_then_narrow(6);
   const auto divided = in_sub_batches(whole, caches(8));
   ASSERT_TRUE(divided.ok() && divided->has_value());
-  const auto data = compile_graph(**divided, {.target = "cpu", .threads = 2, .tune = false});
+  const auto data = compile_graph(divided->value().graph, {.target = "cpu", .threads = 2, .tune = false});
   ASSERT_TRUE(data.ok()) << data.status().message();
   std::set<std::vector<int>> packed;
   for (const Step& step : data->program.steps) {
@@ -105,6 +105,79 @@ TEST(SubBatches, AnEngineHoldsViewsAndEachWeightOnce) {
     const auto want = interpret(whole, Tensors{x});
     ASSERT_TRUE(want.ok());
     for (int64_t i = 0; i < (*want)[0].count(); ++i) EXPECT_NEAR(context.outputs()[0].at(i), (*want)[0].at(i), 1e-5);
+  }
+}
+
+// Of each thread's three items, those of the first layers one after the other.
+Divided shared_out() {
+  auto divided = in_sub_batches(wide_then_narrow(6), caches(32), 2);
+  EXPECT_TRUE(divided.ok() && divided->has_value());
+  return std::move(**divided);
+}
+
+TEST(SubBatches, ThreadsShareOutABatchThatTheyDivide) {
+  const Divided divided = shared_out();
+  EXPECT_EQ(divided.change, "its batch shared out among 2 threads");
+  EXPECT_EQ(count(divided.graph, "Split"), 3);
+  EXPECT_EQ(count(divided.graph, "Concat"), 3);
+  EXPECT_EQ(count(divided.graph, "Conv"), 12);
+  EXPECT_EQ(count(divided.graph, "Pointwise"), 6 + 2);  // what is small is done for three items at once
+  EXPECT_TRUE(verify(divided.graph).ok());
+  const Tensor x = random_tensor({6, 32, 32, 4}, 9);
+  const auto want = interpret(wide_then_narrow(6), Tensors{x}), got = interpret(divided.graph, Tensors{x});
+  ASSERT_TRUE(want.ok() && got.ok());
+  EXPECT_EQ((*want)[0], (*got)[0]);
+  const auto odd = in_sub_batches(wide_then_narrow(6), caches(32), 4);
+  ASSERT_TRUE(odd.ok() && odd->has_value());
+  EXPECT_EQ((*odd)->change, "its first layers run for parts of the batch");
+}
+
+TEST(SubBatches, BranchesReadOnePartAlone) {
+  const Graph graph = shared_out().graph;
+  const auto branches = branches_of(graph, 2);
+  std::array<int, 2> nodes{};
+  for (const auto& [id, branch] : branches) ++nodes[static_cast<size_t>(branch)];
+  EXPECT_EQ(nodes[0], nodes[1]);
+  EXPECT_EQ(nodes[0], 6 + 3 + 1 + 2);  // Conv, the sums, behind them; the inner Split and Concat
+  for (NodeId id : graph.order()) EXPECT_FALSE(graph.node(id).op.name() == "Softmax" && branches.contains(id));
+  EXPECT_TRUE(branches_of(graph, 3).empty());
+  EXPECT_TRUE(branches_of(graph, 1).empty());
+}
+
+TEST(SubBatches, ThreadsRunTheirSharesSideBySide) {
+  const auto data = compile_graph(shared_out().graph, {.target = "cpu", .threads = 2, .tune = false});
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  const Program& program = data->program;
+  EXPECT_EQ(program.streams(), 2);
+  EXPECT_EQ(std::ranges::count(program.steps, 1, &Step::threads), std::ssize(program.steps) - 1);  // but the Softmax
+  EXPECT_LE(program.memory.arena_bytes, program.memory.lower_bound_bytes * 1.05);
+  const auto again = program_from_json(to_json(program));
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->streams(), 2);
+  EXPECT_TRUE(std::ranges::equal(again->steps, program.steps, {}, &Step::threads, &Step::threads));
+  Program wrong = program;
+  wrong.steps[0].stream = 2;
+  EXPECT_FALSE(program_from_json(to_json(wrong)).ok());
+  wrong = program;
+  wrong.steps.back().threads = 2;
+  EXPECT_FALSE(program_from_json(to_json(wrong)).ok());
+
+  const auto engine = LoadedEngine::make(EngineData(*data));
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  for (const bool profiled : {false, true}) {
+    ExecutionContext context(*engine);
+    size_t steps = 0;
+    if (profiled) context.profiler = [&](size_t, double) { ++steps; };
+    for (unsigned seed = 0; seed < 50; ++seed) {
+      const Tensor x = random_tensor({6, 32, 32, 4}, seed);
+      ASSERT_TRUE(context.bind_input("x", x).ok());
+      ASSERT_TRUE(context.run().ok());
+      if (seed % 10 != 0) continue;
+      const auto want = interpret(wide_then_narrow(6), Tensors{x});
+      ASSERT_TRUE(want.ok());
+      for (int64_t i = 0; i < (*want)[0].count(); ++i) ASSERT_NEAR(context.outputs()[0].at(i), (*want)[0].at(i), 1e-5);
+    }
+    EXPECT_EQ(steps, profiled ? 50 * program.steps.size() : 0);
   }
 }
 

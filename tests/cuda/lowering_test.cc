@@ -319,7 +319,7 @@ TEST(Cuda, PartsOfABatchAreViews) {
   if (!cuda::nvrtc_version().ok()) GTEST_SKIP() << "NVRTC is missing";
   auto divided = in_sub_batches(testing::batch_of_images(4), {.part = 8 << 10, .whole = 8 << 10});
   ASSERT_TRUE(divided.ok() && divided->has_value());
-  const auto engine = compile_graph(**divided, {.target = "cuda", .cuda_arch = "sm_90"});
+  const auto engine = compile_graph(divided->value().graph, {.target = "cuda", .cuda_arch = "sm_90"});
   ASSERT_TRUE(engine.ok()) << engine.status().message();
   for (const Step& step : engine->program.steps) EXPECT_TRUE(step.op != "Split" && step.op != "Concat") << step.op;
   EXPECT_EQ(std::ranges::count_if(engine->program.slots, [](const Slot& s) { return s.offset > 0 && s.alias_of >= 0; }),
