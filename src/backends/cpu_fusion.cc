@@ -2,6 +2,7 @@
 
 #include "backends/integers.h"
 #include "backends/join.h"
+#include "backends/nonnegative.h"
 #include "ops/movement.h"
 #include "ops/pointwise.h"
 #include "passes/fuse/body.h"
@@ -48,6 +49,7 @@ bool fuse_in_bf16(Graph& graph, NodeId id, const Machine& machine) {
 }  // namespace
 
 void fuse_for_cpu(Graph& graph, const Machine& machine) {
+  mark_nonnegative(graph);
   for (NodeId id : graph.order())
     if (graph.alive(id) && !fuse_requantization(graph, id)) fuse_in_bf16(graph, id, machine);
 }

@@ -9,7 +9,7 @@ namespace {
 
 GatherPlan plan_of(const ConvProblem& p, const Int8Context& context) {
   return gather_plan(p, int8_kernel(context.set, context.unsigned_in).form,
-                     {context.threads, context.split, context.row_block});
+                     {context.threads, context.split, context.row_block, true});
 }
 
 // The rows of a task, which are gathered at `a`, by its panels.
@@ -78,9 +78,9 @@ void int8_conv(const ConvProblem& p, const Int8Context& context, const Int8Args&
   args.pool->parallel(plan.tasks(), [&](int64_t index, int worker) {
     const GatherTask task = task_of(plan, index);
     std::byte* a = static_cast<std::byte*>(args.workspace) + worker * plan.worker_bytes();
-    gather_rows(p, plan, args.in, task, a);
+    const std::byte* rows = rows_of(p, plan, args.in, task, a);
     if (plan.form.begin != nullptr) plan.form.begin();
-    multiply(p, kernel, plan, args, finish, task, a, reinterpret_cast<int32_t*>(a + plan.rows_bytes()));
+    multiply(p, kernel, plan, args, finish, task, rows, reinterpret_cast<int32_t*>(a + plan.rows_bytes()));
     if (plan.form.end != nullptr) plan.form.end();
   });
 }

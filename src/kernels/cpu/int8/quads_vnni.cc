@@ -173,6 +173,7 @@ constexpr Int8Kernel quads() {
                    .b_bytes = 1,
                    .start_bytes = sizeof(int32_t),
                    .zero = kExcess,
+                   .in_place = kExcess == 0,
                    .gather = gather_quads<kExcess>},
           .excess = kExcess,
           .run = run_quads,
