@@ -3,7 +3,7 @@
 #include "amx_emulation.h"
 #include "base/dtype.h"
 #include "kernel_testing.h"
-#include "kernels/cpu/bf16/planes.h"
+#include "kernels/cpu/planes/planes.h"
 #include "kernels/cpu/bf16/tiles_impl.h"
 
 namespace hone::cpu {
@@ -242,7 +242,7 @@ TEST(Bf16, PlanesBecomePixels) {
         const auto x = random_floats(2 * channels * pixels);
         std::vector<bf16> y(x.size());
         ThreadPool pool(threads);
-        planes_to_pixels(2, channels, pixels, x.data(), y.data(), pool);
+        planes_to_pixels({2, channels, pixels}, x.data(), y.data(), pool);
         size_t i = 0;
         for_each_index({2, pixels, channels}, [&](const std::vector<int64_t>& at) {
           const float from = x[static_cast<size_t>((at[0] * channels + at[2]) * pixels + at[1])];
