@@ -77,8 +77,9 @@ std::optional<double> floor_us(const Program& program, const Step& step) {
   if (!peaks.known() || !step.bodies.empty()) return std::nullopt;
   const auto bytes = bytes_of(program, step);
   if (!bytes) return std::nullopt;
-  const double operations = precision_of(step) == "fp32" ? operations_of(program, step) / saved_by(step) : 0;
-  return 1e6 * std::max(operations / peaks.operations_per_s, *bytes / peaks.bytes_per_s(*bytes));
+  const double rate = peaks.operations_per_s(precision_of(step));
+  const double computing = rate > 0 ? operations_of(program, step) / saved_by(step) / rate : 0;
+  return 1e6 * std::max(computing, *bytes / peaks.bytes_per_s(*bytes));
 }
 
 }  // namespace hone

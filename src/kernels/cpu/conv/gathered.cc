@@ -52,6 +52,13 @@ bool in_one_piece(const ConvProblem& p, const GatherPlan& plan) {
   return p.kw == 1 || (p.dilation_w == 1 && p.in_pitch() == plan.cin);
 }
 
+// Whether rows may be multiplied where they lie. Of windows of one pixel with a stride, fetching pointers takes longer.
+bool can_stay(const ConvProblem& p, const GatherPlan& plan) {
+  const TileForm& form = plan.form;
+  return form.in_place && in_one_piece(p, plan) && p.kw * plan.cin % form.k_step == 0 &&
+         (p.kh * p.kw > 1 || is_pixelwise(p));
+}
+
 // One line of a window, part of which may be outside, to `to`, and where its end is.
 std::byte* gather_line(const ConvProblem& p, const GatherPlan& plan, const std::byte* line, int64_t x0, std::byte* to) {
   const TileForm& form = plan.form;
@@ -205,7 +212,7 @@ GatherPlan gather_plan(const ConvProblem& p, const TileForm& form, const GatherS
   else blocks = round_up(blocks, sharing.threads);
   plan.row_block = ceil_div(plan.pixels, blocks);
   plan.row_blocks = ceil_div(plan.pixels, plan.row_block);
-  plan.in_place = sharing.in_place && form.in_place && in_one_piece(p, plan) && p.kw * plan.cin % form.k_step == 0;
+  plan.in_place = sharing.in_place && can_stay(p, plan);
   if (plan.in_place) plan.lines = p.kh;
   return plan;
 }
