@@ -52,7 +52,8 @@ double fp32_rate(cpu::Tier tier, cpu::ThreadPool& pool) {
   });
 }
 
-// The rate of an inner kernel's largest tile on operands that stay in the first cache, by run(plan, rows, panel, sums).
+// The rate of an inner kernel's largest tile on operands that stay in the second cache, by run(plan, rows, panel,
+// sums).
 template <class F>
 double tile_rate(const cpu::TileForm& form, cpu::ThreadPool& pool, const F& run) {
   const int64_t values = kTileBytes / (form.panel * form.b_bytes + form.rows * form.a_bytes);
