@@ -18,7 +18,7 @@ constexpr double kSeconds = 0.02;         // of each measurement
 constexpr int64_t kRounds = 20000;        // of multiply-adds: some 100 us
 constexpr int64_t kBytesATask = 1 << 20;  // what a task touches at least, so that starting it does not count
 constexpr int64_t kAlign = 512;
-constexpr int64_t kTileBytes = 24 << 10;  // of a tile's rows and weights
+constexpr int64_t kTileBytes = 192 << 10;  // of a tile, so deep that its sums do not count
 constexpr int64_t kTiles = 100;           // of a pass: some 100 us
 constexpr int kOperandByte = 0x3f;        // 63, or 0.75 in bf16: no denormals
 
