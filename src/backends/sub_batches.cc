@@ -95,6 +95,11 @@ bool is_fused_into(const Graph& graph, ValueId v, const Node& node) {
          graph.node(value.producer).op.name() == Conv::kName;
 }
 
+bool is_continued(const Graph& graph, ValueId v) {
+  const Value& value = graph.value(v);
+  return value.users.size() == 1 && is_fused_into(graph, v, graph.node(value.users.front()));
+}
+
 Traffic traffic_of(const Graph& graph, const Node& node) {
   Traffic t{.activations = bytes_of(graph.type(node.outputs[0]))};
   for (ValueId v : node.inputs) {
@@ -105,7 +110,7 @@ Traffic traffic_of(const Graph& graph, const Node& node) {
 }
 
 // Up to behind the last layer whose activations exceed `cache`, and what reading its weights for each item would cost,
-// and on to where one value alone is handed on.
+// and on to where one value alone is handed on, which no epilogue continues.
 std::optional<Region> first_layers(const Graph& graph, int64_t cache) {
   Region region, found;
   std::set<ValueId> batched, open;
@@ -131,7 +136,7 @@ std::optional<Region> first_layers(const Graph& graph, int64_t cache) {
     batched.insert(node.outputs[0]);
     open.insert(node.outputs[0]);
     exceeds |= traffic.activations > std::max(cache, region.batch * traffic.weights);
-    if (!exceeds || open.size() != 1) continue;
+    if (!exceeds || open.size() != 1 || is_continued(graph, *open.begin())) continue;
     region.handed_on = *open.begin();
     found = region;
     exceeds = false;

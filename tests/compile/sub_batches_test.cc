@@ -50,9 +50,9 @@ TEST(SubBatches, LayersThatExceedTheCachesAreDoneForPartsOfTheBatch) {
   ASSERT_TRUE(divided->has_value());
   EXPECT_EQ(count(**divided, "Split"), 1);
   EXPECT_EQ(count(**divided, "Concat"), 1);
-  EXPECT_EQ(count(**divided, "Conv"), 12);      // an item each: 32 KiB pass through a layer, and fit
-  EXPECT_EQ(count(**divided, "Softmax"), 1);    // across the batch
-  EXPECT_EQ(count(**divided, "Pointwise"), 7);  // 6 sums; behind the second convolution all is small
+  EXPECT_EQ(count(**divided, "Conv"), 12);       // an item each: 32 KiB pass through a layer, and fit
+  EXPECT_EQ(count(**divided, "Softmax"), 1);     // across the batch
+  EXPECT_EQ(count(**divided, "Pointwise"), 12);  // 6 sums, and what continues the second convolution
   EXPECT_TRUE(verify(**divided).ok());
   const Tensor x = random_tensor({6, 32, 32, 4}, 9);
   const auto want = interpret(whole, Tensors{x}), got = interpret(**divided, Tensors{x});
