@@ -15,7 +15,7 @@ void multiply(const ConvProblem& p, const Bf16Kernel& kernel, const GatherPlan& 
   const int64_t bytes = args.in_bf16 ? sizeof(bf16) : sizeof(float);
   const TileForm& form = plan.form;
   const Epilogue& epilogue = args.epilogue;
-  const int64_t tiles = ceil_div(task.count, form.rows);
+  const int64_t tiles = ceil_div(task.count, plan.tile_rows());
   Bf16Tile tile{.steps = plan.steps(), .sums = sums, .ld = p.out_pitch(), .epilogue = &epilogue};
   for (int64_t panel = task.first; panel < task.last; ++panel) {
     const int64_t column = panel * form.panel, channel = task.group * plan.cout + column;

@@ -7,7 +7,7 @@
 namespace hone::cpu::HONE_TIER_NS {
 namespace {
 
-constexpr int kPairRows = 12, kPairPanel = 2 * kLanes;
+constexpr int kPairRows = 12, kShallowRows = 8, kPairPanel = 2 * kLanes;
 
 template <int ROWS, int COLS>
 HONE_INLINE void step(V (&sums)[ROWS][COLS], const std::byte* const (&a)[ROWS], int64_t at, const uint16_t* b) {
@@ -61,6 +61,7 @@ void run_pairs(const Bf16Tile& t) {
 
 constexpr TileForm form_of(int in_bytes, void (*gather)(WindowRun)) {
   return {.rows = kPairRows,
+          .shallow_rows = kShallowRows,
           .panel = kPairPanel,
           .k_unit = 2,
           .k_step = 2,

@@ -23,6 +23,7 @@ struct WindowRun {
 // What an inner kernel multiplies: rows as gathered by panels of packed columns, a tile at once.
 struct TileForm {
   int rows = 0;           // most rows of a tile
+  int shallow_rows = 0;   // of sums of few values, which are finished while others are multiplied; 0: as many
   int panel = 0;          // most columns of a panel
   int vector = 0;         // 0, or what the columns of a panel are a multiple of: panels are then as equal as can be
   int sums = 0;           // vectors of sums that a tile may have, where panels have vectors
@@ -67,6 +68,8 @@ struct TileRows {
   }
 };
 
+constexpr int64_t kShallow = 64;
+
 struct GatherPlan {
   TileForm form;  // with the panel and the rows for these columns
   int64_t pixels = 0;
@@ -78,6 +81,7 @@ struct GatherPlan {
   int64_t lines = 1;                      // that a row is multiplied by, each a step or more
   int64_t row_block = 0, row_blocks = 0, column_blocks = 1;
 
+  int tile_rows() const { return form.shallow_rows > 0 && depth <= kShallow ? form.shallow_rows : form.rows; }
   size_t packed_bytes() const { return static_cast<size_t>(groups * panels * panel_bytes); }
   int64_t steps() const { return depth / lines / form.k_unit; }  // of a line
   int64_t line_bytes() const { return depth / lines * form.a_bytes; }
