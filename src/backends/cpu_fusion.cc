@@ -2,6 +2,7 @@
 
 #include "backends/integers.h"
 #include "backends/join.h"
+#include "backends/nonnegative.h"
 #include "ops/movement.h"
 #include "ops/pointwise.h"
 #include "passes/fuse/body.h"
@@ -45,11 +46,21 @@ bool fuse_in_bf16(Graph& graph, NodeId id, const Machine& machine) {
   return false;
 }
 
+// What quantises the planes of an image, and what makes pixels of them.
+bool fuse_planes(Graph& graph, NodeId id, const Machine& machine) {
+  const ValueId v = input(graph, id, 0);
+  if (op_of<Transpose>(graph, id) == nullptr || producer<Pointwise>(graph, v) == nullptr) return false;
+  if (graph.type(v).dtype != DType::i8 || !used_once(graph, v)) return false;
+  return join(graph, graph.value(v).producer, id, machine);
+}
+
 }  // namespace
 
 void fuse_for_cpu(Graph& graph, const Machine& machine) {
+  mark_nonnegative(graph);
   for (NodeId id : graph.order())
-    if (graph.alive(id) && !fuse_requantization(graph, id)) fuse_in_bf16(graph, id, machine);
+    if (graph.alive(id) && !fuse_requantization(graph, id) && !fuse_planes(graph, id, machine))
+      fuse_in_bf16(graph, id, machine);
 }
 
 }  // namespace hone

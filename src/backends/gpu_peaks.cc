@@ -85,7 +85,7 @@ Result<Peaks> measure(const cuda::Device& device) {
   const int64_t large = int64_t{512} << 20, small = int64_t{8} << 20;  // memory, and well within the second cache
   HONE_TRY(auto memory, cuda::allocate(large));
   Peaks peaks;
-  HONE_TRY(peaks.operations_per_s, operations_per_s(bench));
+  HONE_TRY(peaks.rates["fp32"], operations_per_s(bench));
   for (const auto& [bytes, repeats] : {std::pair(small, 64), std::pair(large, 4)}) {
     HONE_TRY(const Bandwidth reached, bandwidth(bench, memory.get(), bytes, repeats));
     peaks.bandwidths.push_back(reached);
@@ -100,7 +100,7 @@ Result<Tensor> gpu_peaks_code(const std::string& arch) { return cuda::compile(kS
 Result<Peaks> gpu_peaks(const Machine& machine, TacticCache& cache) {
   HONE_TRY(const cuda::Device device, cuda::device(machine.cuda_device));
   const std::string key = fmt::format("cuda {} '{}'", device.arch(), device.name);
-  if (const auto known = cache.peaks(key)) return *known;
+  if (const auto known = cache.peaks(key); known && known->known()) return *known;
   HONE_TRY(Peaks peaks, measure(device));
   cache.put_peaks(key, peaks);
   return peaks;

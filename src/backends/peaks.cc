@@ -7,6 +7,8 @@
 #include "base/cpu_info.h"
 #include "base/tensor.h"
 #include "base/thread_pool.h"
+#include "kernels/cpu/bf16/kernel.h"
+#include "kernels/cpu/int8/kernel.h"
 #include "kernels/cpu/peak/peak.h"
 
 namespace hone {
@@ -16,6 +18,9 @@ constexpr double kSeconds = 0.02;         // of each measurement
 constexpr int64_t kRounds = 20000;        // of multiply-adds: some 100 us
 constexpr int64_t kBytesATask = 1 << 20;  // what a task touches at least, so that starting it does not count
 constexpr int64_t kAlign = 512;
+constexpr int64_t kTileBytes = 192 << 10;  // of a tile, so deep that its sums do not count
+constexpr int64_t kTiles = 100;           // of a pass: some 100 us
+constexpr int kOperandByte = 0x3f;        // 63, or 0.75 in bf16: no denormals
 
 // The best of several passes that do `amount` each.
 template <class F>
@@ -32,15 +37,85 @@ double best_rate(double amount, const F& pass) {
   return best;
 }
 
-double operations_per_s(const cpu::PeakKernel& kernel, cpu::ThreadPool& pool) {
-  const int64_t tasks = pool.size();
-  return best_rate(static_cast<double>(tasks * kRounds * kernel.operations), [&] {
-    pool.parallel(tasks, [&](int64_t, int) {
-      float data[2] = {0.5f, 0.5f};
-      kernel.multiply_add(kRounds, data);
-    });
+// Of all threads, each of which does `operations` by work(its number).
+template <class F>
+double rate_of(cpu::ThreadPool& pool, double operations, const F& work) {
+  return best_rate(operations * pool.size(),
+                   [&] { pool.parallel(pool.size(), [&](int64_t task, int) { work(task); }); });
+}
+
+double fp32_rate(cpu::Tier tier, cpu::ThreadPool& pool) {
+  const cpu::PeakKernel& kernel = cpu::peak_kernel(tier);
+  return rate_of(pool, static_cast<double>(kRounds * kernel.operations), [&](int64_t) {
+    float data[2] = {0.5f, 0.5f};
+    kernel.multiply_add(kRounds, data);
   });
 }
+
+// The rate of an inner kernel's largest tile on operands that stay in the second cache, by run(plan, rows, panel,
+// sums).
+template <class F>
+double tile_rate(const cpu::TileForm& form, cpu::ThreadPool& pool, const F& run) {
+  const int64_t values = kTileBytes / (form.panel * form.b_bytes + form.rows * form.a_bytes);
+  const int64_t depth = values / form.k_step * form.k_step;
+  const cpu::GatherPlan plan = cpu::packed_plan({.w = form.rows, .cin = depth, .cout = form.panel}, form);
+  const int64_t rows = plan.form.rows, columns = plan.form.panel, rows_bytes = rows * plan.a_ld;
+  Tensors memory;
+  for (int t = 0; t < pool.size(); ++t) {
+    memory.emplace_back(DType::u8, Dims{rows_bytes + plan.panel_bytes + rows * columns * 4});
+    std::memset(memory.back().mutable_raw(), kOperandByte, static_cast<size_t>(memory.back().bytes()));
+  }
+  return rate_of(pool, static_cast<double>(kTiles * 2 * rows * columns * depth), [&](int64_t task) {
+    auto* a = memory[static_cast<size_t>(task)].mutable_data<std::byte>();
+    std::byte* const b = a + rows_bytes;
+    if (form.begin != nullptr) form.begin();
+    for (int64_t i = 0; i < kTiles; ++i) run(plan, a, b, b + plan.panel_bytes);
+    if (form.end != nullptr) form.end();
+  });
+}
+
+double int8_rate(cpu::Tier tier, cpu::ThreadPool& pool) {
+  const cpu::Int8Kernel& kernel = cpu::int8_kernel(cpu::best_int8_set(tier), true);
+  return tile_rate(kernel.form, pool,
+                   [&](const cpu::GatherPlan& plan, std::byte* rows, std::byte* panel, std::byte* sums) {
+                     const auto* start = reinterpret_cast<const int32_t*>(panel);
+                     kernel.run({.a = {.first = rows, .ld = plan.a_ld},
+                                 .rows = plan.form.rows,
+                                 .steps = plan.steps(),
+                                 .start = start,
+                                 .b = reinterpret_cast<const int8_t*>(start + plan.form.panel),
+                                 .panel = plan.form.panel,
+                                 .columns = plan.form.panel,
+                                 .sums = reinterpret_cast<int32_t*>(sums)});
+                   });
+}
+
+// 0 where the CPU has no instructions for it.
+double bf16_rate(cpu::Tier tier, cpu::ThreadPool& pool) {
+  const auto set = cpu::best_bf16_set();
+  if (tier < cpu::Tier::avx512 || !set) return 0;
+  const cpu::Bf16Kernel& kernel = cpu::bf16_kernel(*set);
+  const cpu::Epilogue none;
+  return tile_rate(kernel.from_bf16, pool,
+                   [&](const cpu::GatherPlan& plan, std::byte* rows, std::byte* panel, std::byte* sums) {
+                     kernel.to_f32({.a = {.first = rows, .ld = plan.a_ld},
+                                    .rows = plan.form.rows,
+                                    .steps = plan.steps(),
+                                    .b = reinterpret_cast<const uint16_t*>(panel),
+                                    .columns = plan.form.panel,
+                                    .sums = reinterpret_cast<float*>(sums),
+                                    .out = sums,
+                                    .ld = plan.form.panel,
+                                    .epilogue = &none});
+                   });
+}
+
+// What is measured, by precision.
+struct RateRow {
+  const char* precision;
+  double (*measure)(cpu::Tier tier, cpu::ThreadPool& pool);
+};
+constexpr RateRow kRates[] = {{"fp32", fp32_rate}, {"int8", int8_rate}, {"bf16", bf16_rate}};
 
 // Each task has its share of the working set, and its caches, for itself.
 Bandwidth bandwidth(const cpu::PeakKernel& kernel, cpu::ThreadPool& pool, std::byte* memory, int64_t bytes) {
@@ -72,7 +147,9 @@ Peaks measure(const Machine& machine) {
   cpu::ThreadPool pool(machine.threads);
   const int64_t largest = std::clamp<int64_t>(4 * cpu::cpu_info().l3, 64 << 20, 256 << 20);
   Tensor memory(DType::u8, {largest});
-  Peaks peaks{.operations_per_s = operations_per_s(kernel, pool)};
+  Peaks peaks;
+  for (const RateRow& row : kRates)
+    if (const double rate = row.measure(tier, pool); rate > 0) peaks.rates[row.precision] = rate;
   for (int64_t bytes : {int64_t{32} << 10, int64_t{256} << 10, int64_t{2} << 20, int64_t{16} << 20, largest})
     peaks.bandwidths.push_back(bandwidth(kernel, pool, memory.mutable_data<std::byte>(), bytes));
   return peaks;
@@ -84,7 +161,7 @@ Peaks cpu_peaks(const Machine& machine, TacticCache& cache) {
   const std::string device =
       fmt::format("cpu '{}' tier {} threads {}", cpu::cpu_info().model,
                   std::min(machine.max_tier, static_cast<int>(cpu::best_tier())), machine.threads);
-  if (const auto known = cache.peaks(device)) return *known;
+  if (const auto known = cache.peaks(device); known && known->known()) return *known;
   Peaks peaks = measure(machine);
   cache.put_peaks(device, peaks);
   return peaks;

@@ -6,9 +6,10 @@
 
 namespace hone {
 
-// What the machine's CPU reaches with its threads and instruction tier: fused multiply-adds in registers, and the
-// faster of reading and copying working sets from 32 KiB to several times the last cache. From the cache, else
-// measured in a quarter of a second and put there.
+// What the machine's CPU reaches with its threads and instruction tier: fp32 multiply-adds in registers, the largest
+// tiles of the int8 and bf16 kernels on operands in the second cache, and the faster of reading and copying working
+// sets from 32 KiB to several times the last cache. From the cache, else measured in a quarter of a second and put
+// there.
 Peaks cpu_peaks(const Machine& machine, TacticCache& cache);
 
 // The same of the machine's GPU, which must be here: fp32 multiply-adds on its cores, not tensor cores, and copies.

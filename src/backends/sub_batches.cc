@@ -96,6 +96,11 @@ bool is_fused_into(const Graph& graph, ValueId v, const Node& node) {
          graph.node(value.producer).op.name() == Conv::kName;
 }
 
+bool is_continued(const Graph& graph, ValueId v) {
+  const Value& value = graph.value(v);
+  return value.users.size() == 1 && is_fused_into(graph, v, graph.node(value.users.front()));
+}
+
 Traffic traffic_of(const Graph& graph, const Node& node) {
   Traffic t{.activations = bytes_of(graph.type(node.outputs[0]))};
   for (ValueId v : node.inputs) {
@@ -105,7 +110,8 @@ Traffic traffic_of(const Graph& graph, const Node& node) {
   return t;
 }
 
-// The first layers, up to behind the last that `matters`, and on to where one value alone is handed on.
+// The first layers, up to behind the last that `matters`, and on to where one value alone is handed on, which no
+// epilogue continues.
 template <class Matters>
 std::optional<Region> first_layers(const Graph& graph, const Matters& matters) {
   Region region, found;
@@ -132,7 +138,7 @@ std::optional<Region> first_layers(const Graph& graph, const Matters& matters) {
     batched.insert(node.outputs[0]);
     open.insert(node.outputs[0]);
     wanted |= matters(region.batch, traffic);
-    if (!wanted || open.size() != 1) continue;
+    if (!wanted || open.size() != 1 || is_continued(graph, *open.begin())) continue;
     region.handed_on = *open.begin();
     found = region;
     wanted = false;

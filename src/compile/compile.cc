@@ -234,7 +234,7 @@ Result<Compiled> compile_best(const Graph& graph, const CompileOptions& options,
   double fp32_operations_per_s = 0;
   if (timed && reduces) {
     if (const auto peaks = gpu_peaks(machine, *select.cache); peaks.ok())
-      fp32_operations_per_s = peaks->operations_per_s;
+      fp32_operations_per_s = peaks->operations_per_s("fp32");
   }
   return choose_precisions(options, {.compile = [&](const CompileOptions& o) { return engines.compile(o); },
                                      .fp32 =

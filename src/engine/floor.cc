@@ -78,9 +78,10 @@ std::optional<double> floor_us(const Program& program, const Step& step) {
   if (!peaks.known() || !step.bodies.empty()) return std::nullopt;
   const auto bytes = bytes_of(program, step);
   if (!bytes) return std::nullopt;
-  const double operations = precision_of(step) == "fp32" ? operations_of(program, step) / saved_by(step) : 0;
+  const double rate = peaks.operations_per_s(precision_of(step));
+  const double computing = rate > 0 ? operations_of(program, step) / saved_by(step) / rate : 0;
   const double shares = step.threads == 0 ? 1 : program.threads;  // of what the machine can do
-  return 1e6 * shares * std::max(operations / peaks.operations_per_s, *bytes / peaks.bytes_per_s(*bytes));
+  return 1e6 * shares * std::max(computing, *bytes / peaks.bytes_per_s(*bytes));
 }
 
 }  // namespace hone

@@ -156,7 +156,7 @@ Json peaks_json(const Peaks& peaks) {
   Json bandwidths = Json::array();
   for (const Bandwidth& b : peaks.bandwidths)
     bandwidths.push_back({{"bytes", b.bytes}, {"bytes_per_s", b.bytes_per_s}});
-  return {{"operations_per_s", peaks.operations_per_s}, {"bandwidths", bandwidths}};
+  return {{"rates", peaks.rates}, {"bandwidths", bandwidths}};
 }
 
 std::optional<double> number_from(const Json& json) {
@@ -172,7 +172,8 @@ std::vector<LayerPrecision> layers_from(const Json& json) {
 }
 
 Peaks peaks_from(const Json& json) {
-  Peaks peaks{.operations_per_s = json.at("operations_per_s")};
+  Peaks peaks;
+  json.at("rates").get_to(peaks.rates);
   for (const Json& b : json.at("bandwidths")) peaks.bandwidths.push_back({b.at("bytes"), b.at("bytes_per_s")});
   return peaks;
 }

@@ -13,6 +13,7 @@ struct Conv {
   std::vector<int64_t> pads;                // begins, then ends; zeros
   int64_t groups = 1;
   bool channels_last = false;
+  bool nonnegative = false;  // no value of x, of i8, is below 0
 
   static void fields(auto& self, auto&& field) {
     field("strides", self.strides);
@@ -20,6 +21,7 @@ struct Conv {
     field("pads", self.pads);
     field("groups", self.groups);
     field("channels_last", self.channels_last);
+    field("nonnegative", self.nonnegative);
   }
   Result<Types> infer(const InferArgs& args) const;
   Result<Tensors> evaluate(const EvalArgs& args) const;

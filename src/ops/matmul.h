@@ -10,10 +10,12 @@ namespace hone {
 struct MatMul {
   static constexpr std::string_view kName = "MatMul";
   bool trans_a = false, trans_b = false;
+  bool nonnegative = false;  // no value of a, of i8, is below 0
 
   static void fields(auto& self, auto&& field) {
     field("trans_a", self.trans_a);
     field("trans_b", self.trans_b);
+    field("nonnegative", self.nonnegative);
   }
   Result<Types> infer(const InferArgs& args) const;
   Result<Tensors> evaluate(const EvalArgs& args) const;

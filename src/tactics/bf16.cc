@@ -31,7 +31,7 @@ std::vector<cpu::GatherSharing> tunings(const Problem& problem, const Machine& m
     if (in_place && !in_bf16(problem)) break;
     list.push_back({.threads = machine.threads, .in_place = in_place});
     for (int split = 1; split <= (machine.threads > 1 ? 2 : 1); ++split)
-      for (int rows : {24, 96})
+      for (int rows : {48, 384})
         list.push_back({.threads = machine.threads, .split = split, .row_block = rows, .in_place = in_place});
   }
   return list;

@@ -44,10 +44,17 @@ std::optional<Sums> view_sums(const Problem& problem) {
   return Sums{first.op, *form};
 }
 
-bool unsigned_in(const Problem& problem) { return problem.inputs[0].dtype == DType::u8; }
+bool reads_u8(const Problem& problem) { return problem.inputs[0].dtype == DType::u8; }
+
+// Whether the kernels take the activations for u8. Those of i8 that are never negative are the same bytes.
+bool unsigned_in(const Problem& problem, const Op& op) {
+  const auto* conv = op.as<Conv>();
+  const auto* matmul = op.as<MatMul>();
+  return reads_u8(problem) || (conv != nullptr && conv->nonnegative) || (matmul != nullptr && matmul->nonnegative);
+}
 
 std::string refuse_bytes(const Problem& problem, const Sums& sums) {
-  return refuse_product(problem, sums.op, unsigned_in(problem) ? DType::u8 : DType::i8, DType::i8);
+  return refuse_product(problem, sums.op, reads_u8(problem) ? DType::u8 : DType::i8, DType::i8);
 }
 
 template <bool kDepthwise>
@@ -80,10 +87,10 @@ std::vector<cpu::Int8Context> tunings(const Machine& machine) {
   return list;
 }
 
-cpu::Int8Context tuning(const Problem& problem, const Machine& machine, int variant) {
+cpu::Int8Context tuning(const Problem& problem, const Op& op, const Machine& machine, int variant) {
   const auto list = tunings(machine);
   cpu::Int8Context context = list[static_cast<size_t>(variant) % list.size()];
-  context.unsigned_in = unsigned_in(problem);
+  context.unsigned_in = unsigned_in(problem, op);
   return context;
 }
 
@@ -92,7 +99,7 @@ int variants(const Problem&, const Machine& machine) { return static_cast<int>(t
 Result<Prepared> prepare(const Problem& problem, int variant, const Machine& machine) {
   const auto sums = view_sums(problem);
   const cpu::ConvProblem p = product_geometry(problem, sums->op);
-  const cpu::Int8Context context = tuning(problem, machine, variant);
+  const cpu::Int8Context context = tuning(problem, sums->op, machine, variant);
   Tensor packed(DType::u8, {static_cast<int64_t>(cpu::int8_packed_bytes(p, context.set))});
   cpu::int8_pack(p, context, product_weights<int8_t>(problem, sums->op, p), packed.mutable_raw());
   return Prepared{{packed, Tensor::scalar(static_cast<int64_t>(context.set))}, {false, true}};
@@ -194,7 +201,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
                                            const Machine& machine) {
   const auto sums = view_sums(problem);
   const cpu::ConvProblem p = product_geometry(problem, sums->op);
-  cpu::Int8Context context = tuning(problem, machine, variant);
+  cpu::Int8Context context = tuning(problem, sums->op, machine, variant);
   HONE_TRY(context.set, check_packed_set(p, packed));
   return make_kernel(*sums, p.cout, packed[0], cpu::int8_workspace_bytes(p, context),
                      [p, context](const cpu::Int8Args& args) { cpu::int8_conv(p, context, args); });
@@ -214,8 +221,9 @@ Result<std::unique_ptr<const Kernel>> make_depthwise(const Problem& problem, std
   const cpu::ConvProblem p = product_geometry(problem, sums->op);
   if (packed.size() != 1 || packed[0].count() < static_cast<int64_t>(cpu::int8_depthwise_packed_bytes(p)))
     return invalid("packed weights are missing or too small");
-  const cpu::Int8Context context{
-      .set = cpu::best_int8_set(tier_of(machine)), .unsigned_in = unsigned_in(problem), .threads = machine.threads};
+  const cpu::Int8Context context{.set = cpu::best_int8_set(tier_of(machine)),
+                                 .unsigned_in = unsigned_in(problem, sums->op),
+                                 .threads = machine.threads};
   Tensor ready(DType::u8, {static_cast<int64_t>(cpu::int8_depthwise_ready_bytes(p, context))});
   cpu::int8_depthwise_ready(p, context, packed[0].raw(), ready.mutable_raw());
   return make_kernel(*sums, p.cout, ready, cpu::int8_depthwise_workspace_bytes(p, context),

@@ -16,7 +16,7 @@ constexpr int kVersion = 2;
 nlohmann::json peaks_json(const Peaks& peaks) {
   auto bandwidths = nlohmann::json::array();
   for (const Bandwidth& b : peaks.bandwidths) bandwidths.push_back({b.bytes, b.bytes_per_s});
-  return {{"operations_per_s", peaks.operations_per_s}, {"bandwidths", bandwidths}};
+  return {{"rates", peaks.rates}, {"bandwidths", bandwidths}};
 }
 
 // Casting a number that no integer can hold is undefined.
@@ -26,7 +26,8 @@ int64_t whole(const nlohmann::json& number) {
 }
 
 Peaks peaks_from(const nlohmann::json& json) {
-  Peaks peaks{.operations_per_s = json.at("operations_per_s")};
+  Peaks peaks;
+  peaks.rates = json.value("rates", peaks.rates);  // a cache of before has none
   for (const auto& b : json.at("bandwidths")) peaks.bandwidths.push_back({whole(b.at(0)), b.at(1)});
   return peaks;
 }

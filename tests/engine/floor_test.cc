@@ -17,7 +17,7 @@ Program product(int64_t m, int64_t k, int64_t n) {
   step.outputs = {slot({m, n})};
   for (int s : step.inputs) step.input_types.push_back(p.slots[static_cast<size_t>(s)].type);
   p.steps.push_back(step);
-  p.build.cpu = {.operations_per_s = 1e9, .bandwidths = {{1000, 4e9}, {100000, 1e9}}};
+  p.build.cpu = {.rates = {{"fp32", 1e9}}, .bandwidths = {{1000, 4e9}, {100000, 1e9}}};
   return p;
 }
 
@@ -28,6 +28,17 @@ TEST(Floor, IsTheLargerOfArithmeticAndMemory) {
   EXPECT_DOUBLE_EQ(*floor_us(thin, thin.steps[0]), 4 * 201 / 4e9 * 1e6);
   const Program vector = product(1, 1000, 100);
   EXPECT_DOUBLE_EQ(*floor_us(vector, vector.steps[0]), 4 * 101100 / 1e9 * 1e6);
+}
+
+TEST(Floor, PrecisionsHaveRatesOfTheirOwn) {
+  Program p = product(100, 100, 100);
+  p.steps[0].input_types[0].dtype = DType::i8;
+  const double of_memory = 4 * 30000 / 1e9 * 1e6;
+  EXPECT_DOUBLE_EQ(*floor_us(p, p.steps[0]), of_memory) << "int8 was not measured";
+  p.build.cpu.rates["int8"] = 4e9;
+  EXPECT_DOUBLE_EQ(*floor_us(p, p.steps[0]), 2e6 / 4e9 * 1e6);
+  p.build.cpu.rates["int8"] = 1e12;
+  EXPECT_DOUBLE_EQ(*floor_us(p, p.steps[0]), of_memory);
 }
 
 TEST(Floor, WinogradMultipliesLess) {

@@ -20,7 +20,7 @@ std::vector<std::string> tactics() {
   TacticCache cache;
   cache.put("k1", {"conv.direct", 3, 12.5});
   cache.put("k2", {"matmul.packed", 0, 1e-3});
-  cache.put_peaks("device", {1e11, {{1 << 18, 5e10}, {1 << 28, 1e10}}});
+  cache.put_peaks("device", {{{"fp32", 1e11}}, {{1 << 18, 5e10}, {1 << 28, 1e10}}});
   return {written([&](const std::string& path) { return cache.save(path).ok(); })};
 }
 

@@ -3,8 +3,8 @@
 #include "amx_emulation.h"
 #include "base/dtype.h"
 #include "kernel_testing.h"
-#include "kernels/cpu/bf16/planes.h"
 #include "kernels/cpu/bf16/tiles_impl.h"
+#include "kernels/cpu/planes/planes.h"
 
 namespace hone::cpu {
 namespace {
@@ -148,6 +148,28 @@ TEST(Bf16, EveryWidth) {
   for (int64_t n = 1; n <= 70; n += 3) check({.w = 27, .cin = 33, .cout = n});
 }
 
+// Lines of windows are whole steps, and so may be read where they lie.
+TEST(Bf16, WindowsInPlace) {
+  for (int64_t size : {1, 2, 3})
+    for (int64_t stride : {1, 2})
+      for (int64_t pad : {0, 1, 4})
+        check({.n = 2,
+               .h = 5,
+               .w = 8 - stride,
+               .cin = 4 * size + 8,
+               .cout = 37,
+               .kh = 3,
+               .kw = size,
+               .stride_h = stride,
+               .stride_w = stride,
+               .dilation_h = 3 - stride,
+               .pad_top = pad,
+               .pad_left = pad,
+               .pad_bottom = 1,
+               .pad_right = 2});
+  check({.h = 7, .w = 9, .cin = 24, .cout = 80, .groups = 2});
+}
+
 TEST(Bf16, Convolutions) {
   check({.n = 2,
          .h = 9,
@@ -242,7 +264,7 @@ TEST(Bf16, PlanesBecomePixels) {
         const auto x = random_floats(2 * channels * pixels);
         std::vector<bf16> y(x.size());
         ThreadPool pool(threads);
-        planes_to_pixels(2, channels, pixels, x.data(), y.data(), pool);
+        planes_to_pixels({2, channels, pixels}, x.data(), y.data(), pool);
         size_t i = 0;
         for_each_index({2, pixels, channels}, [&](const std::vector<int64_t>& at) {
           const float from = x[static_cast<size_t>((at[0] * channels + at[2]) * pixels + at[1])];

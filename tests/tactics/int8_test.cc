@@ -74,6 +74,7 @@ struct Form {
   int zero = 0;  // of an i8 residual and of a quantised result
   From step = From::constant;
   DType in = DType::i8;
+  bool nonnegative = false;                       // what is read, and the op says so
   From offset = From::none, factor = From::none;  // what zero points add: by channel, and of the sums of rows
 };
 
@@ -154,7 +155,8 @@ PointwiseProgram program_of(const Form& form, const Dims& dims, Tensors& inputs)
 
 // `exact`: else within a step of the last place, which is 1 of a result that is quantised.
 void check_form(const char* tactic, const Op& op, const Dims& x, const Dims& w, const Form& form, bool exact) {
-  Tensors inputs{random_bytes(form.in, x, 1), random_bytes(DType::i8, w, 2)};
+  Tensors inputs{form.nonnegative ? random_tensor(form.in, x, 1, 0, 128) : random_bytes(form.in, x, 1),
+                 random_bytes(DType::i8, w, 2)};
   const auto sums = op.evaluate({inputs, 1});
   ASSERT_TRUE(sums.ok());
   const Dims dims = (*sums)[0].dims();
@@ -244,6 +246,24 @@ TEST(Int8Tactics, WhatZeroPointsAdd) {
       if (offset == From::none) continue;
       const Form form{.scale = scale, .in = DType::u8, .offset = offset};
       check_form("cpu.conv_int8_depthwise", depthwise, {2, 7, 8, 37}, {37, 1, 3, 3}, form, true);
+    }
+}
+
+// Bytes of i8 that are read as u8, 1x1 windows where they lie.
+TEST(Int8Tactics, NonnegativeActivations) {
+  Conv window = kConv, pixel = kConv, depthwise = kConv;
+  pixel.pads = {0, 0, 0, 0};
+  pixel.strides = {1, 1};
+  depthwise.groups = 37;
+  window.nonnegative = pixel.nonnegative = depthwise.nonnegative = true;
+  for (Residual residual : {Residual::none, Residual::bytes})
+    for (Result8 result : {Result8::none, Result8::multiplied}) {
+      const Form form{.bias = From::channels, .residual = residual, .result = result, .nonnegative = true};
+      check_form("cpu.conv_int8", window, {2, 5, 6, 8}, {53, 8, 3, 3}, form, true);
+      check_form("cpu.conv_int8", pixel, {2, 5, 6, 32}, {53, 32, 1, 1}, form, true);
+      check_form("cpu.conv_int8", pixel, {2, 5, 6, 33}, {53, 33, 1, 1}, form, true);
+      check_form("cpu.conv_int8_depthwise", depthwise, {2, 7, 8, 37}, {37, 1, 3, 3}, form, true);
+      check_form("cpu.gemm_int8", MatMul{.nonnegative = true}, {57, 36}, {36, 85}, form, true);
     }
 }
 

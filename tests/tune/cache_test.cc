@@ -43,16 +43,16 @@ TEST_F(CacheTest, SavesLoadsAndMerges) {
 TEST_F(CacheTest, RemembersWhatDevicesReach) {
   TacticCache a, b;
   EXPECT_FALSE(a.changed());
-  a.put_peaks("this", {1e11, {{1 << 18, 5e10}, {1 << 28, 1e10}}});
+  a.put_peaks("this", {{{"fp32", 1e11}, {"int8", 4e11}}, {{1 << 18, 5e10}, {1 << 28, 1e10}}});
   EXPECT_TRUE(a.changed());
-  b.put_peaks("that", {2e11, {}});
+  b.put_peaks("that", {{{"fp32", 2e11}}, {}});
   ASSERT_TRUE(a.save(path_).ok());
   ASSERT_TRUE(b.save(path_).ok());
   const auto all = TacticCache::load(path_);
   ASSERT_TRUE(all.ok()) << all.status().message();
   EXPECT_FALSE(all->changed());
-  EXPECT_EQ(all->peaks("this"), (Peaks{1e11, {{1 << 18, 5e10}, {1 << 28, 1e10}}}));
-  EXPECT_EQ(all->peaks("that"), (Peaks{2e11, {}}));
+  EXPECT_EQ(all->peaks("this"), (Peaks{{{"fp32", 1e11}, {"int8", 4e11}}, {{1 << 18, 5e10}, {1 << 28, 1e10}}}));
+  EXPECT_EQ(all->peaks("that"), (Peaks{{{"fp32", 2e11}}, {}}));
   EXPECT_FALSE(all->peaks("other").has_value());
 }
 

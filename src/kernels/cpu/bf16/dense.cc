@@ -10,14 +10,13 @@ namespace {
 
 // The rows of a task, which lie at `a`, by its panels.
 void multiply(const ConvProblem& p, const Bf16Kernel& kernel, const GatherPlan& plan, const Bf16Args& args,
-              const GatherTask& task, const std::byte* a, float* sums) {
+              const GatherTask& task, const TileRows& a, float* sums) {
   const auto run = args.in_bf16 ? kernel.to_bf16 : kernel.to_f32;
   const int64_t bytes = args.in_bf16 ? sizeof(bf16) : sizeof(float);
   const TileForm& form = plan.form;
   const Epilogue& epilogue = args.epilogue;
-  const int64_t tiles = ceil_div(task.count, form.rows);
-  Bf16Tile tile{
-      .a_ld = plan.a_ld, .steps = plan.depth / form.k_unit, .sums = sums, .ld = p.out_pitch(), .epilogue = &epilogue};
+  const int64_t tiles = ceil_div(task.count, plan.tile_rows());
+  Bf16Tile tile{.steps = plan.steps(), .sums = sums, .ld = p.out_pitch(), .epilogue = &epilogue};
   for (int64_t panel = task.first; panel < task.last; ++panel) {
     const int64_t column = panel * form.panel, channel = task.group * plan.cout + column;
     tile.b = reinterpret_cast<const uint16_t*>(static_cast<const std::byte*>(args.packed) +
@@ -27,7 +26,7 @@ void multiply(const ConvProblem& p, const Bf16Kernel& kernel, const GatherPlan& 
     for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
       const int64_t from = task.count * t / tiles, at = (task.row + from) * tile.ld + channel;
       tile.rows = static_cast<int>(task.count * (t + 1) / tiles - from);
-      tile.a = a + from * plan.a_ld;
+      tile.a = a.from(from);
       tile.out = static_cast<std::byte*>(args.out) + at * bytes;
       tile.residual = epilogue.residual_at<std::byte>(at * bytes);
       run(tile);
@@ -49,7 +48,9 @@ void bf16_pack(const ConvProblem& p, const Bf16Kernel& kernel, const WeightView<
 }
 
 size_t bf16_workspace_bytes(const ConvProblem& p, const Bf16Kernel& kernel, const GatherSharing& sharing) {
-  return static_cast<size_t>(gather_plan(p, kernel.from_f32, sharing).worker_bytes() * sharing.threads);
+  const int64_t bytes = std::max(gather_plan(p, kernel.from_f32, sharing).worker_bytes(),
+                                 gather_plan(p, kernel.from_bf16, sharing).worker_bytes());
+  return static_cast<size_t>(bytes * sharing.threads);
 }
 
 void bf16_conv(const ConvProblem& p, const Bf16Kernel& kernel, const GatherSharing& sharing, const Bf16Args& args) {
@@ -57,7 +58,7 @@ void bf16_conv(const ConvProblem& p, const Bf16Kernel& kernel, const GatherShari
   args.pool->parallel(plan.tasks(), [&](int64_t index, int worker) {
     const GatherTask task = task_of(plan, index);
     std::byte* mine = static_cast<std::byte*>(args.workspace) + worker * plan.worker_bytes();
-    const std::byte* a = rows_of(p, plan, args.in, task, mine);
+    const TileRows a = rows_of(p, plan, args.in, task, mine);
     if (plan.form.begin != nullptr) plan.form.begin();
     multiply(p, kernel, plan, args, task, a, reinterpret_cast<float*>(mine + plan.rows_bytes()));
     if (plan.form.end != nullptr) plan.form.end();

@@ -43,8 +43,26 @@ HONE_INLINE void gather_line(const bf16* from, int64_t count, std::byte* to) {
 #endif
 }
 
+#if defined(__AVX512BF16__)
+// At most 16 values, whose stores seldom cross the lines of the cache.
+HONE_INLINE void gather_few(const bf16* from, __mmask16 values, std::byte* to) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_maskz_loadu_epi16(values, from));
+}
+
+HONE_INLINE void gather_short_lines(const WindowRun& run) {
+  const auto few = static_cast<__mmask16>((1u << run.count) - 1);
+  for (int64_t i = 0; i < run.pixels; ++i)
+    for (int64_t l = 0; l < run.lines; ++l)
+      gather_few(reinterpret_cast<const bf16*>(run.from + i * run.pixel_step + l * run.line_step), few,
+                 run.to + i * run.to_step + l * 2 * run.count);
+}
+#endif
+
 template <class T>
 void gather_runs(WindowRun run) {
+#if defined(__AVX512BF16__)
+  if (sizeof(T) == 2 && run.count <= 16) return gather_short_lines(run);
+#endif
   for (int64_t i = 0; i < run.pixels; ++i)
     for (int64_t l = 0; l < run.lines; ++l)
       gather_line(reinterpret_cast<const T*>(run.from + i * run.pixel_step + l * run.line_step), run.count,

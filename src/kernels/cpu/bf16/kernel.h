@@ -7,10 +7,9 @@ namespace hone::cpu {
 
 // out[i][j] = epilogue(sum over k of a[i][k] * b[k][j]), for `rows` rows and one panel of columns.
 struct Bf16Tile {
-  const std::byte* a = nullptr;  // as the form's `gather` writes values
-  int64_t a_ld = 0;              // bytes from row to row
+  TileRows a;  // as the form's `gather` writes values
   int rows = 0;
-  int64_t steps = 0;            // pairs of k
+  int64_t steps = 0;            // of a line, pairs of k
   const uint16_t* b = nullptr;  // [pair][column][2]
   int columns = 0;              // of the result; a panel's others are left out
   float* sums = nullptr;        // scratch for a tile

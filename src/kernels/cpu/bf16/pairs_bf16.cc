@@ -7,7 +7,7 @@
 namespace hone::cpu::HONE_TIER_NS {
 namespace {
 
-constexpr int kPairRows = 12, kPairPanel = 2 * kLanes;
+constexpr int kPairRows = 12, kShallowRows = 8, kPairPanel = 2 * kLanes;
 
 template <int ROWS, int COLS>
 HONE_INLINE void step(V (&sums)[ROWS][COLS], const std::byte* const (&a)[ROWS], int64_t at, const uint16_t* b) {
@@ -33,16 +33,18 @@ struct PairTile {
     constexpr int kWays = ROWS * COLS >= 6 ? 1 : ROWS * COLS >= 3 ? 2 : 4;
     constexpr int64_t kUnit = 2 * kPairPanel;
     V sums[kWays][ROWS][COLS] = {};
-    const std::byte* a[ROWS];
-    HONE_UNROLL
-    for (int i = 0; i < ROWS; ++i) a[i] = t.a + i * t.a_ld;
     const uint16_t* b = t.b;
-    int64_t s = 0;
-    for (; s + kWays <= t.steps; s += kWays, b += kWays * kUnit) {
+    for (int64_t l = 0; l < t.a.lines; ++l) {
+      const std::byte* a[ROWS];
       HONE_UNROLL
-      for (int w = 0; w < kWays; ++w) step(sums[w], a, 4 * (s + w), b + w * kUnit);
+      for (int i = 0; i < ROWS; ++i) a[i] = t.a.in_place() ? t.a.line(l, i) : t.a.first + i * t.a.ld;
+      int64_t s = 0;
+      for (; s + kWays <= t.steps; s += kWays, b += kWays * kUnit) {
+        HONE_UNROLL
+        for (int w = 0; w < kWays; ++w) step(sums[w], a, 4 * (s + w), b + w * kUnit);
+      }
+      for (; s < t.steps; ++s, b += kUnit) step(sums[0], a, 4 * s, b);
     }
-    for (; s < t.steps; ++s, b += kUnit) step(sums[0], a, 4 * s, b);
     HONE_UNROLL
     for (int w = 1; w < kWays; ++w) HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) HONE_UNROLL
@@ -59,6 +61,7 @@ void run_pairs(const Bf16Tile& t) {
 
 constexpr TileForm form_of(int in_bytes, void (*gather)(WindowRun)) {
   return {.rows = kPairRows,
+          .shallow_rows = kShallowRows,
           .panel = kPairPanel,
           .k_unit = 2,
           .k_step = 2,

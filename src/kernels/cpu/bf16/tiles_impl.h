@@ -24,8 +24,8 @@ void finish_rows(const Bf16Tile& t, int row) {
 // T is what the result and the residual hold.
 template <class T>
 void run_bf16_tiles(const Bf16Tile& t) {
-  multiply_tiles<TileProduct::bf16>({t.a, t.a_ld, reinterpret_cast<const std::byte*>(t.b), t.steps, t.sums}, t.rows,
-                                    t.columns);
+  multiply_tiles<TileProduct::bf16>({t.a.first, t.a.ld, reinterpret_cast<const std::byte*>(t.b), t.steps, t.sums},
+                                    t.rows, t.columns);
   int row = 0;
   for (; row + 4 <= t.rows; row += 4) finish_rows<4, T>(t, row);
   for (; row < t.rows; ++row) finish_rows<1, T>(t, row);

@@ -52,6 +52,13 @@ bool in_one_piece(const ConvProblem& p, const GatherPlan& plan) {
   return p.kw == 1 || (p.dilation_w == 1 && p.in_pitch() == plan.cin);
 }
 
+// Whether rows may be multiplied where they lie. Of windows of one pixel with a stride, fetching pointers takes longer.
+bool can_stay(const ConvProblem& p, const GatherPlan& plan) {
+  const TileForm& form = plan.form;
+  return form.in_place && in_one_piece(p, plan) && p.kw * plan.cin % form.k_step == 0 &&
+         (p.kh * p.kw > 1 || is_pixelwise(p));
+}
+
 // One line of a window, part of which may be outside, to `to`, and where its end is.
 std::byte* gather_line(const ConvProblem& p, const GatherPlan& plan, const std::byte* line, int64_t x0, std::byte* to) {
   const TileForm& form = plan.form;
@@ -122,11 +129,53 @@ struct Windows {
   }
 };
 
+// Lines of windows where they lie. Those that lie partly outside are copied, one behind the other.
+struct Pointers {
+  const Windows& windows;
+  const std::byte** at;
+  std::byte *zeros = nullptr, *copies = nullptr;
+
+  Pointers(const Windows& w, std::byte* memory) : windows(w), at(reinterpret_cast<const std::byte**>(memory)) {
+    if (!w.plan.in_place) return;
+    const auto align = static_cast<int64_t>(kAlign);
+    zeros = memory + round_up(w.plan.pointer_bytes(), align);
+    copies = zeros + round_up(w.plan.line_bytes(), align);
+    std::memset(zeros, w.plan.form.zero, static_cast<size_t>(w.plan.line_bytes()));
+  }
+
+  // The windows of columns [x, end) of a line of outputs, of which the first is row i.
+  void point(const std::byte* image, int64_t y, int64_t x, int64_t end, int64_t i) {
+    const ConvProblem& p = windows.p;
+    const int64_t step = p.stride_w * p.in_pitch() * windows.plan.form.in_bytes;
+    const int64_t first = std::clamp(windows.first, x, end), last = std::clamp(windows.last, first, end);
+    for (int64_t l = 0; l < p.kh; ++l) {
+      const std::byte** to = at + l * windows.plan.row_block + i;
+      const int64_t from = y * p.stride_h - p.pad_top + l * p.dilation_h;
+      if (from < 0 || from >= p.h) {
+        std::fill(to, to + (end - x), zeros);
+        continue;
+      }
+      const std::byte* line = image + from * windows.line;
+      for (int64_t c = x; c < first; ++c) *to++ = copy(line, c);
+      const std::byte* inside = line + (first * p.stride_w - p.pad_left) * p.in_pitch() * windows.plan.form.in_bytes;
+      for (int64_t c = first; c < last; ++c, inside += step) *to++ = inside;
+      for (int64_t c = last; c < end; ++c) *to++ = copy(line, c);
+    }
+  }
+
+  const std::byte* copy(const std::byte* line, int64_t x) {
+    const std::byte* start = copies;
+    copies = gather_line(windows.p, windows.plan, line, x * windows.p.stride_w - windows.p.pad_left, copies);
+    return start;
+  }
+};
+
 }  // namespace
 
 int64_t GatherPlan::rows_bytes() const {
   const auto align = static_cast<int64_t>(kAlign);
-  return round_up(round_up(row_block, form.rows) * a_ld, align) + align;
+  const int64_t rows = round_up(round_up(row_block, form.rows) * a_ld, align) + align;
+  return in_place ? rows + round_up(line_bytes(), align) + round_up(pointer_bytes(), align) : rows;
 }
 
 int64_t GatherPlan::worker_bytes() const {
@@ -163,8 +212,8 @@ GatherPlan gather_plan(const ConvProblem& p, const TileForm& form, const GatherS
   else blocks = round_up(blocks, sharing.threads);
   plan.row_block = ceil_div(plan.pixels, blocks);
   plan.row_blocks = ceil_div(plan.pixels, plan.row_block);
-  plan.in_place = sharing.in_place && form.in_place && is_pixelwise(p) && plan.depth == plan.cin;
-  if (plan.in_place) plan.a_ld = p.in_pitch() * form.in_bytes;
+  plan.in_place = sharing.in_place && can_stay(p, plan);
+  if (plan.in_place) plan.lines = p.kh;
   return plan;
 }
 
@@ -179,29 +228,29 @@ GatherTask task_of(const GatherPlan& plan, int64_t index) {
   return task;
 }
 
-void gather_rows(const ConvProblem& problem, const GatherPlan& plan, const void* in, const GatherTask& task,
+TileRows rows_of(const ConvProblem& problem, const GatherPlan& plan, const void* in, const GatherTask& task,
                  std::byte* to) {
   const ConvProblem p = as_line(problem);
   const Windows windows(p, plan);
   const int64_t oh = p.out_h(), ow = p.out_w();
   const auto* group = static_cast<const std::byte*>(in) + task.group * plan.cin * plan.form.in_bytes;
+  if (plan.in_place && is_pixelwise(problem)) {  // no pointers, which would be waited for where rows are short
+    const int64_t pixel = p.in_pitch() * plan.form.in_bytes;
+    return {.first = group + task.row * pixel, .ld = pixel};
+  }
+  Pointers pointers(windows, to);
   for (int64_t row = task.row; row < task.row + task.count;) {
-    const int64_t x = row % ow, last = std::min(ow, x + task.row + task.count - row);
-    windows.gather(group + row / ow / oh * p.h * windows.line, row / ow % oh, x, last,
-                   to + (row - task.row) * plan.a_ld);
+    const int64_t x = row % ow, last = std::min(ow, x + task.row + task.count - row), i = row - task.row;
+    const std::byte* image = group + row / ow / oh * p.h * windows.line;
+    if (plan.in_place) pointers.point(image, row / ow % oh, x, last, i);
+    else windows.gather(image, row / ow % oh, x, last, to + i * plan.a_ld);
     row += last - x;
   }
+  if (plan.in_place) return {.pointers = pointers.at, .pointers_ld = plan.row_block, .lines = plan.lines};
   const int64_t filled = p.kh * windows.width, padding = plan.depth * plan.form.a_bytes - filled;
   for (int64_t i = 0; plan.form.pads && padding > 0 && i < task.count; ++i)
     std::memset(to + i * plan.a_ld + filled, plan.form.zero, static_cast<size_t>(padding));
-}
-
-const std::byte* rows_of(const ConvProblem& p, const GatherPlan& plan, const void* in, const GatherTask& task,
-                         std::byte* to) {
-  if (plan.in_place)
-    return static_cast<const std::byte*>(in) + task.group * plan.cin * plan.form.in_bytes + task.row * plan.a_ld;
-  gather_rows(p, plan, in, task, to);
-  return to;
+  return {.first = to, .ld = plan.a_ld};
 }
 
 }  // namespace hone::cpu

@@ -242,14 +242,14 @@ struct Run {
   void multiply_points(int64_t tiles, const bf16* v, float* mine, Factors factors) const {
     static const Epilogue plain;
     const int64_t row_bytes = w.row * static_cast<int64_t>(sizeof(bf16));
-    Bf16Tile tile{.a_ld = row_bytes, .steps = ceil_div(p.cin, 2), .columns = nr, .ld = nr, .epilogue = &plain};
+    Bf16Tile tile{.a = {.ld = row_bytes}, .steps = ceil_div(p.cin, 2), .columns = nr, .ld = nr, .epilogue = &plain};
     const int64_t parts = ceil_div(tiles, Points<bf16>::rows(tier));
     for (int e = 0; e < S * S; ++e) {
       tile.b = reinterpret_cast<const uint16_t*>(factors(e));
       for (int64_t part = 0; part < parts; ++part) {  // of as equal heights as can be
         const int64_t from = tiles * part / parts;
         tile.rows = static_cast<int>(tiles * (part + 1) / parts - from);
-        tile.a = reinterpret_cast<const std::byte*>(v + e * w.v_point + from * w.row);
+        tile.a.first = reinterpret_cast<const std::byte*>(v + e * w.v_point + from * w.row);
         tile.out = mine + e * w.m_point + from * nr;
         Points<bf16>::kernel().to_f32(tile);
       }

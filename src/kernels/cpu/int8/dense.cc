@@ -9,19 +9,19 @@ namespace {
 
 GatherPlan plan_of(const ConvProblem& p, const Int8Context& context) {
   return gather_plan(p, int8_kernel(context.set, context.unsigned_in).form,
-                     {context.threads, context.split, context.row_block});
+                     {context.threads, context.split, context.row_block, true});
 }
 
 // The rows of a task, which are gathered at `a`, by its panels.
 void multiply(const ConvProblem& p, const Int8Kernel& kernel, const GatherPlan& plan, const Int8Args& args,
-              Int8FinishFn finish, const GatherTask& task, const std::byte* a, int32_t* sums) {
+              Int8FinishFn finish, const GatherTask& task, const TileRows& a, int32_t* sums) {
   const TileForm& form = plan.form;
   const int64_t tiles = ceil_div(task.count, form.rows);
   for (int64_t panel = task.first; panel < task.last; ++panel) {
     const auto* start =
         static_cast<const std::byte*>(args.packed) + (task.group * plan.panels + panel) * plan.panel_bytes;
     const int64_t column = panel * form.panel;
-    Int8Tile tile{.a_ld = plan.a_ld, .steps = plan.depth / form.k_unit, .panel = form.panel, .sums = sums};
+    Int8Tile tile{.steps = plan.steps(), .panel = form.panel, .sums = sums};
     tile.start = reinterpret_cast<const int32_t*>(start);
     tile.b = reinterpret_cast<const int8_t*>(tile.start + form.panel);
     tile.columns = static_cast<int>(std::min<int64_t>(form.panel, plan.cout - column));
@@ -41,7 +41,7 @@ void multiply(const ConvProblem& p, const Int8Kernel& kernel, const GatherPlan& 
     for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
       const int64_t from = task.count * t / tiles;
       tile.rows = static_cast<int>(task.count * (t + 1) / tiles - from);
-      tile.a = a + from * plan.a_ld;
+      tile.a = a.from(from);
       done.rows = tile.rows;
       done.row = task.row + from;
       done.at = done.row * done.ld + done.channel;
@@ -78,9 +78,9 @@ void int8_conv(const ConvProblem& p, const Int8Context& context, const Int8Args&
   args.pool->parallel(plan.tasks(), [&](int64_t index, int worker) {
     const GatherTask task = task_of(plan, index);
     std::byte* a = static_cast<std::byte*>(args.workspace) + worker * plan.worker_bytes();
-    gather_rows(p, plan, args.in, task, a);
+    const TileRows rows = rows_of(p, plan, args.in, task, a);
     if (plan.form.begin != nullptr) plan.form.begin();
-    multiply(p, kernel, plan, args, finish, task, a, reinterpret_cast<int32_t*>(a + plan.rows_bytes()));
+    multiply(p, kernel, plan, args, finish, task, rows, reinterpret_cast<int32_t*>(a + plan.rows_bytes()));
     if (plan.form.end != nullptr) plan.form.end();
   });
 }

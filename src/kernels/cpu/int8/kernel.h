@@ -9,10 +9,9 @@ struct Int8Finish;
 
 // sums[i][j] = start[j] + sum over k of a[i][k] * b[k][j], for `rows` rows and one panel of columns.
 struct Int8Tile {
-  const std::byte* a = nullptr;  // as the set's `gather` writes values
-  int64_t a_ld = 0;              // bytes from row to row
+  TileRows a;  // as the set's `gather` writes values
   int rows = 0;
-  int64_t steps = 0;  // k_unit values of k each
+  int64_t steps = 0;  // of a line, k_unit values of k each
   const int32_t* start = nullptr;
   const int8_t* b = nullptr;  // [step][column][k_unit]
   int panel = 0;              // columns of b

@@ -47,7 +47,7 @@ struct PairTile {
     const std::byte* a[ROWS];
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) {
-      a[i] = t.a + i * t.a_ld;
+      a[i] = t.a.first + i * t.a.ld;
       HONE_UNROLL
       for (int j = 0; j < COLS; ++j) sums[i][j] = load_i32(t.start + j * kLanes);
     }

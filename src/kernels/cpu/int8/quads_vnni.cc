@@ -59,7 +59,8 @@ struct QuadRows {
   int64_t row;
 };
 
-template <class Last>
+// kLines: of windows in place; else rows are one line each, at equal distances.
+template <class Last, bool kLines>
 struct QuadTile {
   template <int ROWS, int COLS>
   static void run(const QuadRows<Last>& rows) {
@@ -73,11 +74,23 @@ struct QuadTile {
     const std::byte* a[ROWS];
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) {
-      a[i] = t.a + (rows.row + i) * t.a_ld;
+      a[i] = t.a.first + (rows.row + i) * t.a.ld;
       HONE_UNROLL
       for (int j = 0; j < COLS; ++j) sums[i][j] = load_i32(t.start + j * kLanes);
     }
     const int8_t* b = t.b;
+    if constexpr (!kLines) add_line(t, a, b, sums);
+    for (int64_t l = 0; kLines && l < t.a.lines; ++l) {
+      HONE_UNROLL
+      for (int i = 0; i < ROWS; ++i) a[i] = t.a.line(l, rows.row + i);
+      add_line(t, a, b, sums);
+    }
+    rows.last.store(sums, rows.row);
+  }
+
+  template <int ROWS, int COLS>
+  HONE_INLINE static void add_line(const Int8Tile& t, const std::byte* const (&a)[ROWS], const int8_t*& b,
+                                   VI (&sums)[ROWS][COLS]) {
     for (int64_t s = 0; s < t.steps; ++s, b += 4 * t.panel) {
       __m512i columns[COLS];
       HONE_UNROLL
@@ -94,7 +107,6 @@ struct QuadTile {
         for (int j = 0; j < COLS; ++j) sums[i][j] = (VI)_mm512_dpbusd_epi32((__m512i)sums[i][j], row, columns[j]);
       }
     }
-    rows.last.store(sums, rows.row);
   }
 };
 
@@ -116,7 +128,9 @@ struct SumsOut {
 
 template <int COLS>
 void store_sums(const Int8Tile& t) {
-  tile_of<QuadTile<SumsOut>, COLS>(t.rows, kHeights<COLS>)({t, {t}, 0});
+  const auto run = t.a.in_place() ? tile_of<QuadTile<SumsOut, true>, COLS>(t.rows, kHeights<COLS>)
+                                  : tile_of<QuadTile<SumsOut, false>, COLS>(t.rows, kHeights<COLS>);
+  run({t, {t}, 0});
 }
 
 void run_quads(const Int8Tile& t) {
@@ -129,11 +143,11 @@ void run_quads(const Int8Tile& t) {
 constexpr int64_t kNearBytes = 16 << 10;
 constexpr int kNearRows[] = {8, 6, 5, 4};  // by vectors of columns
 
-template <PlainResidual kResidual, int COLS>
+template <PlainResidual kResidual, bool kLines, int COLS>
 void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
-  using Tile = QuadTile<PlainOut<kResidual>>;
+  using Tile = QuadTile<PlainOut<kResidual>, kLines>;
   int64_t row = 0;
-  if (t.steps * t.panel * 4 <= kNearBytes) {
+  if (t.a.lines * t.steps * t.panel * 4 <= kNearBytes) {
     constexpr int kRows = kNearRows[COLS - 1];
     for (; row + kRows <= t.rows; row += kRows) Tile::template multiply<kRows, COLS>({t, out, row});
   }
@@ -146,14 +160,17 @@ void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
 
 template <PlainResidual kResidual>
 void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
-  static constexpr void (*kColumns[])(const Int8Tile&, const PlainOut<kResidual>&) = {
-      store_plain<kResidual, 1>, store_plain<kResidual, 2>, store_plain<kResidual, 3>, store_plain<kResidual, 4>};
-  kColumns[(t.columns - 1) / kLanes](t, out);
+  static constexpr void (*kColumns[2][kQuadVectors])(const Int8Tile&, const PlainOut<kResidual>&) = {
+      {store_plain<kResidual, false, 1>, store_plain<kResidual, false, 2>, store_plain<kResidual, false, 3>,
+       store_plain<kResidual, false, 4>},
+      {store_plain<kResidual, true, 1>, store_plain<kResidual, true, 2>, store_plain<kResidual, true, 3>,
+       store_plain<kResidual, true, 4>}};
+  kColumns[t.a.in_place() ? 1 : 0][(t.columns - 1) / kLanes](t, out);
 }
 
 bool run_plain_quads(const Int8Tile& t, const Int8Finish& job) {
   const PlainColumns columns(job);
-  if (!columns.bounded(255.f * 128.f * 4.f * static_cast<float>(t.steps))) return false;
+  if (!columns.bounded(255.f * 128.f * 4.f * static_cast<float>(t.a.lines * t.steps))) return false;
   if (columns.residual == nullptr) store_plain<PlainResidual::none>(t, {columns});
   else if (columns.stepped) store_plain<PlainResidual::stepped>(t, {columns});
   else store_plain<PlainResidual::whole>(t, {columns});
@@ -173,6 +190,7 @@ constexpr Int8Kernel quads() {
                    .b_bytes = 1,
                    .start_bytes = sizeof(int32_t),
                    .zero = kExcess,
+                   .in_place = kExcess == 0,
                    .gather = gather_quads<kExcess>},
           .excess = kExcess,
           .run = run_quads,

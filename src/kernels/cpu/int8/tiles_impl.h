@@ -18,7 +18,8 @@ static void gather_bytes(WindowRun run) {
 // The starting sums are zero here.
 template <TileProduct kProduct>
 void run_int8_tiles(const Int8Tile& t) {
-  multiply_tiles<kProduct>({t.a, t.a_ld, reinterpret_cast<const std::byte*>(t.b), t.steps, t.sums}, t.rows, t.columns);
+  multiply_tiles<kProduct>({t.a.first, t.a.ld, reinterpret_cast<const std::byte*>(t.b), t.steps, t.sums}, t.rows,
+                           t.columns);
 }
 
 template <TileProduct kProduct>

@@ -1,0 +1,1 @@
+#include "kernels/cpu/planes/quantize_impl.h"
