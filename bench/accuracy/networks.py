@@ -21,15 +21,28 @@ from tasks import Sample, Task
 EXTRA = {"ActivationSymmetric": True, "WeightSymmetric": True, "CalibPercentile": 99.99}
 
 
+def before_probabilities(producers: dict[str, onnx.NodeProto], name: str) -> str | None:
+    """What a softmax or sigmoid, or a name for one, is computed of; None where there is none. A softmax may stand there
+    as exp(x - max) / sum."""
+    node = producers[name]
+    if node.op_type in ("Identity", "Softmax", "Sigmoid"):
+        return node.input[0]
+    if node.op_type != "Div" or node.input[0] not in producers:
+        return None
+    powers = producers[node.input[0]]
+    if powers.op_type != "Exp":
+        return None
+    return producers[powers.input[0]].input[0] if producers[powers.input[0]].op_type == "Sub" else powers.input[0]
+
+
 def write_network(name: str, out: pathlib.Path) -> None:
     """Writes a network as it is judged: its outputs before its last softmax or sigmoid, which hides errors where it is
     saturated; and beside it, as .json, what else is asked of the file."""
     model = onnx.load(CACHE / "models" / f"{name}.onnx")
-    inputs = {node.output[0]: node.input[0] for node in model.graph.node
-              if node.op_type in ("Identity", "Softmax", "Sigmoid")}
+    producers = {output: node for node in model.graph.node for output in node.output}
     for value in model.graph.output:
-        while value.name in inputs:
-            value.name = inputs[value.name]
+        while (logits := before_probabilities(producers, value.name)) is not None:
+            value.name = logits
     onnx.save(model, out)
     characters = [c for p in model.metadata_props if p.key == "character" for c in p.value.splitlines()]
     about = {"outputs": [value.name for value in model.graph.output], "characters": characters}

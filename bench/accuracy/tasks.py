@@ -148,6 +148,11 @@ def labels(decisions: np.ndarray, characters: list[str]) -> list:
     return texts(decisions, characters) if decisions.ndim > 1 else decisions.tolist()
 
 
+def content(sample: Sample) -> bytes:
+    """What tells samples apart."""
+    return b"".join(array.tobytes() for array in sample.values())
+
+
 @dataclass
 class Task:
     """A network, its data and what is read off its output."""
@@ -159,10 +164,15 @@ class Task:
     operators: list[str] | None = None
     extra: dict = field(default_factory=dict)
 
-    def draw(self, count: int, seed: int) -> tuple[list[Sample], list]:
-        """Samples and their labels."""
+    def draw(self, count: int, seed: int, apart_from: list[Sample] = []) -> tuple[list[Sample], list]:
+        """Samples and their labels, no two the same, nor the same as others."""
         random, sample = np.random.default_rng(seed), self.sample()
-        drawn = [sample(random) for _ in range(count)]
+        drawn, seen = [], {content(s) for s in apart_from}
+        while len(drawn) < count:
+            inputs, label = sample(random)
+            if content(inputs) not in seen:
+                seen.add(content(inputs))
+                drawn.append((inputs, label))
         return [s for s, _ in drawn], [label for _, label in drawn]
 
 

@@ -94,7 +94,7 @@ class Trial:
         about = json.loads(model.with_suffix(".json").read_text())
         task = TASKS[name]
         data, _ = task.draw(samples, seed=1)
-        held_out, known = task.draw(score, seed=2)
+        held_out, known = task.draw(score, seed=2, apart_from=data)
         return Trial(name, task, model, about["outputs"], about["characters"], data, held_out, known)
 
     def hone(self, program: pathlib.Path, batch: int, folder: pathlib.Path, options: list[str]) -> Hone:
