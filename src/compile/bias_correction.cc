@@ -8,24 +8,15 @@
 namespace hone {
 namespace {
 
-constexpr size_t kEvery = 4, kEnough = 8;       // samples, of which every fourth judges
-constexpr size_t kMostBytes = size_t{1} << 29;  // of the largest tensor of all samples
-constexpr double kUsual = 4;                    // squared errors of so many times their median are usual
+constexpr size_t kEvery = 4, kEnough = 8;  // samples, of which every fourth judges
+constexpr double kUsual = 4;               // squared errors of so many times their median are usual
 
 struct Samples {
   std::vector<Tensors> corrects, judges;
 };
 
-size_t largest_bytes(const Graph& graph) {
-  size_t largest = 1;
-  for (ValueId v : graph.values())
-    if (const auto dims = graph.type(v).shape.concrete(); dims && !graph.value(v).is_constant())
-      largest = std::max(largest, static_cast<size_t>(element_count(*dims)) * size_of(graph.type(v).dtype));
-  return largest;
-}
-
 Samples divided(const Graph& graph, std::span<const Tensors> samples) {
-  samples = samples.first(std::min(samples.size(), std::max<size_t>(kMostBytes / largest_bytes(graph), 1)));
+  samples = as_many_as_fit(graph, samples);
   Samples result;
   const bool enough = samples.size() >= kEnough;
   for (size_t k = 0; k < samples.size(); ++k) {

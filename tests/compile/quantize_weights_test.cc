@@ -105,7 +105,7 @@ TEST(QuantizeWeights, LargeMatricesOfAGraphBecomeSmall) {
   const ValueId third = add(MatMul{}, {second, small});
   g.add_output(add(MatMul{}, {third, g.add_constant(broken, "broken")}), "y");
   const Graph before = g;
-  const auto reports = quantize_weights(g, {8, 64});
+  const auto reports = quantize_weights(g, {8, 64}).value();
   ASSERT_TRUE(verify(g).ok()) << verify(g).message();
   ASSERT_EQ(reports.size(), 4u);
   for (const size_t i : {size_t{0}, size_t{1}}) {
