@@ -13,7 +13,9 @@ Two kinds of gates:
   0.1 in int8 within an accuracy budget.
 - Each network in int8 and with weights alone quantised is as close to fp32 as what ONNX Runtime's quantisers make of
   it with the same data, or closer: in SQNR, in cosine and in decisions. Theirs are run without graph optimisations, so
-  that nothing saturates; of several calibrators the best counts.
+  that nothing saturates; of several calibrators the best counts. Weights alone are quantised without data, as theirs,
+  and for the data. Of decisions a standard error fewer may be the same: so many more or fewer does chance alone make
+  of two networks that are equally good.
 
 A machine without ONNX and ONNX Runtime does with numpy and Pillow: write the networks to a folder elsewhere, and run
 with --models FOLDER --alone there.
@@ -25,6 +27,7 @@ Of a CPU's engines fp16 is not asked for: it computes them in fp32.
 from __future__ import annotations
 
 import argparse
+import math
 import pathlib
 import sys
 import tempfile
@@ -51,7 +54,9 @@ class Variant:
 INT8 = Variant(["--precision", "int8"], lost=0.5, rivals="ort int8", calibrated=True)
 BUDGET = Variant(["--precision", "int8", "--accuracy-budget", "0.1%"], lost=0.1, calibrated=True)
 WEIGHTS = {"weights-int8": Variant(["--weights", "int8"], lost=0.1, rivals="ort weights int8"),
-           "weights-int4": Variant(["--weights", "int4"], rivals="ort weights int4")}
+           "weights-int8-data": Variant(["--weights", "int8"], lost=0.1, rivals="ort weights int8", calibrated=True),
+           "weights-int4": Variant(["--weights", "int4"], rivals="ort weights int4"),
+           "weights-int4-data": Variant(["--weights", "int4"], rivals="ort weights int4", calibrated=True)}
 FLOATS = {"cpu": {"bf16": Variant(["--precision", "bf16"], lost=0.1)},
           "cuda": {"bf16": Variant(["--precision", "bf16"], lost=0.1),
                    "fp16": Variant(["--precision", "fp16"], lost=0.1, calibrated=True),
@@ -104,10 +109,10 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
         hone.build(*variant.options, *(["--calibrate", hone.samples] if variant.calibrated else []))
         yield trial.row(network, hone.run(held_out, task.output))
     if not args.alone:
-        yield from rivals(trial, plan, folder)
+        yield from measure_rivals(trial, plan, folder)
 
 
-def rivals(trial: Trial, plan: Plan, folder: pathlib.Path) -> Iterator[dict]:
+def measure_rivals(trial: Trial, plan: Plan, folder: pathlib.Path) -> Iterator[dict]:
     """A row for each network of ONNX Runtime's quantisers."""
     from networks import quantise_by_onnxruntime, quantise_weights_by_onnxruntime, run_onnxruntime
     for method in plan.calibrators:
@@ -141,6 +146,11 @@ class Gate:
                 f" {self.value:>9.5f}, at least {self.least:.5f}: {self.reason}")
 
 
+def standard_error(share: float, decisions: int) -> float:
+    """Of the difference of two such shares of as many decisions; 0 where they are not counted."""
+    return math.sqrt(2 * share * (1 - share) / decisions) if decisions else 0
+
+
 def gates(args: argparse.Namespace, name: str, rows: dict[str, dict]) -> Iterator[Gate]:
     """Those of one model, of its rows by network."""
     for network, variant in variants(args, name).items():
@@ -151,7 +161,9 @@ def gates(args: argparse.Namespace, name: str, rows: dict[str, dict]) -> Iterato
         rivals = [rival for rival in rows if variant.rivals and rival.startswith(variant.rivals)]
         for figure in FIGURES if rivals else ():
             least, rival = max((rows[rival][figure], rival) for rival in rivals)
-            yield Gate(name, network, figure, row[figure], least, rival)
+            chance = standard_error(least, row["decisions"]) if figure == "same" else 0
+            reason = f"{rival}, less a standard error" if chance else rival
+            yield Gate(name, network, figure, row[figure], least - chance, reason)
 
 
 def main() -> int:

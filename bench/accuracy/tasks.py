@@ -198,7 +198,7 @@ def figures(outputs: np.ndarray, wanted: np.ndarray, task: Task, known: list, ch
     decided, decided_fp32 = task.decide(outputs), task.decide(wanted)
     row = {"sqnr_db": 10 * math.log10(power / error) if error else math.inf,
            "cosine": float(((got * want).sum(1) / np.maximum(lengths, 1e-30)).mean()),
-           "same": agreement(decided, decided_fp32)}
+           "same": agreement(decided, decided_fp32), "decisions": 0 if decided.dtype == bool else decided.size}
     if known[0] is not None:
         row["right"] = float(np.mean([a == b for a, b in zip(labels(decided, characters), known)]))
     return row

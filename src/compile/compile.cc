@@ -21,6 +21,7 @@
 #include "base/cpu_info.h"
 #include "compile/bias_correction.h"
 #include "compile/mixed_precision.h"
+#include "compile/smoothing.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
 #include "engine/inspect.h"
@@ -43,12 +44,17 @@ Status prepare(Graph& graph, const CompileOptions& options, const Machine& machi
   if (!options.thresholds.empty() && !options.bytes.empty()) {
     const Graph floats = graph;
     const DType type = options.bytes.front();
-    auto layers = quantize(graph, options.thresholds, machine, options.floats, type).layers;
-    for (const Int8Layer& layer : layers)
+    Int8Network made;
+    if (type == DType::i8) {
+      HONE_TRY(made, quantize_smoothly(floats, options, machine, options.floats, graph));
+    } else {
+      made = quantize(graph, options.thresholds, machine, options.floats, type);
+    }
+    for (const Int8Layer& layer : made.layers)
       build.layers.push_back({.name = layer.name, .range = layer.range, .reason = layer.reason});
     // e4m3 clips nothing that was seen, and rounds large values and small ones to either side alike.
     if (type == DType::i8) {
-      HONE_TRY(const std::string note, correct_biases(floats, layers, options, graph));
+      HONE_TRY(const std::string note, correct_biases(floats, made.layers, options, graph));
       if (!note.empty()) build.notes.push_back(note);
     }
     HONE_CHECK(merge_elementwise(graph, passes));
