@@ -35,15 +35,10 @@ import onnx.version_converter
 import onnxruntime
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
-from PIL import Image
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
+from paths import ROOT  # before what is in its folder of scripts
+from draw import CACHE, crop, imagenet, signed_bgr, text_line
 
-from fetch import cache_folder  # noqa: E402
-from make_inputs import signed_bgr, text_line  # noqa: E402
-
-CACHE = cache_folder()
 QUANTISED = ["Conv", "MatMul", "Gemm", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat"]
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile,
            "entropy": CalibrationMethod.Entropy}
@@ -58,25 +53,6 @@ _, status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ
 print(json.dumps({"status": status, "wall_s": time.perf_counter() - start, "peak_mib": usage.ru_maxrss / 1024,
                   "cpu_s": usage.ru_utime + usage.ru_stime}))
 """
-
-# Data.
-
-
-def crop(random: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A part of one of the photographs, RGB from 0 to 255."""
-    files = sorted(p for p in (CACHE / "images").iterdir() if p.suffix in (".png", ".jpg"))
-    image = Image.open(files[random.integers(len(files))]).convert("RGB")
-    scale = random.uniform(0.4, 1) * min(image.width / width, image.height / height)
-    w, h = width * scale, height * scale
-    left, top = random.uniform(0, image.width - w), random.uniform(0, image.height - h)
-    box = (left, top, left + w, top + h)
-    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=box), np.float32)
-
-
-def imagenet(image: np.ndarray) -> np.ndarray:
-    """As torchvision's networks see a photograph."""
-    return ((image / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)).astype(np.float32).transpose(2, 0, 1)
-
 
 # Input and one sample of each model.
 MODELS = {

@@ -13,7 +13,12 @@ Two kinds of gates:
   0.1 in int8 within an accuracy budget.
 - Each network in int8 and with weights alone quantised is as close to fp32 as what ONNX Runtime's quantisers make of
   it with the same data, or closer: in SQNR, in cosine and in decisions. Theirs are run without graph optimisations, so
-  that nothing saturates; of several calibrators the best counts.
+  that nothing saturates; of several calibrators the best counts. Weights alone are quantised without data, as theirs,
+  and for the data. Of decisions a standard error fewer may be the same: so many more or fewer does chance alone make
+  of two networks that are equally good.
+
+A machine without ONNX and ONNX Runtime does with numpy and Pillow: write the networks to a folder elsewhere, and run
+with --models FOLDER --alone there.
 
 Data, columns and networks are those of int8.py. Nothing is timed (--no-tune): int8 is used wherever there is a kernel.
 Of a CPU's engines fp16 is not asked for: it computes them in fp32.
@@ -22,15 +27,16 @@ Of a CPU's engines fp16 is not asked for: it computes them in fp32.
 from __future__ import annotations
 
 import argparse
+import math
 import pathlib
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from calibration import ROOT
-from int8 import HEADING, line, report
-from networks import Hone, Trial, quantise_by_onnxruntime, quantise_weights_by_onnxruntime, run_onnxruntime
+from paths import ROOT
+from rows import HEADING, line, report
+from trial import Trial
 
 FIGURES = ("sqnr_db", "cosine", "same")
 
@@ -47,12 +53,15 @@ class Variant:
 
 INT8 = Variant(["--precision", "int8"], lost=0.5, rivals="ort int8", calibrated=True)
 BUDGET = Variant(["--precision", "int8", "--accuracy-budget", "0.1%"], lost=0.1, calibrated=True)
-WEIGHTS = {"weights int8": Variant(["--weights", "int8"], lost=0.1, rivals="ort weights int8"),
-           "weights int4": Variant(["--weights", "int4"], rivals="ort weights int4")}
+WEIGHTS = {"weights-int8": Variant(["--weights", "int8"], lost=0.1, rivals="ort weights int8"),
+           "weights-int8-data": Variant(["--weights", "int8"], lost=0.1, rivals="ort weights int8", calibrated=True),
+           "weights-int4": Variant(["--weights", "int4"], rivals="ort weights int4"),
+           "weights-int4-data": Variant(["--weights", "int4"], rivals="ort weights int4", calibrated=True)}
 FLOATS = {"cpu": {"bf16": Variant(["--precision", "bf16"], lost=0.1)},
           "cuda": {"bf16": Variant(["--precision", "bf16"], lost=0.1),
                    "fp16": Variant(["--precision", "fp16"], lost=0.1, calibrated=True),
                    "fp8": Variant(["--precision", "fp16,fp8"], lost=0.5, calibrated=True)}}
+NETWORKS = ["bf16", "fp16", "fp8", "int8", "int8-budget", *WEIGHTS]
 
 
 @dataclass
@@ -76,31 +85,45 @@ PLANS = {
 }
 
 
-def variants(name: str, target: str) -> dict[str, Variant]:
-    """What Hone makes of a network, by name of the row."""
-    labelled = {"int8, budget 0.1%": BUDGET} if name == "ppocr-rec" else {}
-    return FLOATS[target] | {"int8": INT8} | labelled | (WEIGHTS if PLANS[name].weights else {})
+def variants(args: argparse.Namespace, name: str) -> dict[str, Variant]:
+    """What Hone makes of a network, by name of the row: all that is asked for."""
+    labelled = {"int8-budget": BUDGET} if name == "ppocr-rec" else {}
+    found = FLOATS[args.target] | {"int8": INT8} | (WEIGHTS if PLANS[name].weights else {}) | labelled
+    return {network: found[network] for network in found if network in args.networks or not args.networks}
 
 
 def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterator[dict]:
-    """A row for each network: fp32 by ONNX Runtime, Hone's, and those of ONNX Runtime's quantisers."""
-    plan, trial = PLANS[name], Trial.of(name, folder, args.samples, PLANS[name].score)
-    task, model, held_out, row = trial.task, trial.model, trial.held_out, trial.row
-    yield row("fp32", trial.wanted)
-    hone = Hone(args.hone, model, trial.data, args.batch, folder / "hone", ["--target", args.target])
-    for network, variant in variants(name, args.target).items():
-        hone.build(*variant.options, *(["--calibrate", hone.samples] if variant.calibrated else []))
-        yield row(network, hone.run(held_out, task.output))
+    """A row for each network: fp32, Hone's, and those of ONNX Runtime's quantisers."""
+    plan, trial = PLANS[name], Trial.of(name, args.models or folder, args.samples, PLANS[name].score)
+    task, held_out = trial.task, trial.held_out
     if args.alone:
-        return
+        yardstick = trial.hone(args.hone, args.batch, folder / "fp32", ["--precision", "fp32"])
+        yardstick.build()
+        trial.wanted = yardstick.run(held_out, task.output)
+    else:
+        from networks import run_onnxruntime
+        trial.wanted = run_onnxruntime(trial.model, held_out, task.output)
+    yield trial.row("fp32", trial.wanted)
+    hone = trial.hone(args.hone, args.batch, folder / "hone", ["--target", args.target])
+    for network, variant in variants(args, name).items():
+        hone.build(*variant.options, *(["--calibrate", hone.samples] if variant.calibrated else []))
+        yield trial.row(network, hone.run(held_out, task.output))
+    if not args.alone:
+        yield from measure_rivals(trial, plan, folder)
+
+
+def measure_rivals(trial: Trial, plan: Plan, folder: pathlib.Path) -> Iterator[dict]:
+    """A row for each network of ONNX Runtime's quantisers."""
+    from networks import quantise_by_onnxruntime, quantise_weights_by_onnxruntime, run_onnxruntime
     for method in plan.calibrators:
         quantised = folder / f"{method}.onnx"
-        quantise_by_onnxruntime(model, trial.data, method, task, quantised)
-        yield row(f"ort int8, {method}", run_onnxruntime(quantised, held_out, task.output, optimised=False))
+        quantise_by_onnxruntime(trial.model, trial.data, method, trial.task, quantised)
+        outputs = run_onnxruntime(quantised, trial.held_out, trial.task.output, optimised=False)
+        yield trial.row(f"ort int8, {method}", outputs)
     for bits in (8, 4) if plan.weights else ():
         quantised = folder / f"weights{bits}.onnx"
-        quantise_weights_by_onnxruntime(model, bits, quantised)
-        yield row(f"ort weights int{bits}", run_onnxruntime(quantised, held_out, task.output))
+        quantise_weights_by_onnxruntime(trial.model, bits, quantised)
+        yield trial.row(f"ort weights int{bits}", run_onnxruntime(quantised, trial.held_out, trial.task.output))
 
 
 @dataclass
@@ -123,9 +146,14 @@ class Gate:
                 f" {self.value:>9.5f}, at least {self.least:.5f}: {self.reason}")
 
 
-def gates(name: str, target: str, rows: dict[str, dict]) -> Iterator[Gate]:
+def standard_error(share: float, decisions: int) -> float:
+    """Of the difference of two such shares of as many decisions; 0 where they are not counted."""
+    return math.sqrt(2 * share * (1 - share) / decisions) if decisions else 0
+
+
+def gates(args: argparse.Namespace, name: str, rows: dict[str, dict]) -> Iterator[Gate]:
     """Those of one model, of its rows by network."""
-    for network, variant in variants(name, target).items():
+    for network, variant in variants(args, name).items():
         row = rows[network]
         if variant.lost is not None and "right" in row:
             least = rows["fp32"]["right"] - variant.lost / 100
@@ -133,15 +161,22 @@ def gates(name: str, target: str, rows: dict[str, dict]) -> Iterator[Gate]:
         rivals = [rival for rival in rows if variant.rivals and rival.startswith(variant.rivals)]
         for figure in FIGURES if rivals else ():
             least, rival = max((rows[rival][figure], rival) for rival in rivals)
-            yield Gate(name, network, figure, row[figure], least, rival)
+            chance = standard_error(least, row["decisions"]) if figure == "same" else 0
+            reason = f"{rival}, less a standard error" if chance else rival
+            yield Gate(name, network, figure, row[figure], least - chance, reason)
 
 
 def main() -> int:
     """Measures, judges and writes the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", choices=[[], *PLANS], metavar="MODEL", help="default: all")
+    parser.add_argument("names", nargs="*", choices=[[], *PLANS], metavar="MODEL", help="default: all")
     parser.add_argument("--target", choices=sorted(FLOATS), default="cpu")
-    parser.add_argument("--alone", action="store_true", help="without the networks of ONNX Runtime's quantisers")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[], metavar="NAME",
+                        help=f"of Hone's, among {', '.join(NETWORKS)}; default: all")
+    parser.add_argument("--alone", action="store_true",
+                        help="without ONNX Runtime: no rivals, and fp32 is Hone's on the CPU")
+    parser.add_argument("--models", type=pathlib.Path, metavar="FOLDER",
+                        help="where the networks are as they are judged, or are written, which needs ONNX")
     parser.add_argument("--samples", type=int, default=96, help="to calibrate with")
     parser.add_argument("--batch", type=int, default=8, help="of Hone's runs")
     parser.add_argument("--hone", type=pathlib.Path, default=ROOT / "build/bin/hone")
@@ -149,14 +184,14 @@ def main() -> int:
     args = parser.parse_args()
     print(HEADING)
     rows, judged = [], []
-    for name in args.models or PLANS:
+    for name in args.names or PLANS:
         with tempfile.TemporaryDirectory() as folder:
             measured = {}
             for row in measure(args, name, pathlib.Path(folder)):
                 print(line(row), flush=True)
                 measured[row["network"]] = row
         rows += measured.values()
-        judged += gates(name, args.target, measured)
+        judged += gates(args, name, measured)
     print("\n" + "\n".join(map(str, judged)))
     if args.output:
         args.output.write_text(report("gates.py", rows))

@@ -20,36 +20,38 @@ sentence); `right` is how often it is the label's: the exact text of a rendered 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
 import pathlib
-import platform
 import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
 
-import onnxruntime
+import onnx
 
-from calibration import METHODS, ROOT
-from networks import Hone, Trial, quantise_by_onnxruntime, run_onnxruntime
+from calibration import METHODS, prepared
+from networks import quantise_by_onnxruntime, run_onnxruntime
+from paths import ROOT
+from rows import HEADING, line, report
 from tasks import TASKS
+from trial import Trial
 
 
 def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterator[dict]:
     """A row for each network: fp32, Hone's, and ONNX Runtime's two ways."""
     trial = Trial.of(name, folder, args.samples, args.score)
     task, model, held_out, row = trial.task, trial.model, trial.held_out, trial.row
+    trial.wanted = run_onnxruntime(model, held_out, task.output)
     yield row("fp32", trial.wanted)
+    ready = folder / "ready.onnx"
+    onnx.save(prepared(model), ready)
     for calibrator in args.calibrators:
-        hone = Hone(args.hone, model, trial.data, args.batch, folder / calibrator, shlex.split(args.hone_options))
+        hone = trial.hone(args.hone, args.batch, folder / calibrator, shlex.split(args.hone_options))
         int8 = ["--precision", "int8", "--calibration-cache", hone.ranges]
         hone.build(*int8, "--calibrate", hone.samples, "--calibrator", calibrator)
         yield row(f"hone {calibrator}", hone.run(held_out, task.output))
         hone.build(*int8)
         yield row(f"hone {calibrator}, cache", hone.run(held_out, task.output))
-        exported = hone.quantize(calibrator)
+        exported = hone.quantize(ready, calibrator)
         yield row(f"hone {calibrator}, as ONNX", run_onnxruntime(exported, held_out, task.output, optimised=False))
     for method in args.onnxruntime:
         quantised = folder / f"{method}.onnx"
@@ -58,27 +60,9 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
         yield row(f"ort {method}, fast", run_onnxruntime(quantised, held_out, task.output))
 
 
-HEADING = f"{'model':<18} {'network':<22} {'SQNR dB':>8} {'cosine':>8} {'same':>7} {'right':>7}"
-
-
-def line(row: dict) -> str:
-    """A line of the table."""
-    right = f" {row['right']:>7.4f}" if "right" in row else ""
-    return (f"{row['model']:<18} {row['network']:<22} {row['sqnr_db']:>8.2f} {row['cosine']:>8.5f} {row['same']:>7.4f}"
-            f"{right}")
-
-
 def names(text: str) -> list[str]:
     """Words between commas."""
     return [word for word in text.split(",") if word]
-
-
-def report(script: str, rows: list[dict]) -> str:
-    """The rows and how they were made, as JSON."""
-    return json.dumps({
-        "date": datetime.date.today().isoformat(), "device": platform.processor() or platform.machine(),
-        "cpus": os.cpu_count(), "command": shlex.join([f"bench/accuracy/{script}", *sys.argv[1:]]),
-        "onnxruntime": onnxruntime.__version__, "rows": rows}, indent=1) + "\n"
 
 
 def main() -> int:

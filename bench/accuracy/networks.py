@@ -1,13 +1,11 @@
-"""Networks of low precision: Hone's, by its command line, and those that ONNX Runtime's quantisers make."""
+"""Networks by ONNX and ONNX Runtime: as they are judged, and those that ONNX Runtime's quantisers make."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import pathlib
-import shlex
-import subprocess
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -17,10 +15,38 @@ from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQua
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from calibration import METHODS, prepared
-from make_inputs import safe
-from tasks import TASKS, Sample, Task, figures, without_probabilities
+from draw import CACHE
+from tasks import Sample, Task
 
 EXTRA = {"ActivationSymmetric": True, "WeightSymmetric": True, "CalibPercentile": 99.99}
+
+
+def before_probabilities(producers: dict[str, onnx.NodeProto], name: str) -> str | None:
+    """What a softmax or sigmoid, or a name for one, is computed of; None where there is none. A softmax may stand there
+    as exp(x - max) / sum."""
+    node = producers[name]
+    if node.op_type in ("Identity", "Softmax", "Sigmoid"):
+        return node.input[0]
+    if node.op_type != "Div" or node.input[0] not in producers:
+        return None
+    powers = producers[node.input[0]]
+    if powers.op_type != "Exp":
+        return None
+    return producers[powers.input[0]].input[0] if producers[powers.input[0]].op_type == "Sub" else powers.input[0]
+
+
+def write_network(name: str, out: pathlib.Path) -> None:
+    """Writes a network as it is judged: its outputs before its last softmax or sigmoid, which hides errors where it is
+    saturated; and beside it, as .json, what else is asked of the file."""
+    model = onnx.load(CACHE / "models" / f"{name}.onnx")
+    producers = {output: node for node in model.graph.node for output in node.output}
+    for value in model.graph.output:
+        while (logits := before_probabilities(producers, value.name)) is not None:
+            value.name = logits
+    onnx.save(model, out)
+    characters = [c for p in model.metadata_props if p.key == "character" for c in p.value.splitlines()]
+    about = {"outputs": [value.name for value in model.graph.output], "characters": characters}
+    out.with_suffix(".json").write_text(json.dumps(about))
 
 
 def run_onnxruntime(model: pathlib.Path, data: list[Sample], output: int, optimised: bool = True) -> np.ndarray:
@@ -63,80 +89,3 @@ def quantise_weights_by_onnxruntime(model: pathlib.Path, bits: int, out: pathlib
     quantiser = MatMulNBitsQuantizer(prepared(model), algo_config=config)  # it passes over Constant nodes
     quantiser.process()
     quantiser.model.save_model_to_file(str(out), False)
-
-
-def stacked(data: list[Sample]) -> Sample:
-    """One batch of samples."""
-    return {name: np.concatenate([sample[name] for sample in data]) for name in data[0]}
-
-
-class Hone:
-    """Builds engines of a network for batches, and runs them."""
-
-    def __init__(self, program: pathlib.Path, model: pathlib.Path, data: list[Sample], batch: int, folder: pathlib.Path,
-                 options: list[str]):
-        self.program, self.model, self.batch, self.folder, self.options = program, model, batch, folder, options
-        self.engine, self.samples, self.ranges = folder / "engine.hone", folder / "samples", folder / "ranges.json"
-        self.outputs = [value.name for value in onnx.load(model, load_external_data=False).graph.output]
-        self.samples.mkdir(parents=True)
-        for k, sample in enumerate(data):
-            np.savez(self.samples / f"{k:06}.npz", **sample)
-        shapes = (f"{name}:{'x'.join(map(str, (batch, *array.shape[1:])))}" for name, array in data[0].items())
-        self.shapes = [part for shape in shapes for part in ("--shape", shape)]
-
-    def build(self, *options: object) -> None:
-        """Makes the engine that `run` runs. Nothing is timed, so that what is allowed is used, however fast."""
-        self._call("build", self.model, "-o", self.engine, *self.shapes, "--no-tune", *self.options, *options)
-
-    def quantize(self, calibrator: str) -> pathlib.Path:
-        """The quantised network as an ONNX model, of the same samples."""
-        ready, out = self.folder / "ready.onnx", self.folder / "int8.onnx"
-        onnx.save(prepared(self.model), ready)
-        self._call("quantize", ready, "-o", out, *self.shapes, "--calibrate", self.samples, "--calibrator", calibrator)
-        return out
-
-    def run(self, data: list[Sample], output: int) -> np.ndarray:
-        """The output for every sample, stacked; the last batch is filled up with the last sample."""
-        results = []
-        for k in range(0, len(data), self.batch):
-            part = data[k:k + self.batch]
-            inputs = []
-            for name, array in stacked(part + part[-1:] * (self.batch - len(part))).items():
-                file = self.folder / f"{safe(name)}.npy"
-                np.save(file, array)
-                inputs += ["--input", f"{name}={file}"]
-            self._call("run", self.engine, *inputs, "--output-dir", self.folder / "out")
-            results.append(np.load(self.folder / "out" / f"{safe(self.outputs[output])}.npy")[:len(part)])
-        return np.concatenate(results)
-
-    def _call(self, *arguments: object) -> None:
-        done = subprocess.run([self.program, *map(str, arguments), "--quiet"], capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"hone {shlex.join(map(str, arguments))}: {done.stderr}")
-
-
-@dataclass
-class Trial:
-    """A network, data to calibrate it with, other data that it is judged on, and what fp32 makes of that."""
-
-    name: str
-    task: Task
-    model: pathlib.Path
-    data: list[Sample]
-    held_out: list[Sample]
-    known: list
-    wanted: np.ndarray
-
-    @staticmethod
-    def of(name: str, folder: pathlib.Path, samples: int, score: int) -> Trial:
-        """Writes the model to the folder; fp32 is ONNX Runtime's."""
-        task, model = TASKS[name], folder / "model.onnx"
-        without_probabilities(name, model)
-        data, _ = task.draw(samples, seed=1)
-        held_out, known = task.draw(score, seed=2)
-        return Trial(name, task, model, data, held_out, known, run_onnxruntime(model, held_out, task.output))
-
-    def row(self, network: str, outputs: np.ndarray) -> dict:
-        """What a network's outputs on the held-out data are worth."""
-        return {"model": self.name, "network": network,
-                **figures(outputs, self.wanted, self.task, self.known, self.model)}

@@ -1,7 +1,6 @@
 """Trained networks, data for them, and what is read off their outputs.
 
-Each task draws as many samples as are asked for, always the same ones for a seed. Networks are taken without their
-last softmax or sigmoid, which hides errors where it is saturated.
+Each task draws as many samples as are asked for, always the same ones for a seed. It needs numpy and Pillow alone.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ from dataclasses import dataclass, field
 from pydoc_data.topics import topics
 
 import numpy as np
-import onnx
 
-from calibration import CACHE, crop, imagenet
-from make_inputs import labelled_line, magika_features, notes, pieces, planes, signed_bgr
+import paths  # noqa: F401: before what is in its folder of scripts
+from draw import CACHE, crop, imagenet, labelled_line, magika_features, notes, pieces, planes, signed_bgr
 
 Sample = dict[str, np.ndarray]  # inputs by name, each with a leading dim of 1
 
@@ -139,16 +137,20 @@ def agreement(ours: np.ndarray, wanted: np.ndarray) -> float:
     return float((ours == wanted).mean())
 
 
-def texts(classes: np.ndarray, model: pathlib.Path) -> list[str]:
-    """Greedy CTC: repetitions count once, class 0 is the blank. The file holds its characters."""
-    stored = next(p.value for p in onnx.load(model).metadata_props if p.key == "character")
-    characters = ["", *stored.splitlines(), ""]
+def texts(classes: np.ndarray, stored: list[str]) -> list[str]:
+    """Greedy CTC: repetitions count once, class 0 is the blank."""
+    characters = ["", *stored, ""]
     return ["".join(characters[c] for k, c in enumerate(row) if k == 0 or c != row[k - 1]) for row in classes]
 
 
-def labels(decisions: np.ndarray, model: pathlib.Path) -> list:
-    """Decisions as labels are written."""
-    return texts(decisions, model) if decisions.ndim > 1 else decisions.tolist()
+def labels(decisions: np.ndarray, characters: list[str]) -> list:
+    """Decisions as labels are written, with the characters of a recogniser."""
+    return texts(decisions, characters) if decisions.ndim > 1 else decisions.tolist()
+
+
+def content(sample: Sample) -> bytes:
+    """What tells samples apart."""
+    return b"".join(array.tobytes() for array in sample.values())
 
 
 @dataclass
@@ -162,10 +164,15 @@ class Task:
     operators: list[str] | None = None
     extra: dict = field(default_factory=dict)
 
-    def draw(self, count: int, seed: int) -> tuple[list[Sample], list]:
-        """Samples and their labels."""
+    def draw(self, count: int, seed: int, apart_from: list[Sample] = []) -> tuple[list[Sample], list]:
+        """Samples and their labels, no two the same, nor the same as others."""
         random, sample = np.random.default_rng(seed), self.sample()
-        drawn = [sample(random) for _ in range(count)]
+        drawn, seen = [], {content(s) for s in apart_from}
+        while len(drawn) < count:
+            inputs, label = sample(random)
+            if content(inputs) not in seen:
+                seen.add(content(inputs))
+                drawn.append((inputs, label))
         return [s for s, _ in drawn], [label for _, label in drawn]
 
 
@@ -183,18 +190,7 @@ TASKS = {
 }
 
 
-def without_probabilities(name: str, out: pathlib.Path) -> None:
-    """Writes the network with outputs before its last softmax or sigmoid."""
-    model = onnx.load(CACHE / "models" / f"{name}.onnx")
-    inputs = {node.output[0]: node.input[0] for node in model.graph.node
-              if node.op_type in ("Identity", "Softmax", "Sigmoid")}
-    for value in model.graph.output:
-        while value.name in inputs:
-            value.name = inputs[value.name]
-    onnx.save(model, out)
-
-
-def figures(outputs: np.ndarray, wanted: np.ndarray, task: Task, known: list, model: pathlib.Path) -> dict:
+def figures(outputs: np.ndarray, wanted: np.ndarray, task: Task, known: list, characters: list[str]) -> dict:
     """How good the outputs are beside those of fp32 and beside the labels."""
     got, want = (a.astype(np.float64).reshape(len(a), -1) for a in (outputs, wanted))
     error, power = float(((got - want) ** 2).sum()), float((want ** 2).sum())
@@ -202,7 +198,7 @@ def figures(outputs: np.ndarray, wanted: np.ndarray, task: Task, known: list, mo
     decided, decided_fp32 = task.decide(outputs), task.decide(wanted)
     row = {"sqnr_db": 10 * math.log10(power / error) if error else math.inf,
            "cosine": float(((got * want).sum(1) / np.maximum(lengths, 1e-30)).mean()),
-           "same": agreement(decided, decided_fp32)}
+           "same": agreement(decided, decided_fp32), "decisions": 0 if decided.dtype == bool else decided.size}
     if known[0] is not None:
-        row["right"] = float(np.mean([a == b for a, b in zip(labels(decided, model), known)]))
+        row["right"] = float(np.mean([a == b for a, b in zip(labels(decided, characters), known)]))
     return row

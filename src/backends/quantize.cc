@@ -51,8 +51,8 @@ bool is_finite(const Tensor& t) {
 class Quantizer {
  public:
   Quantizer(Graph& graph, DType type, const Thresholds& thresholds, const Machine& machine,
-            const std::set<std::string>& floats)
-      : graph_(graph), type_(type), machine_(machine), floats_(floats) {
+            const std::set<std::string>& floats, double exponent)
+      : graph_(graph), type_(type), machine_(machine), floats_(floats), exponent_(exponent) {
     share_thresholds(thresholds);
   }
 
@@ -147,7 +147,7 @@ class Quantizer {
     steps.clear();
     for (const double magnitude : known->second) {
       const double part = std::clamp(magnitude / whole, kLeastPart, 1.0);
-      steps.push_back(whole / largest_of(type_) * (depthwise ? part : std::sqrt(part)));
+      steps.push_back(whole / largest_of(type_) * std::pow(part, depthwise ? 1 : exponent_));
     }
   }
 
@@ -274,6 +274,7 @@ class Quantizer {
   const DType type_;
   const Machine& machine_;
   const std::set<std::string>& floats_;
+  const double exponent_;
   std::vector<NodeId> anchors_;
   std::map<ValueId, ValueId> leader_;                // towards the value whose threshold a tensor shares
   std::map<ValueId, double> thresholds_;             // of leaders
@@ -287,8 +288,8 @@ class Quantizer {
 }  // namespace
 
 Int8Network quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine,
-                     const std::set<std::string>& floats, DType type) {
-  return Quantizer(graph, type, thresholds, machine, floats).run();
+                     const std::set<std::string>& floats, DType type, double exponent) {
+  return Quantizer(graph, type, thresholds, machine, floats, exponent).run();
 }
 
 }  // namespace hone

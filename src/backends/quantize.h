@@ -31,18 +31,22 @@ struct Int8Network {
   std::vector<Int8Tensor> tensors;
 };
 
+inline constexpr double kUsualExponent = 0.5;
+
 // Computes in int8, with sums in i32, the convolutions and matrix products with constant weights that a kernel of the
 // machine can, where a range is known for what they read. Weights are quantised for each output channel, activations
 // for each tensor, both symmetrically: q = clip(round(x * (127 / threshold)), -128, 127). Where nothing but such layers
 // reads a tensor whose channels' magnitudes are known, each channel has its own scale, which the weights that it meets
-// make up for (a depthwise convolution's take it whole, others' its root: they share it). What else reads a quantised
-// tensor elementwise, as a residual sum does, reads the quantised values too, so that a layer writes no other ones.
+// make up for: a depthwise convolution's take it whole, others' the part of it that `exponent` says, from 0 (none, the
+// tensor has one scale) to 1, so that weights and activations share it. What else reads a quantised tensor elementwise,
+// as a residual sum does, reads the quantised values too, so that a layer writes no other ones.
 // Maximum pooling, concatenations and movements of such tensors are done on int8. `floats`: layers that are to stay in
 // floats, by name.
 // With `type` f8e4m3fn the same is done in fp8, with sums in f32: q = x * (448 / threshold) as the nearest e4m3, none
 // beyond 448, where the threshold is the largest value that was seen, if that is known; channels of activations have no
 // scales of their own.
 Int8Network quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine,
-                     const std::set<std::string>& floats = {}, DType type = DType::i8);
+                     const std::set<std::string>& floats = {}, DType type = DType::i8,
+                     double exponent = kUsualExponent);
 
 }  // namespace hone

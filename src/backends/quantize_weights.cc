@@ -22,8 +22,14 @@ constexpr int kRatios = 16;
 // Weights of one block by a scale.
 class Block {
  public:
-  Block(const float* weights, int64_t step, int64_t count, int64_t bits) : low_(-std::ldexp(1.f, int(bits) - 1)) {
-    for (int64_t i = 0; i < count; ++i) weights_.push_back(weights[i * step]);
+  Block(int64_t bits, int64_t count) : low_(-std::ldexp(1.f, int(bits) - 1)) {
+    weights_.reserve(static_cast<size_t>(count));
+    importance_.reserve(static_cast<size_t>(count));
+  }
+
+  void add(float weight, double importance) {
+    weights_.push_back(weight);
+    importance_.push_back(importance);
   }
 
   // To the nearest, even ones in the middle: adding 1.5 * 2^23 leaves no fraction bits.
@@ -34,9 +40,10 @@ class Block {
 
   double error(float scale) const {
     double sum = 0;
-    for (const float w : weights_) {
+    for (size_t i = 0; i < weights_.size(); ++i) {
+      const float w = weights_[i];
       const double e = static_cast<double>(w) - static_cast<double>(whole(w, scale)) * static_cast<double>(scale);
-      sum += e * e;
+      sum += importance_[i] * e * e;
     }
     return sum;
   }
@@ -67,22 +74,80 @@ class Block {
     return best;
   }
 
-  const std::vector<float>& weights() const { return weights_; }
-
  private:
   // The scale that fits the whole numbers of `scale` best, by least squares.
   double fitted(float scale) const {
     double product = 0, square = 0;
-    for (const float w : weights_) {
-      const auto q = static_cast<double>(whole(w, scale));
-      product += static_cast<double>(w) * q;
-      square += q * q;
+    for (size_t i = 0; i < weights_.size(); ++i) {
+      const auto q = static_cast<double>(whole(weights_[i], scale));
+      product += importance_[i] * static_cast<double>(weights_[i]) * q;
+      square += importance_[i] * q * q;
     }
     return product != 0 ? product / square : static_cast<double>(scale);
   }
 
   float low_;
   std::vector<float> weights_;
+  std::vector<double> importance_;  // of their squared errors
+};
+
+// A row of a matrix while it is rounded from the first column to the last.
+class Row {
+ public:
+  Row(const ErrorFeedback& feedback, const float* weights, int64_t step, int64_t columns)
+      : feedback_(feedback), columns_(columns) {
+    for (int64_t c = 0; c < columns; ++c) weights_.push_back(static_cast<double>(weights[c * step]));
+    if (feedback.any()) errors_ = sums_ = std::vector<double>(weights_.size());
+  }
+
+  void round(const WeightFormat& format, int8_t* values, float* scales) {
+    for (int64_t first = 0; first < columns_; first += format.block) {
+      const int64_t end = std::min(first + format.block, columns_);
+      Block block(format.bits, end - first);
+      for (int64_t c = first; c < end; ++c) block.add(static_cast<float>(aim(c)), feedback_.importance(c));
+      const float scale = *scales++ = block.best(format.signed_scales);
+      for (int64_t c = first; c < end; ++c) {
+        const float whole = block.whole(static_cast<float>(aim(c)), scale);
+        *values++ = static_cast<int8_t>(whole);
+        take(c, static_cast<double>(whole) * static_cast<double>(scale));
+      }
+    }
+  }
+
+  // Sums of squares of the results and of their errors; without feedback, of the weights and of theirs.
+  double signal() const { return signal_; }
+  double noise() const { return noise_; }
+
+ private:
+  // The weight, with what earlier ones have left to it.
+  double aim(int64_t c) const {
+    const auto i = static_cast<size_t>(c);
+    return feedback_.any() ? weights_[i] + errors_[i] : weights_[i];
+  }
+
+  void take(int64_t c, double rounded) {
+    const double weight = weights_[static_cast<size_t>(c)], missed = aim(c) - rounded, error = weight - rounded;
+    if (!feedback_.any()) {
+      signal_ += weight * weight;
+      noise_ += missed * missed;
+      return;
+    }
+    const double *shares = feedback_.row(c), power = shares[0] * shares[0];
+    const double result = weight + sums_[static_cast<size_t>(c)];
+    signal_ += power * result * result;
+    noise_ += power * missed * missed;
+    double *errors = errors_.data() + c, *sums = sums_.data() + c;
+    for (int64_t i = 1; i < columns_ - c; ++i) {
+      errors[i] += error * shares[i];
+      sums[i] += weight * shares[i];
+    }
+  }
+
+  const ErrorFeedback& feedback_;
+  int64_t columns_;
+  std::vector<double> weights_;
+  std::vector<double> errors_, sums_;  // of earlier columns' errors and weights, what falls to each
+  double signal_ = 0, noise_ = 0;
 };
 
 double decibels(double signal, double noise) { return noise > 0 ? 10 * std::log10(signal / noise) : INFINITY; }
@@ -123,28 +188,21 @@ Status check(const WeightFormat& format) {
   return {};
 }
 
-RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFormat& format) {
+RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFormat& format,
+                             const ErrorFeedback& feedback) {
   const int64_t rows = weights.dims()[1 - axis], columns = weights.dims()[axis];
   const int64_t blocks = columns / format.block + (columns % format.block != 0);
   const int64_t row_step = axis == 1 ? columns : 1, step = axis == 1 ? 1 : rows;
   const Tensor floats = tensor_from(DType::f32, weights.dims(), numbers_of<float>(weights));
   RoundedWeights result{Tensor(DType::i8, {rows, columns}), Tensor(DType::f32, {rows, blocks})};
-  auto* values = result.values.mutable_data<int8_t>();
-  auto* scales = result.scales.mutable_data<float>();
   std::vector<double> signal(static_cast<size_t>(rows)), noise(signal);
   cpu::ThreadPool pool(cpu::usable_cpu_count());
   pool.parallel(rows, [&](int64_t r, int) {
-    for (int64_t b = 0; b < blocks; ++b) {
-      const int64_t first = b * format.block, count = std::min(format.block, columns - first);
-      const Block block(floats.data<float>() + r * row_step + first * step, step, count, format.bits);
-      const float scale = scales[r * blocks + b] = block.best(format.signed_scales);
-      noise[static_cast<size_t>(r)] += block.error(scale);
-      for (int64_t i = 0; i < count; ++i) {
-        const float w = block.weights()[static_cast<size_t>(i)];
-        values[r * columns + first + i] = static_cast<int8_t>(block.whole(w, scale));
-        signal[static_cast<size_t>(r)] += static_cast<double>(w) * static_cast<double>(w);
-      }
-    }
+    Row row(feedback, floats.data<float>() + r * row_step, step, columns);
+    row.round(format, result.values.mutable_data<int8_t>() + r * columns,
+              result.scales.mutable_data<float>() + r * blocks);
+    signal[static_cast<size_t>(r)] = row.signal();
+    noise[static_cast<size_t>(r)] = row.noise();
   });
   double all = 0, lost = 0;
   for (size_t r = 0; r < signal.size(); ++r) {
@@ -155,6 +213,10 @@ RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFor
   return result;
 }
 
+RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFormat& format) {
+  return round_weights(weights, axis, format, ErrorFeedback(weights.dims()[axis]));
+}
+
 std::string refuse_weights(const Tensor& weights) {
   if (weights.bytes() < static_cast<size_t>(kLeastWeightBytes))
     return fmt::format("less than {} bytes", kLeastWeightBytes);
@@ -163,8 +225,11 @@ std::string refuse_weights(const Tensor& weights) {
   return {};
 }
 
-std::vector<WeightReport> quantize_weights(Graph& graph, const WeightFormat& format) {
+Result<std::vector<WeightReport>> quantize_weights(Graph& graph, const WeightFormat& format, const MomentsOf& moments) {
   std::vector<WeightReport> reports;
+  // Of the last product's input, which several may read.
+  ValueId known = ValueId::none;
+  std::optional<ErrorFeedback> feedback;
   for (NodeId id : graph.order()) {
     const auto* op = op_of<MatMul>(graph, id);
     if (op == nullptr) continue;
@@ -176,7 +241,15 @@ std::vector<WeightReport> quantize_weights(Graph& graph, const WeightFormat& for
     report.bytes_before = report.bytes_after = static_cast<int64_t>(weights.bytes());
     report.reason = op->trans_a ? "the left operand is transposed" : refuse_weights(weights);
     if (!report.reason.empty()) continue;
-    const RoundedWeights rounded = round_weights(weights, rows ? 1 : 0, {format.bits, format.block, true});
+    const size_t axis = rows ? 1 : 0;
+    if (!moments) {
+      feedback = ErrorFeedback(weights.dims()[axis]);
+    } else if (node.inputs[0] != known) {
+      HONE_TRY(SecondMoments found, moments(id));
+      feedback = found.rows > 0 ? ErrorFeedback(std::move(found)) : ErrorFeedback(weights.dims()[axis]);
+      known = node.inputs[0];
+    }
+    const RoundedWeights rounded = round_weights(weights, axis, {format.bits, format.block, true}, *feedback);
     const Packed p = packed(rounded, format);
     std::vector<ValueId> inputs{node.inputs[0], graph.add_constant(p.codes, graph.value(node.inputs[1]).name),
                                 graph.add_constant(p.scales), graph.add_constant(p.zeros)};

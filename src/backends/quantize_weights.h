@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "backends/error_feedback.h"
 #include "ir/graph.h"
 #include "ops/matmul_nbits.h"
 
@@ -28,7 +29,9 @@ inline constexpr int64_t kLeastWeightBytes = 64 << 10;
 struct WeightReport {
   std::string name;    // of the product
   std::string reason;  // why they stay in floats; empty: they do not
-  double sqnr_db = 0;  // the power of the weights by that of what rounding changed; infinite where it changed nothing
+  // The power of the weights by that of what rounding changed, infinite where it changed nothing; with moments, of the
+  // results on the data that these are from.
+  double sqnr_db = 0;
   int64_t bytes_before = 0, bytes_after = 0;
 };
 
@@ -40,15 +43,20 @@ struct RoundedWeights {
 
 // Each weight is rounded to the nearest number of its block, whose scale is the one, of several between clipping
 // nothing and a third, that leaves the smallest sum of squares of errors. `weights` has finite floats, its sums along
-// `axis` (0 or 1), which become the rows.
+// `axis` (0 or 1), which become the rows. With feedback, errors count by the importance of their columns, and each
+// weight takes on what those before it in its row leave to it.
+RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFormat& format,
+                             const ErrorFeedback& feedback);
 RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFormat& format);
 
 // Why such weights of a product stay in floats, or empty.
 std::string refuse_weights(const Tensor& weights);
 
 // MatMul by constants of kLeastWeightBytes or more -> MatMulNBits, in a canonical graph, with scales of either sign.
-// One report for each product with a constant matrix on the right.
-std::vector<WeightReport> quantize_weights(Graph& graph, const WeightFormat& format);
+// One report for each product with a constant matrix on the right. `moments`: of what products read, for feedback; may
+// be empty.
+Result<std::vector<WeightReport>> quantize_weights(Graph& graph, const WeightFormat& format,
+                                                   const MomentsOf& moments = {});
 
 // "36 of 40 matrices are in int4 ...", of any reports.
 std::string summary(const std::vector<WeightReport>& reports, const WeightFormat& format);

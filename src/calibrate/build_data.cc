@@ -23,12 +23,12 @@ Status read_all(Batches& data, const Options& options) {
 
 }  // namespace
 
-Sources sources_of(bool bytes, bool half, bool budget, const std::string& cache, bool has_data) {
+Sources sources_of(bool bytes, bool half, bool runs, const std::string& cache, bool has_data) {
   const bool wanted = bytes || half;
   Sources sources;
   sources.cache = wanted && !cache.empty() && (!has_data || std::filesystem::exists(cache));
   sources.ranges = wanted && !sources.cache && has_data;
-  sources.data = has_data && (bytes || sources.ranges || budget);
+  sources.data = has_data && (bytes || sources.ranges || runs);
   return sources;
 }
 

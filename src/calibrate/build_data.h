@@ -8,9 +8,10 @@ namespace hone::calibrate {
 struct BuildData {
   Thresholds thresholds;              // none where ranges were not asked for
   std::vector<std::string> warnings;  // of finding them
-  std::vector<Tensors> typical;       // runs of one row, spread over the data: biases of int8 are corrected on them
-  std::vector<Tensors> held_back;     // runs that no range is from, for a budget
-  bool too_few = false;               // to keep some back: they are from the same runs
+  std::vector<Tensors>
+      typical;  // runs of one row, spread over the data: biases of int8 are corrected and weights rounded on them
+  std::vector<Tensors> held_back;  // runs that no range is from, for a budget
+  bool too_few = false;            // to keep some back: they are from the same runs
 };
 
 // What a build takes of a calibration cache and of data, as far as it is given them. int8 and fp8 need ranges; fp16
@@ -20,8 +21,9 @@ struct Sources {
   bool ranges = false;  // are found on the data instead
   bool data = false;    // is read, for whatever reason
 };
-// `cache`: a path, empty without one; where there is data to make it of, it need not exist yet.
-Sources sources_of(bool bytes, bool half, bool budget, const std::string& cache, bool has_data);
+// `runs`: a budget, or weights that are to be quantised, want runs of the network beside. `cache`: a path, empty
+// without one; where there is data to make it of, it need not exist yet.
+Sources sources_of(bool bytes, bool half, bool runs, const std::string& cache, bool has_data);
 
 struct BuildDataOptions {
   Options calibration;

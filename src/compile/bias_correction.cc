@@ -3,38 +3,13 @@
 #include <algorithm>
 
 #include "backends/integers.h"
+#include "compile/divided_samples.h"
 #include "compile/piecewise.h"
 
 namespace hone {
 namespace {
 
-constexpr size_t kEvery = 4, kEnough = 8;       // samples, of which every fourth judges
-constexpr size_t kMostBytes = size_t{1} << 29;  // of the largest tensor of all samples
-constexpr double kUsual = 4;                    // squared errors of so many times their median are usual
-
-struct Samples {
-  std::vector<Tensors> corrects, judges;
-};
-
-size_t largest_bytes(const Graph& graph) {
-  size_t largest = 1;
-  for (ValueId v : graph.values())
-    if (const auto dims = graph.type(v).shape.concrete(); dims && !graph.value(v).is_constant())
-      largest = std::max(largest, static_cast<size_t>(element_count(*dims)) * size_of(graph.type(v).dtype));
-  return largest;
-}
-
-Samples divided(const Graph& graph, std::span<const Tensors> samples) {
-  samples = samples.first(std::min(samples.size(), std::max<size_t>(kMostBytes / largest_bytes(graph), 1)));
-  Samples result;
-  const bool enough = samples.size() >= kEnough;
-  for (size_t k = 0; k < samples.size(); ++k) {
-    const bool judges = enough && k % kEvery == kEvery - 1;
-    if (judges || !enough) result.judges.push_back(samples[k]);
-    if (!judges) result.corrects.push_back(samples[k]);
-  }
-  return result;
-}
+constexpr double kUsual = 4;  // squared errors of so many times their median are usual
 
 // Of rows of values, the squared errors.
 std::vector<double> row_errors(std::span<const Tensor> values, std::span<const Tensor> wanted, size_t channels) {
@@ -136,7 +111,7 @@ Result<std::string> correct_biases(const Graph& floats, std::span<Int8Layer> lay
                                    Graph& integers) {
   if (options.samples.empty() || std::ranges::none_of(layers, [](const auto& l) { return l.reason.empty(); }))
     return std::string();
-  const Samples samples = divided(floats, options.samples);
+  const DividedSamples samples = divided(floats, options.samples);
   HONE_TRY(Corrected better, corrected(floats, layers, samples.corrects, options, integers));
   HONE_TRY(const EngineData fp32, compile_on_cpu(floats, options));
   HONE_TRY(const Yardstick yardstick,

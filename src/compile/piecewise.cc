@@ -5,6 +5,19 @@
 #include "base/copy.h"
 
 namespace hone {
+namespace {
+
+constexpr size_t kMostBytes = size_t{1} << 29;  // of the largest tensor of all samples
+
+size_t largest_bytes(const Graph& graph) {
+  size_t largest = 1;
+  for (ValueId v : graph.values())
+    if (const auto dims = graph.type(v).shape.concrete(); dims && !graph.value(v).is_constant())
+      largest = std::max(largest, static_cast<size_t>(element_count(*dims)) * size_of(graph.type(v).dtype));
+  return largest;
+}
+
+}  // namespace
 
 Result<EngineData> compile_on_cpu(const Graph& graph, const CompileOptions& options) {
   return compile_graph(graph, {.target = "cpu",
@@ -56,6 +69,10 @@ std::vector<NodeId> nodes_for(const Graph& graph, std::span<const ValueId> value
   for (NodeId id : graph.order())
     if (needed.contains(id)) nodes.push_back(id);
   return nodes;
+}
+
+std::span<const Tensors> as_many_as_fit(const Graph& graph, std::span<const Tensors> samples) {
+  return samples.first(std::min(samples.size(), std::max<size_t>(kMostBytes / largest_bytes(graph), 1)));
 }
 
 PiecewiseRun::PiecewiseRun(const Graph& graph, std::span<const Tensors> samples, const CompileOptions& options)

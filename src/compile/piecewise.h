@@ -22,6 +22,9 @@ Result<CompiledPart> compile_part(const Graph& graph, std::span<const NodeId> no
 // The nodes that a graph needs for some values beside those that are `known`, in order.
 std::vector<NodeId> nodes_for(const Graph& graph, std::span<const ValueId> values, const std::set<NodeId>& known = {});
 
+// So many samples that the largest tensor of all of them together takes 512 MB at most, but one at least.
+std::span<const Tensors> as_many_as_fit(const Graph& graph, std::span<const Tensors> samples);
+
 // A graph that is run on several samples at once, as far as it is asked to: what makes a value that is asked for is
 // compiled, and run on every sample, once. Of what was run only values that other nodes still need are kept. The graph
 // must outlive this.

@@ -8,6 +8,7 @@
 #include "backends/integers.h"
 #include "base/cpu_info.h"
 #include "compile/bias_correction.h"
+#include "compile/smoothing.h"
 #include "export/onnx_edit.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"
@@ -308,8 +309,8 @@ Result<QdqModel> quantized_onnx(const std::string& path, const Graph& graph, con
     for (const auto& [name, reason] : left) in_floats.insert(name);
   }
   QdqModel result;
-  Graph integers = floats;
-  Int8Network made = quantize(integers, options.thresholds, machine, in_floats);
+  Graph integers;
+  HONE_TRY(Int8Network made, quantize_smoothly(floats, options, machine, in_floats, integers));
   HONE_TRY(result.note, correct_biases(floats, made.layers, options, integers));
   QdqWriter writer(edit, options);
   bool any = false;

@@ -49,7 +49,7 @@ struct Build {
     auto options = options_from(portable.recipe, std::move(given), !model.precisions.empty());
     if (!options.ok()) return options.status().within(engine);
     Network network{std::move(portable.graph), std::move(*options)};
-    HONE_TRY(network.weights, model.weights.apply(network.graph));
+    HONE_TRY(network.weights, model.weights.apply(network.graph, {}, network.options));
     return network;
   }
 

@@ -86,7 +86,7 @@ Result<BuildData> calibrated(const ModelOptions& model, const std::map<std::stri
   const std::string& cache = model.calibration_cache;
   const bool bytes = model.allows("int8") || model.allows("fp8"), budget = !model.accuracy_budget.empty();
   const bool has_data = !model.calibration_data.empty();
-  const Sources sources = sources_of(bytes, model.allows("fp16"), budget, cache, has_data);
+  const Sources sources = sources_of(bytes, model.allows("fp16"), budget || model.weights.given(), cache, has_data);
   if (budget && !has_data)
     return invalid("--accuracy-budget is measured on data: give --calibrate DATA{}",
                    cache.empty() ? "" : ", beside the calibration cache");

@@ -14,10 +14,12 @@ struct Quantize {
   Output output;
   std::string path;
 
-  // Weights alone, without data.
+  // Weights alone, without data: the file's tensors are not those of the graph that runs.
   Status run_weights() const {
     if (!model.calibration_data.empty() || !model.calibration_cache.empty())
-      return invalid("--weights needs no data: give either --weights or --calibrate and --calibration-cache");
+      return invalid(
+          "--weights takes no data here, but in hone build: give either --weights or --calibrate and "
+          "--calibration-cache");
     HONE_TRY(const WeightsModel made, quantized_weights_onnx(model.model, model.weights.format()));
     const std::string_view parts[] = {made.bytes};
     HONE_CHECK(write_file(path, parts));

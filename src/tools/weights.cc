@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "compile/input_moments.h"
 #include "passes/pipeline.h"
 
 namespace hone::tools {
@@ -29,11 +30,15 @@ WeightFormat WeightOptions::format() const {
   return format;
 }
 
-Result<std::vector<WeightReport>> WeightOptions::apply(Graph& graph) const {
+Result<std::vector<WeightReport>> WeightOptions::apply(Graph& graph, std::span<const Tensors> samples,
+                                                       const CompileOptions& options) const {
   if (!given()) return std::vector<WeightReport>();
   HONE_CHECK(check(format()));
   HONE_CHECK(canonicalize(graph, {}));
-  return quantize_weights(graph, format());
+  if (samples.empty()) return quantize_weights(graph, format());
+  const Graph floats = graph;
+  InputMoments moments(floats, samples, options);
+  return quantize_weights(graph, format(), [&](NodeId id) { return moments.of(floats.node(id).inputs[0]); });
 }
 
 void print_weights(const std::vector<WeightReport>& weights) {

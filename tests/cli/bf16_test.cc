@@ -69,6 +69,29 @@ TEST_F(Bf16, IsUsedWhereTheCpuHasIt) {
   EXPECT_EQ(products_in("bf16", "fp32.hone"), 0) << "it was not allowed";
 }
 
+// On random inputs: no data was given. Where outputs are small differences of large numbers, bf16 leaves little of
+// them.
+TEST_F(Bf16, TheBuildSaysHowFarOutputsMove) {
+  if (!has_) GTEST_SKIP() << "this CPU has no bf16";
+  const Outcome near = build({"--precision", "bf16", "--no-tune"});
+  EXPECT_NE(near.out.find("bf16 moves the outputs by 0."), std::string::npos) << near.out;
+  EXPECT_NE(near.out.find("(RMS) on random inputs\n"), std::string::npos) << near.out;
+  EXPECT_EQ(build({"--no-tune"}).out.find("bf16 moves"), std::string::npos);
+  ModelBuilder b;
+  b.input("x", {4, 64});
+  random_weight(b, "w", {64, 96}, 1);
+  b.node("MatMul", {"x", "w"}, {"h"});
+  for (float& v : *b.weight("thousands", {96}).mutable_float_data()) v = 1000;
+  b.node("Add", {"h", "thousands"}, {"sum"});
+  auto& differences = *b.weight("u", {96, 32}).mutable_float_data();
+  for (int i = 0; i < differences.size(); ++i) differences[i] = i / 32 % 2 == 0 ? 1.f : -1.f;
+  b.node("MatMul", {"sum", "u"}, {"y"});
+  b.output("y");
+  save(b, "products.onnx");
+  const Outcome far = build({"--precision", "bf16", "--no-tune"});
+  EXPECT_NE(far.out.find("on random inputs, which is much: --accuracy-budget"), std::string::npos) << far.out;
+}
+
 // Two products with factors of 8 bits: near to fp32, but farther than fp32 is from itself.
 TEST_F(Bf16, ResultsAreNearAndNotThoseOfFp32) {
   if (!has_) GTEST_SKIP() << "this CPU has no bf16";
