@@ -114,7 +114,7 @@ class Printer {
   template <class... Args>
   void line(const std::string& indent, fmt::format_string<Args...> format, Args&&... args) {
     out_ += indent;
-    fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
+    out_ += fmt::format(format, std::forward<Args>(args)...);
     out_ += '\n';
   }
 

@@ -1,7 +1,6 @@
 #include "tools/report.h"
 
 #include <algorithm>
-#include <iterator>
 #include <map>
 
 #include "engine/floor.h"
@@ -27,7 +26,7 @@ svg .bound { stroke: #c00; stroke-dasharray: 6 4; }
 
 template <class... Args>
 void add(std::string& page, fmt::format_string<Args...> format, Args&&... args) {
-  fmt::format_to(std::back_inserter(page), format, std::forward<Args>(args)...);
+  page += fmt::format(format, std::forward<Args>(args)...);
 }
 
 void add_row(std::string& page, std::string_view name, std::string_view value) {

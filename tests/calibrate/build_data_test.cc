@@ -33,7 +33,7 @@ TEST(BuildData, IsReadAsFarAsTheBuildNeedsIt) {
                                                                     {"b", missing, true, "rd"},
                                                                     {"b", missing, false, "c"},
                                                                     {"bh", missing, true, "rd"}}) {
-    const auto has = [&](char what) { return asks.find(what) != std::string::npos; };
+    const auto has = [&asks = asks](char what) { return asks.find(what) != std::string::npos; };
     const Sources sources = sources_of(has('b'), has('h'), has('+'), cache, has_data);
     EXPECT_EQ(fmt::format("{}{}{}", sources.cache ? "c" : "", sources.ranges ? "r" : "", sources.data ? "d" : ""), want)
         << asks << " " << cache << " " << has_data;
