@@ -1,7 +1,9 @@
 // A convolution of few tiles, with steps of 1 or 2, on the tensor cores of compute capability 9.0. What a tile's
 // windows reach of the image comes once, and the filter's weights go through a ring of STAGES, a tap's 128 bytes of k
-// each. WAYS groups of 4 warps, of which WAYS divides STAGES, take the taps in turns, and with SPLIT > 1 as many blocks
-// of a cluster have a part of the channels each; sums of the same result are added in the order of parts and groups.
+// each. Of a block's channels each of WAYS groups of 4 warps has as many, and with SPLIT > 1 as many blocks of a
+// cluster have a part each; sums of the same result are added in the order of blocks and groups. In the ring the
+// groups' taps take turns. WAYS divides STAGES, so that a stage is one group's: it would not know a barrier two phases
+// behind from one ahead.
 //
 // A tile is PIECE_H rows of an image, whose pixels lie PITCH apart from row to row, so that a tap is the same matrix
 // begun some pixels later. Of an image that is read in steps of 2, even and odd rows and columns are boxes of their
@@ -51,12 +53,12 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
   if (warp == CONSUMERS / 32) {
     if (threadIdx.x == CONSUMERS) {
       const auto load_taps = [&](int unit) {
-        const int stage = unit % STAGES;
+        const int stage = unit % STAGES, chunk = unit / (WAYS * TAPS) * WAYS + unit % WAYS;
         barrier_expect(full + 8 * stage, TAP_BYTES);
         asm volatile(
             "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], "
             "[%2];" ::"r"(ring + stage * TAP_BYTES),
-            "l"(&filter), "r"(full + 8 * stage), "r"((part * CHUNKS + unit / TAPS) * TILE_K), "r"(unit % TAPS), "r"(n0)
+            "l"(&filter), "r"(full + 8 * stage), "r"((part * CHUNKS + chunk) * TILE_K), "r"(unit / WAYS % TAPS), "r"(n0)
             : "memory");
       };
       // Weights do not depend on the launch ahead.
@@ -86,19 +88,23 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     Columns columns;
     if (!kAdds) fetch(ARGUMENTS, 0, n0, m_of, operands, columns);
     Sum sums[TILE_N / 2];
-    for (int unit = group; unit < UNITS; unit += WAYS) {
-      const int stage = unit % STAGES, chunk = unit / TAPS, tap = unit % TAPS, r = tap / KW, s = tap % KW;
+    int unit = group;
+    for (int chunk = group; chunk < CHUNKS; chunk += WAYS) {
       barrier_wait(here + 8 * chunk, 0);
-      barrier_wait(full + 8 * stage, unit / STAGES & 1);
-      const u64 a = operand(boxes + (chunk * BOXES + r % STRIDE_H * STRIDE_W + s % STRIDE_W) * PIECE_BYTES +
-                            (r / STRIDE_H * PITCH + s / STRIDE_W) * ROW_BYTES);
-      const u64 b = operand(ring + stage * TAP_BYTES);
-      asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-      for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, unit >= WAYS || k > 0);
-      asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-      asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
-      if (unit >= WAYS && threadIdx.x % 128 == 0) barrier_arrive(empty + 8 * ((unit - WAYS) % STAGES));
+      for (int tap = 0; tap < TAPS; ++tap, unit += WAYS) {
+        const int stage = unit % STAGES, r = tap / KW, s = tap % KW;
+        barrier_wait(full + 8 * stage, unit / STAGES & 1);
+        const u64 a = operand(boxes + (chunk * BOXES + r % STRIDE_H * STRIDE_W + s % STRIDE_W) * PIECE_BYTES +
+                              (r / STRIDE_H * PITCH + s / STRIDE_W) * ROW_BYTES);
+        const u64 b = operand(ring + stage * TAP_BYTES);
+        asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#pragma unroll
+        for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, unit >= WAYS || k > 0);
+        asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+        asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+        if (unit >= WAYS && threadIdx.x % 128 == 0) barrier_arrive(empty + 8 * ((unit - WAYS) % STAGES));
+      }
     }
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
     if (kAdds) {

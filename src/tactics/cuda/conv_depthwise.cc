@@ -32,20 +32,17 @@ int64_t blocks(const cuda::ConvGeometry& g, const Tile& t) {
 
 // Few rows a warp occupy a GPU that has little to do, more share what they read.
 std::vector<Tile> candidates(const cuda::ConvGeometry& g) {
-  constexpr int64_t kMostRuns = 8, kMostStrips = 8, kMostBytes = 96 * 1024, kMostThreads = 512;
+  constexpr int64_t kMostRuns = 8, kMostStrips = 4, kLeastThreads = 64, kMostBytes = 96 * 1024;
   int64_t runs = std::min(kMostRuns, g.cout / kRun);
   while (g.cout / kRun % runs != 0) --runs;
   const int64_t strips = part_of(cuda::blocks(g.ow, kStrip), kMostStrips);
   std::vector<Tile> all;
-  for (const int64_t most_rows : {2, 4, 7})
-    for (const int64_t height : {1, 2, 4, 8}) {
-      const int64_t rows = part_of(g.oh, most_rows);
-      const Tile tile{runs, rows, rows * height, strips * kStrip};
-      if (strips * height % 2 != 0 || (height > 1 && rows * (height - 1) >= g.oh)) continue;
-      if (tile.threads() > kMostThreads || tile.threads() < 64 || shared_bytes(g, tile) > kMostBytes) continue;
-      if (std::ranges::any_of(all, [&](const Tile& t) { return t.rows == rows && t.h == tile.h; })) continue;
-      all.push_back(tile);
-    }
+  for (const int64_t most : {2, 4, 7}) {
+    const int64_t rows = part_of(g.oh, most), height = strips % 2 == 0 ? rows : 2 * rows;
+    const Tile tile{runs, rows, height, strips * kStrip};
+    if ((!all.empty() && all.back().rows == rows) || (height > rows && rows >= g.oh)) continue;
+    if (tile.threads() >= kLeastThreads && shared_bytes(g, tile) <= kMostBytes) all.push_back(tile);
+  }
   return all;
 }
 
@@ -57,6 +54,7 @@ std::string supports(const Problem& problem) {
   if (g.cout % kRun != 0) return "channels are not a multiple of 8";
   if (g.kh > 7 || g.kw > 7 || g.stride_h > 2 || g.stride_w > 2 || g.dilation_h > 2 || g.dilation_w > 2)
     return "a filter over 7 wide, or steps over 2";
+  if (g.kw < 4) return "few taps, for which multiplying what is beside the diagonals takes longer";
   return candidates(g).empty() ? "a tile too large for shared memory, or too small for a block" : "";
 }
 

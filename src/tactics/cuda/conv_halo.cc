@@ -38,8 +38,7 @@ int64_t shared_bytes(const cuda::ConvGeometry& g, const Halo& halo) {
 
 std::vector<Halo> candidates(const cuda::ConvGeometry& g) {
   std::vector<Halo> all;
-  for (const Halo halo :
-       {Halo{64, 2}, {64, 3}, {64, 4}, {128, 2}, {128, 3}, {256, 2}, {32, 2}, {32, 4}}) {
+  for (const Halo halo : {Halo{64, 2}, {64, 3}, {64, 4}, {128, 2}, {128, 3}, {256, 2}, {32, 2}, {32, 4}}) {
     const bool wide = halo.tile_n > 32 && cuda::blocks(g.cout, halo.tile_n) * halo.tile_n > g.cout + 31;
     // Each tile of columns reads the image again.
     const bool narrow = g.cout > 5 * halo.tile_n;

@@ -64,18 +64,26 @@ int64_t blocks(const cuda::ConvGeometry& g, const Share& share) {
   return g.n * cuda::blocks(g.oh, piece_of(g).rows) * cuda::blocks(g.cout, share.tile_n) * share.split;
 }
 
+bool fits(const cuda::ConvGeometry& g, const Share& share) {
+  const int64_t count = blocks(g, share);
+  return chunks(g) % (share.split * share.ways) == 0 && stages(g, share) >= std::max<int64_t>(4, 2 * share.ways) &&
+         shared_bytes(g, share) <= cuda::kMostSharedBytes &&
+         cuda::blocks(g.cout, share.tile_n) * share.tile_n <= g.cout + 31 && count <= cuda::kMultiprocessors &&
+         count >= cuda::kMultiprocessors / 3;
+}
+
+// As many blocks as run at once. Narrow tiles keep the tensor cores busy by several groups, wide ones by one.
 std::vector<Share> candidates(const cuda::ConvGeometry& g) {
   std::vector<Share> all;
-  for (const int64_t tile_n : {128, 64, 32})
-    for (const int64_t split : {1, 2, 4, 8})
-      for (const int64_t ways : {1, 2, 4}) {
-        const Share share{tile_n, ways, split};
-        if (chunks(g) % split != 0 || stages(g, share) < std::max<int64_t>(4, 2 * ways)) continue;
-        if (shared_bytes(g, share) > cuda::kMostSharedBytes) continue;
-        if (cuda::blocks(g.cout, tile_n) * tile_n > g.cout + 31) continue;
-        if (blocks(g, share) > cuda::kMultiprocessors || blocks(g, share) < 32) continue;
-        all.push_back(share);
-      }
+  for (const auto& [tile_n, most] : {std::pair<int64_t, size_t>{64, 2}, {128, 1}}) {
+    std::vector<Share> own;
+    for (const int64_t split : {8, 4, 2, 1})
+      for (const int64_t ways : {4, 2, 1})
+        if (const Share share{tile_n, ways, split}; own.size() < most && (tile_n == 64 || ways == 1) &&
+                                                    (own.empty() || own[0].split == split) && fits(g, share))
+          own.push_back(share);
+    all.insert(all.end(), own.begin(), own.end());
+  }
   return all;
 }
 
