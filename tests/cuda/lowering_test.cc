@@ -149,14 +149,25 @@ TEST_P(Lowering, EveryTileOfHoppersTensorCoresCompiles) {
         {"cuda.conv_wgmma", conv_problem(type, 1, 7, 512, 512, 3, 1)},
         {"cuda.conv_halo_wgmma", conv_problem(type, 8, 56, 64, 64, 3, 1)},
         {"cuda.conv_halo_wgmma", conv_problem(type, 8, 28, 128, type == DType::f8e4m3fn ? 256 : 512, 1, 1)},
+        {"cuda.conv_halo_wgmma", conv_problem(type, 8, 56, 32, 144, 1, 1)},
+        {"cuda.conv_halo_ring_wgmma", conv_problem(type, 8, 14, 256, 256, 3, 1)},
+        {"cuda.conv_halo_ring_wgmma", conv_problem(type, 8, 14, 512, 512, 3, 2)},
         {"cuda.conv_cells_wgmma", conv_problem(type, 1, 224, 3, 64, 7, 2)},
         {"cuda.conv_stem_wgmma", conv_problem(type, 16, 224, 3, 64, 7, 2)}};
     for (const auto& [name, problem] : cases) {
-      const bool stem = std::string_view(name) == "cuda.conv_stem_wgmma";
-      if (machine.cuda_arch == "sm_90" && !(stem && type == DType::f8e4m3fn)) expect_variants(name, problem, INT_MAX);
+      const std::string_view tactic = name;
+      const bool no_fp8 = tactic == "cuda.conv_stem_wgmma" || tactic == "cuda.conv_halo_ring_wgmma";
+      if (machine.cuda_arch == "sm_90" && !(no_fp8 && type == DType::f8e4m3fn)) expect_variants(name, problem, INT_MAX);
       else EXPECT_NE(find_tactic(name)->supports(problem, machine), "") << name;
     }
   }
+}
+
+TEST_P(Lowering, EveryTileOfDepthwiseConvolutionsCompiles) {
+  for (const Problem& problem :
+       {conv_problem(DType::f16, 8, 14, 672, 672, 5, 1, 672), conv_problem(DType::bf16, 8, 56, 144, 144, 5, 2, 144),
+        conv_problem(DType::f16, 2, 19, 40, 40, 7, 1, 40)})
+    expect_variants("cuda.conv_depthwise_mma", problem, INT_MAX);
 }
 
 // Attention in f16 over all kinds of what narrows the keys.

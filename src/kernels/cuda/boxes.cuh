@@ -23,6 +23,10 @@ __device__ inline void barrier_wait(unsigned barrier, unsigned phase) {
       : "memory");
 }
 
+__device__ inline void cluster_barrier() {
+  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+}
+
 // Rows of 64 or 128 bytes with the swizzle of that size, in groups of 8. `next` counts where they lie in the order of
 // k: bytes to what lies beside them.
 template <int row_bytes>

@@ -22,6 +22,8 @@
 #define NEW_ROWS (2 * STRIDE_H)
 #define USED_ROWS (KH + STRIDE_H)
 #define PIXELS ((NEW_ROWS * IMAGE_W + THREADS - 1) / THREADS)
+// Of the first rows, as many at once as registers hold.
+#define FIRST_PIXELS (USED_ROWS * IMAGE_W > 12 * THREADS ? 12 : (USED_ROWS * IMAGE_W + THREADS - 1) / THREADS)
 #define WEIGHT_BYTES (GROUPS * STEPS_A_GROUP * N * 32)
 #define IMAGE_BYTES ((RING * IMAGE_W * 4 * (int)sizeof(A) + 15) / 16 * 16)
 #define STAGED_PITCH (N + 16 / (int)sizeof(T))
@@ -61,18 +63,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) kernel(PARAMETERS) {
     return h0 + row >= 0 && h0 + row < H && w0 + column >= 0 && w0 + column < W;
   };
   // Rows of the image from `row` on, counted from h0: read, and later put in their places of the ring.
-  const auto read = [&](X(&raw)[PIXELS][CIN], int row, int i0) {
+  const auto read = [&](X(*raw)[CIN], int pixels, int row, int i0, int rows) {
 #pragma unroll
-    for (int p = 0; p < PIXELS; ++p) {
+    for (int p = 0; p < pixels; ++p) {
       const int i = i0 + p * THREADS + threadIdx.x, r = row + i / IMAGE_W, c = i % IMAGE_W;
-      if (!inside(r, c)) continue;
+      if (i >= rows * IMAGE_W || !inside(r, c)) continue;
 #pragma unroll
       for (int channel = 0; channel < CIN; ++channel) raw[p][channel] = raw_at(x, n, h0 + r, w0 + c, channel);
     }
   };
-  const auto put = [&](const X(&raw)[PIXELS][CIN], int row, int i0, int rows) {
+  const auto put = [&](const X(*raw)[CIN], int pixels, int row, int i0, int rows) {
 #pragma unroll
-    for (int p = 0; p < PIXELS; ++p) {
+    for (int p = 0; p < pixels; ++p) {
       const int i = i0 + p * THREADS + threadIdx.x, r = row + i / IMAGE_W, c = i % IMAGE_W;
       if (i >= rows * IMAGE_W) continue;
       Pixel pixel;
@@ -84,10 +86,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) kernel(PARAMETERS) {
       image[(r & (RING - 1)) * IMAGE_W + c] = pixel;
     }
   };
-  X raw[PIXELS][CIN];
-  for (int i0 = 0; i0 < USED_ROWS * IMAGE_W; i0 += PIXELS * THREADS) {
-    read(raw, 0, i0);
-    put(raw, 0, i0, USED_ROWS);
+  for (int i0 = 0; i0 < USED_ROWS * IMAGE_W; i0 += FIRST_PIXELS * THREADS) {
+    X raw[FIRST_PIXELS][CIN];
+    read(raw, FIRST_PIXELS, 0, i0, USED_ROWS);
+    put(raw, FIRST_PIXELS, 0, i0, USED_ROWS);
   }
   __syncthreads();
 
@@ -117,14 +119,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) kernel(PARAMETERS) {
 
   for (int step = from; step < last; ++step) {
     const int row0 = (step - from) * NEW_ROWS;
-    if (step + 1 < last) read(raw, row0 + USED_ROWS, 0);
+    X raw[PIXELS][CIN];
+    if (step + 1 < last) read(raw, PIXELS, row0 + USED_ROWS, 0, NEW_ROWS);
     Sum sums[2][N / 2];
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-    for (int g = 0; g < GROUPS; ++g) {
-      const int pair = min(g * 4 + q, PAIRS - 1), ky = pair / PAIRS_W, kx = pair % PAIRS_W * 2;
+    for (int dy = 0; dy < 2; ++dy) {
+      if (POOL && dy == 0 && step < first) continue;  // only its second row counts
 #pragma unroll
-      for (int dy = 0; dy < 2; ++dy) {
+      for (int g = 0; g < GROUPS; ++g) {
+        const int pair = min(g * 4 + q, PAIRS - 1), ky = pair / PAIRS_W, kx = pair % PAIRS_W * 2;
         const Pixel* const row = image + ((row0 + dy * STRIDE_H + ky) & (RING - 1)) * IMAGE_W + kx;
         Pair a[2];
 #pragma unroll
@@ -137,9 +141,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) kernel(PARAMETERS) {
           multiply(sums[dy], a[0].words[2 * s], a[1].words[2 * s], a[0].words[2 * s + 1], a[1].words[2 * s + 1], b,
                    g + s > 0);
         }
+        asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+        asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
       }
-      asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-      asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
     }
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
 
@@ -209,7 +213,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) kernel(PARAMETERS) {
       write(2 * step + dy, 0, column0 + warp * 16, 16);
     }
 #endif
-    if (step + 1 < last) put(raw, row0 + USED_ROWS, 0, NEW_ROWS);
+    if (step + 1 < last) put(raw, PIXELS, row0 + USED_ROWS, 0, NEW_ROWS);
     __syncthreads();
   }
 }

@@ -29,6 +29,20 @@ __device__ inline void stage(Sum* staged, const Sum (&sums)[TILE_N / 2], int c0)
           {sums[(c0 / 8 + j) * 4 + half * 2], sums[(c0 / 8 + j) * 4 + half * 2 + 1]}};
 }
 
+// What another block of the cluster has staged.
+__device__ inline Run<Sum, 4> read_from(unsigned address, int rank) {
+  union {
+    unsigned words[4];
+    Run<Sum, 4> sums;
+  } v;
+  asm volatile(
+      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %4, %5;\nld.shared::cluster.v4.b32 {%0, %1, %2, %3}, "
+      "[there];\n}"
+      : "=r"(v.words[0]), "=r"(v.words[1]), "=r"(v.words[2]), "=r"(v.words[3])
+      : "r"(address), "r"(rank));
+  return v.sums;
+}
+
 // What the epilogue reads for a lane's runs of the columns from n0 on. `m_of` is the result's row of each of a warp's
 // 16 rows, or negative.
 template <class Rows>

@@ -34,26 +34,10 @@ __device__ inline void barrier_arrive(unsigned barrier, int rank) {
         : "memory");
   }
 }
-__device__ inline void cluster_barrier() {
-  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
-}
 
 // Two groups take turns at the operands, in the order in which those come: a barrier's phases tell no further apart.
 __device__ inline void await_turn(int turn) { asm volatile("bar.sync %0, 256;" ::"r"(2 + turn) : "memory"); }
 __device__ inline void pass_turn(int turn) { asm volatile("bar.arrive %0, 256;" ::"r"(2 + turn) : "memory"); }
-
-__device__ inline Run<Sum, 4> read_from(unsigned address, int rank) {
-  union {
-    unsigned words[4];
-    Run<Sum, 4> sums;
-  } v;
-  asm volatile(
-      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %4, %5;\nld.shared::cluster.v4.b32 {%0, %1, %2, %3}, "
-      "[there];\n}"
-      : "=r"(v.words[0]), "=r"(v.words[1]), "=r"(v.words[2]), "=r"(v.words[3])
-      : "r"(address), "r"(rank));
-  return v.sums;
-}
 
 struct Tile {
   i64 z;

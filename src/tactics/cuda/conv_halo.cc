@@ -41,7 +41,7 @@ std::vector<Halo> candidates(const cuda::ConvGeometry& g) {
   for (const Halo halo : {Halo{64, 2}, {64, 3}, {64, 4}, {128, 2}, {128, 3}, {256, 2}, {32, 2}, {32, 4}}) {
     const bool wide = halo.tile_n > 32 && cuda::blocks(g.cout, halo.tile_n) * halo.tile_n > g.cout + 31;
     // Each tile of columns reads the image again.
-    const bool narrow = g.cout > 4 * halo.tile_n;
+    const bool narrow = g.cout > 5 * halo.tile_n;
     const bool fits = g.type != DType::f8e4m3fn || halo.tile_n <= 64;  // its sums need twice the registers
     if (fits && !wide && !narrow && shared_bytes(g, halo) <= cuda::kMostSharedBytes) all.push_back(halo);
   }

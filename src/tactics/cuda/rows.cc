@@ -1,5 +1,6 @@
 // Reductions of rows: a block of 256 threads for each.
 #include <algorithm>
+#include <bit>
 #include <set>
 
 #include "kernels/cuda/block.cuh.h"
@@ -324,42 +325,52 @@ std::string columns_supports(const Problem& problem) {
              : "dims between the reduced ones are kept";
 }
 
+// What a block takes: runs of neighbouring columns, and of the rows one part of `split`.
 struct Columns {
-  int64_t runs, lanes;
-
-  explicit Columns(const Problem& problem)
-      : runs(element_count(dims_of(problem.outputs[0])) / column_run(problem)), lanes(4) {
-    while (lanes < 32 && lanes < runs) lanes *= 2;
-  }
-  int64_t blocks() const { return cuda::blocks(runs, lanes); }
+  int64_t lanes, split, threads;
 };
 
-// Blocks that share a result: a GPU with little else to do reads it in as many parts.
-std::vector<int> column_splits(const Problem& problem) {
-  std::vector<int> splits{1};
-  const int64_t blocks = Columns(problem).blocks(), extent = cuda::reduced_count(problem);
-  for (const int split : {2, 4, 8})
-    if (blocks * split <= 2 * cuda::kMultiprocessors && extent >= 64 * split) splits.push_back(split);
-  return splits;
+int64_t column_runs(const Problem& problem) { return element_count(dims_of(problem.outputs[0])) / column_run(problem); }
+
+// A block has as many columns as still leave blocks for most of a GPU, and threads enough to ask for all rows at once,
+// or nearly. Whether blocks that share rows pay depends on how many there are. Those that share none come first.
+std::vector<Columns> column_candidates(const Problem& problem) {
+  constexpr int64_t kRowsAThread = 8;
+  const int64_t runs = column_runs(problem), run = column_run(problem), extent = cuda::reduced_count(problem);
+  std::vector<Columns> all;
+  for (const int64_t split : {1, 2, 4, 8}) {
+    int64_t lanes = 32;
+    if (split > 1 && (extent < 64 * split || cuda::blocks(runs, lanes) * split > 4 * cuda::kMultiprocessors)) break;
+    const int64_t least_lanes = std::max<int64_t>(2, 16 / run),
+                  least_blocks = cuda::kMultiprocessors * (split > 1 ? 3 : 2) / 4;
+    while (lanes > least_lanes && cuda::blocks(runs, lanes) * split < least_blocks) lanes /= 2;
+    const auto threads = static_cast<uint64_t>(cuda::blocks(extent, split * kRowsAThread) * lanes);
+    all.push_back(
+        {lanes, split,
+         std::clamp<int64_t>(static_cast<int64_t>(std::bit_ceil(threads)), std::max<int64_t>(64, lanes * run), 1024)});
+  }
+  return all;
 }
 
 int columns_variants(const Problem& problem, const Machine& machine) {
-  return cuda::has_clusters(machine.cuda_arch) ? static_cast<int>(column_splits(problem).size()) : 1;
+  return cuda::has_clusters(machine.cuda_arch) ? static_cast<int>(column_candidates(problem).size()) : 1;
 }
 
 Result<cuda::Source> columns_source(const Problem& problem, int variant) {
   const Dims x = dims_of(problem.inputs[0]);
   HONE_TRY(const auto axes, normalize_axes(problem.constants[1].to_ints(), static_cast<int64_t>(x.size())));
   const ReduceKind& kind = *find_kind(problem.op.as<Reduce>()->kind);
+  const Columns share = column_candidates(problem)[static_cast<size_t>(variant)];
   return cuda::Source{
       .text =
           kernels::block_cuh +
           fmt::format("#define EXTENT {}\n#define INNER {}\n#define RUN {}\n#define LANES {}\n#define SPLIT {}\n"
+                      "#define THREADS {}\n"
                       "#define COUNT {}\n#define START {}\n#define COMBINE {}\n#define TERM(v) ({})\n"
                       "#define FINISH(acc) ({})\ntypedef {} T;\n",
                       cuda::reduced_count(problem),
                       span_count(x, *std::max_element(axes.begin(), axes.end()) + 1, static_cast<int64_t>(x.size())),
-                      column_run(problem), Columns(problem).lanes, column_splits(problem)[static_cast<size_t>(variant)],
+                      column_run(problem), share.lanes, share.split, share.threads,
                       element_count(dims_of(problem.outputs[0])), kind.start, kind.combine, kind.term, kind.result,
                       type_of(problem)) +
           kernels::reduce_columns_cuh,
@@ -367,10 +378,10 @@ Result<cuda::Source> columns_source(const Problem& problem, int variant) {
 }
 
 cuda::Launch columns_launch(const Problem& problem, int variant) {
-  const int split = column_splits(problem)[static_cast<size_t>(variant)];
-  return {.grid = {static_cast<unsigned>(Columns(problem).blocks() * split)},
-          .block = {512},
-          .cluster = static_cast<unsigned>(split)};
+  const Columns share = column_candidates(problem)[static_cast<size_t>(variant)];
+  return {.grid = {static_cast<unsigned>(cuda::blocks(column_runs(problem), share.lanes) * share.split)},
+          .block = {static_cast<unsigned>(share.threads)},
+          .cluster = static_cast<unsigned>(share.split)};
 }
 
 }  // namespace
