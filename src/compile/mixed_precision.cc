@@ -347,8 +347,10 @@ class Chooser {
 
 void name_precisions(Program& program) {
   std::map<std::string_view, std::string_view> precisions;
-  for (const Step& step : program.steps)
-    for (const std::string& source : step.sources) precisions.emplace(source, precision_of(step));
+  for (const bool computes : {true, false})  // what only moves or converts a layer's values does not decide
+    for (const Step& step : program.steps)
+      if ((operations_of(program, step) > 0) == computes)
+        for (const std::string& source : step.sources) precisions.emplace(source, precision_of(step));
   for (LayerPrecision& layer : program.build.layers)
     if (const auto found = precisions.find(layer.name); found != precisions.end()) layer.precision = found->second;
 }
