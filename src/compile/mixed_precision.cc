@@ -346,17 +346,13 @@ class Chooser {
 }  // namespace
 
 void name_precisions(Program& program) {
-  // Of the step that does most of the layer's work: others quantise what it reads.
-  std::map<std::string_view, std::pair<double, std::string_view>> precisions;
-  for (const Step& step : program.steps) {
-    const std::pair computed{operations_of(program, step), precision_of(step)};
-    for (const std::string& source : step.sources)
-      if (const auto [at, is_new] = precisions.emplace(source, computed); !is_new && at->second.first < computed.first)
-        at->second = computed;
-  }
+  std::map<std::string_view, std::string_view> precisions;
+  for (const bool computes : {true, false})  // what only moves or converts a layer's values does not decide
+    for (const Step& step : program.steps)
+      if ((operations_of(program, step) > 0) == computes)
+        for (const std::string& source : step.sources) precisions.emplace(source, precision_of(step));
   for (LayerPrecision& layer : program.build.layers)
-    if (const auto found = precisions.find(layer.name); found != precisions.end())
-      layer.precision = found->second.second;
+    if (const auto found = precisions.find(layer.name); found != precisions.end()) layer.precision = found->second;
 }
 
 Result<Compiled> choose_precisions(const CompileOptions& options, const PrecisionWays& ways) {

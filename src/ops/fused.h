@@ -5,8 +5,8 @@
 
 namespace hone {
 
-// Several nodes that one kernel computes: an anchor (convolution, matrix product) and the pointwise work after it.
-// The inputs are those of `body`, in order; body's nodes are in order, the anchor first.
+// Several nodes, in order, that one kernel computes over the inputs of `body`: an anchor (convolution, matrix product)
+// and the pointwise work after it, or, on a CPU, what quantises an image and the Transpose behind it.
 struct Fused {
   static constexpr std::string_view kName = "Fused";
   std::shared_ptr<const Graph> body;
