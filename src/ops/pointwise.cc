@@ -39,6 +39,8 @@ Result<Types> Pointwise::infer(const InferArgs& args) const {
     HONE_TRY(shape, broadcast(shape, type.shape));
   }
   for (const PointwiseInstr& instr : program.code) {
+    if (size_of(instr.type) == 0 || is_complex(instr.type))
+      return unsupported("pointwise functions do not compute a {}", name(instr.type));
     if (instr.fn != Fn::input) continue;
     const DType actual = args.type(static_cast<size_t>(instr.input)).dtype;
     if (actual != instr.type)

@@ -6,8 +6,8 @@
 #include <fstream>
 #include <random>
 
-#include "import/model_builder.h"
 #include "folder_test.h"
+#include "import/model_builder.h"
 
 namespace hone {
 namespace {
@@ -141,7 +141,9 @@ TEST(Import, MissingInputsOfAnOpAreAnError) {
                          "LayerNormalization",
                          "QuantizeLinear",
                          "Size",
-                         "Scan"}) {
+                         "Scan",
+                         "Attention",
+                         "RotaryEmbedding"}) {
     ModelBuilder none, empty;
     none.node(op, {}, {"y"});
     none.output("y");
@@ -150,6 +152,16 @@ TEST(Import, MissingInputsOfAnOpAreAnError) {
     empty.output("y");
     EXPECT_FALSE(import(empty.bytes()).ok()) << op;
   }
+}
+
+TEST(Import, HeadsDivideTheWidth) {
+  ModelBuilder m(23);
+  m.input("x", {1, 4, 24});
+  auto& node = m.node("Attention", {"x", "x", "x"}, {"y"});
+  for (const char* name : {"q_num_heads", "kv_num_heads"})
+    ModelBuilder::attr(node, name, onnx::AttributeProto::INT).set_i(5);
+  m.output("y");
+  expect_error(m, Code::invalid, {"n_y", "Attention", "[1,4,24]"});
 }
 
 TEST(Import, AllUnknownOpsAreListedAtOnce) {
@@ -287,7 +299,6 @@ class ExternalData : public testing::FolderTest {
     return m;
   }
   std::string folder() const { return (folder_ / "model").string(); }
-
 };
 
 TEST_F(ExternalData, IsReadFromBesideTheModel) {

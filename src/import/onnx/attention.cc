@@ -46,7 +46,7 @@ void import_attention(NodeImport& n) {
       .scale = scale, .softcap = n.f("softcap"), .causal = n.i("is_causal") != 0, .scores_output = kStages[stage]};
   std::vector<ValueId> inputs{q, k, v, n.input(3), n.input(6), ValueId::none};
   if (op.causal && n.has_input(4)) inputs[5] = n.add(ShapeOf{.start = 2, .end = 3}, {n.input(4)});
-  while (inputs.back() == ValueId::none) inputs.pop_back();
+  while (inputs.size() > 3 && inputs.back() == ValueId::none) inputs.pop_back();
   const auto results = n.add(std::move(op), inputs, n.has_output(3) ? 2 : 1);
   if (n.failed()) return;
   n.output(0, flat ? n.reshape(n.transpose(results[0], {0, 2, 1, 3}), {0, 0, -1}) : results[0]);

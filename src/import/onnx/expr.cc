@@ -13,9 +13,12 @@ Expr Formula::input(DType type) {
 }
 
 Expr Formula::constant(double value, DType type) {
-  Tensor rounded(type, {});
-  rounded.set(0, value);
-  program_.code.push_back({.fn = Fn::constant, .type = type, .value = rounded.at(0)});
+  if (size_of(type) > 0) {  // else the program is refused when it becomes a node
+    Tensor rounded(type, {});
+    rounded.set(0, value);
+    value = rounded.at(0);
+  }
+  program_.code.push_back({.fn = Fn::constant, .type = type, .value = value});
   return {this, static_cast<int32_t>(program_.code.size() - 1)};
 }
 

@@ -116,6 +116,7 @@ void import_function(NodeImport& n) {
   n.output(0, n.pointwise(fn, n.inputs()));
 }
 
+std::span<const ImporterRow> importers();  // of all families
 const ImporterRow* find_importer(std::string_view domain, std::string_view op_type, int64_t opset);
 
 }  // namespace hone::import_onnx

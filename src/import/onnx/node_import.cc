@@ -226,6 +226,8 @@ ValueId NodeImport::constant(Tensor value) {
 ValueId NodeImport::ints(const std::vector<int64_t>& values) { return constant(Tensor::vector(values)); }
 
 ValueId NodeImport::scalar(double value, DType type) {
+  if (size_of(type) == 0) unsupported("{} where numbers are needed", name(type));
+  if (failed()) return ValueId::none;
   Tensor t(type, {});
   t.set(0, value);
   return constant(std::move(t));

@@ -8,7 +8,7 @@ namespace hone::import_onnx {
 #include "import/onnx/families.inc"
 #undef FAMILY
 
-const ImporterRow* find_importer(std::string_view domain, std::string_view op_type, int64_t opset) {
+std::span<const ImporterRow> importers() {
   static const std::vector<ImporterRow> table = [] {
     std::vector<ImporterRow> rows;
     const auto append = [&](std::span<const ImporterRow> family) {
@@ -19,9 +19,13 @@ const ImporterRow* find_importer(std::string_view domain, std::string_view op_ty
 #undef FAMILY
     return rows;
   }();
+  return table;
+}
+
+const ImporterRow* find_importer(std::string_view domain, std::string_view op_type, int64_t opset) {
   if (domain == "ai.onnx") domain = "";
   const ImporterRow* best = nullptr;
-  for (const ImporterRow& row : table)
+  for (const ImporterRow& row : importers())
     if (row.domain == domain && row.op_type == op_type && row.since <= opset && (!best || row.since > best->since))
       best = &row;
   return best;
