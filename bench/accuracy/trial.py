@@ -41,7 +41,8 @@ class Hone:
 
     def build(self, *options: object) -> None:
         """Makes the engine that `run` runs. Nothing is timed, so that what is allowed is used, however fast."""
-        self._call("build", self.model, "-o", self.engine, *self.shapes, "--no-tune", *self.options, *options)
+        self._call("build", self.model, "-o", self.engine, *self.shapes, "--no-tune", "--timing-cache", "none",
+                   *self.options, *options)
 
     def quantize(self, model: pathlib.Path, calibrator: str) -> pathlib.Path:
         """The quantised network as an ONNX model, of the same samples; of opset 13 or newer."""

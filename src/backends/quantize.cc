@@ -43,6 +43,15 @@ Weights quantized(const Tensor& weights, const OutputChannels& channels, DType t
   return result;
 }
 
+// The weights that see a tensor in steps of one as the op's see it in floats.
+Tensor in_steps(const Op& op, const Tensor& weights, std::span<const double> steps) {
+  Tensor scaled(DType::f32, weights.dims());
+  for (int64_t i = 0; i < weights.count(); ++i)
+    scaled.mutable_data<float>()[i] =
+        static_cast<float>(weights.data<float>()[i] * steps[static_cast<size_t>(input_channel(op, weights.dims(), i))]);
+  return scaled;
+}
+
 bool is_finite(const Tensor& t) {
   const float* data = t.data<float>();
   return std::all_of(data, data + t.count(), [](float v) { return std::isfinite(v); });
@@ -120,44 +129,13 @@ class Quantizer {
 
   double step_of(ValueId v) const { return threshold(v) / largest_of(type_); }
 
-  // Whether layers read the tensor and nothing else does, and they can make up for scales of its channels.
-  bool only_layers_read(ValueId v, size_t channels) const {
-    const Shape& shape = graph_.type(v).shape;
-    if (moved_.contains(v) || shape.rank() < 2 || shape.dims.back() != Dim(static_cast<int64_t>(channels)))
-      return false;
-    const NodeId producer = graph_.value(v).producer;
-    const bool image = producer != NodeId::none && graph_.node(producer).op.as<Conv>() != nullptr;
-    return std::ranges::all_of(graph_.value(v).users, [&](NodeId user) {
-      const Node& node = graph_.node(user);
-      if (std::ranges::find(anchors_, user) == anchors_.end() || node.inputs[1] == v) return false;
-      if (const auto* conv = node.op.as<Conv>()) return conv->channels_last;
-      return !image && !node.op.as<MatMul>()->trans_a && graph_.type(node.inputs[1]).shape.rank() == 2;
-    });
-  }
-
   // Gives the tensor steps for each of its channels where that is possible.
   void divide_channels(ValueId v) {
     const auto known = channels_.find(v);
-    if (known == channels_.end() || known->second.empty() || !only_layers_read(v, known->second.size())) return;
-    const bool depthwise = std::ranges::all_of(graph_.value(v).users, [&](NodeId user) {
-      return is_depthwise(graph_.node(user).op, graph_.value(graph_.node(user).inputs[1]).constant.dims());
-    });
-    const double whole = threshold(v);
-    std::vector<double>& steps = steps_[v];
-    steps.clear();
-    for (const double magnitude : known->second) {
-      const double part = std::clamp(magnitude / whole, kLeastPart, 1.0);
-      steps.push_back(whole / largest_of(type_) * std::pow(part, depthwise ? 1 : exponent_));
-    }
-  }
-
-  // The weights that see a tensor in steps of one as the op's see it in floats.
-  Tensor in_steps(const Op& op, const Tensor& weights, std::span<const double> steps) const {
-    Tensor scaled(DType::f32, weights.dims());
-    for (int64_t i = 0; i < weights.count(); ++i)
-      scaled.mutable_data<float>()[i] = static_cast<float>(
-          weights.data<float>()[i] * steps[static_cast<size_t>(input_channel(op, weights.dims(), i))]);
-    return scaled;
+    if (known == channels_.end() || known->second.empty()) return;
+    const auto is_layer = [&](NodeId id) { return std::ranges::find(anchors_, id) != anchors_.end(); };
+    if (can_divide(graph_, v, known->second.size(), is_layer))
+      steps_[v] = channel_steps(graph_, v, known->second, threshold(v), type_, exponent_);
   }
 
   std::string refuse(NodeId id) const {
@@ -286,6 +264,46 @@ class Quantizer {
 };
 
 }  // namespace
+
+bool can_divide(const Graph& graph, ValueId v, size_t channels, const std::function<bool(NodeId)>& is_layer) {
+  const Shape& shape = graph.type(v).shape;
+  const NodeId producer = graph.value(v).producer;
+  const auto moves = [&](NodeId id) { return keeps_values(graph.node(id).op); };
+  if (shape.rank() < 2 || shape.dims.back() != Dim(static_cast<int64_t>(channels))) return false;
+  if (producer != NodeId::none && moves(producer)) return false;
+  const bool image = producer != NodeId::none && graph.node(producer).op.as<Conv>() != nullptr;
+  return std::ranges::all_of(graph.value(v).users, [&](NodeId user) {
+    const Node& node = graph.node(user);
+    if (moves(user) || !is_layer(user) || node.inputs[1] == v) return false;
+    if (const auto* conv = node.op.as<Conv>()) return conv->channels_last;
+    return !image && !node.op.as<MatMul>()->trans_a && graph.type(node.inputs[1]).shape.rank() == 2;
+  });
+}
+
+std::vector<double> channel_steps(const Graph& graph, ValueId v, std::span<const double> magnitudes, double whole,
+                                  DType type, double exponent) {
+  const bool depthwise = std::ranges::all_of(graph.value(v).users, [&](NodeId user) {
+    return is_depthwise(graph.node(user).op, graph.value(graph.node(user).inputs[1]).constant.dims());
+  });
+  std::vector<double> steps;
+  for (const double magnitude : magnitudes) {
+    const double part = std::clamp(magnitude / whole, kLeastPart, 1.0);
+    steps.push_back(whole / largest_of(type) * std::pow(part, depthwise ? 1 : exponent));
+  }
+  return steps;
+}
+
+Tensor rounded_weights(const Op& op, const Tensor& weights, std::span<const double> steps, DType type) {
+  const OutputChannels outputs = output_channels(op, weights.dims());
+  const Weights small = quantized(steps.empty() ? weights : in_steps(op, weights, steps), outputs, type);
+  Tensor result(DType::f32, weights.dims());
+  for (int64_t i = 0; i < weights.count(); ++i) {
+    const double value = small.values.at(i) * small.scales[static_cast<size_t>(outputs.of(i))];
+    const auto input = static_cast<size_t>(steps.empty() ? 0 : input_channel(op, weights.dims(), i));
+    result.mutable_data<float>()[i] = static_cast<float>(steps.empty() ? value : value / steps[input]);
+  }
+  return result;
+}
 
 Int8Network quantize(Graph& graph, const Thresholds& thresholds, const Machine& machine,
                      const std::set<std::string>& floats, DType type, double exponent) {

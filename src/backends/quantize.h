@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <set>
+#include <span>
 
 #include "base/magnitude.h"
 #include "ir/graph.h"
@@ -32,6 +34,16 @@ struct Int8Network {
 };
 
 inline constexpr double kUsualExponent = 0.5;
+
+// Whether convolutions and matrix products among `layers` read a tensor as their data and nothing else does, so that
+// their weights can make up for scales of its `channels`, which lie on its last axis.
+bool can_divide(const Graph& graph, ValueId v, size_t channels, const std::function<bool(NodeId)>& is_layer);
+// What 1 stands for in each channel of such a tensor, whose threshold is `whole`.
+std::vector<double> channel_steps(const Graph& graph, ValueId v, std::span<const double> magnitudes, double whole,
+                                  DType type, double exponent = kUsualExponent);
+// Constant weights as a layer in 8 bits has them, in floats again. `steps`: of the channels that they meet; empty where
+// these have none.
+Tensor rounded_weights(const Op& op, const Tensor& weights, std::span<const double> steps, DType type);
 
 // Computes in int8, with sums in i32, the convolutions and matrix products with constant weights that a kernel of the
 // machine can, where a range is known for what they read. Weights are quantised for each output channel, activations

@@ -40,13 +40,19 @@ Thresholds candidates_of(const Histogram& magnitudes) {
   return all;
 }
 
+std::vector<double> magnitudes_of(const ChannelStatistics& channels) {
+  std::vector<double> magnitudes;
+  for (size_t c = 0; c < channels.low.size(); ++c)
+    magnitudes.push_back(std::max(std::fabs(channels.low[c]), std::fabs(channels.high[c])));
+  return magnitudes;
+}
+
 // A tensor of zeros keeps its zeros whatever the range.
 TensorRange range_of(const std::string& name, const Statistics& s, double t) {
   if (t == 0) return {name, 0, 1};
   TensorRange range{name, std::max(static_cast<double>(s.low), -t), std::min(static_cast<double>(s.high), t)};
   range.largest = s.largest();
-  for (size_t c = 0; c < s.channels.low.size(); ++c)
-    range.channels.push_back(std::max(std::fabs(s.channels.low[c]), std::fabs(s.channels.high[c])));
+  range.channels = magnitudes_of(s.channels);
   return range;
 }
 
@@ -65,7 +71,8 @@ void keep_best_of_tensor(Thresholds& candidates, const Histogram& magnitudes) {
 
 // A tensor that layers read, and the error that each of its candidates makes in them.
 struct Trial {
-  size_t report, tensor;  // its places in the reports and in the model
+  size_t report, tensor;           // its places in the reports and in the model
+  std::vector<double> magnitudes;  // of its channels
   std::vector<double> thresholds, errors;
 };
 
@@ -83,7 +90,11 @@ Status choose_automatically(ObservedModel& model, std::span<const std::vector<Te
       keep_best_of_tensor(candidates[i], reports[i].statistics.magnitudes);
       continue;
     }
-    Trial& trial = trials.emplace_back(Trial{i, place->second, {}, std::vector<double>(candidates[i].size())});
+    Trial& trial = trials.emplace_back(Trial{i,
+                                             place->second,
+                                             magnitudes_of(reports[i].statistics.channels),
+                                             {},
+                                             std::vector<double>(candidates[i].size())});
     for (const Threshold& c : candidates[i]) trial.thresholds.push_back(c.value);
   }
   for (size_t run = 0; run < runs.size() && !trials.empty(); ++run) {
@@ -91,7 +102,8 @@ Status choose_automatically(ObservedModel& model, std::span<const std::vector<Te
     std::vector<Status> status(trials.size());
     pool.parallel(static_cast<int64_t>(trials.size()), [&](int64_t task, int) {
       const auto k = static_cast<size_t>(task);
-      status[k] = consumers.add_errors(trials[k].tensor, values, trials[k].thresholds, trials[k].errors);
+      status[k] =
+          consumers.add_errors(trials[k].tensor, values, trials[k].magnitudes, trials[k].thresholds, trials[k].errors);
     });
     for (const Status& s : status) HONE_CHECK(s);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backends/quantize.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"
 #include "ops/movement.h"
@@ -18,14 +19,26 @@ bool is_weighted(const Graph& graph, NodeId id) {
          rewrite::op_of<MatMul>(graph, id);
 }
 
-// What int8 at threshold t leaves of x.
-Tensor rounded(const Tensor& x, double t) {
+// Whether a layer has constant weights, which become integers.
+bool has_rounded_weights(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  if (node.op.as<Conv>() == nullptr && node.op.as<MatMul>() == nullptr) return false;
+  const Tensor& weights = graph.value(node.inputs[1]).constant;
+  return weights.defined() && weights.type() == DType::f32 && weights.rank() >= 2;
+}
+
+// What int8 leaves of x, of one step or of one for each channel on the last axis.
+Tensor rounded(const Tensor& x, std::span<const double> steps) {
   Tensor out(DType::f32, x.dims());
-  const float step = static_cast<float>(t) / kLevels, inverse = 1 / step;
+  std::vector<float> by, inverse;
+  for (const double step : steps) {
+    by.push_back(static_cast<float>(step));
+    inverse.push_back(static_cast<float>(1 / step));
+  }
   const float* from = x.data<float>();
   float* to = out.mutable_data<float>();
-  for (int64_t i = 0; i < x.count(); ++i)
-    to[i] = ((std::clamp(from[i] * inverse, -kLevels, kLevels) + kRound) - kRound) * step;
+  for (size_t i = 0, c = 0; i < static_cast<size_t>(x.count()); ++i, c = c + 1 < by.size() ? c + 1 : 0)
+    to[i] = ((std::clamp(from[i] * inverse[c], -kLevels, kLevels) + kRound) - kRound) * by[c];
   return out;
 }
 
@@ -59,7 +72,7 @@ Consumers::Consumers(const ObservedModel& model, const CompileOptions& options)
   for (size_t k = 0; k < layers_.size(); ++k) observed.emplace(graph.outputs()[k], k);
   for (NodeId id : graph.order()) {
     if (!is_weighted(graph, id)) continue;
-    Layer layer{id, {}, nullptr};
+    Layer layer{id, {}, nullptr, nullptr};
     bool usable = true;
     for (ValueId v : graph.node(id).inputs) {
       if (v == ValueId::none || graph.value(v).is_constant()) continue;
@@ -69,18 +82,20 @@ Consumers::Consumers(const ObservedModel& model, const CompileOptions& options)
       if (usable) layer.inputs.push_back(found->second);
     }
     for (size_t k = 0; usable && k < layers_.size(); ++k)
-      if (std::ranges::find(layer.inputs, k) != layer.inputs.end()) layers_[k].push_back({id, layer.inputs, nullptr});
+      if (std::ranges::find(layer.inputs, k) != layer.inputs.end())
+        layers_[k].push_back({id, layer.inputs, nullptr, nullptr});
   }
 }
 
-// The layer as a network of its own, from the observed tensors on.
-Status Consumers::compile(Layer& layer) {
+// The layer as a network of its own, from the observed tensors on, with these weights in the place of constant ones.
+Result<std::unique_ptr<ExecutionContext>> Consumers::context_of(const Layer& layer, const Tensor& weights) {
   const Graph& from = model_.graph();
   const Node& node = from.node(layer.node);
   Graph graph;
   std::vector<ValueId> operands;
   for (ValueId v : node.inputs) {
     if (v == ValueId::none) operands.push_back(v);
+    else if (operands.size() == 1 && weights.defined()) operands.push_back(graph.add_constant(weights));
     else if (from.value(v).is_constant()) operands.push_back(graph.add_constant(from.value(v).constant));
     else {
       const ValueId source = from.outputs()[layer.inputs[graph.inputs().size()]];
@@ -97,25 +112,44 @@ Status Consumers::compile(Layer& layer) {
   graph.add_output(graph.node(result).outputs[0], "y");
   HONE_TRY(EngineData data, compile_graph(graph, options_));
   HONE_TRY(auto engine, LoadedEngine::make(std::move(data)));
-  layer.context = std::make_unique<ExecutionContext>(std::move(engine));
+  return std::make_unique<ExecutionContext>(std::move(engine));
+}
+
+Status Consumers::compile(Layer& layer, std::span<const double> steps) {
+  const Node& node = model_.graph().node(layer.node);
+  HONE_TRY(layer.exact, context_of(layer, {}));
+  const Tensor& weights = model_.graph().value(node.inputs[1]).constant;
+  if (!has_rounded_weights(model_.graph(), layer.node)) return {};
+  HONE_TRY(layer.rounded, context_of(layer, rounded_weights(node.op, weights, steps, DType::i8)));
   return {};
 }
 
-Status Consumers::add_errors(size_t k, const Tensors& values, std::span<const double> thresholds,
-                             std::span<double> errors) {
+std::vector<double> Consumers::steps_of(size_t k, std::span<const double> magnitudes, double threshold) const {
+  const Graph& graph = model_.graph();
+  const ValueId v = graph.outputs()[k];
+  const auto is_layer = [&](NodeId id) { return has_rounded_weights(graph, id); };
+  return !magnitudes.empty() && can_divide(graph, v, magnitudes.size(), is_layer)
+             ? channel_steps(graph, v, magnitudes, threshold, DType::i8)
+             : std::vector<double>();
+}
+
+Status Consumers::add_errors(size_t k, const Tensors& values, std::span<const double> magnitudes,
+                             std::span<const double> thresholds, std::span<double> errors) {
   for (Layer& layer : layers_[k]) {
-    if (!layer.context) HONE_CHECK(compile(layer));
-    ExecutionContext& context = *layer.context;
-    for (size_t i = 0; i < layer.inputs.size(); ++i)
-      HONE_CHECK(context.bind_input(fmt::format("{}", i), values[layer.inputs[i]]));
-    HONE_CHECK(context.run());
-    const Tensor exact = copied(context.outputs()[0]);
-    for (size_t t = 0; t < thresholds.size(); ++t) {
-      const Tensor clipped = rounded(values[k], thresholds[t]);
+    // How channels share their scales with the weights is much the same at all thresholds.
+    if (!layer.exact) HONE_CHECK(compile(layer, steps_of(k, magnitudes, thresholds.back())));
+    const auto run = [&](ExecutionContext& context, const Tensor& x) -> Result<Tensor> {
       for (size_t i = 0; i < layer.inputs.size(); ++i)
-        if (layer.inputs[i] == k) HONE_CHECK(context.bind_input(fmt::format("{}", i), clipped));
+        HONE_CHECK(context.bind_input(fmt::format("{}", i), layer.inputs[i] == k ? x : values[layer.inputs[i]]));
       HONE_CHECK(context.run());
-      errors[t] += relative_error(exact, context.outputs()[0]);
+      return copied(context.outputs()[0]);
+    };
+    HONE_TRY(const Tensor exact, run(*layer.exact, values[k]));
+    for (size_t t = 0; t < thresholds.size(); ++t) {
+      std::vector<double> steps = steps_of(k, magnitudes, thresholds[t]);
+      if (steps.empty()) steps = {thresholds[t] / static_cast<double>(kLevels)};
+      HONE_TRY(const Tensor got, run(layer.rounded ? *layer.rounded : *layer.exact, rounded(values[k], steps)));
+      errors[t] += relative_error(exact, got);
     }
   }
   return {};

@@ -107,8 +107,10 @@ void ModelOptions::add_options_to(CLI::App& app) {
                  "needs a GPU of compute capability 8.9 or newer")
       ->delimiter(',')
       ->check(CLI::IsMember(precision_names()));
-  app.add_option("--calibrate", calibration_data,
-                 "Of int8, fp8 and fp16: typical inputs to find ranges on, as for hone calibrate --data");
+  app.add_option(
+      "--calibrate", calibration_data,
+      "Of int8, fp8 and fp16: typical inputs to find ranges on, as for hone calibrate --data; of --weights: to "
+      "round for");
   app.add_option("--calibration-cache", calibration_cache,
                  "Of int8, fp8 and fp16: file of ranges; read where it exists, else written by --calibrate");
   std::vector<std::string> calibrators{std::string(calibrate::kAuto)};
