@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "kernels/cpu/gemm/panel.h"
 #include "tactics/conv_problem.h"
 #include "tactics/in_bf16.h"
 #include "tactics/pool_problem.h"
@@ -58,11 +59,18 @@ std::string refuse_conv(const Problem& problem, const Anchor& anchor) {
 }
 
 // Why it would not be faster than the two apart, or empty.
-std::string refuse_where_apart_is_as_fast(const Layer& layer, const Machine& machine) {
+std::string refuse_where_apart_is_as_fast(const Layer& layer, const cpu::ConvAlgorithm& algorithm,
+                                          const Machine& machine) {
   if (machine.bf16) return "products of bf16 may be faster";
   const int64_t l2 = cpu::cpu_info().l2, size = sizeof(float);
   if (layer.conv.out_h() * layer.row() * size <= machine.threads * l2) return "an image between the two fits into L2";
   if (layer.conv.kh * layer.conv.kw * layer.conv.cin * layer.conv.cout * size > l2 / 4) return "weights fill L2";
+  // What sums the products as they are is for what no other can do.
+  for (const cpu::ConvAlgorithm* other : cpu::conv_algorithms()) {
+    if (other == &algorithm || algorithm.error_bound != nullptr) break;
+    const bool allowed = other->takes_f32 && (machine.winograd || other->error_bound == nullptr);
+    if (allowed && other->supports(layer.conv) == nullptr) return fmt::format("{} may be faster", other->name);
+  }
   return {};
 }
 
@@ -82,7 +90,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
   const Layer layer = layer_of(problem);
   if (const char* reason = algorithm(I).supports(layer.conv)) return reason;
   if (problem.constants.empty()) return {};  // of an engine that is loaded: the rest was judged when it was built
-  if (std::string reason = refuse_where_apart_is_as_fast(layer, machine); !reason.empty()) return reason;
+  if (std::string reason = refuse_where_apart_is_as_fast(layer, algorithm(I), machine); !reason.empty()) return reason;
   if (algorithm(I).error_bound == nullptr) return {};
   const double error = machine.winograd ? algorithm(I).error_bound(layer.conv, problem.constants[1].data<float>()) : 0;
   return refuse_error(error, kErrorBound, machine);
@@ -164,20 +172,17 @@ struct Variant {
   cpu::ConvVariant conv;
 };
 
-template <size_t I>
-std::vector<Variant> candidates(const Layer& layer, const Machine& machine) {
-  std::array<cpu::ConvVariant, 3> list;
-  const size_t count = algorithm(I).candidates(layer.conv, {.tier = tier_of(machine)}, list);
+std::vector<Variant> candidates(cpu::Tier tier) {
+  const int rows = cpu::panel_kernel(tier).mr;  // of a register tile
   std::vector<Variant> all;
-  for (int64_t height : {4, 2, 8})
-    for (size_t i = 0; i < count; ++i) all.push_back({height, list[i]});
+  for (int64_t height : {4, 2, 8}) {
+    all.push_back({.height = height});
+    all.push_back({.height = height, .conv = {.row_block = 8 * rows, .tile_block = 2 * rows}});
+  }
   return all;
 }
 
-template <size_t I>
-int variants(const Problem& problem, const Machine& machine) {
-  return static_cast<int>(candidates<I>(layer_of(problem), machine).size());
-}
+int variants(const Problem&, const Machine& machine) { return static_cast<int>(candidates(tier_of(machine)).size()); }
 
 template <size_t I>
 Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
@@ -223,7 +228,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
   const Layer layer = layer_of(problem);
   HONE_TRY(const cpu::Tier tier,
            check_packed(packed, [&](cpu::Tier tier) { return algorithm(I).packed_bytes(layer.conv, tier); }));
-  const auto list = candidates<I>(layer, machine);
+  const auto list = candidates(tier);
   const Variant& chosen = list[static_cast<size_t>(variant) < list.size() ? static_cast<size_t>(variant) : 0];
   const cpu::ConvContext context{.tier = tier, .variant = chosen.conv};
   auto parts = parts_of(layer, chosen.height, machine.threads);
@@ -261,7 +266,7 @@ template <size_t I>
 Tactic row(std::string_view name) {
   return {.name = name,
           .supports = supports<I>,
-          .variants = variants<I>,
+          .variants = variants,
           .prepare = prepare<I>,
           .make = make<I>,
           .drops = drops_second};
