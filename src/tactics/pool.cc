@@ -1,34 +1,9 @@
-#include "kernels/cpu/pool/pool.h"
-
 #include "kernels/cpu/reduce/reduce.h"
-#include "ops/pool.h"
 #include "tactics/in_bf16.h"
+#include "tactics/pool_problem.h"
 
 namespace hone {
 namespace {
-
-// An NCHW problem becomes one of N * C images with a single channel each.
-cpu::PoolProblem geometry(const Pool& op, const Dims& x, const Dims& y) {
-  cpu::PoolProblem p{.kind = op.kind == "max"       ? cpu::PoolKind::max
-                             : op.kind == "average" ? cpu::PoolKind::average
-                             : op.p == 1            ? cpu::PoolKind::l1
-                                                    : cpu::PoolKind::l2,
-                     .batch = op.channels_last ? x[0] : x[0] * x[1],
-                     .channels = op.channels_last ? x.back() : 1,
-                     .count_include_pad = op.count_include_pad};
-  const size_t spatial = op.kernel.size(), first = op.channels_last ? 1 : 2;
-  for (size_t i = 0; i < spatial; ++i) {
-    const size_t d = 3 - spatial + i;
-    p.in[d] = x[first + i];
-    p.out[d] = y[first + i];
-    p.kernel[d] = op.kernel[i];
-    p.stride[d] = op.strides[i];
-    p.dilation[d] = op.dilations[i];
-    p.pads_begin[d] = op.pads[i];
-    p.pads_end[d] = op.pads[spatial + i];
-  }
-  return p;
-}
 
 std::string supports(const Problem& problem, const Machine& machine) {
   const auto* op = problem.op.as<Pool>();
@@ -40,7 +15,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
     if (std::string reason = refuse_types_or_machine(problem, machine); !reason.empty()) return reason;
   if (op->kind == "lp" && op->p != 1 && op->p != 2) return "a norm other than L1 and L2";
   if (op->kernel.size() > 3) return "more than three spatial dims";
-  const char* reason = cpu::pool_supports(geometry(*op, dims_of(problem.inputs[0]), dims_of(problem.outputs[0])));
+  const char* reason = cpu::pool_supports(pool_problem(*op, dims_of(problem.inputs[0]), dims_of(problem.outputs[0])));
   return reason == nullptr ? "" : reason;
 }
 
@@ -83,7 +58,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
                                            const Machine& machine) {
   const auto* op = problem.op.as<Pool>();
   const auto tier = tier_of(machine);
-  const auto p = geometry(*op, dims_of(problem.inputs[0]), dims_of(problem.outputs[0]));
+  const auto p = pool_problem(*op, dims_of(problem.inputs[0]), dims_of(problem.outputs[0]));
   if (element_count(dims_of(problem.outputs[0])) == 0) return kernel([](const KernelArgs&) { return Status(); });
   if (problem.inputs[0].dtype == DType::i8) {
     return kernel([p, tier](const KernelArgs& args) {

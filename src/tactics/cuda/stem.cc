@@ -4,36 +4,13 @@
 #include <cstring>
 
 #include "kernels/cuda/stem.cuh.h"
-#include "ops/fused.h"
-#include "ops/pool.h"
 #include "tactics/cuda/conv.h"
 #include "tactics/cuda/source.h"
 #include "tactics/cuda/wgmma.h"
+#include "tactics/pooled.h"
 
 namespace hone {
 namespace {
-
-struct Stem {
-  Problem convolution;
-  std::optional<Pool> pool;
-};
-
-Stem stem_of(const Problem& problem) {
-  Stem stem{.convolution = problem};
-  const auto* fused = problem.op.as<Fused>();
-  if (fused == nullptr) return stem;
-  Graph body = *fused->body;
-  const ValueId result = body.outputs()[0];
-  const NodeId last = body.value(result).producer;
-  if (last == NodeId::none || body.node(last).op.as<Pool>() == nullptr) return stem;
-  stem.pool = *body.node(last).op.as<Pool>();
-  const ValueId before = body.node(last).inputs[0];
-  body.replace_uses(result, before);
-  body.remove(last);
-  stem.convolution.outputs = {body.type(before)};
-  stem.convolution.op = Fused{std::make_shared<const Graph>(std::move(body))};
-  return stem;
-}
 
 bool takes(const Pool& pool) {
   const std::vector<int64_t> two = {2, 2}, one = {1, 1};
@@ -43,19 +20,19 @@ bool takes(const Pool& pool) {
 
 std::string supports(const Problem& problem, const Machine& machine) {
   if (problem.outputs.size() != 1 || !problem.is_static()) return "more than one result, or open shapes";
-  const Stem stem = stem_of(problem);
-  if (std::string reason = cuda::conv_refusal(stem.convolution, false); !reason.empty()) return reason;
+  const Pooled stem = without_pool(problem);
+  if (std::string reason = cuda::conv_refusal(stem.before, false); !reason.empty()) return reason;
   if (std::string reason = cuda::refuse_other_than_hopper(machine); !reason.empty()) return reason;
   if (stem.pool && !takes(*stem.pool)) return "pooling other than the maximum of 3 x 3, in steps of 2";
-  const auto anchor = cuda::conv_anchor(stem.convolution);
-  const cuda::ConvGeometry g = cuda::conv_geometry(stem.convolution);
+  const auto anchor = cuda::conv_anchor(stem.before);
+  const cuda::ConvGeometry g = cuda::conv_geometry(stem.before);
   if (g.type == DType::f32 || g.type == DType::f8e4m3fn) return fmt::format("{} elements", name(g.type));
   if (g.cin > 4 || g.stride_w != 2 || g.stride_h > 2 || g.kw > 8 || g.kh > 8)
     return "more than 4 channels, steps other than 2, or a filter larger than 8";
   if (g.dilation_h != 1 || g.dilation_w != 1) return "dilated";
   if (g.cout % 16 != 0 || g.cout > 64) return "its results' channels are not 16, 32, 48 or 64";
   if (g.n > 65535) return "too many images";
-  const auto& inputs = stem.convolution.inputs;
+  const auto& inputs = stem.before.inputs;
   for (size_t i = anchor.inputs; i < inputs.size(); ++i)
     if (const int64_t count = element_count(dims_of(inputs[i])); count != 1 && count != g.cout)
       return "its epilogue reads more than a value a channel";
@@ -76,7 +53,7 @@ struct Share {
 };
 
 std::vector<Share> candidates(const Problem& problem) {
-  const bool pooled = stem_of(problem).pool.has_value();
+  const bool pooled = without_pool(problem).pool.has_value();
   const Dims y = dims_of(problem.outputs[0]);
   const int64_t steps = steps_of(problem, pooled);
   std::vector<Share> all;
@@ -130,8 +107,8 @@ Tensor packed_weights(const Tensor& weights, const cuda::ConvGeometry& g, const 
 }
 
 Result<cuda::Source> source(const Problem& problem, int variant) {
-  const Stem stem = stem_of(problem);
-  const Problem& convolution = stem.convolution;
+  const Pooled stem = without_pool(problem);
+  const Problem& convolution = stem.before;
   const auto anchor = cuda::conv_anchor(convolution);
   const cuda::ConvGeometry g = cuda::conv_geometry(convolution);
   const DType result = problem.outputs[0].dtype;
@@ -159,11 +136,11 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
 }
 
 cuda::Launch launch(const Problem& problem, int variant) {
-  const Stem stem = stem_of(problem);
+  const Pooled stem = without_pool(problem);
   const bool pooled = stem.pool.has_value();
   const Dims y = dims_of(problem.outputs[0]);
   const Share share = candidates(problem)[static_cast<size_t>(variant)];
-  const auto layout = layout_of(cuda::conv_geometry(stem.convolution), pooled, problem.outputs[0].dtype, share.warps);
+  const auto layout = layout_of(cuda::conv_geometry(stem.before), pooled, problem.outputs[0].dtype, share.warps);
   return {.grid = {static_cast<unsigned>(cuda::blocks(y[y.size() - 2], share.columns(pooled))),
                    static_cast<unsigned>(cuda::blocks(steps_of(problem, pooled), share.steps)),
                    static_cast<unsigned>(y[0])},

@@ -15,7 +15,7 @@ using PoolPixel = PoolPixelOf<Stored>;
 template <PoolKind kKind>
 HONE_INLINE V pool_step(V acc, V x) {
   switch (kKind) {
-    case PoolKind::max: return math::maximum(acc, x);
+    case PoolKind::max: return math::maximum(x, acc);
     case PoolKind::average: return acc + x;
     case PoolKind::l1: return acc + abs(x);
     case PoolKind::l2: return fma(x, x, acc);
@@ -33,6 +33,7 @@ HONE_INLINE V pool_finish(V acc, const PoolPixel& p) {
 template <PoolKind kKind, int kVectors>
 HONE_INLINE void pool_channels(const PoolPixel& p, int64_t c, int last) {
   V acc[kVectors];
+  HONE_UNROLL
   for (int j = 0; j < kVectors; ++j) acc[j] = kKind == PoolKind::max ? -math::infinity() : zero();
   // Long sums go through partial ones, so that errors stay those of short sums.
   V part[kVectors];
@@ -41,18 +42,22 @@ HONE_INLINE void pool_channels(const PoolPixel& p, int64_t c, int last) {
       const Stored* row = p.x + d * p.step[0] + h * p.step[1] + c;
       for (int64_t w0 = 0; w0 < p.count[2]; w0 += kPoolRun) {
         const int64_t w1 = w0 + kPoolRun < p.count[2] ? w0 + kPoolRun : p.count[2];
+        HONE_UNROLL
         for (int j = 0; j < kVectors; ++j) part[j] = kKind == PoolKind::max ? acc[j] : zero();
         for (int64_t w = w0; w < w1; ++w) {
           const Stored* x = row + w * p.step[2];
+          HONE_UNROLL
           for (int j = 0; j < kVectors; ++j) {
             const bool whole = j + 1 < kVectors || last == kLanes;
             part[j] = pool_step<kKind>(part[j], whole ? load(x + j * kLanes) : load_n(x + j * kLanes, last));
           }
         }
+        HONE_UNROLL
         for (int j = 0; j < kVectors; ++j) acc[j] = kKind == PoolKind::max ? part[j] : acc[j] + part[j];
       }
     }
   }
+  HONE_UNROLL
   for (int j = 0; j < kVectors; ++j) {
     const V y = pool_finish<kKind>(acc[j], p);
     j + 1 < kVectors || last == kLanes ? store(p.y + c + j * kLanes, y) : store_n(p.y + c + j * kLanes, y, last);

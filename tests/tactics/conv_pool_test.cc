@@ -1,0 +1,179 @@
+// A convolution and the maximum pooling behind it as one step, against the reference and against the two apart.
+#include "base/cpu_info.h"
+#include "ops/conv.h"
+#include "ops/pool.h"
+#include "tactic_testing.h"
+
+namespace hone {
+namespace {
+
+struct Case {
+  Dims x, w;  // NHWC, and [cout][cin][kh][kw]
+  Conv conv;
+  Pool pool;
+  bool relu = true, bias = true;
+};
+
+Conv conv_of(std::vector<int64_t> strides, std::vector<int64_t> pads) {
+  return {.strides = std::move(strides), .dilations = {1, 1}, .pads = std::move(pads), .channels_last = true};
+}
+
+Pool pool_of(int64_t kernel, int64_t stride, std::vector<int64_t> pads, bool ceil_mode = false) {
+  return {.kernel = {kernel, kernel},
+          .strides = {stride, stride},
+          .dilations = {1, 1},
+          .pads = std::move(pads),
+          .ceil_mode = ceil_mode,
+          .channels_last = true};
+}
+
+Tensors operands(const Case& c) {
+  Tensors inputs{random_tensor(DType::f32, c.x, 1, -1, 1), random_tensor(DType::f32, c.w, 2, -0.5, 0.5)};
+  if (c.bias) inputs.push_back(random_tensor(DType::f32, {c.w[0]}, 3, -1, 1));
+  return inputs;
+}
+
+// Nodes one after the other: the first reads the inputs, the others what is before them.
+Op chain(const std::vector<Op>& ops, const Tensors& inputs) {
+  if (ops.size() == 1) return ops[0];
+  auto body = std::make_shared<Graph>();
+  std::vector<ValueId> from;
+  for (const Tensor& t : inputs) from.push_back(body->add_input({}, type_of(t)));
+  for (const Op& op : ops) from = {body->node(*body->add_node(op, from)).outputs[0]};
+  body->add_output(from[0], "y");
+  return Fused{std::move(body)};
+}
+
+std::vector<Op> convolution(const Case& c) {
+  std::vector<Op> ops{c.conv};
+  if (c.relu)
+    ops.push_back(Pointwise{PointwiseProgram{{{.fn = Fn::input, .type = DType::f32, .input = 0},
+                                              {.fn = Fn::relu, .type = DType::f32, .operand = {0, -1, -1}}}}});
+  return ops;
+}
+
+struct Evaluated {
+  Problem problem;
+  Tensor result;
+};
+
+Evaluated evaluated(const std::vector<Op>& ops, const Tensors& inputs) {
+  const Op op = chain(ops, inputs);
+  const auto result = op.evaluate({inputs, 1});
+  EXPECT_TRUE(result.ok()) << result.status().message();
+  Problem problem{.op = op, .outputs = {type_of((*result)[0])}, .constants = Tensors(inputs.size())};
+  for (const Tensor& t : inputs) problem.inputs.push_back(type_of(t));
+  if (inputs.size() > 1) problem.constants[1] = inputs[1];
+  return {problem, (*result)[0]};
+}
+
+// As when an engine is loaded: what was judged at build time, whether it pays, is not asked again.
+Problem loaded(Problem problem) {
+  problem.constants.clear();
+  return problem;
+}
+
+void check(const Case& c, const char* name, const char* apart, bool bits) {
+  const Tensors inputs = operands(c);
+  std::vector<Op> ops = convolution(c);
+  const Evaluated between = evaluated(ops, inputs), pooled = evaluated({c.pool}, {between.result});
+  ops.push_back(c.pool);
+  const Evaluated whole = evaluated(ops, inputs);
+  const Tactic &tactic = *find_tactic(name), &convolves = *find_tactic(apart), &pools = *find_tactic("pool");
+  for (int tier = 0; tier <= static_cast<int>(cpu::best_tier()); ++tier)
+    for (int threads : {1, 2, 3}) {
+      const Machine machine{.threads = threads, .max_tier = tier};
+      ASSERT_EQ(tactic.supports(loaded(whole.problem), machine), "");
+      const Tensor rows = run(convolves, between.problem, inputs, 0, machine);
+      Problem pooling = pooled.problem;
+      pooling.constants.clear();
+      const Tensor want = run(pools, pooling, {rows}, 0, machine);
+      for (int variant = 0; variant < tactic.variants(whole.problem, machine); ++variant) {
+        SCOPED_TRACE(fmt::format("{} tier {}, {} threads, variant {}", name, tier, threads, variant));
+        const Tensor got = run(tactic, whole.problem, inputs, variant, machine);
+        // Other variants may end in a short tile.
+        if (bits && variant % 2 == 0) {
+          ASSERT_EQ(got, want);
+        }
+        // Sums in fp32 of up to 600 terms below 0.5, those of Winograd transformed.
+        for (int64_t i = 0; i < got.count(); ++i) ASSERT_NEAR(got.at(i), whole.result.at(i), 2e-4) << i;
+      }
+    }
+}
+
+TEST(ConvPool, IsTheConvolutionAndThenItsMaximaBitForBit) {
+  // Last panels of more than half the columns and strips of many pixels: shorter tiles sum in another order.
+  const Case cases[] = {
+      {{1, 37, 41, 3}, {31, 3, 7, 7}, conv_of({2, 2}, {3, 3, 3, 3}), pool_of(3, 2, {1, 1, 1, 1})},
+      {{3, 19, 14, 5}, {32, 5, 3, 3}, conv_of({1, 1}, {1, 0, 1, 0}), pool_of(2, 2, {0, 0, 0, 0}), false},
+      {{2, 23, 29, 4}, {15, 4, 5, 3}, conv_of({1, 2}, {2, 1, 2, 1}), pool_of(3, 1, {1, 1, 1, 1}), true, false},
+      // Rows between windows that nothing reads.
+      {{1, 31, 15, 6}, {32, 6, 3, 3}, conv_of({1, 1}, {0, 0, 0, 0}), pool_of(2, 3, {0, 0, 0, 0})},
+      // The last window reaches beyond the image.
+      {{2, 18, 18, 3}, {32, 3, 3, 3}, conv_of({1, 1}, {1, 1, 1, 1}), pool_of(3, 2, {0, 0, 0, 0}, true)}};
+  for (const Case& c : cases) check(c, "cpu.conv_pool", "cpu.conv_direct", true);
+}
+
+TEST(ConvPool, IsWhatTheReferenceComputesOfOddShapes) {
+  const Case cases[] = {
+      {{1, 37, 10, 3}, {20, 3, 7, 7}, conv_of({2, 2}, {3, 3, 3, 3}), pool_of(3, 2, {1, 1, 1, 1})},
+      {{1, 26, 17, 3}, {16, 3, 4, 4}, conv_of({3, 3}, {3, 2, 1, 3}), pool_of(3, 3, {2, 0, 2, 1}, true)},
+      {{2, 11, 9, 4}, {33, 4, 5, 3}, conv_of({1, 2}, {2, 1, 2, 1}), pool_of(3, 1, {1, 1, 1, 1}), true, false},
+      // Fewer rows than a strip or than threads have.
+      {{5, 3, 8, 3}, {8, 3, 3, 3}, conv_of({1, 1}, {1, 1, 1, 1}), pool_of(3, 2, {1, 1, 1, 1})},
+      {{1, 2, 4, 2}, {3, 2, 1, 1}, conv_of({1, 1}, {0, 0, 0, 0}), pool_of(2, 2, {0, 0, 0, 0})},
+      {{2, 1, 1, 1}, {1, 1, 3, 3}, conv_of({1, 1}, {1, 1, 1, 1}), pool_of(2, 2, {1, 1, 0, 0})}};
+  for (const Case& c : cases) check(c, "cpu.conv_pool", "cpu.conv_direct", false);
+}
+
+TEST(ConvPool, WinogradsTilesBeginWhereStripsDo) {
+  // Strips of whole tiles: the same tiles as of the whole image.
+  const Case whole{{2, 24, 21, 16}, {24, 16, 3, 3}, conv_of({1, 1}, {1, 1, 1, 1}), pool_of(2, 2, {0, 0, 0, 0})};
+  check(whole, "cpu.conv_pool_winograd_f4", "cpu.conv_winograd_f4", true);
+  const Case cases[] = {
+      {{1, 21, 13, 9}, {17, 9, 3, 3}, conv_of({1, 1}, {1, 1, 1, 1}), pool_of(3, 2, {1, 1, 1, 1})},
+      {{3, 30, 8, 8}, {8, 8, 3, 3}, conv_of({1, 1}, {0, 1, 2, 0}), pool_of(3, 3, {0, 1, 2, 0}, true), false},
+      {{1, 5, 6, 12}, {40, 12, 3, 3}, conv_of({1, 1}, {1, 1, 1, 1}), pool_of(2, 1, {0, 0, 1, 1}), true, false}};
+  for (const Case& c : cases) check(c, "cpu.conv_pool_winograd_f4", "cpu.conv_winograd_f4", false);
+}
+
+TEST(ConvPool, RefusalsSayWhy) {
+  const Tactic& tactic = *find_tactic("cpu.conv_pool");
+  const auto refusal = [&](const Case& c, const std::vector<Op>& ops, const Machine& machine = {}) {
+    const Tensors inputs = operands(c);
+    Problem problem{.op = chain(ops, inputs), .constants = inputs};
+    for (const Tensor& t : inputs) problem.inputs.push_back(type_of(t));
+    problem.outputs = *problem.op.infer({problem.inputs, {}, 1});
+    return tactic.supports(problem, machine);
+  };
+  // An image is as large as six times L2, at this width.
+  const int64_t width = cpu::cpu_info().l2 / (8 * 16 * 4);
+  const Case large{{1, 8 * 6, width, 3}, {16, 3, 3, 3}, conv_of({1, 1}, {1, 1, 1, 1}), pool_of(2, 2, {0, 0, 0, 0})};
+  EXPECT_EQ(refusal(large, {large.conv, large.pool}), "");
+  EXPECT_EQ(refusal(large, {large.conv, large.pool}, {.threads = 6}), "an image between the two fits into L2");
+  EXPECT_EQ(refusal(large, {large.conv, large.pool}, {.bf16 = true}), "products of bf16 may be faster");
+  EXPECT_EQ(refusal(large, {large.conv}), "another op");
+  Case other = large;
+  other.pool.kind = "average";
+  EXPECT_EQ(refusal(other, {other.conv, other.pool}), "pooling other than of maxima");
+  other = large;
+  other.pool.dilations = {2, 1};
+  EXPECT_EQ(refusal(other, {other.conv, other.pool}), "pooling is dilated");
+  other = large;
+  other.w[3] = other.w[2] = 1;
+  other.conv.pads = {0, 0, 0, 0};
+  EXPECT_EQ(refusal(other, {other.conv, other.pool}), "conv_1x1 may be faster");
+  other = large;
+  other.x[3] = other.w[1] = 8;
+  EXPECT_EQ(refusal(other, {other.conv, other.pool}), "conv_winograd_f4 may be faster");
+  EXPECT_EQ(refusal(other, {other.conv, other.pool}, {.winograd = false}), "");
+  other = large;
+  other.conv.dilations = {1, 2};
+  EXPECT_EQ(refusal(other, {other.conv, other.pool}), "a convolution is dilated");
+  other = large;
+  other.conv.pads = {0, 0, 3, 0};
+  EXPECT_EQ(refusal(other, {other.conv, other.pool}), "a convolution pads by whole windows");
+}
+
+}  // namespace
+}  // namespace hone
