@@ -58,7 +58,7 @@ bool fuse_planes(Graph& graph, NodeId id, const Machine& machine) {
 // Maxima are taken of rows of a convolution while they are in the caches.
 bool fuse_pooling(Graph& graph, NodeId id, const Machine& machine) {
   const ValueId v = input(graph, id, 0);
-  if (op_of<Pool>(graph, id) == nullptr || !used_once(graph, v)) return false;
+  if (op_of<Pool>(graph, id) == nullptr || graph.node(id).outputs.size() != 1 || !used_once(graph, v)) return false;
   const NodeId before = graph.value(v).producer;
   return before != NodeId::none && join(graph, before, id, machine);
 }

@@ -167,22 +167,16 @@ std::vector<std::vector<Strip>> parts_of(const Layer& layer, int64_t height, int
   return parts;
 }
 
-struct Variant {
-  int64_t height;
-  cpu::ConvVariant conv;
-};
+// Rows of maxima a strip, by variant.
+constexpr std::array kHeights = {4, 2, 8};
 
-std::vector<Variant> candidates(cpu::Tier tier) {
+int variants(const Problem&, const Machine&) { return std::ssize(kHeights); }
+
+// Blocks are small: beside them, the caches hold the rows between the two.
+cpu::ConvVariant blocking(cpu::Tier tier) {
   const int rows = cpu::panel_kernel(tier).mr;  // of a register tile
-  std::vector<Variant> all;
-  for (int64_t height : {4, 2, 8}) {
-    all.push_back({.height = height});
-    all.push_back({.height = height, .conv = {.row_block = 8 * rows, .tile_block = 2 * rows}});
-  }
-  return all;
+  return {.row_block = 8 * rows, .tile_block = 2 * rows};
 }
-
-int variants(const Problem&, const Machine& machine) { return static_cast<int>(candidates(tier_of(machine)).size()); }
 
 template <size_t I>
 Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
@@ -228,10 +222,10 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
   const Layer layer = layer_of(problem);
   HONE_TRY(const cpu::Tier tier,
            check_packed(packed, [&](cpu::Tier tier) { return algorithm(I).packed_bytes(layer.conv, tier); }));
-  const auto list = candidates(tier);
-  const Variant& chosen = list[static_cast<size_t>(variant) < list.size() ? static_cast<size_t>(variant) : 0];
-  const cpu::ConvContext context{.tier = tier, .variant = chosen.conv};
-  auto parts = parts_of(layer, chosen.height, machine.threads);
+  const cpu::ConvContext context{.tier = tier, .variant = blocking(tier)};
+  const auto height = static_cast<size_t>(variant);
+  if (height >= kHeights.size()) return invalid("there is no variant {}", variant);
+  auto parts = parts_of(layer, kHeights[height], machine.threads);
   const WorkerLayout layout = worker_layout<I>(layer, parts, context);
   return kernel(
       [layer, context, layout, parts = std::move(parts), weights = packed[0]](const KernelArgs& args) -> Status {

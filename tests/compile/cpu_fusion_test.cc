@@ -3,9 +3,15 @@
 #include <gtest/gtest.h>
 
 #include "backends/integers.h"
+#include "backends/random_tensor.h"
+#include "base/cpu_info.h"
+#include "ops/conv.h"
 #include "ops/fused.h"
 #include "ops/movement.h"
 #include "ops/pointwise.h"
+#include "ops/pool.h"
+#include "passes/fuse/body.h"
+#include "passes/rewrite.h"
 
 namespace hone {
 namespace {
@@ -41,6 +47,53 @@ TEST(CpuFusion, QuantisedPlanesThatOthersReadStay) {
   g.add_output(g.node(g.order()[0]).outputs[0], "q");
   fuse_for_cpu(g, {});
   EXPECT_EQ(g.node_count(), 2u);
+}
+
+// A convolution, a relu and the maxima of 2x2, of an image whose rows exceed L2 `times` times.
+Graph pooled(int64_t times, bool indices = false) {
+  Graph g;
+  const int64_t width = cpu::cpu_info().l2 / (8 * 4 * 4);
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{1, 8 * times, width, 3})});
+  Tensor weights(DType::f32, {4, 3, 1, 3});
+  for (int64_t i = 0; i < weights.count(); ++i) weights.set(i, static_cast<double>(i % 5) - 2);
+  const Conv conv{.strides = {1, 1}, .dilations = {1, 1}, .pads = {0, 1, 0, 1}, .channels_last = true};
+  const Pool pool{
+      .kernel = {2, 2}, .strides = {2, 2}, .dilations = {1, 1}, .pads = {0, 0, 0, 0}, .channels_last = true};
+  const NodeId convolved = *g.add_node(conv, {x, g.add_constant(weights)});
+  const PointwiseProgram relu{{{.fn = Fn::input, .type = DType::f32, .input = 0},
+                               {.fn = Fn::relu, .type = DType::f32, .operand = {0, -1, -1}}}};
+  const NodeId above = *g.add_node(Pointwise{relu}, {g.node(convolved).outputs[0]});
+  const NodeId maxima = *g.add_node(pool, {g.node(above).outputs[0]}, indices ? 2 : 1);
+  for (const ValueId v : g.node(maxima).outputs) g.add_output(v, indices ? fmt::format("y{}", v.index) : "y");
+  return g;
+}
+
+TEST(CpuFusion, MaximaAreTakenOfRowsOfAConvolution) {
+  Graph g = pooled(3);
+  const Graph before = g;
+  // As passes leave it.
+  const auto fuse = [](Graph& graph, const Machine& machine) {
+    std::vector<ValueId> inputs;
+    const auto order = graph.order();
+    const Op op = fused_op(graph, order[0], order[1], inputs);
+    const ValueId result = rewrite::output(graph, order[1]);
+    rewrite::replace(graph, result, rewrite::emit(graph, op, inputs, {order[0], order[1]}));
+    fuse_for_cpu(graph, machine);
+  };
+  fuse(g, {.threads = 2});
+  ASSERT_EQ(g.node_count(), 1u);
+  EXPECT_TRUE(verify(g).ok());
+  const auto x = random_tensor(g.type(g.inputs()[0]));
+  const auto want = interpret(before, Tensors{x}), got = interpret(g, Tensors{x});
+  ASSERT_TRUE(want.ok() && got.ok());
+  EXPECT_EQ((*want)[0], (*got)[0]);
+
+  Graph fits = before;
+  fuse(fits, {.threads = 3});
+  EXPECT_EQ(fits.node_count(), 2u);
+  Graph indices = pooled(3, true);
+  fuse(indices, {.threads = 2});
+  EXPECT_EQ(indices.node_count(), 2u);
 }
 
 }  // namespace
