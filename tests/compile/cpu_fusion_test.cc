@@ -64,7 +64,8 @@ Graph pooled(int64_t times, bool indices = false) {
                                {.fn = Fn::relu, .type = DType::f32, .operand = {0, -1, -1}}}};
   const NodeId above = *g.add_node(Pointwise{relu}, {g.node(convolved).outputs[0]});
   const NodeId maxima = *g.add_node(pool, {g.node(above).outputs[0]}, indices ? 2 : 1);
-  for (const ValueId v : g.node(maxima).outputs) g.add_output(v, indices ? fmt::format("y{}", v.index) : "y");
+  g.add_output(g.node(maxima).outputs[0], "y");
+  if (indices) g.add_output(g.node(maxima).outputs[1], "indices");
   return g;
 }
 
