@@ -64,8 +64,8 @@ Graph pooled(int64_t times, bool indices = false) {
                                {.fn = Fn::relu, .type = DType::f32, .operand = {0, -1, -1}}}};
   const NodeId above = *g.add_node(Pointwise{relu}, {g.node(convolved).outputs[0]});
   const NodeId maxima = *g.add_node(pool, {g.node(above).outputs[0]}, indices ? 2 : 1);
-  for (size_t i = 0; i < g.node(maxima).outputs.size(); ++i)
-    g.add_output(g.node(maxima).outputs[i], fmt::format("y{}", i));
+  g.add_output(g.node(maxima).outputs[0], "y");
+  if (indices) g.add_output(g.node(maxima).outputs[1], "indices");
   return g;
 }
 
