@@ -69,8 +69,8 @@ def main():
     inputs = {name: np.load(file) for name, file in files.items()}
     shapes = [a for name, x in inputs.items() for a in ("--shape", f"{name}:{'x'.join(map(str, x.shape))}")]
     threads = len(os.sched_getaffinity(0))
-    shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in inputs.items())
-    print(f"model    {model.name}: a trained ResNet-50; inputs: {shapes}")
+    described = ", ".join(f"{k} {list(v.shape)}" for k, v in inputs.items())
+    print(f"model    {model.name}: a trained ResNet-50; inputs: {described}")
     with tempfile.TemporaryDirectory() as folder:
         engine = pathlib.Path(folder) / "open-nsfw.hone"
         print("build   ", hone("build", model, "-o", engine, *shapes).strip().removeprefix(f"{folder}/"))

@@ -122,6 +122,16 @@ def verify_quantised(build, totals):
             verify(build, f"quantised {kind}, {target}", folders, ["--target", target, "--no-tune", *options], totals)
 
 
+def run_demo(totals):
+    """What `make demo` shows, where there is ONNX Runtime to hold it against."""
+    if "open-nsfw" not in public_models() or run([ROOT / "scripts/peers.sh", "--print"], None).returncode:
+        return totals.add("demo", 0, 0, 1)
+    done = run([ROOT / "scripts/demo.sh"], None)
+    if done.returncode:
+        print(f"scripts/demo.sh ended with status {done.returncode}", done.stdout, done.stderr, sep="\n")
+    totals.add("demo", int(done.returncode == 0), int(done.returncode != 0))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="build folder")
@@ -146,6 +156,7 @@ def main():
     if not args.sample and not args.suites:
         verify_models(build, totals)
         verify_quantised(build, totals)
+        run_demo(totals)
     print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped")
     return 1 if totals.failed else 0
 
