@@ -353,8 +353,10 @@ Result<std::vector<Selector::Candidate>> Selector::candidates(
     else if (candidate.reason != "another op") refused.emplace_back(tactic.name, std::move(candidate.reason));
   }
   // What the GPU can do is not handed to the CPU: the copies would cost more.
-  if (all.front().tactic->backend == Backend::cuda)
+  if (all.front().tactic->backend == Backend::cuda) {
     std::erase_if(all, [](const Candidate& c) { return c.tactic->backend != Backend::cuda; });
+    std::erase_if(refused, [](const auto& row) { return find_tactic(row.first)->backend != Backend::cuda; });
+  }
   int tier = INT_MAX;
   for (const Candidate& c : all)
     if (c.tactic->tier != kBesideAll) tier = std::min(tier, c.tactic->tier);
