@@ -146,12 +146,12 @@ std::optional<Region> first_layers(const Graph& graph, const Matters& matters) {
   return found.nodes.empty() ? std::nullopt : std::optional(std::move(found));
 }
 
-// Of so many items, how many a copy computes: as many as keep a layer's data within `cache`.
-int64_t items_of_copy(const Region& region, int64_t all, int64_t cache) {
+// Of so many items, how many a copy computes: as many as keep a layer's data within `cache`, in at most so many copies.
+int64_t items_of_copy(const Region& region, int64_t all, int64_t cache, int64_t most) {
   const int64_t fits = std::max<int64_t>(1, cache / (region.most_bytes / region.batch));
   int64_t items = all;
   while (items > 1 && (items > fits || all % items != 0)) --items;
-  while (all / items > kMostCopies || all % items != 0) ++items;
+  while (all / items > most || all % items != 0) ++items;
   return items;
 }
 
@@ -233,13 +233,14 @@ Result<std::optional<Divided>> in_sub_batches(const Graph& graph, const CacheSiz
   std::vector<Level> levels;
   std::optional<Region> all;
   int64_t items = region->batch;
-  if (threads > 1 && items % threads == 0) {
+  if (threads > 1 && threads <= kMostCopies && items % threads == 0) {
     all = first_layers(graph, [](int64_t, const Traffic&) { return true; });
     items /= threads;
     levels.push_back({*all, items});
   }
-  const int64_t cache = all ? caches.part / threads : caches.part;
-  if (const int64_t fits = items_of_copy(*region, items, cache); fits < items) levels.push_back({*region, fits});
+  const int64_t shares = all ? threads : 1;
+  const int64_t fits = items_of_copy(*region, items, caches.part / shares, kMostCopies / shares);
+  if (fits < items) levels.push_back({*region, fits});
   if (levels.empty()) return divided;
   HONE_TRY(Graph changed, divide(graph, levels));
   divided = {std::move(changed), all ? fmt::format("its batch shared out among {} threads", threads)

@@ -28,7 +28,7 @@ struct Divided {
 };
 
 // The first layers in several copies, one after the other: what they hand on, which for the whole batch goes through
-// memory, then stays in the caches. Where the batch is a multiple of `threads`, of which there are several, all layers
+// memory, then stays in the caches. Where the batch is a multiple of `threads`, of which there are 2 to 16, all layers
 // up to the last that computes items from items are first copied for each thread: see branches_of(). Nothing where the
 // inputs share no batch, or where the layers' data fits into the caches as it is. For a graph before fusion.
 Result<std::optional<Divided>> in_sub_batches(const Graph& graph, const CacheSizes& caches, int threads = 1);
