@@ -58,6 +58,9 @@ std::string refuse_conv(const Problem& problem, const Anchor& anchor) {
   return {};
 }
 
+// Products a result of a direct convolution. 27 a result gain a quarter, 147 nothing: see docs/performance.md.
+constexpr int64_t kMostProducts = 64;
+
 // Why it would not be faster than the two apart, or empty.
 std::string refuse_where_apart_is_as_fast(const Layer& layer, const cpu::ConvAlgorithm& algorithm,
                                           const Machine& machine) {
@@ -65,12 +68,15 @@ std::string refuse_where_apart_is_as_fast(const Layer& layer, const cpu::ConvAlg
   const int64_t l2 = cpu::cpu_info().l2, size = sizeof(float);
   if (layer.conv.out_h() * layer.row() * size <= machine.threads * l2) return "an image between the two fits into L2";
   if (layer.conv.kh * layer.conv.kw * layer.conv.cin * layer.conv.cout * size > l2 / 4) return "weights fill L2";
-  // What sums the products as they are is for what no other can do.
+  if (algorithm.error_bound != nullptr) return {};
+  // What sums the products as they are is for what no other can do, and where writing takes a part of the time.
   for (const cpu::ConvAlgorithm* other : cpu::conv_algorithms()) {
-    if (other == &algorithm || algorithm.error_bound != nullptr) break;
+    if (other == &algorithm) break;
     const bool allowed = other->takes_f32 && (machine.winograd || other->error_bound == nullptr);
     if (allowed && other->supports(layer.conv) == nullptr) return fmt::format("{} may be faster", other->name);
   }
+  if (layer.conv.kh * layer.conv.kw * layer.conv.cin > kMostProducts)
+    return "its products take far longer than writing";
   return {};
 }
 
