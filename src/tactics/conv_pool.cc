@@ -13,11 +13,10 @@
 namespace hone {
 namespace {
 
-constexpr std::array kAlgorithms = {"conv_winograd_f4", "conv_direct"};
-
-const cpu::ConvAlgorithm& algorithm(size_t index) {
-  static const std::array kFound = {cpu::find_conv_algorithm(kAlgorithms[0]), cpu::find_conv_algorithm(kAlgorithms[1])};
-  return *kFound[index];
+// Of the algorithms, the one that writes most for its work.
+const cpu::ConvAlgorithm& algorithm() {
+  static const cpu::ConvAlgorithm& found = *cpu::find_conv_algorithm("conv_winograd_f4");
+  return found;
 }
 
 struct Layer {
@@ -58,23 +57,20 @@ std::string refuse_conv(const Problem& problem, const Anchor& anchor) {
   return {};
 }
 
+// With fewer channels F(5x5), apart, is faster: see docs/performance.md.
+constexpr int64_t kLeastChannels = 64;
+
 // Why it would not be faster than the two apart, or empty.
-std::string refuse_where_apart_is_as_fast(const Layer& layer, const cpu::ConvAlgorithm& algorithm,
-                                          const Machine& machine) {
+std::string refuse_where_apart_is_as_fast(const Layer& layer, const Machine& machine) {
   if (machine.bf16) return "products of bf16 may be faster";
+  const cpu::ConvProblem& conv = layer.conv;
   const int64_t l2 = cpu::cpu_info().l2, size = sizeof(float);
-  if (layer.conv.out_h() * layer.row() * size <= machine.threads * l2) return "an image between the two fits into L2";
-  if (layer.conv.kh * layer.conv.kw * layer.conv.cin * layer.conv.cout * size > l2 / 4) return "weights fill L2";
-  // What sums the products as they are is for what no other can do.
-  for (const cpu::ConvAlgorithm* other : cpu::conv_algorithms()) {
-    if (other == &algorithm || algorithm.error_bound != nullptr) break;
-    const bool allowed = other->takes_f32 && (machine.winograd || other->error_bound == nullptr);
-    if (allowed && other->supports(layer.conv) == nullptr) return fmt::format("{} may be faster", other->name);
-  }
+  if (conv.out_h() * layer.row() * size <= machine.threads * l2) return "an image between the two fits into L2";
+  if (conv.kh * conv.kw * conv.cin * conv.cout * size > l2 / 4) return "weights fill L2";
+  if (std::min(conv.cin, conv.cout) < kLeastChannels) return "few channels";
   return {};
 }
 
-template <size_t I>
 std::string supports(const Problem& problem, const Machine& machine) {
   const Pooled parts = without_pool(problem);
   if (!parts.pool || problem.outputs.size() != 1) return kAnotherOp;
@@ -88,11 +84,10 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (std::string reason = refuse_conv(parts.before, *anchor); !reason.empty()) return reason;
   if (element_count(dims_of(problem.outputs[0])) == 0) return "empty";
   const Layer layer = layer_of(problem);
-  if (const char* reason = algorithm(I).supports(layer.conv)) return reason;
+  if (const char* reason = algorithm().supports(layer.conv)) return reason;
   if (problem.constants.empty()) return {};  // of an engine that is loaded: the rest was judged when it was built
-  if (std::string reason = refuse_where_apart_is_as_fast(layer, algorithm(I), machine); !reason.empty()) return reason;
-  if (algorithm(I).error_bound == nullptr) return {};
-  const double error = machine.winograd ? algorithm(I).error_bound(layer.conv, problem.constants[1].data<float>()) : 0;
+  if (std::string reason = refuse_where_apart_is_as_fast(layer, machine); !reason.empty()) return reason;
+  const double error = machine.winograd ? algorithm().error_bound(layer.conv, problem.constants[1].data<float>()) : 0;
   return refuse_error(error, kErrorBound, machine);
 }
 
@@ -173,17 +168,13 @@ constexpr std::array kHeights = {4, 2, 8};
 int variants(const Problem&, const Machine&) { return std::ssize(kHeights); }
 
 // Blocks are small: beside them, the caches hold the rows between the two.
-cpu::ConvVariant blocking(cpu::Tier tier) {
-  const int rows = cpu::panel_kernel(tier).mr;  // of a register tile
-  return {.row_block = 8 * rows, .tile_block = 2 * rows};
-}
+cpu::ConvVariant blocking(cpu::Tier tier) { return {.tile_block = 2 * cpu::panel_kernel(tier).mr}; }
 
-template <size_t I>
 Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
   const Layer layer = layer_of(problem);
   const cpu::Tier tier = tier_of(machine);
-  Tensor packed(DType::u8, {static_cast<int64_t>(algorithm(I).packed_bytes(layer.conv, tier))});
-  algorithm(I).pack(layer.conv, tier, problem.constants[1].data<float>(), packed.mutable_raw());
+  Tensor packed(DType::u8, {static_cast<int64_t>(algorithm().packed_bytes(layer.conv, tier))});
+  algorithm().pack(layer.conv, tier, problem.constants[1].data<float>(), packed.mutable_raw());
   return packed_weights(packed, tier);
 }
 
@@ -198,7 +189,6 @@ struct WorkerLayout {
   int64_t rows_at = 0, bytes = 0;
 };
 
-template <size_t I>
 WorkerLayout worker_layout(const Layer& layer, const std::vector<std::vector<Strip>>& parts,
                            const cpu::ConvContext& context) {
   constexpr int64_t kLine = 64;
@@ -208,7 +198,7 @@ WorkerLayout worker_layout(const Layer& layer, const std::vector<std::vector<Str
     for (const Strip& s : part) {
       rows = std::max(rows, s.pool.in[1] * layer.row());
       if (s.computes)
-        layout.rows_at = std::max(layout.rows_at, static_cast<int64_t>(algorithm(I).workspace_bytes(s.conv, context)));
+        layout.rows_at = std::max(layout.rows_at, static_cast<int64_t>(algorithm().workspace_bytes(s.conv, context)));
     }
   layout.rows_at = (layout.rows_at + kLine - 1) / kLine * kLine;
   // A line more, so that the threads' areas do not start in one set of the cache.
@@ -216,17 +206,16 @@ WorkerLayout worker_layout(const Layer& layer, const std::vector<std::vector<Str
   return layout;
 }
 
-template <size_t I>
 Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int variant,
                                            const Machine& machine) {
   const Layer layer = layer_of(problem);
   HONE_TRY(const cpu::Tier tier,
-           check_packed(packed, [&](cpu::Tier tier) { return algorithm(I).packed_bytes(layer.conv, tier); }));
+           check_packed(packed, [&](cpu::Tier tier) { return algorithm().packed_bytes(layer.conv, tier); }));
   const cpu::ConvContext context{.tier = tier, .variant = blocking(tier)};
   const auto height = static_cast<size_t>(variant);
   if (height >= kHeights.size()) return invalid("there is no variant {}", variant);
   auto parts = parts_of(layer, kHeights[height], machine.threads);
-  const WorkerLayout layout = worker_layout<I>(layer, parts, context);
+  const WorkerLayout layout = worker_layout(layer, parts, context);
   return kernel(
       [layer, context, layout, parts = std::move(parts), weights = packed[0]](const KernelArgs& args) -> Status {
         const auto count = std::ssize(parts);
@@ -241,13 +230,13 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
           for (const Strip& s : parts[static_cast<size_t>(task % count)]) {
             std::memmove(rows, rows + s.kept_at, static_cast<size_t>(s.kept) * sizeof(float));
             if (s.computes)
-              algorithm(I).run(s.conv, context,
-                               {.in = in + s.in_at,
-                                .packed = weights.raw(),
-                                .out = rows + s.kept,
-                                .epilogue = epilogue,
-                                .workspace = workspace,
-                                .pool = &this_thread()});
+              algorithm().run(s.conv, context,
+                              {.in = in + s.in_at,
+                               .packed = weights.raw(),
+                               .out = rows + s.kept,
+                               .epilogue = epilogue,
+                               .workspace = workspace,
+                               .pool = &this_thread()});
             cpu::pool(s.pool, context.tier, rows, out + s.out_at, this_thread());
           }
         });
@@ -256,20 +245,15 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
       machine.threads* layout.bytes);
 }
 
-template <size_t I>
-Tactic row(std::string_view name) {
-  return {.name = name,
-          .supports = supports<I>,
-          .variants = variants,
-          .prepare = prepare<I>,
-          .make = make<I>,
-          .drops = drops_second};
-}
-
 }  // namespace
 
 std::span<const Tactic> conv_pool_tactics() {
-  static const std::array<Tactic, 2> kRows = {row<0>("cpu.conv_pool_winograd_f4"), row<1>("cpu.conv_pool")};
+  static constexpr Tactic kRows[] = {{.name = "cpu.conv_pool_winograd_f4",
+                                      .supports = supports,
+                                      .variants = variants,
+                                      .prepare = prepare,
+                                      .make = make,
+                                      .drops = drops_second}};
   return kRows;
 }
 
