@@ -30,8 +30,8 @@ struct LibraryVersion {
 // What the libraries want of a workspace, which buffers need not have: ask for that much more, and begin there.
 inline constexpr int64_t kLibraryAlign = 256;
 inline void* aligned_for_library(std::byte* workspace) {
-  return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(workspace) + kLibraryAlign - 1) / kLibraryAlign *
-                                 kLibraryAlign);
+  const auto behind = static_cast<int64_t>(reinterpret_cast<uintptr_t>(workspace) % kLibraryAlign);
+  return workspace + (behind == 0 ? 0 : kLibraryAlign - behind);
 }
 
 }  // namespace hone::cuda

@@ -416,7 +416,7 @@ Status ExecutionContext::enqueue(cuda::CUstr* handle) {
     HONE_TRY(enqueued_, cuda::Event::create());
   }
   HONE_CHECK(stream.wait(*enqueued_));
-  const Status launched = launch_run(stream, runs_ > 0);
+  Status launched = launch_run(stream, runs_ > 0);
   HONE_CHECK(enqueued_->record(stream));  // part of it may run
   waits_ = true;
   if (launched.ok()) ++runs_;

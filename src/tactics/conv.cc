@@ -28,7 +28,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
   const auto anchor = view_anchor(problem);
   const auto* conv = anchor ? anchor->op.as<Conv>() : nullptr;
   if (conv == nullptr) return kAnotherOp;
-  if (const std::string reason = refuse_shape(problem, *conv); !reason.empty()) return reason;
+  if (std::string reason = refuse_shape(problem, *conv); !reason.empty()) return reason;
   if (!problem.constants.empty() && !problem.is_constant(1)) return "weights are not constant";
   if (in_bf16(problem) ? !algorithm(I).takes_bf16 : !algorithm(I).takes_f32)
     return in_bf16(problem) ? "tensors are not f32" : "tensors are not bf16";
