@@ -200,7 +200,7 @@ Result<EngineData> lower_in_parts(const Graph& graph, const CompileOptions& opti
 
 // Where a CPU may compute products in bf16, tensors between them may lie in memory as bf16 as well: the faster is
 // taken.
-Result<EngineData> lower_prepared(Graph graph, const CompileOptions& options, const Machine& machine,
+Result<EngineData> lower_prepared(const Graph& graph, const CompileOptions& options, const Machine& machine,
                                   Selector& selector, TacticCache& cache, BuildSummary& build) {
   Graph stored;
   if (machine.bf16 && has_bf16(machine)) {
@@ -224,7 +224,7 @@ Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const
                                TacticCache& cache, SeenRanges& seen) {
   BuildSummary build;
   if (!selector.reference_only()) HONE_CHECK(prepare(graph, options, machine, seen, build));
-  HONE_TRY(EngineData engine, lower_prepared(std::move(graph), options, machine, selector, cache, build));
+  HONE_TRY(EngineData engine, lower_prepared(graph, options, machine, selector, cache, build));
   engine.program.build.layers = std::move(build.layers);
   engine.program.build.notes = std::move(build.notes);
   if (machine.bf16) engine.program.build.notes.push_back(bf16_note(engine.program, machine));

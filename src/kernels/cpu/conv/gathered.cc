@@ -44,7 +44,7 @@ ConvProblem as_line(const ConvProblem& p) {
 // Threads that share out columns read all of the input, but only their part of the weights.
 bool prefers_columns(const GatherPlan& plan, int threads) {
   if (plan.panels < threads) return false;
-  return plan.pixels < 4 * threads * plan.form.rows || plan.cout > 2 * plan.pixels;
+  return plan.pixels < int64_t{4} * threads * plan.form.rows || plan.cout > 2 * plan.pixels;
 }
 
 // Whether a line of a window lies in memory as it is gathered.

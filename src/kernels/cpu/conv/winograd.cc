@@ -100,7 +100,7 @@ struct Plan {
 template <class W, class P>
 Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
   constexpr int64_t kPoints = W::kPoints * W::kPoints;
-  constexpr int64_t kValues = sizeof(float) / sizeof(P);  // of V in a float
+  constexpr int64_t kValues = std::is_same_v<P, bf16> ? 2 : 1;  // of V in a float
   const int mr = Points<P>::rows(ctx.tier), nr = Points<P>::columns(ctx.tier);
   const CpuInfo& cpu = cpu_info();
   const auto in_floats = [](int64_t bytes) { return bytes / static_cast<int64_t>(sizeof(float)); };
@@ -116,7 +116,8 @@ Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
   const int64_t least = kPoints > 36 ? 12 : 24;
   const int64_t wanted =
       ctx.variant.tile_block > 0 ? ctx.variant.tile_block : std::clamp<int64_t>(fits / mr * mr, least, 2 * least);
-  const bool few = w.panels >= 2 * ctx.threads && w.tiles < 4 * mr * ctx.threads;
+  const int64_t threads = ctx.threads;
+  const bool few = w.panels >= 2 * threads && w.tiles < 4 * mr * threads;
   w.by_channels = ctx.threads > 1 && (ctx.variant.split > 0 ? ctx.variant.split == 2 : few);
   int64_t blocks = ceil_div(w.tiles, wanted);
   if (!w.by_channels && ctx.threads > 1) blocks = round_up(blocks, ctx.threads);
