@@ -5,7 +5,6 @@
 #include "backends/nonnegative.h"
 #include "ops/movement.h"
 #include "ops/pointwise.h"
-#include "ops/pool.h"
 #include "passes/fuse/body.h"
 #include "passes/rewrite.h"
 
@@ -55,21 +54,13 @@ bool fuse_planes(Graph& graph, NodeId id, const Machine& machine) {
   return join(graph, graph.value(v).producer, id, machine);
 }
 
-// Maxima are taken of rows of a convolution while they are in the caches.
-bool fuse_pooling(Graph& graph, NodeId id, const Machine& machine) {
-  const ValueId v = input(graph, id, 0);
-  if (op_of<Pool>(graph, id) == nullptr || graph.node(id).outputs.size() != 1 || !used_once(graph, v)) return false;
-  const NodeId before = graph.value(v).producer;
-  return before != NodeId::none && join(graph, before, id, machine);
-}
-
 }  // namespace
 
 void fuse_for_cpu(Graph& graph, const Machine& machine) {
   mark_nonnegative(graph);
   for (NodeId id : graph.order())
     if (graph.alive(id) && !fuse_requantization(graph, id) && !fuse_planes(graph, id, machine) &&
-        !fuse_pooling(graph, id, machine))
+        !join_pooling(graph, id, machine))
       fuse_in_bf16(graph, id, machine);
 }
 

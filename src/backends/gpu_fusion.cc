@@ -4,7 +4,6 @@
 #include "ops/movement.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
-#include "ops/pool.h"
 #include "passes/fuse/body.h"
 #include "passes/rewrite.h"
 
@@ -38,12 +37,6 @@ bool join_prologue(Graph& graph, NodeId id, const Machine& machine) {
   if (before == NodeId::none || op_of<Pointwise>(graph, id) != nullptr) return false;
   const bool pointwise = op_of<Pointwise>(graph, before) != nullptr && graph.node(before).inputs.size() == 1;
   return (pointwise || op_of<Transpose>(graph, before) != nullptr) && join(graph, before, id, machine);
-}
-
-bool join_pooling(Graph& graph, NodeId id, const Machine& machine) {
-  if (op_of<Pool>(graph, id) == nullptr) return false;
-  const NodeId before = sole_producer(graph, input(graph, id, 0));
-  return before != NodeId::none && join(graph, before, id, machine);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "backends/join.h"
 
 #include "backends/problem.h"
+#include "ops/pool.h"
 #include "passes/fuse/body.h"
 #include "passes/rewrite.h"
 
@@ -17,6 +18,13 @@ bool join(Graph& graph, NodeId first, NodeId second, const Machine& machine) {
   if (!has_kernel(problem, machine)) return false;
   return rewrite::replace(graph, rewrite::output(graph, second),
                           rewrite::emit(graph, fused, std::move(inputs), {first, second}));
+}
+
+bool join_pooling(Graph& graph, NodeId id, const Machine& machine) {
+  if (rewrite::op_of<Pool>(graph, id) == nullptr || graph.node(id).outputs.size() != 1) return false;
+  const ValueId v = rewrite::input(graph, id, 0);
+  const NodeId before = rewrite::used_once(graph, v) ? graph.value(v).producer : NodeId::none;
+  return before != NodeId::none && join(graph, before, id, machine);
 }
 
 }  // namespace hone

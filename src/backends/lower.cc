@@ -77,28 +77,21 @@ class Lowering {
   static bool is_aligned(int64_t offset) { return offset % 256 == 0; }
   Program& program() { return data_.program; }
 
-  // That of the graph, but with branches side by side, as they run.
+  // That of the graph, but with branches side by side, as they run, and what they read before them.
   std::vector<NodeId> top_order() const {
-    std::vector<NodeId> order = top_.graph.order();
-    if (branches_.empty()) return order;
+    if (branches_.empty()) return top_.graph.order();
+    std::vector<NodeId> order, rest;
     std::vector<std::vector<NodeId>> branches(static_cast<size_t>(machine_.threads));
-    for (NodeId id : order)
+    const auto is_given = [&](ValueId v) { return v == ValueId::none || top_.graph.value(v).producer == NodeId::none; };
+    for (NodeId id : top_.graph.order()) {
       if (const auto branch = branches_.find(id); branch != branches_.end())
         branches[static_cast<size_t>(branch->second)].push_back(id);
-    const auto reads_inputs = [&](NodeId id) {
-      return !branches_.contains(id) && std::ranges::all_of(top_.graph.node(id).inputs, [&](ValueId v) {
-        return v == ValueId::none || top_.graph.value(v).producer == NodeId::none;
-      });
-    };
-    const auto behind = std::stable_partition(order.begin(), order.end(), reads_inputs);
-    std::vector<NodeId> rest;
-    std::copy_if(behind, order.end(), std::back_inserter(rest), [&](NodeId id) { return !branches_.contains(id); });
-    order.erase(behind, order.end());
-    for (size_t i = 0, before = 0; before != order.size(); ++i) {
-      before = order.size();
+      else (std::ranges::all_of(top_.graph.node(id).inputs, is_given) ? order : rest).push_back(id);
+    }
+    const size_t longest = std::ranges::max_element(branches, {}, &std::vector<NodeId>::size)->size();
+    for (size_t i = 0; i < longest; ++i)
       for (const auto& branch : branches)
         if (i < branch.size()) order.push_back(branch[i]);
-    }
     order.insert(order.end(), rest.begin(), rest.end());
     return order;
   }

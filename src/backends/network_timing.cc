@@ -90,7 +90,7 @@ Result<std::vector<double>> time_steps_us(const EngineData& engine) {
   medians.reserve(times.size());
   const Program& program = engine.program;
   for (size_t i = 0; i < times.size(); ++i)  // what runs beside others takes its share of the time
-    medians.push_back(median(times[i]) / (program.steps[i].threads == 0 ? 1 : program.threads));
+    medians.push_back(median(times[i]) / program.beside(program.steps[i]));
   return medians;
 }
 

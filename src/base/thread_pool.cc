@@ -142,4 +142,9 @@ void ThreadPool::worker_loop(int worker) {
   }
 }
 
+ThreadPool& one_thread() {
+  static ThreadPool pool(1);
+  return pool;
+}
+
 }  // namespace hone::cpu

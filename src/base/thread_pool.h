@@ -70,4 +70,7 @@ class ThreadPool {
   std::condition_variable wake_;
 };
 
+// A pool of one thread, for what runs beside other threads: it has no state, so that any number may use it at once.
+ThreadPool& one_thread();
+
 }  // namespace hone::cpu

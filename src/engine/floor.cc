@@ -80,8 +80,7 @@ std::optional<double> floor_us(const Program& program, const Step& step) {
   if (!bytes) return std::nullopt;
   const double rate = peaks.operations_per_s(precision_of(step));
   const double computing = rate > 0 ? operations_of(program, step) / saved_by(step) / rate : 0;
-  const double shares = step.threads == 0 ? 1 : program.threads;  // of what the machine can do
-  return 1e6 * shares * std::max(computing, *bytes / peaks.bytes_per_s(*bytes));
+  return 1e6 * program.beside(step) * std::max(computing, *bytes / peaks.bytes_per_s(*bytes));
 }
 
 }  // namespace hone

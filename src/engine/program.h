@@ -98,6 +98,9 @@ struct Program {
   MemorySummary memory;
   BuildSummary build;
 
+  // Among how many steps that run at once the machine is shared.
+  int beside(const Step& step) const { return step.threads == 0 ? 1 : threads; }
+
   // That its steps run in; more than one where all run on the GPU, or where threads of the CPU share out a batch.
   int streams() const {
     int count = 1;

@@ -242,7 +242,7 @@ Status ExecutionContext::run_step(size_t index) {
     return run_control(engine_->control(index), {engine_->program(), index, slots_,
                                                  [this](size_t begin, size_t end) { return run_steps(begin, end); }});
   return engine_->kernel(index).run({step_inputs_[index], step_outputs_[index], arena_.get() + step.workspace_offset,
-                                     step.threads == 1 ? one_thread_ : pool_});
+                                     step.threads == 1 ? cpu::one_thread() : pool_});
 }
 
 Status ExecutionContext::run_step_on_gpu(size_t index, cuda::Stream& stream) {

@@ -110,7 +110,7 @@ class ExecutionContext {
 
   std::shared_ptr<const LoadedEngine> engine_;
   std::shared_ptr<std::byte> arena_;
-  cpu::ThreadPool pool_, one_thread_{1};  // the latter has no state: several threads use it at once
+  cpu::ThreadPool pool_;
   std::vector<Tensor> slots_;
   std::vector<std::vector<const Tensor*>> step_inputs_;
   std::vector<std::vector<Tensor*>> step_outputs_;

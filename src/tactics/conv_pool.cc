@@ -178,12 +178,6 @@ Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
   return packed_weights(packed, tier);
 }
 
-// The convolution of a strip and its maxima, on one thread: such a pool has no state.
-cpu::ThreadPool& this_thread() {
-  static cpu::ThreadPool pool(1);
-  return pool;
-}
-
 // What each thread has: the convolution's workspace, and the rows between the two behind it.
 struct WorkerLayout {
   int64_t rows_at = 0, bytes = 0;
@@ -236,8 +230,8 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
                                .out = rows + s.kept,
                                .epilogue = epilogue,
                                .workspace = workspace,
-                               .pool = &this_thread()});
-            cpu::pool(s.pool, context.tier, rows, out + s.out_at, this_thread());
+                               .pool = &cpu::one_thread()});
+            cpu::pool(s.pool, context.tier, rows, out + s.out_at, cpu::one_thread());
           }
         });
         return {};

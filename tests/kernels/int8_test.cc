@@ -3,6 +3,7 @@
 #include "amx_emulation.h"
 #include "kernel_testing.h"
 #include "kernels/cpu/int8/tiles_impl.h"
+#include "window_cases.h"
 
 namespace hone::cpu {
 namespace {
@@ -98,26 +99,8 @@ TEST(Int8, EveryWidth) {
   for (int64_t n = 1; n <= 70; n += 3) check({.w = 27, .cin = 33, .cout = n});
 }
 
-// Lines of windows are whole steps, and so may be read where they lie.
 TEST(Int8, WindowsInPlace) {
-  for (int64_t size : {1, 2, 3})
-    for (int64_t stride : {1, 2})
-      for (int64_t pad : {0, 1, 4})
-        check({.n = 2,
-               .h = 5,
-               .w = 8 - stride,
-               .cin = 4 * size + 8,
-               .cout = 37,
-               .kh = 3,
-               .kw = size,
-               .stride_h = stride,
-               .stride_w = stride,
-               .dilation_h = 3 - stride,
-               .pad_top = pad,
-               .pad_left = pad,
-               .pad_bottom = 1,
-               .pad_right = 2});
-  check({.h = 7, .w = 9, .cin = 24, .cout = 80, .groups = 2});
+  for (const ConvProblem& p : windows_in_place()) check(p);
 }
 
 TEST(Int8, Convolutions) {

@@ -24,6 +24,10 @@ AnchorView conv_anchor(const Problem& problem);
 ConvGeometry conv_geometry(const Problem& problem);
 // Its rows are output pixels, its columns their channels.
 WarpgroupProduct conv_product(const Problem& problem);
+// Of its image a box of so many channels, columns and rows, from which every STRIDE-th column and row is taken; of its
+// weights, with outputs first, one tap of so many channels and outputs.
+TensorMapSpec image_map(const ConvGeometry& g, int64_t channels, int64_t columns, int64_t rows);
+TensorMapSpec filter_map(const ConvGeometry& g, int64_t channels, int64_t outputs);
 // Why no kernel can do it as a convolution of `grouped` or one group, or empty.
 std::string conv_refusal(const Problem& problem, bool grouped);
 // The same for kernels that read 16 bytes of a pixel at once.

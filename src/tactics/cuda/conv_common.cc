@@ -129,4 +129,25 @@ std::vector<int64_t> outputs_first(const Tensor& weights) {
   return weights.rank() == 3 ? std::vector<int64_t>{0, 2, 1} : std::vector<int64_t>{0, 2, 3, 1};
 }
 
+TensorMapSpec image_map(const ConvGeometry& g, int64_t channels, int64_t columns, int64_t rows) {
+  const auto u = [](int64_t v) { return static_cast<uint64_t>(v); };
+  const auto box = [](int64_t v) { return static_cast<uint32_t>(v); };
+  const int64_t pixel = g.cin * static_cast<int64_t>(size_of(g.type));
+  return {.type = g.type,
+          .dims = {u(g.cin), u(g.w), u(g.h), u(g.n)},
+          .strides = {u(pixel), u(g.w * pixel), u(g.h * g.w * pixel)},
+          .box = {box(channels), box(columns * g.stride_w), box(rows * g.stride_h), 1},
+          .element_strides = {1, box(g.stride_w), box(g.stride_h), 1}};
+}
+
+TensorMapSpec filter_map(const ConvGeometry& g, int64_t channels, int64_t outputs) {
+  const auto u = [](int64_t v) { return static_cast<uint64_t>(v); };
+  const int64_t pixel = g.cin * static_cast<int64_t>(size_of(g.type));
+  return {.type = g.type,
+          .dims = {u(g.cin), u(g.kh * g.kw), u(g.cout)},
+          .strides = {u(pixel), u(g.kh * g.kw * pixel)},
+          .box = {static_cast<uint32_t>(channels), 1, static_cast<uint32_t>(outputs)},
+          .element_strides = {1, 1, 1}};
+}
+
 }  // namespace hone::cuda

@@ -90,24 +90,13 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
 cuda::Launch launch(const Problem& problem, int variant) {
   const cuda::ConvGeometry g = geometry_of(problem);
   const Halo halo = candidates(g)[static_cast<size_t>(variant)];
-  const auto u = [](int64_t v) { return static_cast<uint64_t>(v); };
-  const auto box = [](int64_t v) { return static_cast<uint32_t>(v); };
-  const int64_t size = size_of_element(g), pixel = g.cin * size, row = row_bytes(g) / size;
-  const cuda::TensorMapSpec image{.type = g.type,
-                                  .dims = {u(g.cin), u(g.w), u(g.h), u(g.n)},
-                                  .strides = {u(pixel), u(g.w * pixel), u(g.h * g.w * pixel)},
-                                  .box = {box(row), 16, box(4 + g.kh - 1), 1},
-                                  .element_strides = {1, 1, 1, 1}};
-  const cuda::TensorMapSpec filter{.type = g.type,
-                                   .dims = {u(g.cin), u(g.kh * g.kw), u(g.cout)},
-                                   .strides = {u(pixel), u(g.kh * g.kw * pixel)},
-                                   .box = {box(row), 1, box(halo.tile_n)},
-                                   .element_strides = {1, 1, 1}};
+  const int64_t row = row_bytes(g) / size_of_element(g);
   return {.grid = {static_cast<unsigned>(tiles(g) * cuda::blocks(g.cout, halo.tile_n))},
           .block = {static_cast<unsigned>(128 * halo.groups + 32)},
           .shared_bytes = static_cast<unsigned>(shared_bytes(g, halo)),
           .persistent = true,
-          .maps = {{1, image}, {count_present(problem.inputs), filter}}};
+          .maps = {{1, cuda::image_map(g, row, 16, 4 + g.kh - 1)},
+                   {count_present(problem.inputs), cuda::filter_map(g, row, halo.tile_n)}}};
 }
 
 }  // namespace

@@ -132,24 +132,12 @@ cuda::Launch launch(const Problem& problem, int variant) {
   const cuda::ConvGeometry g = cuda::conv_geometry(problem);
   const Share share = candidates(g)[static_cast<size_t>(variant)];
   const Piece piece = piece_of(g);
-  const auto u = [](int64_t v) { return static_cast<uint64_t>(v); };
-  const auto box = [](int64_t v) { return static_cast<uint32_t>(v); };
-  const int64_t pixel = g.cin * static_cast<int64_t>(size_of(g.type)), row = channels_of(g);
-  const cuda::TensorMapSpec image{.type = g.type,
-                                  .dims = {u(g.cin), u(g.w), u(g.h), u(g.n)},
-                                  .strides = {u(pixel), u(g.w * pixel), u(g.h * g.w * pixel)},
-                                  .box = {box(row), box(piece.pitch * g.stride_w), box(piece.box_rows * g.stride_h), 1},
-                                  .element_strides = {1, box(g.stride_w), box(g.stride_h), 1}};
-  const cuda::TensorMapSpec filter{.type = g.type,
-                                   .dims = {u(g.cin), u(g.kh * g.kw), u(g.cout)},
-                                   .strides = {u(pixel), u(g.kh * g.kw * pixel)},
-                                   .box = {box(row), 1, box(share.tile_n)},
-                                   .element_strides = {1, 1, 1}};
   return {.grid = {static_cast<unsigned>(blocks(g, share))},
           .block = {static_cast<unsigned>(128 * share.ways + 32)},
           .shared_bytes = static_cast<unsigned>(shared_bytes(g, share)),
           .cluster = static_cast<unsigned>(share.split),
-          .maps = {{1, image}, {count_present(problem.inputs), filter}}};
+          .maps = {{1, cuda::image_map(g, channels_of(g), piece.pitch, piece.box_rows)},
+                   {count_present(problem.inputs), cuda::filter_map(g, channels_of(g), share.tile_n)}}};
 }
 
 }  // namespace
