@@ -15,8 +15,8 @@ constexpr double kTransformRoundings = 17;
 // What the rounding of every product's factor makes of the widest output's error, as a share of its deviation.
 template <class W>
 double amplification(const ConvProblem& p, const float* weights) {
-  if (p.kh != 3 || p.kw != 3 || p.groups != 1) return 0;
-  constexpr int S = W::kPoints, F = W::kFactors;
+  constexpr int S = W::kPoints, F = W::kFactors, K = W::kTaps;
+  if (p.kh != K || p.kw != K || p.groups != 1) return 0;
   double b2[S] = {}, worst_error = 0, widest = 0;
   for (int i = 0; i < S; ++i)
     for (int k = 0; k < S; ++k) b2[i] += W::bt[i][k] * W::bt[i][k];
@@ -24,12 +24,12 @@ double amplification(const ConvProblem& p, const float* weights) {
   for (int64_t oc = 0; oc < p.cout; ++oc) {
     double factors[F][F] = {}, range = 0;  // mean squares of a factor's weights, summed, and of the output
     for (int64_t ic = 0; ic < p.cin; ++ic) {
-      const float* w = weights + (oc * p.cin + ic) * 9;
+      const float* w = weights + (oc * p.cin + ic) * K * K;
       double u[F][F];
       transform_weights<W>(w, u);
       for (int i = 0; i < F; ++i)
         for (int j = 0; j < F; ++j) factors[i][j] += u[i][j] * u[i][j];
-      for (int k = 0; k < 9; ++k) range += double{w[k]} * w[k];
+      for (int k = 0; k < K * K; ++k) range += double{w[k]} * w[k];
     }
     for (int y = 0; y < W::kTile; ++y)
       for (int x = 0; x < W::kTile; ++x) {
@@ -65,6 +65,7 @@ double winograd_error_in_bf16(const ConvProblem& p, const float* weights) {
 template double winograd_error<WinogradF2>(const ConvProblem&, const float*);
 template double winograd_error<WinogradF4>(const ConvProblem&, const float*);
 template double winograd_error<WinogradF5>(const ConvProblem&, const float*);
+template double winograd_error<WinogradF4K4>(const ConvProblem&, const float*);
 template double winograd_error<WinogradS2F2>(const ConvProblem&, const float*);
 template double winograd_error<WinogradS2F4>(const ConvProblem&, const float*);
 template double winograd_error_in_bf16<WinogradF2>(const ConvProblem&, const float*);
