@@ -235,6 +235,20 @@ TEST(Conv, Depthwise) {
         p.groups = channels;
         check(p);
       }
+  for (int64_t width = 1; width <= 17; ++width)  // blocks of all widths, at no border, at one and at both
+    for (int64_t k : {3, 5})
+      for (int64_t stride : {1, 2}) {
+        ConvProblem p = square(1, 5, 18, 18, k, stride, k / 2);
+        p.groups = 18;
+        p.w = width;
+        check(p);
+        if (width % 4 != 3) continue;
+        p.kh = 1;
+        check(p);
+        p.kh = 7;
+        p.pad_top = 3;
+        check(p);
+      }
   ConvProblem p = square(2, 12, 18, 18, 3, 1, 2);
   p.groups = 18;
   p.dilation_h = p.dilation_w = 2;

@@ -54,6 +54,12 @@ HONE_INLINE VI as_int(V v) { return reinterpret_cast<VI>(v); }
 // The maskz forms below avoid a false "uninitialised" warning of GCC 12; they compile to the plain ones.
 HONE_INLINE V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
 HONE_INLINE V fnma(V a, V b, V c) { return _mm512_fnmadd_ps(a, b, c); }
+// a * b + c of the lower lanes in half the time of all; the others become 0. The compiler would load `a` apart.
+constexpr bool kHalves = true;
+HONE_INLINE V fma_low(const float& a, V b, V c) {
+  asm("vfmadd231ps %2%{1to8%}, %t1, %t0" : "+v"(c) : "v"(b), "m"(a));
+  return c;
+}
 HONE_INLINE V max(V a, V b) { return _mm512_maskz_max_ps(0xffff, a, b); }
 HONE_INLINE V min(V a, V b) { return _mm512_maskz_min_ps(0xffff, a, b); }
 HONE_INLINE V round(V a) { return _mm512_maskz_roundscale_ps(0xffff, a, _MM_FROUND_TO_NEAREST_INT); }
@@ -64,6 +70,8 @@ HONE_INLINE void store_n(float* p, V v, int n) { _mm512_mask_storeu_ps(p, static
 #elif defined(__AVX2__)
 HONE_INLINE V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
 HONE_INLINE V fnma(V a, V b, V c) { return _mm256_fnmadd_ps(a, b, c); }
+constexpr bool kHalves = false;
+HONE_INLINE V fma_low(const float& a, V b, V c) { return fma(set1(a), b, c); }
 HONE_INLINE V max(V a, V b) { return _mm256_max_ps(a, b); }
 HONE_INLINE V min(V a, V b) { return _mm256_min_ps(a, b); }
 HONE_INLINE V round(V a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -76,6 +84,8 @@ HONE_INLINE void store_n(float* p, V v, int n) { _mm256_maskstore_ps(p, first_la
 #else
 HONE_INLINE V fma(V a, V b, V c) { return a * b + c; }
 HONE_INLINE V fnma(V a, V b, V c) { return c - a * b; }
+constexpr bool kHalves = false;
+HONE_INLINE V fma_low(const float& a, V b, V c) { return fma(set1(a), b, c); }
 HONE_INLINE V max(V a, V b) { return a > b ? a : b; }
 HONE_INLINE V min(V a, V b) { return a < b ? a : b; }
 // Adding 1.5 * 2^23 leaves no fraction bits: right for |a| < 2^22, all that the kernels ask for.

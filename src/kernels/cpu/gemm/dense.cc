@@ -71,17 +71,34 @@ struct Task {
   int64_t row0, m, batch, panel0, panel1;
 };
 
+// What a worker's pointers to rows are of.
+struct RowBlock {
+  int64_t row0 = -1;
+  int64_t apart = 0;  // see PanelJob::rows_apart
+};
+static_assert(sizeof(RowBlock) <= kAlign);
+
+// Floats from each row to the next, or 0 where these differ.
+int64_t distance_between(const float* const* rows, int64_t m) {
+  if (m < 2) return 0;
+  const int64_t apart = rows[1] - rows[0];
+  for (int64_t i = 2; i < m; ++i)
+    if (rows[i] - rows[i - 1] != apart) return 0;
+  return apart;
+}
+
 void run_task(const DenseJob& job, const PanelKernel& kernel, const WorkerLayout& l, const Task& t, char* mine) {
   const DenseShape& s = job.shape;
   auto** rows = reinterpret_cast<const float**>(mine + l.rows);
-  auto& prepared = *reinterpret_cast<int64_t*>(mine);
-  if (prepared != t.row0) {
+  auto& prepared = *reinterpret_cast<RowBlock*>(mine);
+  if (prepared.row0 != t.row0) {
     job.fill_rows(job.context, t.row0, t.m, rows, job.blocking.row_block, reinterpret_cast<float*>(mine + l.scratch));
-    prepared = t.row0;
+    prepared = {t.row0, s.taps == 1 ? distance_between(rows, t.m) : 0};
   }
   PanelJob p;
   p.rows = rows;
   p.rows_ld = job.blocking.row_block;
+  p.rows_apart = prepared.apart;
   p.a_offset = t.batch * job.a_stride;
   p.m = t.m;
   p.taps = s.taps;
@@ -124,7 +141,7 @@ void run_dense(const DenseJob& job, ThreadPool& pool, void* workspace) {
   const PanelKernel& kernel = panel_kernel(job.tier);
   const WorkerLayout l = layout_of(s, kernel.nr, job.blocking);
   char* const base = static_cast<char*>(workspace);
-  for (int w = 0; w < pool.size(); ++w) *reinterpret_cast<int64_t*>(base + static_cast<size_t>(w) * l.total) = -1;
+  for (int w = 0; w < pool.size(); ++w) new (base + static_cast<size_t>(w) * l.total) RowBlock;
 
   const int64_t panels = ceil_div(s.n, kernel.nr);
   const int64_t groups = ceil_div(panels, job.blocking.panel_block);

@@ -21,7 +21,8 @@ namespace hone::cpu {
 struct PanelJob {
   const float* const* rows = nullptr;
   int64_t rows_ld = 0;
-  int64_t a_offset = 0;  // which batch item or channel group of the rows
+  int64_t rows_apart = 0;  // of one tap: floats from each row to the next where they are the same for all, else 0
+  int64_t a_offset = 0;    // which batch item or channel group of the rows
   int64_t m = 0, n = 0;
   int64_t taps = 1, depth = 0;
   const float* b = nullptr;
