@@ -40,6 +40,14 @@ bool prefers_columns(const DenseShape& s, const PanelKernel& kernel, int threads
 
 }  // namespace
 
+int64_t distance_between(const float* const* rows, int64_t m) {
+  if (m < 2) return 0;
+  const int64_t apart = rows[1] - rows[0];
+  for (int64_t i = 2; i < m; ++i)
+    if (rows[i] - rows[i - 1] != apart) return 0;
+  return apart;
+}
+
 DenseBlocking choose_blocking(const DenseShape& s, Tier tier, int threads, const DenseTuning& tuning) {
   const PanelKernel& kernel = panel_kernel(tier);
   const CpuInfo& cpu = cpu_info();
@@ -77,15 +85,6 @@ struct RowBlock {
   int64_t apart = 0;  // see PanelJob::rows_apart
 };
 static_assert(sizeof(RowBlock) <= kAlign);
-
-// Floats from each row to the next, or 0 where these differ.
-int64_t distance_between(const float* const* rows, int64_t m) {
-  if (m < 2) return 0;
-  const int64_t apart = rows[1] - rows[0];
-  for (int64_t i = 2; i < m; ++i)
-    if (rows[i] - rows[i - 1] != apart) return 0;
-  return apart;
-}
 
 void run_task(const DenseJob& job, const PanelKernel& kernel, const WorkerLayout& l, const Task& t, char* mine) {
   const DenseShape& s = job.shape;

@@ -19,8 +19,8 @@ struct DenseTuning {
 struct DenseShape {
   int64_t m = 0, n = 0, taps = 1, depth = 0;
   int64_t batch = 1;     // independent products over the same row pointers (channel groups)
-  bool scratch = false;   // the filler gets taps * depth floats a row of a block to copy windows to
-  bool filled = false;    // panels are made as they are needed: see DenseJob::fill_panel
+  bool scratch = false;  // the filler gets taps * depth floats a row of a block to copy windows to
+  bool filled = false;   // panels are made as they are needed: see DenseJob::fill_panel
 };
 
 struct DenseBlocking {
@@ -42,7 +42,7 @@ struct DenseJob {
 
   const float* b = nullptr;
   int64_t b_ld = 0, panel_stride = 0, b_stride = 0;  // floats: next k, next panel, next batch item
-  const float* b_tail = nullptr;  // the partial last panel, when packed apart from the others
+  const float* b_tail = nullptr;                     // the partial last panel, when packed apart from the others
   int64_t b_tail_stride = 0;
   // Where the shape says filled: writes a panel, [k][nr], to memory of the worker; `b` is not read.
   void (*fill_panel)(const void* context, int64_t panel, float* to) = nullptr;
@@ -61,6 +61,9 @@ void run_dense(const DenseJob& job, ThreadPool& pool, void* workspace);
 int64_t packed_floats(int64_t n, int64_t k, Tier tier);
 void pack_panel(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, int64_t panel, int nr,
                 float* packed);
+
+// Floats from each row to the next, or 0 where these differ: see PanelJob::rows_apart.
+int64_t distance_between(const float* const* rows, int64_t m);
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }

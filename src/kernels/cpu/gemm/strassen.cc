@@ -12,6 +12,9 @@ namespace {
 // Sums of B's quarters, in the order in which run_pair() takes them.
 enum Factor { kB11, kB21, kT2, kT1, kB22, kT3, kMinusT4, kFactors };
 
+// Rows of A that products take: both halves as they are, and sums of their quarters.
+enum Half { kA1, kA2, kS1, kS2, kS3, kS4 };
+
 std::array<double, kFactors> factors_of(double b11, double b12, double b21, double b22) {
   const double t1 = b12 - b11, t2 = b22 - t1, t3 = b22 - b12, t4 = t2 - b21;
   return {b11, b21, t2, t1, b22, t3, -t4};
@@ -80,6 +83,13 @@ WorkerLayout layout_of(const StrassenShape& s, int nr, const Blocking& b) {
   return l;
 }
 
+// What a worker has prepared.
+struct Prepared {
+  int64_t row0 = -1;
+  int64_t apart[2] = {};  // of the upper and the lower rows: see PanelJob::rows_apart
+};
+static_assert(sizeof(Prepared) <= kAlign);
+
 // One worker's share of a block: the upper halves of its segments are A11 and A12, the lower ones A21 and A22.
 struct Block {
   const StrassenShape& shape;
@@ -93,7 +103,8 @@ struct Block {
   int64_t upper() const { return ceil_div(rows, 2); }
   int64_t lower() const { return rows / 2; }
   int64_t half() const { return segments * upper(); }
-  // The block's rows as they are; both halves of them, and the four sums.
+  Prepared& prepared() const { return *reinterpret_cast<Prepared*>(mine); }
+  // The block's rows as they are; both halves of them, and the four sums (Half).
   const float** all_rows() const { return reinterpret_cast<const float**>(mine + l.pointers); }
   const float** half_rows(int i) const {
     return all_rows() + blocking.segments * blocking.rows + i * blocking.segments * blocking.half();
@@ -103,9 +114,7 @@ struct Block {
   }
 
   void prepare() const {
-    auto& prepared = *reinterpret_cast<int64_t*>(mine);
-    if (prepared == row0) return;
-    prepared = row0;
+    if (prepared().row0 == row0) return;
     job.fill_rows(job.context, row0, segments * rows, all_rows(), blocking.segments * blocking.rows, nullptr);
     auto* const zeros = reinterpret_cast<float*>(mine + l.zeros);
     std::fill_n(zeros, shape.k, 0.f);  // the lower row that an upper one may lack
@@ -120,6 +129,7 @@ struct Block {
       for (int j = 0; j < 4; ++j) half_rows(2 + j)[i] = s[j] = sums + (j * half() + i) * l.row;
       kernel.add_quarters({top, bottom, shape.k / 2, s[0], s[1], s[2], s[3]});
     }
+    prepared() = {row0, {distance_between(half_rows(0), half()), distance_between(half_rows(1), half())}};
   }
 
   PanelJob panel_job() const {
@@ -162,10 +172,11 @@ struct Block {
     const int64_t half = shape.k / 2, left = 2 * pair, right = left + 1;
     float *const u = product(0), *const v = product(1);
     // A factor of A, from value `offset` of each row on, times one of B, added to what `start` and `other` hold.
-    const auto factor = [&](const float* const* a, int64_t offset, Factor f, const float* start = nullptr,
+    const auto factor = [&](int a, int64_t offset, Factor f, const float* start = nullptr,
                             const float* other = nullptr) {
       PanelJob p = panel_job();
-      p.rows = a;
+      p.rows = half_rows(a);
+      p.rows_apart = a < kS1 ? prepared().apart[a] : l.row;
       p.a_offset = offset;
       p.depth = half;
       p.b = b + f * half * kernel.nr;
@@ -177,16 +188,14 @@ struct Block {
       p.sums = sums;
       kernel.run(p);
     };
-    const auto a1 = half_rows(0), a2 = half_rows(1), s1 = half_rows(2), s2 = half_rows(3), s3 = half_rows(4),
-               s4 = half_rows(5);
-    keep(factor(a1, 0, kB11), u);
-    finish_halves(factor(a1, half, kB21, u), false, left);
-    keep(factor(s2, 0, kT2, u), u);
-    keep(factor(s1, 0, kT1), v);
-    finish_halves(factor(s4, 0, kB22, u, v), false, right);
-    keep(factor(s3, 0, kT3, u), u);
-    finish_halves(factor(a2, half, kMinusT4, u), true, left);
-    PanelJob sum = factor(a2, 0, kB11, u, v);
+    keep(factor(kA1, 0, kB11), u);
+    finish_halves(factor(kA1, half, kB21, u), false, left);
+    keep(factor(kS2, 0, kT2, u), u);
+    keep(factor(kS1, 0, kT1), v);
+    finish_halves(factor(kS4, 0, kB22, u, v), false, right);
+    keep(factor(kS3, 0, kT3, u), u);
+    finish_halves(factor(kA2, half, kMinusT4, u), true, left);
+    PanelJob sum = factor(kA2, 0, kB11, u, v);
     sum.depth = 0;
     finish_halves(sum, true, right);
   }
@@ -253,7 +262,7 @@ void run_strassen(const StrassenShape& s, const DenseTuning& tuning, const Dense
   const Blocking blocking = blocking_of(s, job.tier, pool.size(), tuning);
   const WorkerLayout l = layout_of(s, kernel.nr, blocking);
   char* const base = static_cast<char*>(workspace);
-  for (int w = 0; w < pool.size(); ++w) *reinterpret_cast<int64_t*>(base + static_cast<size_t>(w) * l.total) = -1;
+  for (int w = 0; w < pool.size(); ++w) new (base + static_cast<size_t>(w) * l.total) Prepared;
 
   const Columns c = columns_of(s.n, s.k, kernel.nr);
   const int64_t units = c.pairs + c.left_over;  // of columns
