@@ -61,6 +61,9 @@ void explain(const Program& in_bf16, const std::set<std::string>& layers, const 
 
 std::optional<Graph> store_in_bf16(const Graph& graph, const Machine& machine, std::set<NodeId> kept) {
   if (!has_bf16(machine)) return std::nullopt;
+  // Rounded, probabilities that are near each other would be the same.
+  for (const NodeId id : graph.order())
+    if (graph.node(id).op.name() == "Softmax" && graph.is_output(graph.node(id).outputs[0])) kept.insert(id);
   Graph stored = graph;
   const Reduction made = reduce_precision(stored, DType::bf16, machine,
                                           {.wide = statistics(graph), .saturated = {}, .kept = std::move(kept)});

@@ -192,6 +192,33 @@ TEST_F(Bf16Tensors, OfNormalisedRows) {
   check(g, 7, 10 * 0x1p-8 * 48 * 0.2);
 }
 
+// A softmax and a resized image between products: no step falls back to fp32, but for the probabilities.
+TEST_F(Bf16Tensors, OfSoftmaxesAndResizedImages) {
+  Graph g;
+  const auto conv = [&](ValueId from, int64_t cin, int64_t cout, unsigned seed) {
+    return add(g, "Conv",
+               {{"strides", std::vector<int64_t>{1, 1}},
+                {"dilations", std::vector<int64_t>{1, 1}},
+                {"pads", std::vector<int64_t>(4, 0)},
+                {"channels_last", true}},
+               {from, g.add_constant(testing::random_tensor({cout, cin, 1, 1}, seed, 0.3f), "w")});
+  };
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{1, 5, 6, 8})});
+  const ValueId weights = add(g, "Softmax", {{"axis", int64_t{-1}}}, {conv(x, 8, 24, 1)});
+  Tensor scales(DType::f32, {4});
+  for (int64_t i = 0; i < 4; ++i) scales.set(i, i == 1 || i == 2 ? 2 : 1);
+  const ValueId large = add(g, "Resize", {{"mode", std::string("linear")}},
+                            {weights, ValueId::none, g.add_constant(scales, "scales"), ValueId::none});
+  g.add_output(add(g, "Softmax", {{"axis", int64_t{-1}}}, {conv(large, 24, 8, 2)}), "y");
+  const auto now = store_in_bf16(g, kCpu);
+  ASSERT_TRUE(now.has_value());
+  EXPECT_EQ(count_of(*now, "Softmax", DType::bf16), 1u);
+  EXPECT_EQ(count_of(*now, "Softmax", DType::f32), 1u);
+  EXPECT_EQ(count_of(*now, "Resize", DType::bf16), 1u);
+  // Probabilities that 24 values of at most 1 and four roundings each move by the exponent's error.
+  check(g, 4, 4 * 0x1p-8);
+}
+
 // Three products in a row, engines that only list their steps, and times that are made up: "b" is said to be slower.
 struct ThreeProducts {
   std::map<std::string, double> network_us;  // by the types of the products' results

@@ -9,9 +9,6 @@ namespace hone::cpu::HONE_TIER_NS {
 
 typedef uint8_t Bytes __attribute__((vector_size(kLanes), aligned(1), may_alias));
 
-HONE_INLINE float in_f32(float v) { return v; }
-HONE_INLINE float in_f32(bf16 v) { return to_float(v); }
-
 // An operand, value by value or one for the whole block.
 template <bool kScalar>
 struct Real {
