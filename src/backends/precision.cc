@@ -119,7 +119,7 @@ class Reducer {
 
   Reduction run() {
     for (NodeId id : graph_.order())
-      if (!convert(id)) keep(id);
+      if (limits_.kept.contains(id) || !convert(id)) keep(id);
     for (ValueId v : std::vector(graph_.outputs()))
       if (reduced_.contains(v)) graph_.replace_uses(v, full(v));
     graph_.remove_dead();
@@ -240,8 +240,10 @@ class Reducer {
   ValueId cast(ValueId v, DType to) {
     const TensorType from = graph_.type(v);
     const auto name = graph_.value(v).name;
+    std::vector<std::string> sources;
+    if (!name.empty()) sources.push_back("cast of " + name);  // what has the same source counts as one layer
     const NodeId node = graph_.add_node_typed(Pointwise{single(Fn::cast, from.dtype, to)}, {v}, {{to, from.shape}},
-                                              {"cast of " + name});
+                                              std::move(sources));
     graph_.set_name(graph_.node(node).outputs[0], name);
     return graph_.node(node).outputs[0];
   }

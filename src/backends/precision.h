@@ -10,10 +10,11 @@ namespace hone {
 
 inline constexpr double kLargestF16 = 65504;
 
-// Values that the smaller type is not to hold as they are.
+// What the smaller type is not to have as it is.
 struct Limits {
-  std::set<ValueId> wide;       // stay in f32
+  std::set<ValueId> wide;       // values that stay in f32, for whatever reads them
   std::set<ValueId> saturated;  // made by elementwise nodes: what is below -kLargestF16 becomes that
+  std::set<NodeId> kept;        // nodes that are computed in f32; others may read their results as the smaller type
 };
 
 // A node that a constant which fp16 cannot hold keeps in f32.

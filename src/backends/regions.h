@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <set>
 #include <span>
 
@@ -7,22 +8,28 @@
 
 namespace hone {
 
-// A step of one of two engines of the same network, one of them with a smaller precision, mostly int8.
-struct TimedStep {
-  std::vector<std::string> sources;  // framework nodes
-  std::vector<int> integers;         // slots of i8 that it reads or writes
-  double us = 0;
+// An engine, and what each of its steps took.
+struct TimedProgram {
+  const Program& program;
+  std::span<const double> us;
 };
 
-// Steps of both engines that compute the same framework nodes, with all that they share tensors of int8 with: the
-// quantising and dequantising around a layer too. What is timed can be compared, and chosen, only as a whole.
+// Steps of two engines of the same network, one of them with a smaller precision, that compute the same framework
+// nodes: what is timed can be compared only as a whole.
 struct Region {
-  std::set<std::string> sources;
-  double integers_us = 0, floats_us = 0;
+  std::set<std::string> sources;  // framework nodes; none where a step only converts
+  double reduced_us = 0, full_us = 0;
+  bool reduced = true;  // whether it belongs in the smaller precision
 };
-std::vector<Region> regions_of(std::span<const TimedStep> integers, std::span<const TimedStep> floats);
 
-// The steps of a program as they took these times. `joined`: by the tensors of int8 between them.
-std::vector<TimedStep> timed_steps(const Program& program, std::span<const double> us, bool joined);
+// Microseconds that it takes to convert a tensor of so many elements.
+using ConversionUs = std::function<double(double elements)>;
+
+// The regions, in the order in which the first engine begins them. Those are to leave the smaller precision without
+// which the network takes the least time, by the times of the steps: a tensor that lies in one of the `types` in the
+// first engine is converted, once, where the region that makes it and one that reads it are not of the same precision.
+// It is found as the minimal cut of a graph.
+std::vector<Region> regions_of(const TimedProgram& reduced, const TimedProgram& full, std::span<const DType> types = {},
+                               const ConversionUs& conversion_us = {});
 
 }  // namespace hone

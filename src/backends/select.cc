@@ -8,7 +8,7 @@
 
 #include "backends/agreement.h"
 #include "backends/gpu_timing.h"
-#include "backends/random_tensor.h"
+#include "backends/sandbox.h"
 #include "base/cpu_info.h"
 #include "cuda/cublaslt.h"
 #include "cuda/cudnn.h"
@@ -59,47 +59,12 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Inputs and outputs of the right types, filled with what a network may hold.
-struct Sandbox {
-  Tensors inputs, outputs;
-  std::vector<const Tensor*> in;
-  std::vector<Tensor*> out;
-  std::shared_ptr<std::byte> workspace;
-
-  void add_workspace(int64_t bytes) {
-    const size_t rounded = (static_cast<size_t>(bytes) + 4096) / 4096 * 4096;
-    workspace = {static_cast<std::byte*>(std::aligned_alloc(4096, rounded)), std::free};
-  }
-};
-
-// In a network, the layer before wrote the input, each thread a part of it: what lies in another core's cache takes
-// longer to read. Rewrites the inputs so, in equal neighbouring parts.
-void hand_over(const Problem& problem, Sandbox& box, cpu::ThreadPool& pool) {
-  constexpr int64_t kLine = 64;
-  for (size_t i = 0; i < box.inputs.size(); ++i) {
-    if (!box.inputs[i].defined() || problem.is_constant(i) || box.inputs[i].type() == DType::string) continue;
-    auto* const bytes = static_cast<volatile std::byte*>(box.inputs[i].mutable_raw());
-    const auto size = static_cast<int64_t>(box.inputs[i].bytes());
-    pool.parallel(pool.size(), [&](int64_t part, int) {
-      for (int64_t at = size * part / pool.size(); at < size * (part + 1) / pool.size(); at += kLine)
-        bytes[at] = bytes[at];
-    });
-  }
-}
-
-Sandbox make_sandbox(const Problem& problem) {
-  Sandbox box;
-  for (size_t i = 0; i < problem.inputs.size(); ++i) {
-    const TensorType& type = problem.inputs[i];
-    box.inputs.push_back(!type.defined()          ? Tensor()
-                         : problem.is_constant(i) ? problem.constants[i]
-                                                  : random_tensor(type));
-  }
-  for (const TensorType& type : problem.outputs) box.outputs.emplace_back(type.dtype, *type.shape.concrete());
-  for (const Tensor& t : box.inputs) box.in.push_back(&t);
-  for (Tensor& t : box.outputs) box.out.push_back(&t);
-  return box;
-}
+// A tactic whose first variant takes so many times as long as the best has no other that wins.
+constexpr double kHopeless = 1.6;
+// What takes so many times as long as the best in its first run has lost. Where runs are long they vary less, but for
+// those of a tactic's first variant, whose code and weights are cold.
+constexpr double kLost = 1.5, kLostLong = 1.1;
+constexpr double kLongUs = 2000;
 
 // The candidates that lost, each with why: `field` holds the variants that were timed.
 std::vector<std::pair<std::string, std::string>> losers_of(const auto& candidates, const Tactic* winner,
@@ -176,27 +141,44 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
       for (const Tensor& w : weights) evict(w.raw(), w.bytes());
     hand_over(problem, box, pool_);
   };
-  for (const auto& [tactic, variants, reason] : candidates) {
-    HONE_TRY(Prepared prepared, tactic->prepare(problem, 0, options_.machine));
-    for (int v : variants) {
-      if (tactic->packs_by_variant && v > 0) {
-        HONE_TRY(prepared, tactic->prepare(problem, v, options_.machine));
-      }
-      weights = prepared.packed;
+  const auto time = [&](const Tactic& tactic, int variant, const Prepared& prepared, double lost) -> Result<double> {
+    HONE_TRY(auto kernel, tactic.make(problem, prepared.packed, variant, options_.machine));
+    weights = prepared.packed;
+    box.add_workspace(kernel->workspace_bytes());
+    Status status;
+    const auto call = [&] {
+      if (status.ok()) status = kernel->run({box.in, box.out, box.workspace.get(), pool_});
+    };
+    const double us = time_us(before, call, lost * best, best > kLongUs ? 1 : best > 200 ? 3 : 7);
+    if (!status.ok()) return status.within(tactic.name);
+    ++timed_;
+    best = std::min(best, us);
+    field.push_back({&tactic, variant, us, weights, std::move(kernel)});
+    return us;
+  };
+  struct Begun {
+    const Candidate& candidate;
+    Prepared prepared;
+    double us;
+  };
+  std::vector<Begun> begun;
+  for (const Candidate& c : candidates) {
+    if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
+    if (out_of_time() && !field.empty()) break;
+    const int first = c.variants.front();
+    HONE_TRY(Prepared prepared, c.tactic->prepare(problem, c.tactic->packs_by_variant ? first : 0, options_.machine));
+    HONE_TRY(const double us, time(*c.tactic, first, prepared, kLost));
+    begun.push_back({c, std::move(prepared), us});
+  }
+  for (auto& [candidate, prepared, us] : begun) {
+    if (us > kHopeless * best) continue;
+    for (int v : std::span(candidate.variants).subspan(1)) {
       if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
-      if (out_of_time() && !field.empty()) break;
-      HONE_TRY(auto kernel, tactic->make(problem, prepared.packed, v, options_.machine));
-      box.add_workspace(kernel->workspace_bytes());
-      Status status;
-      const auto call = [&] {
-        if (status.ok()) status = kernel->run({box.in, box.out, box.workspace.get(), pool_});
-      };
-      call();
-      if (!status.ok()) return status.within(tactic->name);
-      const double us = time_us(before, call, 1.3 * best, best > 2000 ? 1 : best > 200 ? 3 : 7);
-      ++timed_;
-      best = std::min(best, us);
-      field.push_back({tactic, v, us, weights, std::move(kernel)});
+      if (out_of_time()) break;
+      if (candidate.tactic->packs_by_variant) {
+        HONE_TRY(prepared, candidate.tactic->prepare(problem, v, options_.machine));
+      }
+      HONE_CHECK(time(*candidate.tactic, v, prepared, best > kLongUs ? kLostLong : kLost).status());
     }
   }
   // The leaders once more, so that one lucky sample does not decide.
@@ -206,7 +188,7 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
     box.add_workspace(field[i].kernel->workspace_bytes());
     weights = field[i].weights;
     const auto call = [&] { (void)field[i].kernel->run({box.in, box.out, box.workspace.get(), pool_}).ok(); };
-    field[i].us = time_us(before, call, 1e18, best > 200 ? 5 : 15);
+    field[i].us = time_us(before, call, 1e18, best > kLongUs ? 3 : best > 200 ? 5 : 15);
   }
   const auto leader = std::min_element(field.begin(), field.begin() + std::min<size_t>(field.size(), 3),
                                        [](const Timed& a, const Timed& b) { return a.us < b.us; });

@@ -7,6 +7,7 @@
 namespace hone {
 
 // What is computed once for each key and kept. Thread safe: who asks for what another thread computes waits for it.
+// What is thrown goes to all who wait, and is not kept: the next who asks computes again.
 template <class Key, class Value>
 class Once {
  public:
@@ -21,9 +22,18 @@ class Once {
       else known = found->second;
     }
     if (known.valid()) return known.get();
-    Value value = compute();
-    promise.set_value(value);
-    return value;
+    try {
+      Value value = compute();
+      promise.set_value(value);
+      return value;
+    } catch (...) {
+      {
+        const std::lock_guard lock(mutex_);
+        values_.erase(key);
+      }
+      promise.set_exception(std::current_exception());
+      throw;
+    }
   }
 
  private:

@@ -73,6 +73,13 @@ class Calibration {
     std::unique_ptr<ObservedModel> model;
   };
 
+  std::map<std::string, Dims> named_shapes(const std::vector<Tensor>& inputs) const {
+    std::map<std::string, Dims> named = options_.compile.shapes;
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (inputs[i].defined() && inputs[i].type() != DType::sequence) named[inputs_[i].name] = inputs[i].dims();
+    return named;
+  }
+
   // The network for inputs of these shapes, compiled when there is none.
   Result<ObservedModel*> network(const std::vector<Tensor>& inputs) {
     std::vector<Dims> shapes;
@@ -82,14 +89,11 @@ class Calibration {
       networks_.splice(networks_.begin(), networks_, it);
       return networks_.front().model.get();
     }
-    std::map<std::string, Dims> named = options_.compile.shapes;
-    for (size_t i = 0; i < inputs.size(); ++i)
-      if (inputs[i].defined() && inputs[i].type() != DType::sequence) named[inputs_[i].name] = shapes[i];
     if (networks_.size() == kMostNetworks) {
       HONE_CHECK(retire(*networks_.back().model));
       networks_.pop_back();
     }
-    HONE_TRY(auto model, ObservedModel::make(path_, named, options_.compile));
+    HONE_TRY(auto model, ObservedModel::make(path_, named_shapes(inputs), options_.compile));
     for (const ObservedTensor& t : model->tensors()) {
       const auto [place, added] = places_.emplace(t.name, report_.tensors.size());
       if (added) report_.tensors.push_back({.name = t.name, .node = t.node});
@@ -116,8 +120,10 @@ class Calibration {
     if (std::ranges::none_of(*seen, [](const ObservedModel::Seen& s) { return s.odd.nans > 0; })) return {};
     const auto first = std::ranges::find_if(*seen, [](const ObservedModel::Seen& s) { return s.odd.any(); });
     const ObservedTensor& tensor = model->tensors()[static_cast<size_t>(first - seen->begin())];
-    return invalid("{}: {}: tensor '{}' holds {} NaN and {} infinite values of {} when run on {}", path_, tensor.node,
-                   tensor.name, first->odd.nans, first->odd.infinities, first->values, source);
+    HONE_TRY(std::string cause, broken_constant(path_, named_shapes(inputs), tensor.name));
+    if (cause.empty()) cause = "leave such data out";
+    return invalid("{}: {}: tensor '{}' holds {} NaN and {} infinite values of {} when run on {}: {}", path_,
+                   tensor.node, tensor.name, first->odd.nans, first->odd.infinities, first->values, source, cause);
   }
 
   std::string path_;

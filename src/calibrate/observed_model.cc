@@ -1,6 +1,7 @@
 #include "calibrate/observed_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "compile/import_model.h"
@@ -178,6 +179,24 @@ Result<std::vector<Input>> inputs_of(const std::string& path, const std::map<std
   std::vector<Input> inputs;
   for (ValueId v : graph.inputs()) inputs.push_back({graph.value(v).name, graph.type(v)});
   return inputs;
+}
+
+Result<std::string> broken_constant(const std::string& path, const std::map<std::string, Dims>& shapes,
+                                    const std::string& tensor) {
+  HONE_TRY(const Graph graph, import_onnx_file(path, {.shapes = shapes}));
+  for (const Selected& s : select(graph)) {
+    const NodeId producer = graph.value(s.value).producer;
+    if (s.tensor.name != tensor || producer == NodeId::none) continue;
+    for (ValueId v : graph.node(producer).inputs) {
+      if (v == ValueId::none) continue;
+      const Tensor& constant = graph.value(v).constant;
+      if (!constant.defined() || !is_float(constant.type())) continue;
+      for (int64_t i = 0; i < constant.count(); ++i)
+        if (!std::isfinite(constant.at(i)))
+          return fmt::format("its constant '{}' holds {} (element {})", graph.value(v).name, constant.at(i), i);
+    }
+  }
+  return std::string();
 }
 
 Result<std::vector<std::string>> tensors_of(const std::string& path, const std::map<std::string, Dims>& shapes) {

@@ -61,6 +61,10 @@ class ObservedModel {
 // The model's inputs, with the dims that it leaves open and `shapes` does not give.
 Result<std::vector<Input>> inputs_of(const std::string& path, const std::map<std::string, Dims>& shapes);
 
+// "its constant 'w' holds nan (element 3)", of the node of the source model that makes an observed tensor, or empty.
+Result<std::string> broken_constant(const std::string& path, const std::map<std::string, Dims>& shapes,
+                                    const std::string& tensor);
+
 // The names of what is observed, for a model whose open leading dims are 1: what a cache must have.
 Result<std::vector<std::string>> tensors_of(const std::string& path, const std::map<std::string, Dims>& shapes);
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <map>
 #include <regex>
 
@@ -13,25 +12,21 @@
 #include "backends/gpu_fusion.h"
 #include "backends/network_timing.h"
 #include "backends/peaks.h"
-#include "backends/precision.h"
 #include "backends/quantized_model.h"
-#include "backends/random_tensor.h"
 #include "backends/requantize.h"
 #include "backends/streams.h"
 #include "backends/sub_batches.h"
 #include "backends/variation.h"
 #include "base/cpu_info.h"
+#include "compile/bf16.h"
 #include "compile/bias_correction.h"
 #include "compile/mixed_precision.h"
-#include "compile/piecewise.h"
 #include "compile/smoothing.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
-#include "engine/inspect.h"
 #include "import/onnx/model.h"
 #include "passes/pipeline.h"
 #include "tactics/cuda/gemm.h"
-#include "tactics/in_bf16.h"
 
 namespace hone {
 namespace {
@@ -145,50 +140,15 @@ Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOpti
   return {};
 }
 
-bool has_bf16(const Machine& machine) { return refuse_type_or_machine(DType::bf16, machine).empty(); }
-
-// How far bf16, which is allowed, got on a CPU.
-std::string bf16_note(const Program& program, const Machine& machine) {
-  if (!has_bf16(machine))
-    return "bf16 is not used: this CPU has no AVX-512 BF16, or a lower instruction set is asked for";
-  int64_t used = 0, products = 0;
-  for (const Step& step : program.steps) {
-    const bool product = step.tactic.starts_with("cpu.conv") || step.tactic.starts_with("cpu.gemm");
-    used += product && precision_of(step) == "bf16";
-    products += product;
-  }
-  return fmt::format("bf16 is used in {} of {} convolutions and matrix products", used, products);
+// Unknown where a GPU's cannot be measured.
+Peaks peaks_of(const Machine& machine, TacticCache& cache) {
+  if (machine.cuda_arch.empty()) return cpu_peaks(machine, cache);
+  auto peaks = gpu_peaks(machine, cache);
+  return peaks.ok() ? std::move(*peaks) : Peaks();
 }
 
 bool is_static(const Graph& graph) {
   return std::ranges::all_of(graph.inputs(), [&](ValueId v) { return graph.type(v).shape.concrete().has_value(); });
-}
-
-constexpr size_t kJudges = 4;
-constexpr double kFarFromFp32 = 0.1;  // 20 dB: bf16's 8 bits leave networks of 50 layers 40 dB and more
-
-// How far bf16 moves the outputs from those of fp32, on a few of the samples or on random inputs; nothing where it is
-// not used, or where the outputs cannot be compared.
-Result<std::string> bf16_distance(const Graph& graph, const EngineData& engine, const CompileOptions& options) {
-  const auto in_bf16 = [](const Step& step) { return precision_of(step) == "bf16"; };
-  if (!is_static(graph) || std::ranges::none_of(engine.program.steps, in_bf16)) return std::string();
-  AccuracyBudget judges{.metric = AccuracyMetric::error};
-  const std::span samples = options.samples;
-  judges.samples.assign(samples.begin(),
-                        samples.begin() + static_cast<std::ptrdiff_t>(std::min(samples.size(), kJudges)));
-  if (samples.empty())
-    for (Tensors& inputs = judges.samples.emplace_back(); const ValueId v : graph.inputs())
-      inputs.push_back(random_tensor(graph.type(v)));
-  HONE_TRY(const EngineData fp32, compile_on_cpu(graph, options));
-  HONE_TRY(const Yardstick yardstick, Yardstick::make(fp32, judges));
-  HONE_TRY(const Distance distance, yardstick.distance(engine));
-  if (!std::isfinite(distance.error)) return std::string();
-  return fmt::format("bf16 moves the outputs by {:.3g}% (RMS) on {}{}", 100 * distance.error,
-                     samples.empty() ? "random inputs" : "samples of the data",
-                     distance.error > kFarFromFp32
-                         ? ", which is much: --accuracy-budget measures it on data, and leaves "
-                           "bf16 out where it is too much"
-                         : "");
 }
 
 Result<EngineData> lower_in_parts(const Graph& graph, const CompileOptions& options, const Machine& machine,
@@ -198,33 +158,30 @@ Result<EngineData> lower_in_parts(const Graph& graph, const CompileOptions& opti
   return engine;
 }
 
-// Where a CPU may compute products in bf16, tensors between them may lie in memory as bf16 as well: the faster is
-// taken.
-Result<EngineData> lower_prepared(const Graph& graph, const CompileOptions& options, const Machine& machine,
-                                  Selector& selector, TacticCache& cache, BuildSummary& build) {
-  Graph stored;
-  if (machine.bf16 && has_bf16(machine)) {
-    stored = graph;
-    if (reduce_precision(stored, DType::bf16, machine, {.wide = statistics(stored)}).values.empty()) stored = Graph();
-  }
-  const bool stores = !stored.outputs().empty();
-  if (stores && !options.tune) return lower_in_parts(stored, options, machine, selector, cache, build);
-  HONE_TRY(EngineData engine, lower_in_parts(graph, options, machine, selector, cache, build));
-  if (!stores || selector.out_of_time()) return engine;
-  BuildSummary of_stored;
-  HONE_TRY(EngineData changed, lower_in_parts(stored, options, machine, selector, cache, of_stored));
-  Comparison compared = compare(changed, engine, "tensors in bf16", time_network_us);
-  build.notes.push_back(std::move(compared.note));
-  if (!compared.faster) return engine;
-  build.notes.insert(build.notes.end(), of_stored.notes.begin(), of_stored.notes.end());
-  return changed;
+// With bf16 allowed, what is faster of tensors in bf16 and in fp32; where nothing is timed, bf16.
+Result<EngineData> lower_stored(const Graph& graph, const CompileOptions& options, const Machine& machine,
+                                Selector& selector, TacticCache& cache, BuildSummary& build) {
+  const auto lower = [&](const Graph& g, BuildSummary& b) {
+    return lower_in_parts(g, options, machine, selector, cache, b);
+  };
+  if (!machine.bf16) return lower(graph, build);
+  if (!options.tune) return lower(store_in_bf16(graph, machine).value_or(graph), build);
+  const auto gains = [&](const EngineData& in_bf16, const EngineData& in_fp32) {
+    return measure_gains(in_bf16, in_fp32, std::array{DType::bf16}, "bf16", peaks_of(machine, cache));
+  };
+  return choose_bf16(graph, machine,
+                     {.lower = lower,
+                      .time_us = time_network_us,
+                      .gains = gains,
+                      .out_of_time = [&] { return selector.out_of_time(); }},
+                     build);
 }
 
 Result<EngineData> compile_for(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
                                TacticCache& cache, SeenRanges& seen) {
   BuildSummary build;
   if (!selector.reference_only()) HONE_CHECK(prepare(graph, options, machine, seen, build));
-  HONE_TRY(EngineData engine, lower_prepared(graph, options, machine, selector, cache, build));
+  HONE_TRY(EngineData engine, lower_stored(graph, options, machine, selector, cache, build));
   engine.program.build.layers = std::move(build.layers);
   engine.program.build.notes = std::move(build.notes);
   if (machine.bf16) engine.program.build.notes.push_back(bf16_note(engine.program, machine));
@@ -269,11 +226,6 @@ Result<Compiled> compile_best(const Graph& graph, const CompileOptions& options,
   }
   const bool here = machine.cuda_arch.empty() || machine.cuda_device >= 0;
   const bool timed = options.tune && is_static(graph) && here;
-  double fp32_operations_per_s = 0;
-  if (timed && reduces) {
-    if (const auto peaks = gpu_peaks(machine, *select.cache); peaks.ok())
-      fp32_operations_per_s = peaks->operations_per_s("fp32");
-  }
   return choose_precisions(options, {.compile = [&](const CompileOptions& o) { return engines.compile(o); },
                                      .fp32 =
                                          [&] {
@@ -288,7 +240,7 @@ Result<Compiled> compile_best(const Graph& graph, const CompileOptions& options,
                                      .runs = here,
                                      .timed = timed,
                                      .reduces = reduces,
-                                     .fp32_operations_per_s = fp32_operations_per_s});
+                                     .peaks = timed ? peaks_of(machine, *select.cache) : Peaks()});
 }
 
 constexpr int kLeastMajor = 8;  // of compute capabilities
@@ -421,7 +373,7 @@ Result<Compiled> compile(const Graph& graph, const CompileOptions& given, Start 
         fmt::format("nothing was timed for {}, which is not here: first guesses are taken, and hone build "
                     "--from-engine tunes there",
                     machine.cuda_arch));
-  if (machine.bf16 && !options.budget) {
+  if (machine.bf16 && !options.budget && is_static(graph)) {
     HONE_TRY(std::string distance, bf16_distance(graph, compiled->engine, options));
     if (!distance.empty()) build.notes.push_back(std::move(distance));
   }

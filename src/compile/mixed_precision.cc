@@ -7,6 +7,7 @@
 #include "backends/network_timing.h"
 #include "backends/regions.h"
 #include "compile/accuracy_budget.h"
+#include "compile/gains.h"
 #include "engine/floor.h"
 #include "engine/inspect.h"
 
@@ -34,12 +35,12 @@ bool is_reduced(std::string_view precision) {
 struct Quantized {
   DType type;
   std::optional<Candidate> all;    // with as many layers as may be
-  std::optional<Candidate> mixed;  // without those of regions that it slows down
+  std::optional<Candidate> mixed;  // without those that it slows down
   std::vector<LayerPrecision> layers = {};
   std::vector<std::string> open = {};  // layers that can be in it, each once
   std::set<std::string> floats = {};   // those that the budget forbids
-  std::map<std::string, double> sqnr_db = {}, won_us = {};
-  std::map<std::string, double> slower = {};        // by how much, the regions of layers
+  std::map<std::string, double> sqnr_db = {};
+  Gains gains = {};
   std::map<std::string, std::string> reasons = {};  // of layers that could be in it and are not
 
   std::string_view name() const { return precision_name(type); }
@@ -106,8 +107,8 @@ class Chooser {
     const Program& program = floats_.engine.program;
     for (const Step& step : program.steps)
       if (is_reduced(precision_of(step))) operations += operations_of(program, step);
-    if (ways_.fp32_operations_per_s > 0)
-      least_full_us_ = operations / (kReachedInFp32 * ways_.fp32_operations_per_s) * 1e6;
+    if (const double rate = ways_.peaks.operations_per_s("fp32"); rate > 0)
+      least_full_us_ = operations / (kReachedInFp32 * rate) * 1e6;
     hopeless_ = least_full_us_ >= floats_.us;
     if (hopeless_) return {};
     CompileOptions without = options_;
@@ -193,7 +194,7 @@ class Chooser {
     for (Quantized& q : quantized_) {
       if (!q.all) continue;
       if (ways_.timed) {
-        HONE_CHECK(compare_regions(q));
+        HONE_TRY(q.gains, measure_gains(q.all->engine, floats_.engine, std::array{q.type}, q.name(), ways_.peaks));
         HONE_CHECK(make_mixed(q));
       }
       for (auto* candidate : {&q.all, &q.mixed})
@@ -214,33 +215,18 @@ class Chooser {
     return best;
   }
 
-  // What 8 bits win, layer by layer and in the regions that can only be chosen as a whole.
-  Status compare_regions(Quantized& q) {
-    HONE_TRY(const auto quantized_us, time_steps_us(q.all->engine));
-    HONE_TRY(const auto floats_us, time_steps_us(floats_.engine));
-    const auto compared = [&](bool joined) {
-      return regions_of(timed_steps(q.all->engine.program, quantized_us, joined),
-                        timed_steps(floats_.engine.program, floats_us, joined));
-    };
-    for (const Region& region : compared(false))
-      for (const std::string& source : region.sources) q.won_us[source] = region.floats_us - region.integers_us;
-    for (const Region& region : compared(true)) {
-      if (region.integers_us <= region.floats_us) continue;
-      for (const std::string& source : region.sources)
-        if (is_quantized(q, source)) q.slower.emplace(source, region.integers_us - region.floats_us);
-    }
-    return {};
-  }
-
   static bool is_quantized(const Quantized& q, const std::string& layer) {
     return std::ranges::find(q.open, layer) != q.open.end() && !q.reasons.contains(layer);
   }
 
-  // 8 bits but for the regions that they slow down.
+  // 8 bits but for the layers that they slow down.
   Status make_mixed(Quantized& q) {
+    if (!q.gains.worth_trying()) return {};
     InInt8 layers;
-    for (const std::string& layer : q.open) layers.push_back(is_quantized(q, layer) && !q.slower.contains(layer));
-    if (q.slower.empty() || std::ranges::find(layers, true) == layers.end()) return {};
+    for (const std::string& layer : q.open) layers.push_back(is_quantized(q, layer) && !q.gains.slower.contains(layer));
+    const auto left = std::ranges::count_if(
+        q.open, [&](const std::string& layer) { return is_quantized(q, layer) && q.gains.slower.contains(layer); });
+    if (left == 0 || std::ranges::find(layers, true) == layers.end()) return {};
     Candidate candidate;
     HONE_TRY(candidate.engine, compile_with(q, layers));
     HONE_TRY(const bool kept, keeps_budget(candidate));
@@ -256,10 +242,9 @@ class Chooser {
                                  used ? "used" : "not used", ms(q.all->us), ms(floats_.us),
                                  q.mixed ? fmt::format(", {} with it where it alone is faster", ms(q.mixed->us)) : ""));
     for (const std::string& layer : q.open) {
-      const auto slower = q.slower.find(layer);
+      const auto slower = q.gains.slower.find(layer);
       if (!used) q.reasons.emplace(layer, fmt::format("the whole network is faster without {}", q.name()));
-      else if (q.mixed && best == &*q.mixed && slower != q.slower.end())
-        q.reasons.emplace(layer, fmt::format("its region is {:.1f} us slower in {}", slower->second, q.name()));
+      else if (q.mixed && best == &*q.mixed && slower != q.gains.slower.end()) q.reasons.emplace(layer, slower->second);
     }
   }
 
@@ -273,9 +258,11 @@ class Chooser {
                             ms(floats_.us), ms(least_full_us_));
     notes_.push_back(fmt::format("{} is {}: {}", name, unused ? "not used" : "used", why));
     std::map<std::string, double> won;
-    if (full_)
-      for (const Region& region : regions_of(tuned_steps(floats_.engine.program), tuned_steps(full_->engine.program)))
-        for (const std::string& source : region.sources) won[source] = region.floats_us - region.integers_us;
+    if (full_) {
+      const auto floats_us = tuned_us(floats_.engine.program), full_us = tuned_us(full_->engine.program);
+      for (const Region& region : regions_of({floats_.engine.program, floats_us}, {full_->engine.program, full_us}))
+        for (const std::string& source : region.sources) won[source] = region.full_us - region.reduced_us;
+    }
     const Program& program = floats_.engine.program;
     for (const Step& step : program.steps) {
       const std::string layer = layer_name(step);
@@ -293,10 +280,10 @@ class Chooser {
     }
   }
 
-  static std::vector<TimedStep> tuned_steps(const Program& program) {
+  static std::vector<double> tuned_us(const Program& program) {
     std::vector<double> us;
     for (const Step& step : program.steps) us.push_back(step.time_us);
-    return timed_steps(program, us, false);
+    return us;
   }
 
   void report(Candidate& best) {
@@ -307,7 +294,8 @@ class Chooser {
       layers = q.layers;
       for (LayerPrecision& layer : layers) {
         if (const auto known = q.sqnr_db.find(layer.name); known != q.sqnr_db.end()) layer.sqnr_db = known->second;
-        if (const auto known = q.won_us.find(layer.name); known != q.won_us.end()) layer.won_us = known->second;
+        if (const auto known = q.gains.won_us.find(layer.name); known != q.gains.won_us.end())
+          layer.won_us = known->second;
         if (const auto known = q.reasons.find(layer.name); known != q.reasons.end()) layer.reason = known->second;
         else if (layer.reason.empty()) layer.reason = yardstick_ ? "within the accuracy budget" : "faster as a whole";
       }
@@ -318,6 +306,8 @@ class Chooser {
       }
     }
     layers.insert(layers.end(), std::make_move_iterator(reduced_.begin()), std::make_move_iterator(reduced_.end()));
+    for (LayerPrecision& layer : best.engine.program.build.layers)  // of bf16 on a CPU
+      if (std::ranges::find(layers, layer.name, &LayerPrecision::name) == layers.end()) layers.push_back(layer);
     if (yardstick_) {
       options_.accuracy =
           fmt::format("accuracy: {} ({}) is {} from fp32 in {} runs on data kept back, the budget is {}",

@@ -11,8 +11,8 @@ struct PrecisionWays {
   std::function<Result<double>(const EngineData&)> time_us;  // of a run of the whole network
   bool runs = false;                                         // the target is here
   bool timed = false;
-  bool reduces = false;              // the target has what the options allow of fp16, bf16 and TF32
-  double fp32_operations_per_s = 0;  // that the GPU reaches at most; 0: not known
+  bool reduces = false;  // the target has what the options allow of fp16, bf16 and TF32
+  Peaks peaks;           // of the target; may not be known
 };
 
 // Fills in what the program computes its layers in.

@@ -52,6 +52,8 @@ constexpr std::pair<std::string_view, double> kSaved[] = {
     {"cpu.conv_winograd_f2", 2.25},
     {"cpu.conv_winograd_s2_f4", 144. / 81},
     {"cpu.conv_winograd_s2_f2", 36. / 25},
+    {"cpu.conv_winograd_f4_k4", 256. / 49},
+    {"cpu.conv_winograd_phases", 4},  // of 7x7 at stride 2; others save less
     {"cpu.conv_strassen", 8. / 7},
     {"cpu.gemm_strassen", 8. / 7},
     {"cpu.conv_winograd_f2_bf16", 2.25},

@@ -10,7 +10,7 @@ namespace {
 
 // kErrorBound of those that round to bf16: 2.5 times what a product that rounds its factors errs by in that model.
 constexpr double kErrorBoundInBf16 = 1.2e-2;
-constexpr size_t kAlgorithms = 13;  // conv_algorithms() but for its own reference
+constexpr size_t kAlgorithms = 15;  // conv_algorithms() but for its own reference
 
 const cpu::ConvAlgorithm& algorithm(size_t index) { return *cpu::conv_algorithms()[index]; }
 
@@ -111,9 +111,11 @@ std::span<const Tactic> conv_tactics() {
                                                         row<7>("cpu.conv_winograd_s2_f2"),
                                                         row<8>("cpu.conv_winograd_f2_bf16"),
                                                         row<9>("cpu.conv_winograd_s2_f2_bf16"),
-                                                        row<10>("cpu.conv_dot"),
-                                                        row<11>("cpu.conv_direct"),
-                                                        row<12>("cpu.conv_grouped")};
+                                                        row<10>("cpu.conv_winograd_f4_k4"),
+                                                        row<11>("cpu.conv_winograd_phases"),
+                                                        row<12>("cpu.conv_dot"),
+                                                        row<13>("cpu.conv_direct"),
+                                                        row<14>("cpu.conv_grouped")};
   return kRows;
 }
 

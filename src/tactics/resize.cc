@@ -4,7 +4,7 @@
 
 #include "ops/elements.h"
 #include "ops/resize.h"
-#include "tactics/common.h"
+#include "tactics/in_bf16.h"
 
 namespace hone {
 namespace {
@@ -37,11 +37,12 @@ std::vector<size_t> changed_dims(const Problem& problem) {
   return changed;
 }
 
-std::string supports(const Problem& problem, const Machine&) {
+std::string supports(const Problem& problem, const Machine& machine) {
   const auto* op = problem.op.as<Resize>();
   if (op == nullptr) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != DType::f32) return "elements are not f32";
+  if (std::string reason = refuse_type_or_machine(problem.inputs[0].dtype, machine); !reason.empty()) return reason;
+  if (problem.outputs[0].dtype != problem.inputs[0].dtype) return "another type of the result";
   if (op->mode == "cubic") return "cubic interpolation";
   if (op->antialias) return "antialiasing";
   if (op->aspect_policy != "stretch") return "an aspect ratio policy";
@@ -114,10 +115,14 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
   HONE_TRY(auto rows, taps_of(packed, 1, p.in_height, size(y, first)));
   HONE_TRY(auto columns, taps_of(packed, 2, p.in_width, first == second ? 1 : size(y, second)));
   HONE_TRY(auto plan, cpu::ResizePlan::make(p, std::move(rows), std::move(columns), tier_of(machine)));
-  return kernel([plan = std::move(plan)](const KernelArgs& args) {
-    plan.run(args.inputs[0]->data<float>(), args.outputs[0]->mutable_data<float>(), args.pool);
-    return Status();
-  });
+  const auto of_type = [&](auto zero) {
+    using T = decltype(zero);
+    return kernel([plan = std::move(plan)](const KernelArgs& args) {
+      plan.run(args.inputs[0]->data<T>(), args.outputs[0]->mutable_data<T>(), args.pool);
+      return Status();
+    });
+  };
+  return in_bf16(problem) ? of_type(bf16()) : of_type(0.f);
 }
 
 }  // namespace

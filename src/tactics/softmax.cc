@@ -2,7 +2,7 @@
 
 #include "ops/elements.h"
 #include "ops/norm.h"
-#include "tactics/common.h"
+#include "tactics/in_bf16.h"
 
 namespace hone {
 namespace {
@@ -16,9 +16,10 @@ Result<cpu::SoftmaxProblem> problem_of(const Problem& problem) {
                              span_count(dims, axis + 1, rank), op->log};
 }
 
-std::string supports(const Problem& problem, const Machine&) {
+std::string supports(const Problem& problem, const Machine& machine) {
   if (problem.op.as<Softmax>() == nullptr) return kAnotherOp;
-  if (std::string reason = refuse_unless_fixed_f32(problem); !reason.empty()) return reason;
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (std::string reason = refuse_types_or_machine(problem, machine); !reason.empty()) return reason;
   const auto p = problem_of(problem);
   if (!p.ok()) return p.status().message();
   const char* reason = cpu::softmax_supports(*p);
@@ -28,10 +29,14 @@ std::string supports(const Problem& problem, const Machine&) {
 Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int,
                                            const Machine& machine) {
   HONE_TRY(const auto p, problem_of(problem));
-  return kernel([p, tier = tier_of(machine)](const KernelArgs& args) -> Status {
-    cpu::softmax(p, tier, args.inputs[0]->data<float>(), args.outputs[0]->mutable_data<float>(), args.pool);
-    return {};
-  });
+  const auto of_type = [&](auto zero) {
+    using T = decltype(zero);
+    return kernel([p, tier = tier_of(machine)](const KernelArgs& args) -> Status {
+      cpu::softmax(p, tier, args.inputs[0]->data<T>(), args.outputs[0]->mutable_data<T>(), args.pool);
+      return {};
+    });
+  };
+  return in_bf16(problem) ? of_type(bf16()) : of_type(0.f);
 }
 
 int in_place(const Problem&) { return 0; }

@@ -54,12 +54,15 @@ Result<Options> options_of(const ModelOptions& model) {
   return options;
 }
 
-Result<BuildData> from_data(const ModelOptions& model, bool ranges, bool budget, const Output& output) {
+// `shapes`: of the build. Arrays may have others; images are made as large.
+Result<BuildData> from_data(const ModelOptions& model, const std::map<std::string, Dims>& shapes, bool ranges,
+                            bool budget, const Output& output) {
   BuildDataOptions options{.ranges = ranges, .cache = model.calibration_cache, .budget = budget};
   HONE_TRY(options.calibration, options_of(model));
   options.calibration.progress = progress(output);
   HONE_TRY(const auto inputs, inputs_of(model.model, options.calibration.compile.shapes));
-  HONE_TRY(const auto whole, open(model.model, model.calibration_data, model.preprocess, inputs));
+  HONE_TRY(const auto sized, inputs_of(model.model, shapes));
+  HONE_TRY(const auto whole, open(model.model, model.calibration_data, model.preprocess, sized));
   HONE_TRY(BuildData data, collect(model.model, *whole, inputs, options));
   warn_all(data.warnings, output);
   if (data.too_few)
@@ -97,7 +100,7 @@ Result<BuildData> calibrated(const ModelOptions& model, const std::map<std::stri
     return invalid("{}: there is no such calibration cache: give --calibrate DATA to make it", cache);
   BuildData result;
   if (sources.data) {
-    HONE_TRY(result, from_data(model, sources.ranges, budget, output));
+    HONE_TRY(result, from_data(model, shapes, sources.ranges, budget, output));
   }
   if (sources.cache) {
     HONE_TRY(result.thresholds, read_thresholds(cache, model.model, shapes));

@@ -165,7 +165,9 @@ Result<CompileOptions> ModelOptions::compile_options() const {
   options.timing_cache = timing_cache.empty() ? own_cache() : timing_cache == "none" ? "" : timing_cache;
   if (!accuracy_budget.empty()) {
     AccuracyBudget& budget = options.budget.emplace();
-    HONE_TRY(budget.most, parse_percentage(accuracy_budget));
+    const auto most = parse_percentage(accuracy_budget);
+    if (!most.ok()) return most.status().within("--accuracy-budget");
+    budget.most = *most;
     budget.metric = *find_accuracy_metric(accuracy_metric);
   }
   if (!max_workspace.empty()) {

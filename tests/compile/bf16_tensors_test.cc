@@ -6,6 +6,7 @@
 
 #include "backends/cpu_fusion.h"
 #include "backends/precision.h"
+#include "compile/bf16.h"
 #include "compile/compile.h"
 #include "kernels/cpu/bf16/bf16.h"
 #include "ops/fused.h"
@@ -189,6 +190,117 @@ TEST_F(Bf16Tensors, OfNormalisedRows) {
   g.add_output(product(v, 48, 11, 9), "y");
   // Values of about 1 that some ten roundings of 2^-8 reach, and sums of 48 of them by weights up to 0.2.
   check(g, 7, 10 * 0x1p-8 * 48 * 0.2);
+}
+
+// A softmax and a resized image between products: no step falls back to fp32, but for the probabilities.
+TEST_F(Bf16Tensors, OfSoftmaxesAndResizedImages) {
+  Graph g;
+  const auto conv = [&](ValueId from, int64_t cin, int64_t cout, unsigned seed) {
+    return add(g, "Conv",
+               {{"strides", std::vector<int64_t>{1, 1}},
+                {"dilations", std::vector<int64_t>{1, 1}},
+                {"pads", std::vector<int64_t>(4, 0)},
+                {"channels_last", true}},
+               {from, g.add_constant(testing::random_tensor({cout, cin, 1, 1}, seed, 0.3f), "w")});
+  };
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{1, 5, 6, 8})});
+  const ValueId weights = add(g, "Softmax", {{"axis", int64_t{-1}}}, {conv(x, 8, 24, 1)});
+  Tensor scales(DType::f32, {4});
+  for (int64_t i = 0; i < 4; ++i) scales.set(i, i == 1 || i == 2 ? 2 : 1);
+  const ValueId large = add(g, "Resize", {{"mode", std::string("linear")}},
+                            {weights, ValueId::none, g.add_constant(scales, "scales"), ValueId::none});
+  g.add_output(add(g, "Softmax", {{"axis", int64_t{-1}}}, {conv(large, 24, 8, 2)}), "y");
+  const auto now = store_in_bf16(g, kCpu);
+  ASSERT_TRUE(now.has_value());
+  EXPECT_EQ(count_of(*now, "Softmax", DType::bf16), 1u);
+  EXPECT_EQ(count_of(*now, "Softmax", DType::f32), 1u);
+  EXPECT_EQ(count_of(*now, "Resize", DType::bf16), 1u);
+  // Probabilities that 24 values of at most 1 and four roundings each move by the exponent's error.
+  check(g, 4, 4 * 0x1p-8);
+}
+
+// Three products in a row, engines that only list their steps, and times that are made up: "b" is said to be slower.
+struct ThreeProducts {
+  std::map<std::string, double> network_us;  // by the types of the products' results
+  std::vector<std::string> made = {};
+  BuildSummary build = {};
+
+  static Graph graph() {
+    Graph g;
+    ValueId v = g.add_input("x", {DType::f32, Shape::of(Dims{4, 16})});
+    for (const char* name : {"a", "b", "c"}) {
+      const ValueId w = g.add_constant(testing::random_tensor({16, 16}, 1), "w");
+      v = g.node(*g.add_node(*make_op("MatMul", {}), {v, w}, 1, {name})).outputs[0];
+    }
+    g.add_output(v, "y");
+    return g;
+  }
+
+  static EngineData lower(const Graph& g) {
+    EngineData engine;
+    for (const NodeId id : g.order()) {
+      const Node& node = g.node(id);
+      if (node.op.name() == "MatMul") engine.program.name += g.type(node.outputs[0]).dtype == DType::bf16 ? 'b' : 'f';
+      Step step{.op = std::string(node.op.name()), .attrs = node.op.attrs(), .sources = node.sources};
+      for (const ValueId v : node.inputs) step.input_types.push_back(g.type(v));
+      engine.program.slots.push_back({.type = g.type(node.outputs[0])});
+      step.outputs.push_back(static_cast<int>(engine.program.slots.size()) - 1);
+      engine.program.steps.push_back(std::move(step));
+    }
+    return engine;
+  }
+
+  std::string choose(double left_us = 50) {
+    const Bf16Ways ways{.lower = [&](const Graph& g, BuildSummary&) -> Result<EngineData> {
+                          EngineData engine = lower(g);
+                          made.push_back(engine.program.name);
+                          return engine;
+                        },
+                        .time_us = [&](const EngineData& e) -> Result<double> {
+                          const auto known = network_us.find(e.program.name);
+                          if (known == network_us.end()) return invalid("{} was not expected", e.program.name);
+                          return known->second;
+                        },
+                        .gains = [&](const EngineData&, const EngineData&) -> Result<Gains> {
+                          return Gains{.won_us = {{"a", 10}, {"b", -50}, {"c", 10}},
+                                       .slower = {{"b", "it is 50.0 us slower in bf16"}},
+                                       .left_us = left_us,
+                                       .network_us = 1000};
+                        },
+                        .out_of_time = [] { return false; }};
+    auto engine = choose_bf16(graph(), kCpu, ways, build);
+    EXPECT_TRUE(engine.ok()) << engine.status().message();
+    return engine.ok() ? engine->program.name : "";
+  }
+
+  std::vector<std::string> reasons() const {
+    std::vector<std::string> list;
+    for (const LayerPrecision& layer : build.layers) list.push_back(layer.name + ": " + layer.reason);
+    return list;
+  }
+};
+
+TEST_F(Bf16Tensors, AreLeftOutWhereTheNetworkIsFasterSo) {
+  using List = std::vector<std::string>;
+  ThreeProducts mixed{.network_us = {{"fff", 900}, {"bbb", 1000}, {"bfb", 800}}};
+  EXPECT_EQ(mixed.choose(), "bfb");
+  EXPECT_EQ(mixed.made, (List{"fff", "bbb", "bfb"}));
+  EXPECT_EQ(mixed.reasons(), (List{"a: faster as a whole", "b: it is 50.0 us slower in bf16", "c: faster as a whole"}));
+  EXPECT_EQ(mixed.build.layers.at(1).won_us, -50);
+  ASSERT_EQ(mixed.build.notes.size(), 2u);
+  EXPECT_EQ(mixed.build.notes[1],
+            "the network takes 0.800 ms with tensors in bf16 where layers are faster so, 0.900 ms without: they are");
+
+  ThreeProducts all{.network_us = {{"fff", 900}, {"bbb", 700}, {"bfb", 800}}};
+  EXPECT_EQ(all.choose(), "bbb");
+  EXPECT_EQ(all.reasons(), (List{"a: faster as a whole", "b: faster as a whole", "c: faster as a whole"}));
+
+  ThreeProducts none{.network_us = {{"fff", 600}, {"bbb", 700}, {"bfb", 800}}};
+  EXPECT_EQ(none.choose(), "fff");
+  EXPECT_EQ(none.reasons().at(1), "b: the whole network is faster with tensors in fp32");
+
+  ThreeProducts little{.network_us = {{"fff", 900}, {"bbb", 1000}}};
+  EXPECT_EQ(little.choose(5), "fff") << "half a percent is not worth another engine";
 }
 
 }  // namespace

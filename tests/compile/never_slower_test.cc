@@ -54,7 +54,7 @@ struct Build {
                   .runs = true,
                   .timed = timed,
                   .reduces = true,
-                  .fp32_operations_per_s = fp32_operations_per_s});
+                  .peaks = {.rates = {{"fp32", fp32_operations_per_s}}, .bandwidths = {}}});
     EXPECT_TRUE(engine.ok()) << engine.status().message();
     return engine.ok() ? std::move(engine->engine) : EngineData();
   }

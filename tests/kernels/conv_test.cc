@@ -162,8 +162,16 @@ TEST(Conv, ThreeByThree) {
   check(square(1, 12, 12, 20, 3, 2, 1));
 }
 
+TEST(Conv, FourByFour) {
+  check(square(1, 11, 8, 16, 4, 1, 1));
+  check(square(2, 13, 19, 35, 4, 1, 2));
+}
+
 TEST(Conv, Stems) {
   check(square(1, 30, 3, 17, 7, 2, 3));
+  check(square(2, 31, 3, 70, 7, 2, 2));
+  check(square(1, 33, 3, 40, 11, 4, 2));
+  check(square(1, 13, 5, 40, 5, 2, 2));
   check(square(2, 15, 3, 16, 3, 2, 1));
   check(square(1, 10, 1, 5, 5, 1, 2));
 }
@@ -207,7 +215,7 @@ TEST(Conv, UnevenGeometry) {
 
 TEST(Conv, SlicesOfWiderTensors) {
   for (ConvProblem p : {square(1, 9, 16, 21, 3, 1, 1), square(1, 9, 16, 21, 1, 1, 0), square(1, 9, 3, 8, 3, 2, 1),
-                        square(1, 9, 128, 134, 1, 1, 0)}) {
+                        square(1, 17, 3, 8, 7, 2, 3), square(1, 9, 128, 134, 1, 1, 0)}) {
     p.in_ldc = p.cin + 5;
     p.out_ldc = p.cout + 7;
     check(p);
@@ -315,7 +323,7 @@ void check_bound_in_bf16(const Case& c, const ConvAlgorithm& a, ThreadPool& pool
 // The stated bound covers measured errors, and is not so loose as to be useless.
 TEST(Conv, ErrorBoundsAreHonest) {
   ThreadPool pool(2);
-  for (int64_t kernel : {3, 1})
+  for (int64_t kernel : {7, 4, 3, 1})
     for (int64_t stride : {1, 2})
       for (int64_t channels : {16, 64, 256}) {
         Case c(square(1, 16, channels, 128, kernel, stride, kernel / 2));

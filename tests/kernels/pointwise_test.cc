@@ -181,8 +181,7 @@ TEST(Pointwise, WorksInPlaceAndStrided) {
     std::vector<float> x = random_floats(50000), b = random_floats(50000, 2), y = x;
     run(program, {{DType::f32, {50000}, y.data()}, {DType::f32, {50000}, b.data()}}, {DType::f32, {50000}}, y.data(),
         tier, 2);
-    for (size_t i = 0; i < x.size(); ++i)
-      EXPECT_NEAR(y[i], std::tanh(static_cast<double>(x[i]) + b[i]) + x[i], 1e-6);
+    for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(y[i], std::tanh(static_cast<double>(x[i]) + b[i]) + x[i], 1e-6);
 
     // Rows of 20 out of 32, written to rows of 24; and a transposed input.
     const std::vector<int64_t> dims = {7, 20}, in_strides = {32, 1}, turned = {1, 7}, out_strides = {24, 1};
@@ -242,9 +241,7 @@ TEST(Pointwise, HalfPrecisionStorage) {
   const std::vector<int64_t> dims = {1003};
   const std::vector<float> x = random_floats(1003);
   for (DType type : {DType::f16, DType::bf16}) {
-    const auto round_trip = [&](float v) {
-      return type == DType::f16 ? to_float(to_f16(v)) : to_float(to_bf16(v));
-    };
+    const auto round_trip = [&](float v) { return type == DType::f16 ? to_float(to_f16(v)) : to_float(to_bf16(v)); };
     std::vector<uint16_t> in(1003), out(1003);
     for (size_t i = 0; i < 1003; ++i) in[i] = type == DType::f16 ? to_f16(x[i]).bits : to_bf16(x[i]).bits;
     PointwiseProgram program = single(Fn::square, type, type);
@@ -256,6 +253,46 @@ TEST(Pointwise, HalfPrecisionStorage) {
       }
     }
   }
+}
+
+// Each way that a block finds its operands: rows with a row for all, short rows, one value a row, one value.
+TEST(Pointwise, FunctionsOfBf16AreThoseOfFp32Rounded) {
+  struct Case {
+    const char *stored, *wide;
+  };
+  const Case cases[] = {
+      {"in0:bf16; in1:bf16; cast:f32(0); cast:f32(1); mul:f32(2,3); cast:bf16(4)", "in0:f32; in1:f32; mul:f32(0,1)"},
+      {"in0:bf16; in1:bf16; cast:f32(1); cast:f32(0); sub:f32(2,3); cast:bf16(4)", "in0:f32; in1:f32; sub:f32(1,0)"},
+      {"in0:bf16; in1:bf16; cast:f32(0); cast:f32(1); mul:f32(2,3); add:f32(4,2); cast:bf16(5)",
+       "in0:f32; in1:f32; mul:f32(0,1); add:f32(2,0)"},
+      {"in0:bf16; in1:bf16; cast:f32(0); cast:f32(1); relu:f32(2); add:f32(4,3); cast:bf16(5)",
+       "in0:f32; in1:f32; relu:f32(0); add:f32(2,1)"},
+      {"in0:bf16; in1:bf16; cast:f32(0); cast:f32(1); less:bool(2,3); where:f32(4,2,3); cast:bf16(5)",
+       "in0:f32; in1:f32; less:bool(0,1); where:f32(2,0,1)"},
+      {"in0:bf16; in1:bf16; cast:f32(0); cast:f32(1); constant:f32(0.5); mul:f32(2,3); mul:f32(5,4); cast:bf16(6)",
+       "in0:f32; in1:f32; constant:f32(0.5); mul:f32(0,1); mul:f32(3,2)"}};
+  for (const int64_t length : {67, 9})
+    for (const std::vector<int64_t>& second : {std::vector<int64_t>{length}, {29, 1}, {29, length}, {1}}) {
+      const std::vector<int64_t> dims = {29, length};
+      const auto count = static_cast<size_t>(29 * length);
+      const auto seconds = static_cast<size_t>(second[0] * (second.size() == 1 ? 1 : second[1]));
+      const auto rounded = [](std::vector<float> values, std::vector<bf16>& stored) {
+        for (float& v : values) stored.push_back(to_bf16(v)), v = to_float(stored.back());
+        return values;
+      };
+      std::vector<bf16> a, b, got(count);
+      const std::vector<float> x = rounded(random_floats(count), a), y = rounded(random_floats(seconds), b);
+      std::vector<float> want(count);
+      for (const Case& c : cases)
+        for (Tier tier : tiers()) {
+          run(parse(c.stored), {{DType::bf16, dims, a.data()}, {DType::bf16, second, b.data()}}, {DType::bf16, dims},
+              got.data(), tier, 2);
+          run(parse(c.wide), {{DType::f32, dims, x.data()}, {DType::f32, second, y.data()}}, {DType::f32, dims},
+              want.data(), tier, 2);
+          for (size_t i = 0; i < count; ++i)
+            ASSERT_EQ(to_float(got[i]), to_float(to_bf16(want[i]))) << c.wide << " row of " << length << " at " << i;
+        }
+    }
 }
 
 TEST(Pointwise, RefusesWithAReason) {

@@ -2,6 +2,7 @@
 #include "kernels/cpu/resize/resize.h"
 
 #include "kernel_testing.h"
+#include "kernels/cpu/bf16/bf16.h"
 
 namespace hone::cpu {
 namespace {
@@ -46,6 +47,24 @@ TEST(Resize, NearestAndLinear) {
       }
     }
   }
+}
+
+TEST(Resize, PixelsInBf16AreThoseOfFp32Rounded) {
+  if (!has_bf16_set(Bf16Set::avx512)) GTEST_SKIP() << "this CPU has no bf16";
+  for (const bool nearest : {true, false})
+    for (const int64_t channels : {1, 8, 37}) {
+      const ResizeProblem p{.batch = 2, .channels = channels, .in_height = 7, .in_width = 9, .in_ldc = channels + 1};
+      const auto plan = ResizePlan::make(p, linear_taps(half_pixel(7, 14, nearest), 7),
+                                         linear_taps(half_pixel(9, 5, nearest), 9), Tier::avx512);
+      ASSERT_TRUE(plan.ok());
+      std::vector<float> x = random_floats(2 * 7 * 9 * p.in_ldc), y(static_cast<size_t>(2 * 14 * 5 * channels));
+      std::vector<bf16> stored, got(y.size());
+      for (float& v : x) stored.push_back(to_bf16(v)), v = to_float(stored.back());
+      ThreadPool pool(2);
+      plan->run(stored.data(), got.data(), pool);
+      plan->run(x.data(), y.data(), pool);
+      for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(to_float(got[i]), to_float(to_bf16(y[i]))) << i;
+    }
 }
 
 TEST(Resize, RefusesTapsOutside) {

@@ -2,6 +2,7 @@
 #include "kernels/cpu/softmax/softmax.h"
 
 #include "kernel_testing.h"
+#include "kernels/cpu/bf16/bf16.h"
 
 namespace hone::cpu {
 namespace {
@@ -34,6 +35,25 @@ TEST(Softmax, MatchesDoubles) {
       }
     }
   }
+}
+
+// In bf16 results differ from those of fp32 by a rounding, of up to 2^-8.
+TEST(Softmax, TensorsInBf16) {
+  if (!has_bf16_set(Bf16Set::avx512)) GTEST_SKIP() << "this CPU has no bf16";
+  for (SoftmaxProblem p : {SoftmaxProblem{5, 7, 1}, {3, 1000, 1}, {2, 10, 7}, {1, 300, 130}})
+    for (const bool log : {false, true})
+      for (const int threads : {1, 2}) {
+        p.log = log;
+        const auto x = random_floats(p.outer * p.length * p.inner, 5, -20, 20);
+        std::vector<bf16> stored;
+        std::vector<float> wide;
+        for (const float v : x) stored.push_back(to_bf16(v)), wide.push_back(to_float(stored.back()));
+        ThreadPool pool(threads);
+        softmax(p, Tier::avx512, stored.data(), stored.data(), pool);
+        softmax(p, Tier::avx512, wide.data(), wide.data(), pool);
+        for (size_t i = 0; i < x.size(); ++i)
+          ASSERT_NEAR(to_float(stored[i]), wide[i], 1.01 * 0x1p-8 * std::fabs(wide[i]) + 1e-37) << i;
+      }
 }
 
 TEST(Softmax, Infinities) {

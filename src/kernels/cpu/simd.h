@@ -128,6 +128,9 @@ HONE_INLINE V load(const bf16* p) { return load_n(p, kLanes); }
 HONE_INLINE void store(bf16* p, V v) { store_n(p, v, kLanes); }
 #endif
 
+HONE_INLINE float in_f32(float v) { return v; }
+HONE_INLINE float in_f32(bf16 v) { return to_float(v); }
+
 // Loads and stores of a vector of which only the first n lanes exist.
 template <class T>
 HONE_INLINE V load_part(const T* p, int n) {

@@ -156,11 +156,17 @@ std::optional<Weights> weights_of(const Graph& graph, NodeId id) {
 Tensor scaled(const Tensor& w, const Weights& layout, const std::vector<double>& scale) {
   Tensor out(w.type(), w.dims());
   const int64_t count = w.count();
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t in_group = i / layout.inner % layout.per_group;
-    const int64_t group = layout.outer == 1 ? 0 : i / (count / layout.outer);
-    const auto channel = static_cast<size_t>(group * layout.per_group + in_group);
-    out.set(i, w.at(i) * scale[scale.size() == 1 ? 0 : channel]);
+  const bool plain = w.type() == DType::f32;
+  const float* const from = plain ? w.data<float>() : nullptr;
+  float* const to = plain ? out.mutable_data<float>() : nullptr;
+  for (int64_t first = 0; first < count; first += layout.inner) {
+    const int64_t in_group = first / layout.inner % layout.per_group;
+    const int64_t group = layout.outer == 1 ? 0 : first / (count / layout.outer);
+    const double factor = scale[scale.size() == 1 ? 0 : static_cast<size_t>(group * layout.per_group + in_group)];
+    for (int64_t i = first; i < first + layout.inner; ++i) {
+      if (plain) to[i] = static_cast<float>(from[i] * factor);
+      else out.set(i, w.at(i) * factor);
+    }
   }
   return out;
 }

@@ -17,6 +17,8 @@ std::span<const ConvAlgorithm* const> conv_algorithms() {
       &conv_winograd_s2_f2,
       &conv_winograd_f2_bf16,
       &conv_winograd_s2_f2_bf16,
+      &conv_winograd_f4_k4,
+      &conv_winograd_phases,
       &conv_dot,
       &conv_direct,
       &conv_grouped,

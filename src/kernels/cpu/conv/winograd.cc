@@ -55,6 +55,10 @@ const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradF5) {
   return k.f5;
 }
 template <class T>
+const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradF4K4) {
+  return k.f4_k4;
+}
+template <class T>
 const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradS2F2) {
   return k.s2_f2;
 }
@@ -169,11 +173,13 @@ struct Run {
     const int64_t y0 = tile / w.tiles_x % w.tiles_y * W::kTile * W::kStride - p.pad_top;
     const int64_t x0 = tile % w.tiles_x * W::kTile * W::kStride - p.pad_left;
     WinogradInput<T, P> job;
-    const auto *image = static_cast<const T*>(args.in), *outside = reinterpret_cast<const T*>(zeros());
-    for (int i = 0; i < S * S; ++i) {
-      const int64_t y = y0 + i / S, x = x0 + i % S;
-      const bool inside = y >= 0 && y < p.h && x >= 0 && x < p.w;
-      job.pixels[i] = inside ? image + ((n * p.h + y) * p.w + x) * pitch : outside;
+    const auto *image = static_cast<const T*>(args.in) + n * p.h * p.w * pitch,
+               *outside = reinterpret_cast<const T*>(zeros());
+    for (int i = 0; i < S; ++i) {
+      const bool inside = y0 + i >= 0 && y0 + i < p.h;
+      const int64_t line = ((y0 + i) * p.w + x0) * pitch;
+      for (int j = 0; j < S; ++j)
+        job.pixels[i * S + j] = inside && x0 + j >= 0 && x0 + j < p.w ? image + line + j * pitch : outside;
     }
     job.channels = p.cin;
     job.v = v;
@@ -277,7 +283,7 @@ struct Run {
 
 template <class W>
 const char* supports(const ConvProblem& p) {
-  if (p.kh != 3 || p.kw != 3) return "kernel is not 3x3";
+  if (p.kh != W::kTaps || p.kw != W::kTaps) return W::kTaps == 3 ? "kernel is not 3x3" : "kernel is not 4x4";
   if (p.stride_h != W::kStride || p.stride_w != W::kStride)
     return W::kStride == 1 ? "stride is not 1" : "stride is not 2";
   if (p.dilation_h != 1 || p.dilation_w != 1) return "dilated";
@@ -303,7 +309,7 @@ void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
   for (int64_t oc = 0; oc < p.cout; ++oc)
     for (int64_t ic = 0; ic < p.cin; ++ic) {
       double u[F][F];
-      transform_weights<W>(weights + (oc * p.cin + ic) * 9, u);
+      transform_weights<W>(weights + (oc * p.cin + ic) * W::kTaps * W::kTaps, u);
       const int64_t place = (ic / kUnit * nr + oc % nr) * kUnit + ic % kUnit;
       for (int e = 0; e < F * F; ++e) {
         P& to = out[(oc / nr * F * F + e) * factor + place];
@@ -380,6 +386,7 @@ constexpr ConvAlgorithm algorithm_in_bf16(const char* name) {
 
 const ConvAlgorithm conv_winograd_f4 = algorithm<WinogradF4>("conv_winograd_f4");
 const ConvAlgorithm conv_winograd_f5 = algorithm<WinogradF5>("conv_winograd_f5");
+const ConvAlgorithm conv_winograd_f4_k4 = algorithm<WinogradF4K4>("conv_winograd_f4_k4");
 const ConvAlgorithm conv_winograd_f2 = algorithm<WinogradF2>("conv_winograd_f2");
 const ConvAlgorithm conv_winograd_s2_f4 = algorithm<WinogradS2F4>("conv_winograd_s2_f4");
 const ConvAlgorithm conv_winograd_s2_f2 = algorithm<WinogradS2F2>("conv_winograd_s2_f2");

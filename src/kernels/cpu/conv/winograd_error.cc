@@ -2,6 +2,7 @@
 #include "kernels/cpu/conv/winograd_error.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "kernels/cpu/conv/winograd_scheme.h"
@@ -12,25 +13,48 @@ namespace {
 // Roundings met by one value in the two passes of the input and output transforms, and by a weight.
 constexpr double kTransformRoundings = 17;
 
+// Sums over input channels of the products of a filter's weights, two by two.
+template <int K>
+using Moments = std::array<std::array<double, K * K>, K * K>;
+
+template <int K>
+Moments<K> moments(const float* weights, int64_t channels) {
+  Moments<K> m{};
+  for (int64_t ic = 0; ic < channels; ++ic) {
+    const float* w = weights + ic * K * K;
+    for (int a = 0; a < K * K; ++a)
+      for (int b = 0; b <= a; ++b) m[a][b] += double{w[a]} * w[b];
+  }
+  for (int a = 0; a < K * K; ++a)
+    for (int b = 0; b < a; ++b) m[b][a] = m[a][b];
+  return m;
+}
+
+// Of a factor's weights, which are sums of the filter's: the sum of their squares.
+template <class W>
+double squares(const Moments<W::kTaps>& m, int i, int j) {
+  constexpr int K = W::kTaps;
+  double sum = 0;
+  for (int a = 0; a < K * K; ++a)
+    for (int b = 0; b < K * K; ++b) sum += W::g[i][a / K] * W::g[j][a % K] * W::g[i][b / K] * W::g[j][b % K] * m[a][b];
+  return std::max(sum, 0.0);
+}
+
 // What the rounding of every product's factor makes of the widest output's error, as a share of its deviation.
 template <class W>
 double amplification(const ConvProblem& p, const float* weights) {
-  if (p.kh != 3 || p.kw != 3 || p.groups != 1) return 0;
-  constexpr int S = W::kPoints, F = W::kFactors;
+  constexpr int S = W::kPoints, F = W::kFactors, K = W::kTaps;
+  if (p.kh != K || p.kw != K || p.groups != 1) return 0;
   double b2[S] = {}, worst_error = 0, widest = 0;
   for (int i = 0; i < S; ++i)
     for (int k = 0; k < S; ++k) b2[i] += W::bt[i][k] * W::bt[i][k];
 
   for (int64_t oc = 0; oc < p.cout; ++oc) {
-    double factors[F][F] = {}, range = 0;  // mean squares of a factor's weights, summed, and of the output
-    for (int64_t ic = 0; ic < p.cin; ++ic) {
-      const float* w = weights + (oc * p.cin + ic) * 9;
-      double u[F][F];
-      transform_weights<W>(w, u);
-      for (int i = 0; i < F; ++i)
-        for (int j = 0; j < F; ++j) factors[i][j] += u[i][j] * u[i][j];
-      for (int k = 0; k < 9; ++k) range += double{w[k]} * w[k];
-    }
+    const auto m = moments<K>(weights + oc * p.cin * K * K, p.cin);
+    double factors[F][F], range = 0;
+    for (int i = 0; i < F; ++i)
+      for (int j = 0; j < F; ++j) factors[i][j] = squares<W>(m, i, j);
+    for (int a = 0; a < K * K; ++a) range += m[a][a];
     for (int y = 0; y < W::kTile; ++y)
       for (int x = 0; x < W::kTile; ++x) {
         double sum = 0;
@@ -65,6 +89,7 @@ double winograd_error_in_bf16(const ConvProblem& p, const float* weights) {
 template double winograd_error<WinogradF2>(const ConvProblem&, const float*);
 template double winograd_error<WinogradF4>(const ConvProblem&, const float*);
 template double winograd_error<WinogradF5>(const ConvProblem&, const float*);
+template double winograd_error<WinogradF4K4>(const ConvProblem&, const float*);
 template double winograd_error<WinogradS2F2>(const ConvProblem&, const float*);
 template double winograd_error<WinogradS2F4>(const ConvProblem&, const float*);
 template double winograd_error_in_bf16<WinogradF2>(const ConvProblem&, const float*);

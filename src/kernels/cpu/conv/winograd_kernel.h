@@ -46,7 +46,7 @@ struct WinogradKernel {
 // Of all schemes, for one tier.
 template <class T>
 struct WinogradKernels {
-  WinogradKernel<T> f2, f4, f5, s2_f2, s2_f4;
+  WinogradKernel<T> f2, f4, f5, f4_k4, s2_f2, s2_f4;
 };
 
 }  // namespace hone::cpu

@@ -34,4 +34,10 @@ struct BlockTable {
 
 const BlockTable& block_table(Tier tier);
 
+// The same by a CPU's instructions for bf16.
+struct StoredBlocks {
+  BlockFn (*find)(const BlockKey& key);  // of operands and a result that lie in memory as bf16, computed in f32
+  BlockFn narrow;                        // f32 to bf16
+};
+
 }  // namespace hone::cpu

@@ -1,5 +1,5 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
-// Block operations on fp32. Included by sources built once per tier.
+// Block operations on fp32, of values that lie in memory as `Stored`. Included by sources built once per tier.
 #pragma once
 
 #include "kernels/cpu/pointwise/block.h"
@@ -12,10 +12,10 @@ typedef uint8_t Bytes __attribute__((vector_size(kLanes), aligned(1), may_alias)
 // An operand, value by value or one for the whole block.
 template <bool kScalar>
 struct Real {
-  const float* p;
+  const Stored* p;
   V splat;
   HONE_INLINE explicit Real(const void* data)
-      : p(static_cast<const float*>(data)), splat(kScalar ? set1(*p) : zero()) {}
+      : p(static_cast<const Stored*>(data)), splat(kScalar ? set1(in_f32(*p)) : zero()) {}
   HONE_INLINE V get(int64_t i) const { return kScalar ? splat : load(p + i); }
   HONE_INLINE V get_n(int64_t i, int n) const { return kScalar ? splat : load_n(p + i, n); }
 };
@@ -25,7 +25,7 @@ void float_block(const BlockArgs& args) {
   const Real<kA> a(args.in[0]);
   const Real<kB> b(F::kArity > 1 ? args.in[1] : args.in[0]);
   const Real<kC> c(F::kArity > 2 ? args.in[2] : args.in[0]);
-  float* out = static_cast<float*>(args.out);
+  auto* out = static_cast<Stored*>(args.out);
   const auto apply = [](V x, V y, V z) {
     if constexpr (F::kArity == 1) return F::apply(x);
     else if constexpr (F::kArity == 2) return F::apply(x, y);
@@ -182,7 +182,7 @@ void where_float(const BlockArgs& args) {
   const auto* mask = static_cast<const uint8_t*>(args.in[0]);
   const Real<kB> b(args.in[1]);
   const Real<kC> c(args.in[2]);
-  float* out = static_cast<float*>(args.out);
+  auto* out = static_cast<Stored*>(args.out);
   int64_t i = 0;
   for (; i + kLanes <= args.n; i += kLanes) {
     const VI m = __builtin_convertvector(*reinterpret_cast<const Bytes*>(mask + i), VI);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cpu/bf16/bf16.h"
+
 namespace hone::cpu {
 
 namespace scalar {
@@ -14,6 +16,9 @@ extern const BlockTable kBlockTable;
 }
 namespace avx512 {
 extern const BlockTable kBlockTable;
+}
+namespace avx512_bf16 {
+extern const StoredBlocks kStoredBlocks;
 }
 
 const BlockTable& block_table(Tier tier) {
@@ -97,13 +102,17 @@ struct Draft {
   int out;  // virtual register, or kOutput
   DType type;
   bool scalar;
+  BlockKey key = {};  // of functions; conversions have none
 };
 constexpr int kOutput = -1;
 
 class Lowering {
  public:
-  Lowering(const PointwiseProgram& program, std::span<const Access> access, const BlockTable& table)
-      : program_(program), access_(access), table_(table) {}
+  Lowering(const PointwiseProgram& program, std::span<const Access> access, Tier tier)
+      : program_(program),
+        access_(access),
+        table_(block_table(tier)),
+        stored_(tier == Tier::avx512 && has_bf16_set(Bf16Set::avx512) ? &avx512_bf16::kStoredBlocks : nullptr) {}
 
   Status run() {
     const auto& code = program_.code;
@@ -143,7 +152,8 @@ class Lowering {
 
   Status convert(Value& v, DType to) {
     if (v.type == to) return {};
-    const BlockFn fn = table_.convert(v.type, to);
+    const bool narrows = v.type == DType::f32 && to == DType::bf16;
+    const BlockFn fn = narrows && stored_ != nullptr ? stored_->narrow : table_.convert(v.type, to);
     if (fn == nullptr) return unsupported("no conversion from {} to {}", name(v.type), name(to));
     v = emit(fn, {v}, to);
     return {};
@@ -245,8 +255,10 @@ class Lowering {
       fn = find();
     }
     if (fn == nullptr) return unsupported("{} on {} has no kernel", name(key.fn), name(key.operand));
-    value = n == 1 ? emit(fn, {in[0]}, key.result)
-                   : n == 2 ? emit(fn, {in[0], in[1]}, key.result) : emit(fn, {in[0], in[1], in[2]}, key.result);
+    value = n == 1   ? emit(fn, {in[0]}, key.result)
+            : n == 2 ? emit(fn, {in[0], in[1]}, key.result)
+                     : emit(fn, {in[0], in[1], in[2]}, key.result);
+    drafts_.back().key = key;
     return {};
   }
 
@@ -287,7 +299,39 @@ class Lowering {
     const bool last = !drafts_.empty() && v.kind == Value::virtual_register && drafts_.back().out == v.index;
     if (!last) emit(copy_of(type), {v}, type);
     drafts_.back().out = kOutput;
+    if (type == DType::bf16 && stored_ != nullptr) join_conversions();
     return {};
+  }
+
+  const Draft* maker(const Value& v) const {
+    const auto made = std::ranges::find(drafts_, v.index, &Draft::out);
+    return v.kind == Value::virtual_register && made != drafts_.end() ? &*made : nullptr;
+  }
+
+  // The last function in one pass where all that it reads lies in memory as bf16, as its result is to.
+  void join_conversions() {
+    const Draft* const last = maker(drafts_.back().in[0]);
+    if (drafts_.back().fn != stored_->narrow || last == nullptr || last->scalar || last->key.fn == Fn::input) return;
+    Draft joined = *last;
+    joined.fn = stored_->find(joined.key);
+    joined.out = kOutput;
+    joined.type = DType::bf16;
+    for (int k = joined.key.fn == Fn::where ? 1 : 0; k < joined.count; ++k) {  // its first operand is a mask
+      const Draft* const widened = maker(joined.in[k]);
+      if (widened == nullptr || widened->count != 1 || widened->in[0].type != DType::bf16) return;
+      joined.in[k] = widened->in[0];
+    }
+    if (joined.fn == nullptr) return;
+    drafts_.back() = joined;
+    for (size_t s = drafts_.size() - 1; s-- > 0;)
+      if (!is_read(drafts_[s].out)) drafts_.erase(drafts_.begin() + static_cast<std::ptrdiff_t>(s));
+  }
+
+  bool is_read(int v) const {
+    return std::ranges::any_of(drafts_, [&](const Draft& d) {
+      return std::any_of(d.in, d.in + d.count,
+                         [&](const Value& in) { return in.kind == Value::virtual_register && in.index == v; });
+    });
   }
 
   void assign_registers() {
@@ -328,8 +372,9 @@ class Lowering {
       step.out = d.out == kOutput ? out_.output_place() : place(d.out);
       for (int k = 0; k < d.count; ++k) {
         const Value& v = d.in[k];
-        step.in[k] = v.kind == Value::input ? v.index
-                     : v.kind == Value::constant ? out_.constant_place(v.index) : place(v.index);
+        step.in[k] = v.kind == Value::input      ? v.index
+                     : v.kind == Value::constant ? out_.constant_place(v.index)
+                                                 : place(v.index);
       }
       out_.steps.push_back(step);
     }
@@ -338,6 +383,7 @@ class Lowering {
   const PointwiseProgram& program_;
   std::span<const Access> access_;
   const BlockTable& table_;
+  const StoredBlocks* stored_;  // null without instructions for bf16
   Lowered out_;
   std::vector<int> uses_;
   std::vector<Value> values_;
@@ -361,7 +407,7 @@ const char* lowering_refusal(const PointwiseProgram& program) {
 }
 
 Result<Lowered> lower_pointwise(const PointwiseProgram& program, std::span<const Access> access, Tier tier) {
-  Lowering lowering(program, access, block_table(tier));
+  Lowering lowering(program, access, tier);
   HONE_CHECK(lowering.run());
   Lowered lowered = lowering.result();
   if (lowered.places() > kMaxPlaces) return unsupported("pointwise program needs {} values at once", lowered.places());

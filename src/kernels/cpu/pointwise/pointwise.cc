@@ -11,7 +11,7 @@ namespace hone::cpu {
 namespace {
 
 constexpr int kMaxInputs = 24, kMaxRank = 12;
-constexpr int64_t kShortRow = 48;    // rows below this are not worth a block of their own
+constexpr int64_t kShortRow = 48;     // rows below this are not worth a block of their own
 constexpr int64_t kGrain = 32 << 10;  // simple instructions times values that justify a task
 
 // out[i] = source at position `at` + i of the loop nest; `at` is a multi-index.
@@ -23,7 +23,11 @@ void expand(const T* source, T* out, int64_t n, const int64_t* at, std::span<con
   for (size_t d = 0; d <= inner; ++d) index[d] = at[d], offset += at[d] * strides[d];
   while (n > 0) {
     const int64_t run = std::min(n, dims[inner] - index[inner]), stride = strides[inner];
-    for (int64_t i = 0; i < run; ++i) out[i] = source[offset + i * stride];
+    const T* from = source + offset;
+    if (stride == 1) std::memcpy(out, from, static_cast<size_t>(run) * sizeof(T));
+    else if (stride == 0) std::fill_n(out, run, *from);
+    else
+      for (int64_t i = 0; i < run; ++i) out[i] = from[i * stride];
     out += run;
     n -= run;
     offset -= index[inner] * stride;
@@ -47,7 +51,8 @@ void expand_bytes(const void* source, void* out, int64_t n, const int64_t* at, s
 ExpandFn expand_of(size_t size) {
   return size == 8   ? expand_bytes<uint64_t>
          : size == 4 ? expand_bytes<uint32_t>
-         : size == 2 ? expand_bytes<uint16_t> : expand_bytes<uint8_t>;
+         : size == 2 ? expand_bytes<uint16_t>
+                     : expand_bytes<uint8_t>;
 }
 
 // Strides of an operand under the output's dims: 0 where it broadcasts.

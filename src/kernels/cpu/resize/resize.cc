@@ -9,20 +9,23 @@
 namespace hone::cpu {
 
 namespace scalar {
-extern const ResizePixelFn kResizePixel;
+extern const ResizePixelFn<float> kResizePixel;
 }
 namespace avx2 {
-extern const ResizePixelFn kResizePixel;
+extern const ResizePixelFn<float> kResizePixel;
 }
 namespace avx512 {
-extern const ResizePixelFn kResizePixel;
+extern const ResizePixelFn<float> kResizePixel;
+}
+namespace avx512_bf16 {
+extern const ResizePixelFn<bf16> kResizePixel;
 }
 
 namespace {
 
 constexpr int64_t kGrain = 16 << 10;  // values that justify a task
 
-ResizePixelFn pixel_fn(Tier tier) {
+ResizePixelFn<float> pixel_fn(Tier tier, float) {
   switch (tier) {
     case Tier::avx512: return avx512::kResizePixel;
     case Tier::avx2: return avx2::kResizePixel;
@@ -30,6 +33,7 @@ ResizePixelFn pixel_fn(Tier tier) {
   }
   return scalar::kResizePixel;
 }
+ResizePixelFn<bf16> pixel_fn(Tier, bf16) { return avx512_bf16::kResizePixel; }
 
 bool inside(const std::vector<ResizeTap>& taps, int64_t n) {
   return std::all_of(taps.begin(), taps.end(), [n](const ResizeTap& t) {
@@ -66,8 +70,12 @@ Result<ResizePlan> ResizePlan::make(const ResizeProblem& p, std::vector<ResizeTa
   return plan;
 }
 
-void ResizePlan::run(const float* x, float* y, ThreadPool& pool) const {
-  const ResizePixelFn pixel = pixel_fn(tier_);
+void ResizePlan::run(const float* x, float* y, ThreadPool& pool) const { resize(x, y, pool); }
+void ResizePlan::run(const bf16* x, bf16* y, ThreadPool& pool) const { resize(x, y, pool); }
+
+template <class T>
+void ResizePlan::resize(const T* x, T* y, ThreadPool& pool) const {
+  const ResizePixelFn<T> pixel = pixel_fn(tier_, T());
   const auto height = static_cast<int64_t>(rows_.size()), width = static_cast<int64_t>(columns_.size());
   const int64_t units = p_.batch * height;
   const int64_t tasks = std::min(units, task_count(units * width * p_.channels, kGrain, pool.size()));
@@ -75,10 +83,10 @@ void ResizePlan::run(const float* x, float* y, ThreadPool& pool) const {
     const Part part = part_of(units, t, tasks);
     for (int64_t u = part.begin; u < part.end; ++u) {
       const ResizeTap& r = rows_[static_cast<size_t>(u % height)];
-      const float* image = x + u / height * p_.in_height * p_.in_width * p_.in_ldc;
-      const float* top = image + r.first * p_.in_width * p_.in_ldc;
-      const float* bottom = r.weight == 0 ? nullptr : image + r.second * p_.in_width * p_.in_ldc;
-      float* out = y + u * width * p_.out_ldc;
+      const T* image = x + u / height * p_.in_height * p_.in_width * p_.in_ldc;
+      const T* top = image + r.first * p_.in_width * p_.in_ldc;
+      const T* bottom = r.weight == 0 ? nullptr : image + r.second * p_.in_width * p_.in_ldc;
+      T* out = y + u * width * p_.out_ldc;
       for (const ResizeTap& c : columns_) {
         const int64_t left = c.first * p_.in_ldc, right = c.second * p_.in_ldc;
         pixel({top + left, c.weight == 0 ? nullptr : top + right, bottom == nullptr ? nullptr : bottom + left,

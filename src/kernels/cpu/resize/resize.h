@@ -1,6 +1,7 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
-// fp32 resizing of the two spatial dims of NHWC images by tables that the caller fills at plan time: each output row or
-// column is a weighted sum of two input ones (nearest: of one, with weight 1), for any coordinate rule.
+// Resizing of the two spatial dims of NHWC images by tables that the caller fills at plan time: each output row or
+// column is a weighted sum of two input ones (nearest: of one, with weight 1), for any coordinate rule. Computed in
+// fp32; for bf16 in memory has_bf16_set(Bf16Set::avx512).
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "base/cpu_info.h"
+#include "base/dtype.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
 
@@ -24,7 +26,7 @@ std::vector<ResizeTap> linear_taps(std::span<const double> coordinates, int64_t 
 
 struct ResizeProblem {
   int64_t batch = 1, channels = 1, in_height = 1, in_width = 1;
-  int64_t in_ldc = 0, out_ldc = 0;  // floats from pixel to pixel; 0: channels
+  int64_t in_ldc = 0, out_ldc = 0;  // values from pixel to pixel; 0: channels
 };
 
 class ResizePlan {
@@ -35,8 +37,12 @@ class ResizePlan {
 
   // No workspace; x and y must not overlap.
   void run(const float* x, float* y, ThreadPool& pool) const;
+  void run(const bf16* x, bf16* y, ThreadPool& pool) const;
 
  private:
+  template <class T>
+  void resize(const T* x, T* y, ThreadPool& pool) const;
+
   ResizeProblem p_;
   std::vector<ResizeTap> rows_, columns_;
   Tier tier_ = Tier::scalar;

@@ -3,17 +3,15 @@
 
 #include <cstdint>
 
-#include "base/cpu_info.h"
-
 namespace hone::cpu {
 
+// T is what x and y hold: float or bf16.
+template <class T>
 struct SoftmaxKernels {
   // One contiguous row of n values.
-  void (*row)(const float* x, float* y, int64_t n, bool log);
-  // `width` neighbouring columns of `length` values that lie `stride` floats apart.
-  void (*columns)(const float* x, float* y, int64_t length, int64_t stride, int64_t width, bool log);
+  void (*row)(const T* x, T* y, int64_t n, bool log);
+  // `width` neighbouring columns of `length` values that lie `stride` values apart.
+  void (*columns)(const T* x, T* y, int64_t length, int64_t stride, int64_t width, bool log);
 };
-
-const SoftmaxKernels& softmax_kernels(Tier tier);
 
 }  // namespace hone::cpu
