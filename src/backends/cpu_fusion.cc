@@ -3,6 +3,8 @@
 #include "backends/integers.h"
 #include "backends/join.h"
 #include "backends/nonnegative.h"
+#include "ops/conv.h"
+#include "ops/fused.h"
 #include "ops/movement.h"
 #include "ops/pointwise.h"
 #include "passes/fuse/body.h"
@@ -54,13 +56,24 @@ bool fuse_planes(Graph& graph, NodeId id, const Machine& machine) {
   return join(graph, graph.value(v).producer, id, machine);
 }
 
+// A depthwise convolution and the one that makes its input for it alone.
+bool fuse_depthwise(Graph& graph, NodeId id, const Machine& machine) {
+  const auto convolves = [&](NodeId node) {
+    return op_of<Conv>(graph, node) != nullptr || op_of<Fused>(graph, node) != nullptr;
+  };
+  if (!convolves(id) || graph.node(id).outputs.size() != 1) return false;
+  const ValueId v = input(graph, id, 0);
+  const NodeId before = v == ValueId::none ? NodeId::none : graph.value(v).producer;
+  return before != NodeId::none && used_once(graph, v) && convolves(before) && join(graph, before, id, machine);
+}
+
 }  // namespace
 
 void fuse_for_cpu(Graph& graph, const Machine& machine) {
   mark_nonnegative(graph);
   for (NodeId id : graph.order())
     if (graph.alive(id) && !fuse_requantization(graph, id) && !fuse_planes(graph, id, machine) &&
-        !join_pooling(graph, id, machine))
+        !join_pooling(graph, id, machine) && !fuse_depthwise(graph, id, machine))
       fuse_in_bf16(graph, id, machine);
 }
 

@@ -1,14 +1,12 @@
-// A convolution and the maximum pooling behind it, strip by strip: what the convolution makes of a few rows stays in a
-// core's cache, where pooling reads it.
+// A convolution and the maximum pooling behind it, strip by strip.
 #include <array>
-#include <cstring>
-#include <numeric>
 
 #include "kernels/cpu/gemm/panel.h"
 #include "tactics/conv_problem.h"
 #include "tactics/in_bf16.h"
 #include "tactics/pool_problem.h"
 #include "tactics/pooled.h"
+#include "tactics/strips.h"
 
 namespace hone {
 namespace {
@@ -91,77 +89,6 @@ std::string supports(const Problem& problem, const Machine& machine) {
   return refuse_error(error, kErrorBound, machine);
 }
 
-struct Rows {
-  int64_t begin, end;
-
-  int64_t count() const { return end - begin; }
-};
-
-// The convolution's rows of which rows `y` of maxima are made.
-Rows rows_below(const cpu::PoolProblem& p, Rows y) {
-  return {std::max<int64_t>(0, y.begin * p.stride[1] - p.pads_begin[1]),
-          std::min(p.in[1], (y.end - 1) * p.stride[1] - p.pads_begin[1] + p.kernel[1])};
-}
-
-// A few rows of maxima, of one image. Offsets are in elements.
-struct Strip {
-  int64_t kept, kept_at;          // what of the strip before in the buffer is moved to its front
-  bool computes;                  // whether more than that is needed
-  cpu::ConvProblem conv;          // of the rows behind those
-  cpu::PoolProblem pool;          // of all
-  int64_t in_at = 0, out_at = 0;  // from the image's begin
-};
-
-cpu::ConvProblem conv_of_rows(const cpu::ConvProblem& image, Rows y, int64_t& first) {
-  const int64_t begin = y.begin * image.stride_h - image.pad_top;
-  const int64_t end = (y.end - 1) * image.stride_h - image.pad_top + image.kh;
-  cpu::ConvProblem p = image;
-  p.n = 1;
-  p.pad_top = std::max<int64_t>(0, -begin);
-  p.pad_bottom = std::max<int64_t>(0, end - image.h);
-  first = begin + p.pad_top;
-  p.h = end - p.pad_bottom - first;
-  return p;
-}
-
-// Rows `all` of maxima in strips of `height`.
-std::vector<Strip> strips_of(const Layer& layer, Rows all, int64_t height) {
-  std::vector<Strip> strips;
-  Rows held{0, 0};
-  for (int64_t begin = all.begin; begin < all.end; begin += height) {
-    const Rows y{begin, std::min(all.end, begin + height)}, needed = rows_below(layer.pool, y);
-    const int64_t kept = std::clamp<int64_t>(held.end - needed.begin, 0, needed.count());
-    const Rows fresh{needed.begin + kept, needed.end};
-    Strip s{.kept = kept * layer.row(), .kept_at = (needed.begin - held.begin) * layer.row()};
-    s.computes = fresh.count() > 0;
-    if (s.computes) {
-      int64_t first = 0;
-      s.conv = conv_of_rows(layer.conv, fresh, first);
-      s.in_at = first * layer.conv.w * layer.conv.cin;
-    }
-    s.pool = layer.pool;
-    s.pool.batch = 1;
-    s.pool.in[1] = needed.count();
-    s.pool.out[1] = y.count();
-    s.pool.pads_begin[1] = std::max<int64_t>(0, layer.pool.pads_begin[1] - y.begin * layer.pool.stride[1]);
-    s.out_at = y.begin * layer.pool.out[2] * layer.pool.channels;
-    strips.push_back(s);
-    held = needed;
-  }
-  return strips;
-}
-
-// Neighbouring rows of an image, which one thread computes; as many of these parts an image as give threads equal
-// numbers of them.
-std::vector<std::vector<Strip>> parts_of(const Layer& layer, int64_t height, int threads) {
-  const int64_t rows = layer.pool.out[1];
-  const int64_t count = std::min<int64_t>(rows, threads / std::gcd<int64_t>(layer.conv.n, threads));
-  std::vector<std::vector<Strip>> parts;
-  for (int64_t i = 0; i < count; ++i)
-    parts.push_back(strips_of(layer, {rows * i / count, rows * (i + 1) / count}, height));
-  return parts;
-}
-
 // Rows of maxima a strip, by variant.
 constexpr std::array kHeights = {4, 2, 8};
 
@@ -178,26 +105,17 @@ Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
   return packed_weights(packed, tier);
 }
 
-// What each thread has: the convolution's workspace, and the rows between the two behind it.
-struct WorkerLayout {
-  int64_t rows_at = 0, bytes = 0;
-};
+RowWindows windows_of(const cpu::PoolProblem& p) {
+  return {.in = p.in[1], .out = p.out[1], .kernel = p.kernel[1], .stride = p.stride[1], .pad = p.pads_begin[1]};
+}
 
-WorkerLayout worker_layout(const Layer& layer, const std::vector<std::vector<Strip>>& parts,
-                           const cpu::ConvContext& context) {
-  constexpr int64_t kLine = 64;
-  WorkerLayout layout;
-  int64_t rows = 0;
-  for (const auto& part : parts)
-    for (const Strip& s : part) {
-      rows = std::max(rows, s.pool.in[1] * layer.row());
-      if (s.computes)
-        layout.rows_at = std::max(layout.rows_at, static_cast<int64_t>(algorithm().workspace_bytes(s.conv, context)));
-    }
-  layout.rows_at = (layout.rows_at + kLine - 1) / kLine * kLine;
-  // A line more, so that the threads' areas do not start in one set of the cache.
-  layout.bytes = layout.rows_at + (rows * static_cast<int64_t>(sizeof(float)) + 2 * kLine - 1) / kLine * kLine;
-  return layout;
+// Of the rows of a strip.
+cpu::PoolProblem pool_of(cpu::PoolProblem image, const Strip& strip) {
+  image.batch = 1;
+  image.in[1] = strip.needed.count();
+  image.out[1] = strip.result.count();
+  image.pads_begin[1] = strip.pad;
+  return image;
 }
 
 Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor> packed, int variant,
@@ -208,35 +126,23 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
   const cpu::ConvContext context{.tier = tier, .variant = blocking(tier)};
   const auto height = static_cast<size_t>(variant);
   if (height >= kHeights.size()) return invalid("there is no variant {}", variant);
-  auto parts = parts_of(layer, kHeights[height], machine.threads);
-  const WorkerLayout layout = worker_layout(layer, parts, context);
+  Strips strips =
+      strips_of(algorithm(), layer.conv, context, windows_of(layer.pool), kHeights[height], machine.threads);
+  const int64_t workspace = machine.threads * strips.worker_bytes;
   return kernel(
-      [layer, context, layout, parts = std::move(parts), weights = packed[0]](const KernelArgs& args) -> Status {
-        const auto count = std::ssize(parts);
-        const cpu::ConvProblem& c = layer.conv;
+      [layer, strips = std::move(strips), weights = packed[0]](const KernelArgs& args) -> Status {
         const cpu::PoolProblem& p = layer.pool;
-        const cpu::Epilogue epilogue = epilogue_of(layer.anchor, args);
-        args.pool.parallel(c.n * count, [&](int64_t task, int worker) {
-          const float* const in = args.inputs[0]->data<float>() + task / count * c.h * c.w * c.cin;
-          float* const out = args.outputs[0]->mutable_data<float>() + task / count * p.out[1] * p.out[2] * p.channels;
-          std::byte* const workspace = args.workspace + worker * layout.bytes;
-          auto* const rows = reinterpret_cast<float*>(workspace + layout.rows_at);
-          for (const Strip& s : parts[static_cast<size_t>(task % count)]) {
-            std::memmove(rows, rows + s.kept_at, static_cast<size_t>(s.kept) * sizeof(float));
-            if (s.computes)
-              algorithm().run(s.conv, context,
-                              {.in = in + s.in_at,
-                               .packed = weights.raw(),
-                               .out = rows + s.kept,
-                               .epilogue = epilogue,
-                               .workspace = workspace,
-                               .pool = &cpu::one_thread()});
-            cpu::pool(s.pool, context.tier, rows, out + s.out_at, cpu::one_thread());
-          }
+        const int64_t row = p.out[2] * p.channels;
+        auto* const out = args.outputs[0]->mutable_data<float>();
+        const cpu::ConvArgs call{
+            .in = args.inputs[0]->raw(), .packed = weights.raw(), .epilogue = epilogue_of(layer.anchor, args)};
+        strips.run(call, args.workspace, args.pool, [&](int64_t image, const Strip& strip, const float* rows) {
+          cpu::pool(pool_of(p, strip), strips.context.tier, rows, out + (image * p.out[1] + strip.result.begin) * row,
+                    cpu::one_thread());
         });
         return {};
       },
-      machine.threads* layout.bytes);
+      workspace);
 }
 
 }  // namespace

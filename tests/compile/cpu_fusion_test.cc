@@ -91,5 +91,43 @@ TEST(CpuFusion, MaximaAreTakenOfRowsOfAConvolution) {
   EXPECT_EQ(indices.node_count(), 2u);
 }
 
+// A 1x1 convolution and a depthwise one, with what is between them `times` as large as L2.
+Graph expanded(int64_t times, bool bias = true) {
+  Graph g;
+  const int64_t channels = 16, width = cpu::cpu_info().l2 / (8 * channels * 4);
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{1, 8 * times, width, 4})});
+  const auto filled = [&](const Dims& dims) {
+    Tensor t(DType::f32, dims);
+    for (int64_t i = 0; i < t.count(); ++i) t.set(i, static_cast<double>(i % 5) - 2);
+    return g.add_constant(t);
+  };
+  const Conv dense{.strides = {1, 1}, .dilations = {1, 1}, .pads = {0, 0, 0, 0}, .channels_last = true};
+  const Conv depthwise{
+      .strides = {1, 1}, .dilations = {1, 1}, .pads = {1, 1, 1, 1}, .groups = channels, .channels_last = true};
+  std::vector<ValueId> reads{x, filled({channels, 4, 1, 1})};
+  if (bias) reads.push_back(filled({channels}));
+  const ValueId between = g.node(*g.add_node(dense, reads)).outputs[0];
+  const NodeId last = *g.add_node(depthwise, {between, filled({channels, 1, 3, 3}), filled({channels})});
+  g.add_output(g.node(last).outputs[0], "y");
+  return g;
+}
+
+TEST(CpuFusion, DepthwiseConvolutionsReadRowsOfTheOneBefore) {
+  Graph g = expanded(5);
+  fuse_for_cpu(g, {.threads = 2});
+  EXPECT_EQ(g.node_count(), 1u);
+  EXPECT_TRUE(verify(g).ok());
+  fuse_for_cpu(g, {.threads = 2});
+  EXPECT_EQ(g.node_count(), 1u);
+  Graph small = expanded(4), other = expanded(5, false), read = expanded(5);
+  fuse_for_cpu(small, {.threads = 2});
+  EXPECT_EQ(small.node_count(), 2u);
+  fuse_for_cpu(other, {.threads = 2});
+  EXPECT_EQ(other.node_count(), 2u);
+  read.add_output(read.node(read.order()[0]).outputs[0], "between");
+  fuse_for_cpu(read, {.threads = 2});
+  EXPECT_EQ(read.node_count(), 2u);
+}
+
 }  // namespace
 }  // namespace hone
