@@ -255,6 +255,32 @@ TEST(Pointwise, HalfPrecisionStorage) {
   }
 }
 
+TEST(Pointwise, E4m3IsTheReferences) {
+  std::vector<float> x = random_floats(997, 3, -20, 20);
+  for (int code = 0; code < 256; ++code) {  // each number, what is halfway to the next one, and what is beside that
+    const auto at = [](int c) { return static_cast<float>(decode_small(DType::f8e4m3fn, static_cast<uint8_t>(c))); };
+    const float half = (at(code) + at(code + 1)) / 2;
+    for (const float v : {at(code), half, std::nextafter(half, 0.f), std::nextafter(half, 1e9f)}) x.push_back(v);
+  }
+  for (const float v : {463.9f, 464.f, 464.1f, 1e30f, -1e30f, INFINITY, -INFINITY, 1e-30f, -1e-40f}) x.push_back(v);
+  const std::vector<int64_t> dims = {static_cast<int64_t>(x.size())};
+  std::vector<uint8_t> codes(x.size());
+  std::vector<float> y(x.size());
+  for (Tier tier : tiers()) {
+    run(parse("in0:f32; cast_saturate:f8e4m3fn(0)"), {{DType::f32, dims, x.data()}}, {DType::f8e4m3fn, dims},
+        codes.data(), tier, 2);
+    run(parse("in0:f8e4m3fn; cast:f32(0)"), {{DType::f8e4m3fn, dims, codes.data()}}, {DType::f32, dims}, y.data(), tier,
+        2);
+    for (size_t i = 0; i < x.size(); ++i) {
+      const uint8_t want = encode_small(DType::f8e4m3fn, x[i]);
+      ASSERT_EQ(codes[i] & (std::isnan(x[i]) ? 0x7f : 0xff), want & (std::isnan(x[i]) ? 0x7f : 0xff)) << x[i];
+      if (std::isnan(x[i])) ASSERT_TRUE(std::isnan(y[i]));
+      else ASSERT_EQ(y[i], decode_small(DType::f8e4m3fn, want)) << x[i];
+    }
+  }
+  EXPECT_NE(pointwise_supports(parse("in0:f32; cast:f8e4m3fn(0)")), nullptr) << "what is beyond 448 is NaN";
+}
+
 // Each way that a block finds its operands: rows with a row for all, short rows, one value a row, one value.
 TEST(Pointwise, FunctionsOfBf16AreThoseOfFp32Rounded) {
   struct Case {

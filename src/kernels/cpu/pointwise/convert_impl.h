@@ -18,6 +18,25 @@ HONE_INLINE uint16_t bf16_bits(float v) {
 }
 HONE_INLINE float from_bf16(uint16_t bits) { return __builtin_bit_cast(float, static_cast<uint32_t>(bits) << 16); }
 
+// e4m3: 4 bits of exponent, whose bias is 7, and 3 of fraction; all bits set is NaN. Beyond 448 numbers become that.
+HONE_INLINE uint8_t e4m3_bits(float v) {
+  const uint32_t bits = __builtin_bit_cast(uint32_t, v), magnitude = bits & 0x7fffffff;
+  const uint32_t normal = ((magnitude + 0x7ffff + ((magnitude >> 20) & 1)) >> 20) - (120u << 3);
+  // Below 2^-6 there are steps of 2^-9, which is what the last bit of this sum stands for.
+  const float steps = __builtin_bit_cast(float, magnitude) + 24576.f;
+  const uint32_t small = __builtin_bit_cast(uint32_t, steps) - 0x46c00000;
+  const uint32_t finite = magnitude < 0x3c800000 ? small : normal > 0x7e ? 0x7e : normal;
+  return static_cast<uint8_t>(((bits >> 24) & 0x80) | (magnitude > 0x7f800000 ? 0x7f : finite));
+}
+HONE_INLINE float from_e4m3(uint8_t code) {
+  const uint32_t magnitude = code & 0x7f, sign = static_cast<uint32_t>(code & 0x80) << 24;
+  const float normal = __builtin_bit_cast(float, (magnitude << 20) + (120u << 23));
+  const float small = static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-9f;
+  const float finite = magnitude < 8 ? small : normal;
+  const uint32_t bits = magnitude == 0x7f ? 0x7fc00000 : __builtin_bit_cast(uint32_t, finite);
+  return __builtin_bit_cast(float, bits | sign);
+}
+
 #if defined(__F16C__)
 HONE_INLINE float from_f16(uint16_t bits) { return _cvtsh_ss(bits); }
 HONE_INLINE uint16_t f16_bits(float v) { return _cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT); }
@@ -77,6 +96,8 @@ static void narrow_f16(const BlockArgs& args) {
 }
 static void widen_bf16(const BlockArgs& args) { each<float, uint16_t>(args, from_bf16); }
 static void narrow_bf16(const BlockArgs& args) { each<uint16_t, float>(args, bf16_bits); }
+static void widen_e4m3(const BlockArgs& args) { each<float, uint8_t>(args, from_e4m3); }
+static void narrow_e4m3(const BlockArgs& args) { each<uint8_t, float>(args, e4m3_bits); }
 // The low 32 bits of whole(v), which are all that narrower types take.
 static void float_to_low_bits(const BlockArgs& args) {
   const float* a = static_cast<const float*>(args.in[0]);
@@ -114,9 +135,13 @@ static BlockFn find_boolean(DType from) {
 static BlockFn find_convert(DType from, DType to) {
   switch (to) {
     case DType::f32:
-      return from == DType::f16 ? widen_f16 : from == DType::bf16 ? widen_bf16 : from_integer<float>(from);
+      return from == DType::f16        ? widen_f16
+             : from == DType::bf16     ? widen_bf16
+             : from == DType::f8e4m3fn ? widen_e4m3
+                                       : from_integer<float>(from);
     case DType::f16: return from == DType::f32 ? narrow_f16 : nullptr;
     case DType::bf16: return from == DType::f32 ? narrow_bf16 : nullptr;
+    case DType::f8e4m3fn: return from == DType::f32 ? narrow_e4m3 : nullptr;
     case DType::boolean: return find_boolean(from);
     case DType::i64: return from == DType::f32 ? float_to_whole : from_integer<int64_t>(from);
     case DType::i32: return from == DType::f32 ? float_to_low_bits : from_integer<int32_t>(from);

@@ -34,7 +34,8 @@ DType block_type(DType type) {
   switch (type) {
     case DType::f32:
     case DType::f16:
-    case DType::bf16: return DType::f32;
+    case DType::bf16:
+    case DType::f8e4m3fn: return DType::f32;
     case DType::i8:
     case DType::u8:
     case DType::i16:
@@ -55,7 +56,10 @@ void copy_block(const BlockArgs& args) {
 }
 BlockFn copy_of(DType type) {
   const size_t size = size_of(type);
-  return size == 8 ? copy_block<int64_t> : size == 4 ? copy_block<int32_t> : copy_block<uint8_t>;
+  return size == 8   ? copy_block<int64_t>
+         : size == 4 ? copy_block<int32_t>
+         : size == 2 ? copy_block<int16_t>
+                     : copy_block<uint8_t>;
 }
 
 bool can_leave_range(Fn fn) {
@@ -295,6 +299,12 @@ class Lowering {
   Status finish(DType type) {
     Value v = values_.back();
     if (v.scalar) splat(v);
+    // What a cast has rounded to the result's type and widened again is there already.
+    const Draft* const widened = v.type == type ? nullptr : maker(v);
+    if (widened != nullptr && widened == &drafts_.back() && widened->count == 1 && widened->in[0].type == type) {
+      v = widened->in[0];
+      drafts_.pop_back();
+    }
     if (v.type != type) HONE_CHECK(convert(v, type));
     const bool last = !drafts_.empty() && v.kind == Value::virtual_register && drafts_.back().out == v.index;
     if (!last) emit(copy_of(type), {v}, type);
@@ -400,6 +410,8 @@ const char* lowering_refusal(const PointwiseProgram& program) {
   for (const auto& instr : program.code) {
     if (block_type(instr.type) == DType::none) return "a type other than f32, f16, bf16, integers up to i64, boolean";
     if (instr.fn == Fn::input && instr.input < 0) return "an input without an index";
+    if (instr.type == DType::f8e4m3fn && instr.fn != Fn::input && instr.fn != Fn::cast_saturate)
+      return "e4m3 that may overflow to NaN";
     for (int k = 0; k < arity(instr.fn); ++k)
       if (instr.operand[k] < 0 || instr.operand[k] >= &instr - program.code.data()) return "an operand out of order";
   }
