@@ -16,7 +16,7 @@ constexpr double kGraphUs = 1000;
 constexpr int kReplays = 5;
 // One launch alone takes up to kLaunchUs more than in a graph.
 constexpr double kHopeless = 3, kLaunchUs = 30, kFarSlower = 1.5, kSlower = 1.25;
-constexpr int64_t kSamples = 64, kSampleLength = 1024;
+constexpr int64_t kSamples = 64, kSampleLength = 256;
 
 Result<Tensor> allocate(DType type, const Dims& dims) {
   HONE_TRY(auto memory, cuda::allocate(element_count(dims) * static_cast<int64_t>(size_of(type))));
@@ -142,14 +142,11 @@ Result<Tensor> GpuSandbox::sample(const Kernel& kernel, const Prepared& prepared
   if (staging_ == nullptr) {
     HONE_TRY(staging_, cuda::allocate_on_host(static_cast<int64_t>(all)));
   }
-  // Not a number in any type of floats, and -1 in integers.
-  std::memset(staging_.get(), 0xff, all);
   auto* const memory = static_cast<std::byte*>(outputs_.front().mutable_raw());
-  const auto staged = [&](int64_t place) { return staging_.get() + static_cast<size_t>(place) * bytes; };
-  for (int64_t i = 0; i < places; ++i) HONE_CHECK(stream_->copy_to_device(memory + at(i), staged(i), bytes));
-  HONE_CHECK(stream_->synchronize());
+  HONE_CHECK(stream_->fill(memory, 0xff, output.bytes()));  // not a number in any type of floats, and -1 in integers
   HONE_CHECK(kernel.run(call(*arguments, pool)));
-  for (int64_t i = 0; i < places; ++i) HONE_CHECK(stream_->copy_to_host(staged(i), memory + at(i), bytes));
+  for (int64_t i = 0; i < places; ++i)
+    HONE_CHECK(stream_->copy_to_host(staging_.get() + static_cast<size_t>(i) * bytes, memory + at(i), bytes));
   HONE_CHECK(stream_->synchronize());
   Tensor sampled(output.type(), {places * length});
   std::memcpy(sampled.mutable_raw(), staging_.get(), all);

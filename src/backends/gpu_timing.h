@@ -21,8 +21,8 @@ class GpuSandbox {
 
   // The outputs of one launch, in host memory.
   Result<Tensors> run(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
-  // The first output of one launch, in up to 64 places of 1024 elements that are spread over it and held something else
-  // before.
+  // The first output of one launch, in up to 64 places of 256 elements that are spread over it; all of it held
+  // something else before.
   Result<Tensor> sample(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
   // Median time of a launch in microseconds, from replays of a graph of many. One that is clearly slower than `best_us`
   // is not timed to the end.
