@@ -12,7 +12,9 @@ hone doctor | tee "$OUT/doctor.txt"
 status=0
 for what in "$@"; do
   case $what in
-    bench) LD_LIBRARY_PATH= python3 "$here/bench/gpu.py" --hone "$here/program" --out "$OUT" || status=1 ;;
+    bench)
+      LD_LIBRARY_PATH= python3 "$here/bench/gpu.py" --hone "$here/program" --out "$OUT" \
+        --peers torch,compiled,jax || status=1 ;;
     test)
       [ -d "$here/conformance" ] ||
         { mkdir "$here/conformance" && tar -xJf "$here/conformance.tar.xz" -C "$here/conformance"; }

@@ -50,10 +50,10 @@ const Tactic* witness_of(const Problem& problem, const Machine& machine) {
 }
 
 Status agree(const Problem& problem, const Machine& machine, const Tensor& want, const Tensor& got) {
+  const std::vector<double> wanted = want.to_doubles(), made = got.to_doubles();
   double squares = 0;
   int64_t finite = 0;
-  for (int64_t i = 0; i < want.count(); ++i) {
-    const double v = want.at(i);
+  for (const double v : wanted) {
     if (!std::isfinite(v)) continue;
     squares += v * v;
     ++finite;
@@ -63,8 +63,8 @@ Status agree(const Problem& problem, const Machine& machine, const Tensor& want,
   // Integers of integers are the same; those of floats may be rounded to either side.
   const double fixed = integers && !is_integer(problem.inputs[0].dtype) ? 1 : 0;
   const double unit = integers ? 0 : unit_of(problem, machine);
-  for (int64_t i = 0; i < want.count(); ++i) {
-    const double w = want.at(i), g = got.at(i);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const double w = wanted[i], g = made[i];
     if ((std::isnan(w) && std::isnan(g)) || w == g) continue;
     if (!(std::fabs(g - w) <= unit * (std::fabs(w) + typical) + fixed))
       return Status(Code::device, fmt::format("its results are wrong: one is {} where a plain kernel has {}", g, w));

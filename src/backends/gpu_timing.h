@@ -8,16 +8,21 @@
 
 namespace hone {
 
-// A problem laid out on a GPU: random inputs (zeros would run faster than data does), its constants, and outputs.
+// random_tensor() of that type in the memory of the GPU that is current.
+Result<Tensor> random_on_gpu(const TensorType& type, cuda::Stream& stream);
+
+// A problem laid out on a GPU: its inputs and constants, and outputs.
 class GpuSandbox {
  public:
-  static Result<std::unique_ptr<GpuSandbox>> create(const Problem& problem, int ordinal,
-                                                    std::span<const Tensor> inputs);
+  // An input that is not given is random. `cache_bytes`, unless 0: of a second-level cache that a kernel's weights are
+  // not in when it is timed. Launches then take turns at copies of them.
+  static Result<std::unique_ptr<GpuSandbox>> create(const Problem& problem, int ordinal, std::span<const Tensor> inputs,
+                                                    int64_t cache_bytes = 0);
 
   // The outputs of one launch, in host memory.
   Result<Tensors> run(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
-  // The first output of one launch, in up to 64 places of 1024 elements that are spread over it and held something else
-  // before.
+  // The first output of one launch, in up to 64 places of 256 elements that are spread over it; all of it held
+  // something else before.
   Result<Tensor> sample(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
   // Median time of a launch in microseconds, from replays of a graph of many. One that is clearly slower than `best_us`
   // is not timed to the end.
@@ -31,16 +36,19 @@ class GpuSandbox {
     std::vector<const Tensor*> inputs, packed;
     std::vector<Tensor*> outputs;
   };
-  Result<std::unique_ptr<Arguments>> arguments(const Kernel& kernel, const Prepared& prepared);
+  // With the weights' copy of that number.
+  Result<std::unique_ptr<Arguments>> arguments(const Kernel& kernel, const Prepared& prepared, int copy = 0);
+  int copies_of(const Prepared& prepared) const;
   KernelArgs call(const Arguments& arguments, cpu::ThreadPool& pool);
   Result<Tensor> upload(const Tensor& value);
-  Result<Tensor> upload_packed(size_t place, const Tensor& value);
+  Result<Tensor> upload_packed(size_t place, const Tensor& value, int copy);
 
   std::unique_ptr<cuda::Stream> stream_;
   Tensors inputs_, outputs_;
   Tensor fault_, workspace_;
-  // What a kernel had packed, and its copy: a problem's variants pack the same weights.
-  std::vector<std::pair<Tensor, Tensor>> packed_;
+  // What a kernel had packed, and its copies: a problem's variants pack the same weights.
+  std::vector<std::pair<Tensor, Tensors>> packed_;
+  int64_t cache_bytes_ = 0;
   std::shared_ptr<std::byte> staging_;  // of samples, in memory of the host that copies do not have to go through
 };
 

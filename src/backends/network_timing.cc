@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "backends/gpu_timing.h"
 #include "backends/random_tensor.h"
 #include "runtime/context.h"
 
@@ -26,9 +27,20 @@ double median(std::vector<double>& times) {
 Result<std::unique_ptr<ExecutionContext>> warm_context(const EngineData& engine) {
   HONE_TRY(auto loaded, LoadedEngine::make(engine));
   auto context = std::make_unique<ExecutionContext>(loaded);
+  std::unique_ptr<cuda::Stream> stream;
+  if (loaded->all_on_gpu()) {  // then inputs and outputs are there as well
+    HONE_TRY(stream, cuda::Stream::create());
+    context->leave_outputs(std::vector(loaded->program().outputs.size(), true));
+  }
   for (const Binding& b : loaded->program().inputs) {
     if (!b.type.shape.concrete()) return unsupported("the dims of '{}' are open", b.name);
-    HONE_CHECK(context->bind_input(b.name, random_tensor(b.type)));
+    Tensor value;
+    if (stream == nullptr) {
+      value = random_tensor(b.type);
+    } else {
+      HONE_TRY(value, random_on_gpu(b.type, *stream));
+    }
+    HONE_CHECK(context->bind_input(b.name, std::move(value)));
   }
   context->times_device = loaded->device_weights() != nullptr;
   for (int i = 0; i < 2; ++i) HONE_CHECK(context->run());

@@ -250,8 +250,7 @@ Result<std::optional<Selector::Witness>> Selector::take_witness(const Problem& p
 // Variants differ in their code, which is compiled on all cores; they are timed one after the other.
 Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::span<const Candidate> candidates,
                                                   std::vector<Variant> field) {
-  Tensors inputs = make_sandbox(problem).inputs;
-  HONE_TRY(const auto box, GpuSandbox::create(problem, options_.machine.cuda_device, inputs));
+  HONE_TRY(const auto box, GpuSandbox::create(problem, options_.machine.cuda_device, problem.constants));
   HONE_TRY(const auto witness, take_witness(problem, field, *box));
   double best = 1e18;
   const auto time = [&](Variant& entry) -> Result<double> {

@@ -163,7 +163,11 @@ std::vector<int64_t> Tensor::to_ints() const {
 
 std::vector<double> Tensor::to_doubles() const {
   std::vector<double> out(static_cast<size_t>(count()));
-  for (size_t i = 0; i < out.size(); ++i) out[i] = at(static_cast<int64_t>(i));
+  const bool wide = data_ != nullptr && dispatch(type_, [&](auto zero) {
+                      const auto* const from = data<decltype(zero)>();
+                      for (size_t i = 0; i < out.size(); ++i) out[i] = element(from[i]);
+                    });
+  for (size_t i = 0; i < out.size() && !wide; ++i) out[i] = at(static_cast<int64_t>(i));
   return out;
 }
 

@@ -165,6 +165,11 @@ Status Stream::copy_on_device(void* to, const void* from, size_t bytes) {
   return {};
 }
 
+Status Stream::fill(void* memory, unsigned char byte, size_t bytes) {
+  if (bytes > 0) HONE_CUDA(cuMemsetD8Async, address(memory), byte, bytes, handle_);
+  return {};
+}
+
 Status Stream::synchronize() {
   HONE_CUDA(cuStreamSynchronize, handle_);
   return {};

@@ -63,6 +63,7 @@ class Stream {
 
   Status copy_to_device(void* to, const void* from, size_t bytes);
   Status copy_on_device(void* to, const void* from, size_t bytes);
+  Status fill(void* memory, unsigned char byte, size_t bytes);
   // The data is there after synchronize().
   Status copy_to_host(void* to, const void* from, size_t bytes);
   Status synchronize();

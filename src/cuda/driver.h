@@ -54,6 +54,7 @@ struct CUlaunchConfig {
   X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstr* stream))                          \
   X(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstr* stream))                                \
   X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstr* stream))                            \
+  X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t bytes, CUstr* stream))                              \
   X(cuPointerGetAttribute, (void* value, int attribute, CUdeviceptr pointer))                                         \
   X(cuModuleLoadData, (CUmod * *module, const void* image))                                                         \
   X(cuModuleUnload, (CUmod * module))                                                                               \

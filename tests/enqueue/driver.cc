@@ -191,6 +191,9 @@ int cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstr* stream
 int cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstr* stream) {
   return copy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes, stream);
 }
+int cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUstr*) {
+  return std::memset(reinterpret_cast<void*>(to), value, bytes), 0;
+}
 int cuPointerGetAttribute(void* value, int, CUdeviceptr pointer) {
   if (!allocated().contains(pointer)) return kInvalidValue;
   return *static_cast<unsigned*>(value) = kDeviceMemory, 0;
