@@ -84,12 +84,12 @@ class Reader:
 
 
 def hone(args: argparse.Namespace, model: pathlib.Path, data: pathlib.Path, calibrator: str,
-         cache: pathlib.Path) -> dict:
+         cache: pathlib.Path, batch: int = 1) -> dict:
     """Runs `hone calibrate`; its report with the time and the peak memory of the process."""
     report = cache.with_suffix(".report")
     command = [str(args.hone), "calibrate", str(model), "--data", str(data), "-o", str(cache), "--quiet",
                "--calibrator", calibrator, "--percentile", str(PERCENTILE), "--threads", str(args.threads),
-               "--json", str(report)]
+               "--batch", str(batch), "--json", str(report)]
     watched = subprocess.run([sys.executable, "-S", "-c", WATCH, *command], capture_output=True, text=True, check=True)
     usage = json.loads(watched.stdout)
     if usage.pop("status"):

@@ -35,7 +35,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paths import ROOT
-from rows import HEADING, line, report
+from rows import HEADING, cpu_seconds, line, report
 from trial import Trial
 
 FIGURES = ("sqnr_db", "cosine", "same")
@@ -183,11 +183,12 @@ def main() -> int:
     parser.add_argument("--output", type=pathlib.Path, help="JSON file for the rows")
     args = parser.parse_args()
     print(HEADING)
-    rows, judged = [], []
+    rows, judged, spent = [], [], cpu_seconds()
     for name in args.names or PLANS:
         with tempfile.TemporaryDirectory() as folder:
             measured = {}
             for row in measure(args, name, pathlib.Path(folder)):
+                row["cpu_s"], spent = cpu_seconds() - spent, cpu_seconds()
                 print(line(row), flush=True)
                 measured[row["network"]] = row
         rows += measured.values()
