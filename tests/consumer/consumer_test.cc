@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 
 #include "api/tiny_model.h"
 
@@ -27,6 +28,17 @@ TEST(Consumer, BuildsAgainstAnInstalledHone) {
   ASSERT_NO_FATAL_FAILURE(run(folder, build + "/build_cc " + model + " " + engine));
   ASSERT_NO_FATAL_FAILURE(run(folder, build + "/run_cc " + engine));
   ASSERT_NO_FATAL_FAILURE(run(folder, build + "/run_c " + engine));
+}
+
+// What an application ships with.
+TEST(Consumer, RuntimeIsSmall) {
+#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
+  GTEST_SKIP() << "not a release of GCC's";
+#endif
+  const hone_test::TempFolder folder;
+  const std::string stripped = folder / "libhone_runtime.so";
+  ASSERT_NO_FATAL_FAILURE(run(folder, "strip -o " + stripped + " " HONE_BUILD "/lib/libhone_runtime.so"));
+  EXPECT_LT(std::filesystem::file_size(stripped), 6'000'000);
 }
 
 }  // namespace
