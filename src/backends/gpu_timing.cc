@@ -9,9 +9,8 @@
 namespace hone {
 namespace {
 
-// Of a graph: the cost of launching it is spread over them. Fewer where they take kGraphUs together; more where each
-// has weights of its own.
-constexpr int kLeastLaunches = 4, kLaunches = 20, kMostLaunches = 64;
+// Of a graph: the cost of launching it is spread over them. Fewer where they take kGraphUs together.
+constexpr int kLeastLaunches = 4, kLaunches = 20;
 constexpr double kGraphUs = 1000;
 constexpr int kReplays = 5;
 // One launch alone takes up to kLaunchUs more than in a graph.
@@ -46,28 +45,21 @@ Result<Tensor> GpuSandbox::upload(const Tensor& value) {
   return copy;
 }
 
-Result<Tensor> GpuSandbox::upload_packed(size_t place, const Tensor& value, int copy) {
+Result<Tensor> GpuSandbox::upload_packed(size_t place, const Tensor& value) {
   if (place >= packed_.size()) packed_.resize(place + 1);
-  auto& [known, copies] = packed_[place];
+  auto& [known, copy] = packed_[place];
   const bool same = known.defined() && value.defined() && known.bytes() == value.bytes() &&
                     (known.raw() == value.raw() || std::memcmp(known.raw(), value.raw(), value.bytes()) == 0);
-  if (!same) {
-    HONE_TRY(Tensor made, upload(value));
-    packed_[place] = {value, {made}};
-  }
-  while (static_cast<int>(copies.size()) <= copy) {
-    HONE_TRY(Tensor more, allocate(value.type(), value.dims()));
-    HONE_CHECK(stream_->copy_on_device(more.mutable_raw(), copies.front().raw(), value.bytes()));
-    copies.push_back(std::move(more));
-  }
-  return copies[static_cast<size_t>(copy)];
+  if (same) return copy;
+  HONE_TRY(Tensor made, upload(value));
+  packed_[place] = {value, made};
+  return made;
 }
 
 Result<std::unique_ptr<GpuSandbox>> GpuSandbox::create(const Problem& problem, int ordinal,
-                                                       std::span<const Tensor> inputs, int64_t cache_bytes) {
+                                                       std::span<const Tensor> inputs) {
   HONE_CHECK(cuda::make_current(ordinal));
   auto box = std::make_unique<GpuSandbox>();
-  box->cache_bytes_ = cache_bytes;
   HONE_TRY(box->stream_, cuda::Stream::create());
   for (size_t i = 0; i < problem.inputs.size(); ++i) {
     Tensor input;
@@ -87,17 +79,15 @@ Result<std::unique_ptr<GpuSandbox>> GpuSandbox::create(const Problem& problem, i
   return box;
 }
 
-Result<std::unique_ptr<GpuSandbox::Arguments>> GpuSandbox::arguments(const Kernel& kernel, const Prepared& prepared,
-                                                                     int copy) {
+Result<std::unique_ptr<GpuSandbox::Arguments>> GpuSandbox::arguments(const Kernel& kernel, const Prepared& prepared) {
   auto made = std::make_unique<Arguments>();
   if (const int64_t bytes = kernel.workspace_bytes(); bytes > static_cast<int64_t>(workspace_.bytes())) {
     workspace_ = Tensor();
     HONE_TRY(workspace_, allocate(DType::u8, {bytes}));
   }
   for (const Tensor& t : prepared.packed) {
-    const size_t place = made->copies.size();
-    HONE_TRY(Tensor uploaded, upload_packed(place, t, place == 0 ? 0 : copy));  // the first is code
-    made->copies.push_back(std::move(uploaded));
+    HONE_TRY(Tensor copy, upload_packed(made->copies.size(), t));
+    made->copies.push_back(std::move(copy));
   }
   for (size_t i = 0; i < inputs_.size(); ++i)
     made->inputs.push_back(i < prepared.drops.size() && prepared.drops[i] ? &made->absent : &inputs_[i]);
@@ -153,42 +143,25 @@ Result<Tensor> GpuSandbox::sample(const Kernel& kernel, const Prepared& prepared
   return sampled;
 }
 
-// As many as the cache cannot hold; small weights are in it all the same.
-int GpuSandbox::copies_of(const Prepared& prepared) const {
-  int64_t bytes = 0;
-  for (size_t i = 1; i < prepared.packed.size(); ++i) bytes += static_cast<int64_t>(prepared.packed[i].bytes());
-  if (cache_bytes_ == 0 || bytes == 0) return 1;
-  return static_cast<int>(std::clamp<int64_t>(2 * cache_bytes_ / bytes, 2, kMostLaunches));
-}
-
 Result<double> GpuSandbox::time_us(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool,
                                    double best_us) {
-  std::vector<std::unique_ptr<Arguments>> arguments(1);
-  HONE_TRY(arguments[0], this->arguments(kernel, prepared));
-  const auto launch = [&](int i) {
-    return kernel.run(call(*arguments[static_cast<size_t>(i) % arguments.size()], pool));
-  };
+  HONE_TRY(const auto arguments, this->arguments(kernel, prepared));
+  const KernelArgs args = call(*arguments, pool);
   HONE_TRY(const auto start, cuda::Event::create());
   HONE_TRY(const auto end, cuda::Event::create());
-  const auto timed = [&](auto&& launches) -> Result<double> {
+  const auto timed = [&](auto&& launch) -> Result<double> {
     HONE_CHECK(start->record(*stream_));
-    HONE_CHECK(launches());
+    HONE_CHECK(launch());
     HONE_CHECK(end->record(*stream_));
     HONE_CHECK(stream_->synchronize());
     return end->since(*start);
   };
-  HONE_CHECK(launch(0));
-  HONE_TRY(const double once, timed([&] { return launch(0); }));
+  HONE_CHECK(kernel.run(args));
+  HONE_TRY(const double once, timed([&] { return kernel.run(args); }));
   if (once > kHopeless * best_us + kLaunchUs) return once;
-  const int copies = copies_of(prepared);
-  const int launches =
-      static_cast<int>(std::clamp<double>(kGraphUs / once, kLeastLaunches, std::max(kLaunches, copies)));
-  while (static_cast<int>(arguments.size()) < std::min(copies, launches)) {
-    HONE_TRY(auto more, this->arguments(kernel, prepared, static_cast<int>(arguments.size())));
-    arguments.push_back(std::move(more));
-  }
+  const int launches = static_cast<int>(std::clamp<double>(kGraphUs / once, kLeastLaunches, kLaunches));
   HONE_CHECK(cuda::Graph::begin(*stream_));
-  for (int i = 0; i < launches; ++i) HONE_CHECK(launch(i));
+  for (int i = 0; i < launches; ++i) HONE_CHECK(kernel.run(args));
   HONE_TRY(auto graph, cuda::Graph::end(*stream_));
   std::vector<double> times;
   for (int i = 0; i < kReplays; ++i) {

@@ -14,10 +14,9 @@ Result<Tensor> random_on_gpu(const TensorType& type, cuda::Stream& stream);
 // A problem laid out on a GPU: its inputs and constants, and outputs.
 class GpuSandbox {
  public:
-  // An input that is not given is random. `cache_bytes`, unless 0: of a second-level cache that a kernel's weights are
-  // not in when it is timed. Launches then take turns at copies of them.
-  static Result<std::unique_ptr<GpuSandbox>> create(const Problem& problem, int ordinal, std::span<const Tensor> inputs,
-                                                    int64_t cache_bytes = 0);
+  // An input that is not given is random: zeros would run faster than data does.
+  static Result<std::unique_ptr<GpuSandbox>> create(const Problem& problem, int ordinal,
+                                                    std::span<const Tensor> inputs);
 
   // The outputs of one launch, in host memory.
   Result<Tensors> run(const Kernel& kernel, const Prepared& prepared, cpu::ThreadPool& pool);
@@ -36,19 +35,16 @@ class GpuSandbox {
     std::vector<const Tensor*> inputs, packed;
     std::vector<Tensor*> outputs;
   };
-  // With the weights' copy of that number.
-  Result<std::unique_ptr<Arguments>> arguments(const Kernel& kernel, const Prepared& prepared, int copy = 0);
-  int copies_of(const Prepared& prepared) const;
+  Result<std::unique_ptr<Arguments>> arguments(const Kernel& kernel, const Prepared& prepared);
   KernelArgs call(const Arguments& arguments, cpu::ThreadPool& pool);
   Result<Tensor> upload(const Tensor& value);
-  Result<Tensor> upload_packed(size_t place, const Tensor& value, int copy);
+  Result<Tensor> upload_packed(size_t place, const Tensor& value);
 
   std::unique_ptr<cuda::Stream> stream_;
   Tensors inputs_, outputs_;
   Tensor fault_, workspace_;
-  // What a kernel had packed, and its copies: a problem's variants pack the same weights.
-  std::vector<std::pair<Tensor, Tensors>> packed_;
-  int64_t cache_bytes_ = 0;
+  // What a kernel had packed, and its copy: a problem's variants pack the same weights.
+  std::vector<std::pair<Tensor, Tensor>> packed_;
   std::shared_ptr<std::byte> staging_;  // of samples, in memory of the host that copies do not have to go through
 };
 

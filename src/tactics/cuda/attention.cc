@@ -31,7 +31,7 @@ cuda::Launch launch(const Problem& problem) {
   const AttentionGeometry g = cuda::attention_geometry(problem);
   return {.grid = {static_cast<unsigned>(g.queries), static_cast<unsigned>(g.heads), static_cast<unsigned>(g.batch)},
           .block = {256},
-          .shared_bytes = static_cast<unsigned>((g.keys + 3) / 4 * 16)};  // the compiler reads scores by four
+          .shared_bytes = static_cast<unsigned>(cuda::blocks(g.keys, 4) * 16)};  // compiled code reads scores by fours
 }
 
 std::string supports_mma(const Problem& problem) {
