@@ -251,7 +251,7 @@ TEST(Recipe, MalformedOptionsAreErrors) {
 
 TEST_F(EngineTest, AnotherFormatVersionAsksForARebuild) {
   std::string changed = bytes_;
-  changed[8] = 9;
+  ++changed[8];
   const auto engine = load(changed);
   ASSERT_FALSE(engine.ok());
   EXPECT_NE(engine.status().message().find("build the engine again"), std::string::npos);
