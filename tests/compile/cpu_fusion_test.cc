@@ -119,7 +119,7 @@ TEST(CpuFusion, DepthwiseConvolutionsReadRowsOfTheOneBefore) {
   EXPECT_TRUE(verify(g).ok());
   fuse_for_cpu(g, {.threads = 2});
   EXPECT_EQ(g.node_count(), 1u);
-  Graph small = expanded(4), other = expanded(5, false), read = expanded(5);
+  Graph small = expanded(1), other = expanded(5, false), read = expanded(5);
   fuse_for_cpu(small, {.threads = 2});
   EXPECT_EQ(small.node_count(), 2u);
   fuse_for_cpu(other, {.threads = 2});

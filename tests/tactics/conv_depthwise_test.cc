@@ -108,7 +108,7 @@ TEST(ConvDepthwise, RefusalsSayWhy) {
   const Case large{
       {1, 64, width, 8}, {16, 8, 1, 1}, conv_of({1, 1}, {0, 0, 0, 0}), {3, 3}, conv_of({1, 1}, {1, 1, 1, 1}, 16)};
   EXPECT_EQ(refusal(large), "");
-  EXPECT_EQ(refusal(large, {.threads = 2}), "an image between the two is small beside L2");
+  EXPECT_EQ(refusal(large, {.threads = 6}), "an image between the two is small beside L2");
   EXPECT_EQ(refusal(large, {.bf16 = true}), "products of bf16 may be faster");
   Case other = large;
   other.depthwise.pads = {3, 1, 1, 1};

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <new>
 
 namespace hone::cpu {
 namespace {
