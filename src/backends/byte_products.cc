@@ -50,6 +50,25 @@ bool shift_product(Graph& graph, NodeId id, const Machine& machine) {
                            {sums, graph.add_constant(shift_of(node.op, weights))}, problem.outputs[0]));
 }
 
+ValueId in_f32(Graph& graph, ValueId v) {
+  const Value& value = graph.value(v);
+  if (!value.is_constant())
+    return add_value(graph, formula("in0:f8e4m3fn; cast:f32(0)"), {v}, {DType::f32, value.type.shape});
+  Tensor floats(DType::f32, value.constant.dims());
+  for (int64_t i = 0; i < floats.count(); ++i) floats.set(i, value.constant.at(i));
+  return graph.add_constant(std::move(floats), value.name);
+}
+
+bool widen_product(Graph& graph, NodeId id, const Machine& machine) {
+  const Node node = graph.node(id);
+  if (!machine.cuda_arch.empty() || (node.op.as<Conv>() == nullptr && node.op.as<MatMul>() == nullptr)) return false;
+  const auto is_e4m3 = [&](ValueId v) { return graph.type(v).dtype == DType::f8e4m3fn; };
+  if (!is_e4m3(node.inputs[0]) || !is_e4m3(node.inputs[1])) return false;
+  std::vector<ValueId> inputs = node.inputs;
+  for (size_t i = 0; i < 2; ++i) inputs[i] = in_f32(graph, inputs[i]);
+  return replace(graph, node.outputs[0], add_value(graph, node.op, inputs, graph.type(node.outputs[0]), node.sources));
+}
+
 // The casts round to f32 where DynamicQuantize does.
 bool expand_dynamic(Graph& graph, NodeId id, const Machine& machine) {
   if (op_of<DynamicQuantize>(graph, id) == nullptr || has_fast_kernel(problem_of(graph, id), machine)) return false;
@@ -77,7 +96,9 @@ bool expand_dynamic(Graph& graph, NodeId id, const Machine& machine) {
 bool adapt_byte_products(Graph& graph, const Machine& machine) {
   bool changed = false;
   for (NodeId id : graph.order())
-    if (graph.alive(id)) changed |= shift_product(graph, id, machine) || expand_dynamic(graph, id, machine);
+    if (graph.alive(id))
+      changed |=
+          shift_product(graph, id, machine) || widen_product(graph, id, machine) || expand_dynamic(graph, id, machine);
   return changed;
 }
 

@@ -74,9 +74,10 @@ Result<Network> read_model(const std::string& path, const v0::BuildOptions& opti
   for (ValueId v : model.open)
     open += fmt::format("{}'{}' {}", open.empty() ? "" : ", ", model.graph.value(v).name, to_text(model.graph.type(v)));
   if (!open.empty()) return invalid("{}: some dims are open, give shapes for the inputs {}", path, open);
-  if (!translated.bytes.empty()) translated.thresholds = data.thresholds;
-  if (std::ranges::count(translated.bytes, DType::i8) > 0)
+  if (!translated.bytes.empty()) {
+    translated.thresholds = data.thresholds;
     translated.samples = calibrate::fitted(data.typical, model.graph);
+  }
   translated.ranges = std::move(data.thresholds);
   if (translated.budget) {
     if (options.accuracy_data != nullptr) {

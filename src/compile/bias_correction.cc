@@ -108,7 +108,7 @@ Result<Corrected> corrected(const Graph& floats, std::span<const Int8Layer> laye
 }  // namespace
 
 Result<std::string> correct_biases(const Graph& floats, std::span<Int8Layer> layers, const CompileOptions& options,
-                                   Graph& integers) {
+                                   DType type, Graph& integers) {
   if (options.samples.empty() || std::ranges::none_of(layers, [](const auto& l) { return l.reason.empty(); }))
     return std::string();
   const DividedSamples samples = divided(floats, options.samples);
@@ -128,8 +128,8 @@ Result<std::string> correct_biases(const Graph& floats, std::span<Int8Layer> lay
     integers = std::move(better.graph);
     for (size_t i = 0; i < layers.size(); ++i) layers[i].result = better.results[i];
   }
-  return fmt::format("biases of int8 are {}corrected: the error of the outputs is {:.3g}% with it and {:.3g}% without",
-                     taken ? "" : "not ", 100 * after, 100 * before);
+  return fmt::format("biases of {} are {}corrected: the error of the outputs is {:.3g}% with it and {:.3g}% without",
+                     precision_name(type), taken ? "" : "not ", 100 * after, 100 * before);
 }
 
 }  // namespace hone

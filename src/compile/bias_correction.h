@@ -4,9 +4,10 @@
 
 namespace hone {
 
-// Rounding and clipping move the means of what a network computes. This takes the difference out of the biases of its
-// int8 layers again: for each output channel the mean of the layer in floats less that of the layer in int8, which
-// reads what the layers before it, corrected already, make in int8. Positions (pixels, tokens) with errors far beyond
+// Rounding and clipping move the means of what a network computes, most where it reads the same again and again, as in
+// the background of images. This takes the difference out of the biases of its layers in 8 bits of `type` again: for
+// each output channel the mean of the layer in floats less that of the layer in 8 bits, which reads what the layers
+// before it, corrected already, make in 8 bits. Positions (pixels, tokens) with errors far beyond
 // the usual, as where outliers are clipped, count for less.
 //
 // `integers` is what quantize() made of `floats`, with these layers. Every fourth sample (all, where there are fewer
@@ -14,6 +15,6 @@ namespace hone {
 // `integers` stays as it is. Results of layers that are replaced are so in `layers`, too. Runs on the CPU. Returns a
 // line for the user; nothing without options.samples.
 Result<std::string> correct_biases(const Graph& floats, std::span<Int8Layer> layers, const CompileOptions& options,
-                                   Graph& integers);
+                                   DType type, Graph& integers);
 
 }  // namespace hone

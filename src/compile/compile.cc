@@ -50,11 +50,8 @@ Status prepare(Graph& graph, const CompileOptions& options, const Machine& machi
     }
     for (const Int8Layer& layer : made.layers)
       build.layers.push_back({.name = layer.name, .range = layer.range, .reason = layer.reason});
-    // e4m3 clips nothing that was seen, and rounds large values and small ones to either side alike.
-    if (type == DType::i8) {
-      HONE_TRY(const std::string note, correct_biases(floats, made.layers, options, graph));
-      if (!note.empty()) build.notes.push_back(note);
-    }
+    HONE_TRY(const std::string note, correct_biases(floats, made.layers, options, type, graph));
+    if (!note.empty()) build.notes.push_back(note);
     HONE_CHECK(merge_elementwise(graph, passes));
     fold_steps(graph);
   }

@@ -311,7 +311,7 @@ Result<QdqModel> quantized_onnx(const std::string& path, const Graph& graph, con
   QdqModel result;
   Graph integers;
   HONE_TRY(Int8Network made, quantize_smoothly(floats, options, machine, in_floats, integers));
-  HONE_TRY(result.note, correct_biases(floats, made.layers, options, integers));
+  HONE_TRY(result.note, correct_biases(floats, made.layers, options, DType::i8, integers));
   QdqWriter writer(edit, options);
   bool any = false;
   for (Int8Layer& layer : made.layers) {

@@ -240,7 +240,7 @@ Result<Network> read_network(const ModelOptions& model, const std::map<std::stri
   if (options.budget) {
     HONE_TRY(options.budget->samples, budget_samples(graph, data.held_back, output));
   }
-  if (model.allows("int8")) options.samples = calibrate::fitted(data.typical, graph);
+  if (model.allows("int8") || model.allows("fp8")) options.samples = calibrate::fitted(data.typical, graph);
   HONE_TRY(auto weights, model.weights.apply(graph, calibrate::fitted(data.typical, graph), options));
   return Network{std::move(graph), std::move(options), start, std::move(weights)};
 }

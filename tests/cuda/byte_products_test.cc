@@ -5,6 +5,7 @@
 
 #include "ops/conv.h"
 #include "ops/matmul.h"
+#include "ops/pointwise.h"
 #include "ops/quantize.h"
 #include "small_network.h"
 
@@ -54,6 +55,34 @@ TEST(ByteProducts, StayWhereTheyHaveKernels) {
   const Graph before = g;
   EXPECT_FALSE(adapt_byte_products(g, kCpu));
   EXPECT_TRUE(equal(g, before));
+}
+
+// Of e4m3 by e4m3 on a CPU; a GPU's kernels take them as they are.
+TEST(ByteProducts, OfE4m3AreOfTheSameNumbersInF32) {
+  const auto product = [](const Op& op, const Dims& x, const Dims& weights) {
+    Graph g;
+    const auto rounded = pointwise_from_text("in0:f32; cast_saturate:f8e4m3fn(0)");
+    const auto codes = g.add_node(Pointwise{*rounded}, {g.add_input("x", {DType::f32, Shape::of(x)})});
+    Tensor w(DType::f8e4m3fn, weights);
+    const Tensor random = random_tensor(weights, 3, 9);
+    for (int64_t i = 0; i < w.count(); ++i) w.set(i, random.at(i));
+    const auto made = g.add_node(op, {g.node(*codes).outputs[0], g.add_constant(w, "w")});
+    EXPECT_TRUE(made.ok()) << made.status().message();
+    g.add_output(g.node(*made).outputs[0], "sums");
+    return g;
+  };
+  const Conv conv{.strides = {1, 1}, .dilations = {1, 1}, .pads = {1, 0, 1, 0}, .channels_last = true};
+  for (const Graph& before : {product(MatMul{}, {5, 48}, {48, 32}), product(conv, {1, 6, 7, 8}, {16, 8, 3, 3})}) {
+    Graph now = before;
+    EXPECT_FALSE(adapt_byte_products(now, kGpu));
+    ASSERT_TRUE(adapt_byte_products(now, kCpu));
+    for (const NodeId id : now.order()) {
+      const Node& node = now.node(id);
+      if (node.op.as<Pointwise>() != nullptr) continue;
+      for (const ValueId v : node.inputs) EXPECT_EQ(now.type(v).dtype, DType::f32);
+    }
+    expect_same(before, now, random_tensor(*before.type(before.inputs()[0]).shape.concrete(), 1, 100));
+  }
 }
 
 TEST(ByteProducts, AreOfI8WhereOnlyTheseHaveKernels) {

@@ -299,5 +299,16 @@ TEST(FoldAffine, LeavesWhatIsNotPerChannel) {
   })hone");
 }
 
+TEST(FoldAffine, RoundsNoWeightsOf8BitsAnew) {
+  expect_no_pass("fold_affine_functions", R"hone(graph {
+    input %1 "x" : f8e4m3fn[1,2]
+    const %2 : f8e4m3fn[2,2] = [1, 2, 3, 4]
+    const %3 : f32[2] = [0.1, 0.3]
+    %4 = MatMul(%1, %2)
+    %5 = Pointwise(%4, %3) {program="in0:f32; in1:f32; mul:f32(0,1)"}
+    output %5 "y"
+  })hone");
+}
+
 }  // namespace
 }  // namespace hone

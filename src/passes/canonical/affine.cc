@@ -187,7 +187,8 @@ bool fold_affine(Graph& graph, NodeId id) {
   const ValueId y_bias = input(graph, id, layout->bias);
   const Tensor w = graph.value(input(graph, id, layout->weights)).constant;
   const Tensor bias = graph.value(y_bias).constant;
-  if (scales && (!w.defined() || w.count() == 0)) return false;
+  // Weights of 8 bits, as e4m3, would be rounded anew.
+  if (scales && (!w.defined() || w.count() == 0 || size_of(w.type()) == 1)) return false;
   if (y_bias != ValueId::none && (!bias.defined() || bias.count() != layout->channels)) return false;
   std::vector<double> shift(static_cast<size_t>(layout->channels), 0);
   if (bias.defined()) shift = bias.to_doubles();
