@@ -13,9 +13,9 @@ struct Row {
   std::string_view descr;
   DType type;
 };
-constexpr Row kRows[] = {{"<f4", DType::f32}, {"<f8", DType::f64}, {"<f2", DType::f16}, {"|i1", DType::i8},
-                         {"<i2", DType::i16}, {"<i4", DType::i32}, {"<i8", DType::i64}, {"|u1", DType::u8},
-                         {"<u2", DType::u16}, {"<u4", DType::u32}, {"<u8", DType::u64}, {"|b1", DType::boolean},
+constexpr Row kRows[] = {{"<f4", DType::f32}, {"<f8", DType::f64},  {"<f2", DType::f16}, {"|i1", DType::i8},
+                         {"<i2", DType::i16}, {"<i4", DType::i32},  {"<i8", DType::i64}, {"|u1", DType::u8},
+                         {"<u2", DType::u16}, {"<u4", DType::u32},  {"<u8", DType::u64}, {"|b1", DType::boolean},
                          {"<c8", DType::c64}, {"<c16", DType::c128}};
 
 // The text after `'key':` in the header's Python dictionary.
@@ -52,7 +52,7 @@ void make_truths(Tensor& t) {
 
 Result<Tensor> npy_from_bytes(std::string_view all) {
   if (!all.starts_with("\x93NUMPY") || all.size() < 12) return invalid("not an .npy file");
-  const int major = all[6];
+  const auto major = static_cast<unsigned char>(all[6]);
   const size_t prefix = major == 1 ? 10 : 12;
   uint32_t length = 0;
   std::memcpy(&length, all.data() + 8, major == 1 ? 2 : 4);

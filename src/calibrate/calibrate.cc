@@ -83,6 +83,7 @@ class Calibration {
   // The network for inputs of these shapes, compiled when there is none.
   Result<ObservedModel*> network(const std::vector<Tensor>& inputs) {
     std::vector<Dims> shapes;
+    shapes.reserve(inputs.size());
     for (const Tensor& t : inputs) shapes.push_back(t.dims());
     for (auto it = networks_.begin(); it != networks_.end(); ++it) {
       if (it->shapes != shapes) continue;

@@ -2,6 +2,7 @@
 #include <stb_image_resize.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -21,8 +22,8 @@ struct Format {
   int64_t pixels_of_byte;  // it cannot hold more: a larger size is a lie
 };
 constexpr Format kFormats[] = {
-    {"\x89PNG", 8 * 1100},     // a bit each, deflated
-    {"\xff\xd8\xff", 8 * 64},  // a bit for each block
+    {"\x89PNG", int64_t{8} * 1100},     // a bit each, deflated
+    {"\xff\xd8\xff", int64_t{8} * 64},  // a bit for each block
     {"BM", 8},
     {"P5", 1},
     {"P6", 1},
@@ -97,9 +98,7 @@ Result<Image> fitted(Image image, const Preprocess& how, const Target& target) {
   if (how.resize) return resized(image, target.height, target.width);
   if (how.short_side > 0) {
     const double factor = how.short_side / static_cast<double>(std::min(image.width, image.height));
-    const auto scaled = [&](int side) {
-      return std::max<int64_t>(how.short_side, static_cast<int64_t>(side * factor + 0.5));
-    };
+    const auto scaled = [&](int side) { return std::max<int64_t>(how.short_side, std::llround(side * factor)); };
     HONE_TRY(image, resized(image, scaled(image.height), scaled(image.width)));
     if (image.height < target.height || image.width < target.width)
       return invalid("a shorter side of {} is less than the model's {}x{}", how.short_side, target.height,

@@ -26,7 +26,8 @@ void NoiseTest::observe(const Tensor& tensor) {
     for (int64_t begin = 0; begin < count; begin += block)
       for (int64_t i = begin; i + stride < begin + block; ++i)
         axes_[axis].products += static_cast<double>(x[i]) * static_cast<double>(x[i + stride]);
-    if (block > 0) axes_[axis].pairs += static_cast<double>(count / block * (block - stride));
+    const int64_t blocks = block > 0 ? count / block : 0;
+    axes_[axis].pairs += static_cast<double>(blocks * (block - stride));
   }
 }
 

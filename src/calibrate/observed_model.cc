@@ -104,6 +104,7 @@ Result<std::unique_ptr<ObservedModel>> ObservedModel::make(const std::string& pa
   HONE_TRY(const Graph imported, import_onnx_file(path, {.shapes = shapes}));
   const std::vector<Selected> selected = select(imported);
   std::vector<ObservedTensor> tensors;
+  tensors.reserve(selected.size());
   for (const Selected& s : selected) tensors.push_back(s.tensor);
   HONE_TRY(Graph graph, with_outputs(imported, selected));
   HONE_CHECK(canonicalize(graph));

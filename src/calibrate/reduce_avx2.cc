@@ -1,1 +1,1 @@
-#include "calibrate/reduce_impl.h"
+#include "calibrate/reduce_impl.inc"
