@@ -11,17 +11,18 @@
 
 namespace hone {
 
-// Of the rows x that a product reads, the sum of x^T x: [columns, columns].
+// Of the rows x that a product reads: their mean m, or nearly, and the sum of (x - m)^T (x - m), [columns, columns].
 struct SecondMoments {
-  std::vector<double> sums;
+  std::vector<double> means, sums;
   int64_t columns = 0, rows = 0;  // `rows`: how many were added up; 0: nothing is known
 };
 // Those of what a node reads first, in the graph as it was given.
 using MomentsOf = std::function<Result<SecondMoments>(NodeId)>;
 
-// e weights are off, as a row of errors, put the results off by a sum of squares of e H e^T, H being the moments. With
-// H = R R^T and R upper triangular that is |e R|^2, whose column c is R_cc (e_c + sum over k < c of e_k R_kc / R_cc): a
-// weight that is rounded in its turn takes on the sum, with the opposite sign, as OPTQ (Frantar et al., 2023) does.
+// Weights that are off by a row of errors e put a result off by e m^T in the mean, which a bias takes back, and by a
+// sum of squares of e H e^T about it, H being the sums. With H = R R^T and R upper triangular that is |e R|^2, whose
+// column c is R_cc (e_c + sum over k < c of e_k R_kc / R_cc): a weight that is rounded in its turn takes on the sum,
+// with the opposite sign, as OPTQ (Frantar et al., 2023) does.
 class ErrorFeedback {
  public:
   // Nothing is fed back, all columns count alike.

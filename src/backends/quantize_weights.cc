@@ -173,6 +173,24 @@ Packed packed(const RoundedWeights& rounded, const WeightFormat& format) {
   return p;
 }
 
+// A bias that takes back what rounding adds to the mean of each result, where the means of the columns are known.
+Tensor corrected_bias(const Tensor& bias, const Tensor& weights, size_t axis, const RoundedWeights& rounded,
+                      const WeightFormat& format, const std::vector<double>& means) {
+  const int64_t rows = rounded.values.dims()[0], columns = rounded.values.dims()[1], blocks = rounded.scales.dims()[1];
+  const std::vector<float> floats = numbers_of<float>(weights);
+  Tensor corrected(bias.defined() ? bias.type() : DType::f32, {rows});
+  for (int64_t r = 0; r < rows; ++r) {
+    double sum = bias.defined() ? bias.at(r) : 0;
+    for (int64_t c = 0; c < columns; ++c) {
+      const auto weight = static_cast<double>(floats[static_cast<size_t>(axis == 1 ? r * columns + c : c * rows + r)]);
+      const auto scale = static_cast<double>(rounded.scales.data<float>()[r * blocks + c / format.block]);
+      sum += means[static_cast<size_t>(c)] * (weight - rounded.values.data<int8_t>()[r * columns + c] * scale);
+    }
+    corrected.set(r, sum);
+  }
+  return corrected;
+}
+
 }  // namespace
 
 std::optional<WeightFormat> find_weight_format(std::string_view name) {
@@ -230,6 +248,7 @@ Result<std::vector<WeightReport>> quantize_weights(Graph& graph, const WeightFor
   // Of the last product's input, which several may read.
   ValueId known = ValueId::none;
   std::optional<ErrorFeedback> feedback;
+  std::vector<double> means;
   for (NodeId id : graph.order()) {
     const auto* op = op_of<MatMul>(graph, id);
     if (op == nullptr) continue;
@@ -242,18 +261,24 @@ Result<std::vector<WeightReport>> quantize_weights(Graph& graph, const WeightFor
     report.reason = op->trans_a ? "the left operand is transposed" : refuse_weights(weights);
     if (!report.reason.empty()) continue;
     const size_t axis = rows ? 1 : 0;
-    if (!moments) {
-      feedback = ErrorFeedback(weights.dims()[axis]);
-    } else if (node.inputs[0] != known) {
+    ValueId bias = input(graph, id, 2);
+    const Tensor own = bias == ValueId::none ? Tensor() : graph.value(bias).constant;
+    // A bias that is computed takes nothing back: then no data is looked at.
+    const bool data = moments && (bias == ValueId::none || own.defined());
+    if (data && node.inputs[0] != known) {
       HONE_TRY(SecondMoments found, moments(id));
+      means = found.means;
       feedback = found.rows > 0 ? ErrorFeedback(std::move(found)) : ErrorFeedback(weights.dims()[axis]);
       known = node.inputs[0];
     }
-    const RoundedWeights rounded = round_weights(weights, axis, {format.bits, format.block, true}, *feedback);
+    const ErrorFeedback nothing(weights.dims()[axis]);
+    const RoundedWeights rounded =
+        round_weights(weights, axis, {format.bits, format.block, true}, data ? *feedback : nothing);
+    if (data && !means.empty()) bias = graph.add_constant(corrected_bias(own, weights, axis, rounded, format, means));
     const Packed p = packed(rounded, format);
     std::vector<ValueId> inputs{node.inputs[0], graph.add_constant(p.codes, graph.value(node.inputs[1]).name),
                                 graph.add_constant(p.scales), graph.add_constant(p.zeros)};
-    if (const ValueId bias = input(graph, id, 2); bias != ValueId::none) inputs.push_back(bias);
+    if (bias != ValueId::none) inputs.push_back(bias);
     const ValueId product = emit(graph, p.op, inputs, {id});
     if (!replace(graph, node.outputs[0], product)) {
       report.reason = "its operands are of two types";

@@ -30,7 +30,7 @@ struct WeightReport {
   std::string name;    // of the product
   std::string reason;  // why they stay in floats; empty: they do not
   // The power of the weights by that of what rounding changed, infinite where it changed nothing; with moments, of the
-  // results on the data that these are from.
+  // results, about their means, on the data that these are from.
   double sqnr_db = 0;
   int64_t bytes_before = 0, bytes_after = 0;
 };
@@ -53,8 +53,8 @@ RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFor
 std::string refuse_weights(const Tensor& weights);
 
 // MatMul by constants of kLeastWeightBytes or more -> MatMulNBits, in a canonical graph, with scales of either sign.
-// One report for each product with a constant matrix on the right. `moments`: of what products read, for feedback; may
-// be empty.
+// One report for each product with a constant matrix on the right. `moments`: of what products read, for feedback and
+// for their biases, which take back what rounding does to the means of results; may be empty.
 Result<std::vector<WeightReport>> quantize_weights(Graph& graph, const WeightFormat& format,
                                                    const MomentsOf& moments = {});
 

@@ -1,5 +1,8 @@
 #include "compile/input_moments.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "ops/matmul.h"
 
 namespace hone {
@@ -15,6 +18,30 @@ Result<std::shared_ptr<const LoadedEngine>> own_product(const Dims& columns, con
   graph.add_output(graph.node(product).outputs[0], "y");
   HONE_TRY(EngineData data, compile_on_cpu(graph, options));
   return LoadedEngine::make(std::move(data));
+}
+
+// Of n samples; they are drawn towards 0 by n / (n + 1), as those of one sample say little of others.
+std::vector<double> means_of(const std::vector<Tensor>& values, int64_t columns) {
+  std::vector<double> means(static_cast<size_t>(columns));
+  int64_t count = 0;
+  for (const Tensor& value : values) {
+    const float* x = value.data<float>();
+    for (int64_t i = 0; i < value.count(); ++i) means[static_cast<size_t>(i % columns)] += static_cast<double>(x[i]);
+    count += value.count();
+  }
+  const auto n = static_cast<double>(values.size());
+  for (double& m : means) m *= static_cast<double>(columns) / static_cast<double>(count) * n / (n + 1);
+  return means;
+}
+
+// The rows of a value, less the means.
+Tensor centred(const Tensor& value, const std::vector<double>& means) {
+  const auto columns = static_cast<int64_t>(means.size());
+  Tensor rows(DType::f32, {value.count() / columns, columns});
+  for (int64_t i = 0; i < value.count(); ++i)
+    rows.mutable_data<float>()[i] =
+        static_cast<float>(static_cast<double>(value.data<float>()[i]) - means[static_cast<size_t>(i % columns)]);
+  return rows;
 }
 
 Tensor transposed(const Tensor& rows) {
@@ -37,12 +64,14 @@ Result<SecondMoments> InputMoments::of(ValueId v) {
   const Tensor& first = values->front();
   if (first.type() != DType::f32 || first.rank() == 0 || first.count() == 0) return SecondMoments();
   SecondMoments moments{.columns = first.dims().back()};
+  moments.means = means_of(*values, moments.columns);
+  if (!std::ranges::all_of(moments.means, [](double m) { return std::isfinite(m); })) return SecondMoments();
   const Dims rows{first.count() / moments.columns, moments.columns};
   HONE_TRY(auto engine, own_product({rows[1], rows[0]}, rows, options_));
   ExecutionContext context(std::move(engine));
   moments.sums.assign(static_cast<size_t>(moments.columns * moments.columns), 0);
   for (const Tensor& value : *values) {
-    const Tensor x = value.reshaped(rows);
+    const Tensor x = centred(value, moments.means);
     HONE_CHECK(context.bind_input("columns", transposed(x)));
     HONE_CHECK(context.bind_input("rows", x));
     HONE_CHECK(context.run());

@@ -93,7 +93,8 @@ SecondMoments correlated(int64_t columns, int64_t rows) {
   std::normal_distribution<double> dist;
   std::vector<double> mixing(static_cast<size_t>(4 * columns));
   for (double& m : mixing) m = dist(gen);
-  SecondMoments moments{std::vector<double>(static_cast<size_t>(columns * columns)), columns, rows};
+  SecondMoments moments{
+      .sums = std::vector<double>(static_cast<size_t>(columns * columns)), .columns = columns, .rows = rows};
   std::vector<double> x(static_cast<size_t>(columns));
   for (int64_t r = 0; r < rows; ++r) {
     for (double& v : x) v = 0.2 * dist(gen);
@@ -208,6 +209,41 @@ TEST(QuantizeWeights, LargeMatricesOfAGraphBecomeSmall) {
   }
   EXPECT_LT(error, 1e-3 * signal);
   EXPECT_GT(error, 0);
+}
+
+// What rounding does to the results of the mean row goes into the bias, which may have been absent; a bias that is
+// computed takes nothing back.
+TEST(QuantizeWeights, BiasesTakeBackTheErrorOfTheMean) {
+  constexpr int64_t n = 150;
+  const Tensor mean = normal({1, n}, 11);
+  for (const bool constant : {true, false}) {
+    Graph g;
+    const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{1, n})});
+    const ValueId c = g.add_input("c", {DType::f32, Shape::of(Dims{160})});
+    const ValueId first = g.add_constant(normal({n, 160}, 1)), second = g.add_constant(normal({n, 160}, 2));
+    g.add_output(g.node(*g.add_node(MatMul{}, {x, first})).outputs[0], "a");
+    const ValueId bias = constant ? g.add_constant(normal({160}, 5)) : c;
+    g.add_output(g.node(*g.add_node(MatMul{}, {x, second, bias})).outputs[0], "b");
+    const Graph before = g;
+    const auto reports = quantize_weights(g, {4, 32}, [&](NodeId) -> Result<SecondMoments> {
+      SecondMoments moments = correlated(n, 300);
+      for (int64_t i = 0; i < n; ++i) moments.means.push_back(mean.at(i));
+      return moments;
+    });
+    ASSERT_TRUE(reports.ok() && verify(g).ok()) << verify(g).message();
+    const Tensors inputs{mean, normal({160}, 6)};
+    const auto want = interpret(before, inputs), got = interpret(g, inputs);
+    ASSERT_TRUE(want.ok() && got.ok());
+    const auto error = [&](size_t k) {
+      double most = 0;
+      for (int64_t i = 0; i < 160; ++i) most = std::max(most, std::fabs((*got)[k].at(i) - (*want)[k].at(i)));
+      return most;
+    };
+    // Sums of 150 products of f32 that are below 0.05; rounding to 4 bits moves them by 1e-3.
+    EXPECT_LT(error(0), 1e-6);
+    if (constant) EXPECT_LT(error(1), 1e-6);
+    else EXPECT_GT(error(1), 1e-4);
+  }
 }
 
 TEST(QuantizeWeights, FormatsThatCannotBeAreNamed) {
