@@ -46,16 +46,16 @@ struct CUlaunchConfig {
   X(cuCtxSetCurrent, (CUctx * context))                                                                             \
   X(cuCtxGetDevice, (CUdevice * device))                                                                            \
   X(cuCtxSynchronize, ())                                                                                           \
-  X(cuMemGetInfo_v2, (size_t * free, size_t* total))                                                                \
+  X(cuMemGetInfo_v2, (size_t * free, size_t * total))                                                               \
   X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                                           \
   X(cuMemFree_v2, (CUdeviceptr pointer))                                                                            \
   X(cuMemHostAlloc, (void** pointer, size_t bytes, unsigned flags))                                                 \
   X(cuMemFreeHost, (void* pointer))                                                                                 \
   X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, size_t bytes, CUstr* stream))                          \
   X(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstr* stream))                                \
-  X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstr* stream))                            \
-  X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t bytes, CUstr* stream))                              \
-  X(cuPointerGetAttribute, (void* value, int attribute, CUdeviceptr pointer))                                         \
+  X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstr * stream))                         \
+  X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t bytes, CUstr* stream))                            \
+  X(cuPointerGetAttribute, (void* value, int attribute, CUdeviceptr pointer))                                       \
   X(cuModuleLoadData, (CUmod * *module, const void* image))                                                         \
   X(cuModuleUnload, (CUmod * module))                                                                               \
   X(cuModuleGetFunction, (CUfunc * *function, CUmod * module, const char* name))                                    \
@@ -77,7 +77,7 @@ struct CUlaunchConfig {
   X(cuEventSynchronize, (CUevt * event))                                                                            \
   X(cuEventElapsedTime, (float* milliseconds, CUevt* from, CUevt* to))                                              \
   X(cuOccupancyMaxActiveBlocksPerMultiprocessor, (int* blocks, CUfunc* function, int threads, size_t shared_bytes)) \
-  X(cuOccupancyMaxActiveClusters, (int* clusters, CUfunc* function, const CUlaunchConfig* config))                    \
+  X(cuOccupancyMaxActiveClusters, (int* clusters, CUfunc* function, const CUlaunchConfig* config))                  \
   X(cuTensorMapEncodeTiled,                                                                                         \
     (void* map, int type, uint32_t rank, void* address, const uint64_t* dims, const uint64_t* strides,              \
      const uint32_t* box, const uint32_t* element_strides, int interleave, int swizzle, int promotion, int fill))   \
