@@ -40,8 +40,8 @@ bool fuse_in_bf16(Graph& graph, NodeId id, const Machine& machine) {
   const TensorType type = graph.type(output(graph, id));
   if (type.dtype != DType::bf16) return false;
   for (ValueId v : std::vector(graph.node(id).inputs)) {
-    const NodeId before = graph.value(v).producer;
-    if (before == NodeId::none || !used_once(graph, v)) continue;
+    const NodeId before = sole_producer(graph, v);
+    if (before == NodeId::none) continue;
     const bool product = takes_epilogue(graph, before) && graph.type(v) == type;
     if ((product || op_of<Transpose>(graph, before) != nullptr) && join(graph, before, id, machine)) return true;
   }
@@ -62,9 +62,8 @@ bool fuse_depthwise(Graph& graph, NodeId id, const Machine& machine) {
     return op_of<Conv>(graph, node) != nullptr || op_of<Fused>(graph, node) != nullptr;
   };
   if (!convolves(id) || graph.node(id).outputs.size() != 1) return false;
-  const ValueId v = input(graph, id, 0);
-  const NodeId before = v == ValueId::none ? NodeId::none : graph.value(v).producer;
-  return before != NodeId::none && used_once(graph, v) && convolves(before) && join(graph, before, id, machine);
+  const NodeId before = sole_producer(graph, input(graph, id, 0));
+  return before != NodeId::none && convolves(before) && join(graph, before, id, machine);
 }
 
 }  // namespace

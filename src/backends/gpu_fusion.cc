@@ -12,11 +12,6 @@ namespace {
 
 using namespace rewrite;
 
-// The node that computes `v` for one reader alone.
-NodeId sole_producer(const Graph& graph, ValueId v) {
-  return v != ValueId::none && used_once(graph, v) ? graph.value(v).producer : NodeId::none;
-}
-
 bool takes_epilogue_on_gpu(const Graph& graph, NodeId id) {
   return takes_epilogue(graph, id) || (op_of<LayerNorm>(graph, id) != nullptr && graph.node(id).outputs.size() == 1);
 }

@@ -7,6 +7,10 @@
 
 namespace hone {
 
+NodeId sole_producer(const Graph& graph, ValueId v) {
+  return v != ValueId::none && rewrite::used_once(graph, v) ? graph.value(v).producer : NodeId::none;
+}
+
 bool join(Graph& graph, NodeId first, NodeId second, const Machine& machine) {
   std::vector<ValueId> inputs;
   const Op fused = fused_op(graph, first, second, inputs);
@@ -22,8 +26,7 @@ bool join(Graph& graph, NodeId first, NodeId second, const Machine& machine) {
 
 bool join_pooling(Graph& graph, NodeId id, const Machine& machine) {
   if (rewrite::op_of<Pool>(graph, id) == nullptr || graph.node(id).outputs.size() != 1) return false;
-  const ValueId v = rewrite::input(graph, id, 0);
-  const NodeId before = rewrite::used_once(graph, v) ? graph.value(v).producer : NodeId::none;
+  const NodeId before = sole_producer(graph, rewrite::input(graph, id, 0));
   return before != NodeId::none && join(graph, before, id, machine);
 }
 

@@ -5,6 +5,9 @@
 
 namespace hone {
 
+// What makes a value for one user alone; NodeId::none for an absent value and for what is no node's result.
+NodeId sole_producer(const Graph& graph, ValueId v);
+
 // The second of two nodes, which uses the result of the first, becomes one with it where has_kernel() has one for both.
 // Whether it did.
 bool join(Graph& graph, NodeId first, NodeId second, const Machine& machine);

@@ -32,21 +32,21 @@ const char* supports(const ConvProblem& p) {
   return algorithm(p).supports(inner(p));
 }
 
-int64_t image_values(const ConvProblem& p) { return p.n * inner(p).h * inner(p).w * inner(p).cin; }
-
-// A line behind, and then what the algorithm needs.
-size_t image_bytes(const ConvProblem& p) { return static_cast<size_t>(round_up(image_values(p), 16)) * sizeof(float); }
+// Of the image of squares, up to a whole line.
+size_t image_bytes(const ConvProblem& squares) {
+  return static_cast<size_t>(round_up(squares.n * squares.h * squares.w * squares.cin, 16)) * sizeof(float);
+}
 
 // [cout][cin][kh][kw] to [cout][row of a square][column][cin][taps][taps]
 std::vector<float> by_phases(const ConvProblem& p, const float* weights) {
-  const int64_t s = p.stride_h, k = taps(p);
-  std::vector<float> out(static_cast<size_t>(p.cout * inner(p).cin * k * k));
+  const int64_t s = p.stride_h, k = taps(p), channels = inner(p).cin;
+  std::vector<float> out(static_cast<size_t>(p.cout * channels * k * k));
   for (int64_t oc = 0; oc < p.cout; ++oc)
     for (int64_t ic = 0; ic < p.cin; ++ic)
       for (int64_t y = 0; y < p.kh; ++y)
         for (int64_t x = 0; x < p.kw; ++x) {
           const int64_t channel = (y % s * s + x % s) * p.cin + ic;
-          out[static_cast<size_t>(((oc * inner(p).cin + channel) * k + y / s) * k + x / s)] =
+          out[static_cast<size_t>(((oc * channels + channel) * k + y / s) * k + x / s)] =
               weights[((oc * p.cin + ic) * p.kh + y) * p.kw + x];
         }
   return out;
@@ -59,14 +59,14 @@ void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
 }
 
 size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
-  return image_bytes(p) + algorithm(p).workspace_bytes(inner(p), ctx);
+  return image_bytes(inner(p)) + algorithm(p).workspace_bytes(inner(p), ctx);
 }
 
-// One row of squares, line of pixels by line.
+// One row of the image of squares, line of pixels by line.
 template <class T>
-void space_to_depth(const ConvProblem& p, int64_t row, const T* in, T* out) {
-  const int64_t s = p.stride_h, squares = inner(p).w, square = inner(p).cin, run = s * p.cin;
-  const int64_t n = row / inner(p).h, y0 = row % inner(p).h * s - p.pad_top;
+void space_to_depth(const ConvProblem& p, const ConvProblem& image, int64_t row, const T* in, T* out) {
+  const int64_t s = p.stride_h, squares = image.w, square = image.cin, run = s * p.cin;
+  const int64_t n = row / image.h, y0 = row % image.h * s - p.pad_top;
   const bool dense = p.in_pitch() == p.cin;
   // Squares all of whose columns lie in the image.
   const int64_t first = std::min(squares, ceil_div(p.pad_left, s));
@@ -99,13 +99,15 @@ void space_to_depth(const ConvProblem& p, int64_t row, const T* in, T* out) {
 
 template <class T>
 void run_on(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
+  const ConvProblem squares = inner(p);
   auto* const image = static_cast<T*>(args.workspace);
-  args.pool->parallel(p.n * inner(p).h,
-                      [&](int64_t row, int) { space_to_depth(p, row, static_cast<const T*>(args.in), image); });
+  args.pool->parallel(p.n * squares.h, [&](int64_t row, int) {
+    space_to_depth(p, squares, row, static_cast<const T*>(args.in), image);
+  });
   ConvArgs rest = args;
   rest.in = image;
-  rest.workspace = static_cast<std::byte*>(args.workspace) + image_bytes(p);
-  algorithm(p).run(inner(p), ctx, rest);
+  rest.workspace = static_cast<std::byte*>(args.workspace) + image_bytes(squares);
+  algorithm(p).run(squares, ctx, rest);
 }
 
 void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
