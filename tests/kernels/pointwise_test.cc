@@ -237,6 +237,49 @@ TEST(Pointwise, IntegersAndCasts) {
   }
 }
 
+// Rounded to nearest even and clipped, in one pass where the text allows it: the last two are cut off, or leave i8.
+TEST(Pointwise, QuantizesToBytes) {
+  struct Case {
+    const char* text;
+    DType type;
+    int (*of)(float);
+  };
+  static constexpr auto clipped = [](float v, float low, float high) {
+    return std::isnan(v) ? 0 : static_cast<int>(std::min(std::max(v, low), high));
+  };
+  const Case cases[] = {
+      {"in0:f32; constant:f32(0.5); div:f32(0,1); round:f32(2); constant:f32(-128); constant:f32(127); "
+       "clip:f32(3,4,5); "
+       "cast:i8(6)",
+       DType::i8, [](float x) { return clipped(std::nearbyint(x / 0.5f), -128, 127); }},
+      {"in0:f32; round:f32(0); constant:f32(-9); constant:f32(7); clip:f32(1,2,3); cast:i8(4)", DType::i8,
+       [](float x) { return clipped(std::nearbyint(x), -9, 7); }},
+      {"in0:f32; round:f32(0); constant:f32(100); add:f32(1,2); constant:f32(0); constant:f32(255); clip:f32(3,4,5); "
+       "cast:u8(6)",
+       DType::u8, [](float x) { return clipped(std::nearbyint(x) + 100, 0, 255); }},
+      {"in0:f32; constant:f32(-128); constant:f32(127); clip:f32(0,1,2); cast:i8(3)", DType::i8,
+       [](float x) { return clipped(x, -128, 127); }},
+      {"in0:f32; round:f32(0); constant:f32(-300); constant:f32(300); clip:f32(1,2,3); cast:i8(4)", DType::i8,
+       [](float x) { return static_cast<int>(static_cast<int8_t>(clipped(std::nearbyint(x), -300, 300))); }},
+  };
+  std::vector<float> x = random_floats(1000, 5);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = i % 3 == 0 ? static_cast<float>(i) / 2 - 250 : x[i] * 90;
+  for (float odd : {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, -0.f, 0.5f, 1.5f, 126.5f, 127.5f}) x.push_back(odd);
+  for (const Case& c : cases) {
+    const PointwiseProgram program = parse(c.text);
+    for (Tier tier : tiers()) {
+      for (int64_t n : {int64_t{1}, int64_t{37}, static_cast<int64_t>(x.size())}) {
+        const float* const from = x.data() + x.size() - static_cast<size_t>(n);
+        std::vector<uint8_t> out(static_cast<size_t>(n) + 1, 77);
+        run(program, {{DType::f32, {n}, from}}, {c.type, {n}}, out.data(), tier, 1);
+        EXPECT_EQ(out.back(), 77);
+        for (int64_t i = 0; i < n; ++i)
+          EXPECT_EQ(out[static_cast<size_t>(i)], static_cast<uint8_t>(c.of(from[i]))) << c.text << " of " << from[i];
+      }
+    }
+  }
+}
+
 TEST(Pointwise, HalfPrecisionStorage) {
   const std::vector<int64_t> dims = {1003};
   const std::vector<float> x = random_floats(1003);

@@ -79,20 +79,23 @@ struct QuadTile {
       for (int j = 0; j < COLS; ++j) sums[i][j] = load_i32(t.start + j * kLanes);
     }
     const int8_t* b = t.b;
-    if constexpr (!kLines) add_line(t, a, b, sums);
+    // A tile fetches one vector of each step of the next panel, the tiles behind it the others.
+    const int64_t ahead = t.a.lines * t.steps * 4 * t.panel + rows.row / ROWS % COLS * 4 * kLanes;
+    if constexpr (!kLines) add_line(t, a, b, ahead, sums);
     for (int64_t l = 0; kLines && l < t.a.lines; ++l) {
       HONE_UNROLL
       for (int i = 0; i < ROWS; ++i) a[i] = t.a.line(l, rows.row + i);
-      add_line(t, a, b, sums);
+      add_line(t, a, b, ahead, sums);
     }
     rows.last.store(sums, rows.row);
   }
 
   template <int ROWS, int COLS>
   HONE_INLINE static void add_line(const Int8Tile& t, const std::byte* const (&a)[ROWS], const int8_t*& b,
-                                   VI (&sums)[ROWS][COLS]) {
+                                   int64_t ahead, VI (&sums)[ROWS][COLS]) {
     for (int64_t s = 0; s < t.steps; ++s, b += 4 * t.panel) {
       __m512i columns[COLS];
+      __builtin_prefetch(b + ahead, 0, 2);
       HONE_UNROLL
       for (int j = 0; j < COLS; ++j) {
         columns[j] = _mm512_loadu_si512(b + 4 * j * kLanes);

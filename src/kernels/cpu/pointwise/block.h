@@ -30,6 +30,8 @@ struct BlockTable {
   BlockFn (*find)(const BlockKey& key);
   BlockFn (*convert)(DType from, DType to);  // between memory types and block types
   BlockFn (*splat)(DType type);              // one value to n
+  // f32 to whole numbers of i8 or u8, nearest even, between bounds, which are whole numbers of that type; NaN to 0.
+  BlockFn (*quantize)(DType to);
 };
 
 const BlockTable& block_table(Tier tier);

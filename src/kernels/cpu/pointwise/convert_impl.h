@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/int8/vector.h"
 #include "kernels/cpu/pointwise/block.h"
 #include "kernels/cpu/simd_math.h"
 
@@ -152,6 +153,26 @@ static BlockFn find_convert(DType from, DType to) {
     case DType::u32: return from_integer<uint32_t>(from);
     default: return nullptr;
   }
+}
+
+HONE_INLINE void store_bytes(int8_t* p, VI v) { store_i8(p, v); }
+HONE_INLINE void store_bytes(uint8_t* p, VI v) { store_u8(p, v); }
+
+// The bounds are whole, so that clipping first is the same as rounding first.
+template <class To>
+void quantize_block(const BlockArgs& args) {
+  const auto* a = static_cast<const float*>(args.in[0]);
+  const V low = set1(*static_cast<const float*>(args.in[1])), high = set1(*static_cast<const float*>(args.in[2]));
+  auto* out = static_cast<To*>(args.out);
+  const auto quantized = [&](V v) { return to_int(min(max(as_float(as_int(v) & (v == v)), low), high)); };
+  int64_t i = 0;
+  for (; i + kLanes <= args.n; i += kLanes) store_bytes(out + i, quantized(load(a + i)));
+  if (i == args.n) return;
+  const VI rest = quantized(load_n(a + i, static_cast<int>(args.n - i)));
+  for (int j = 0; i < args.n; ++i, ++j) out[i] = static_cast<To>(rest[j]);
+}
+static BlockFn find_quantize(DType to) {
+  return to == DType::i8 ? quantize_block<int8_t> : to == DType::u8 ? quantize_block<uint8_t> : nullptr;
 }
 
 template <class T>

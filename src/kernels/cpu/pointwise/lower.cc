@@ -2,7 +2,9 @@
 #include "kernels/cpu/pointwise/lower.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "kernels/cpu/bf16/bf16.h"
 
@@ -310,6 +312,7 @@ class Lowering {
     if (!last) emit(copy_of(type), {v}, type);
     drafts_.back().out = kOutput;
     if (type == DType::bf16 && stored_ != nullptr) join_conversions();
+    if (table_.quantize(type) != nullptr) join_quantization(type);
     return {};
   }
 
@@ -333,6 +336,49 @@ class Lowering {
     }
     if (joined.fn == nullptr) return;
     drafts_.back() = joined;
+    remove_unread();
+  }
+
+  // The clip of a rounded value and the conversions behind it in one pass, which rounds as well.
+  void join_quantization(DType type) {
+    const Draft& last = drafts_.back();
+    const Draft* const whole = maker(last.in[0]);
+    if (whole == nullptr || last.fn != table_.convert(DType::i32, type)) return;
+    const Draft* const clip = maker(whole->in[0]);
+    if (clip == nullptr || whole->fn != table_.convert(DType::f32, DType::i32)) return;
+    if (clip->key.fn != Fn::clip || clip->scalar || !is_number_of(type, clip->in[1]) ||
+        !is_number_of(type, clip->in[2]) || !is_whole(clip->in[0]))
+      return;
+    Draft joined = *clip;
+    const Draft* const source = maker(clip->in[0]);
+    if (source != nullptr && source->key.fn == Fn::round) joined.in[0] = source->in[0];
+    joined.fn = table_.quantize(type);
+    joined.out = kOutput;
+    joined.type = type;
+    drafts_.back() = joined;
+    remove_unread();
+  }
+
+  // Of a constant in f32.
+  std::optional<float> number(const Value& v) const {
+    if (v.kind != Value::constant || v.type != DType::f32) return std::nullopt;
+    float number = 0;
+    std::memcpy(&number, &out_.constants[static_cast<size_t>(v.index)], sizeof number);
+    return number;
+  }
+  bool is_number_of(DType type, const Value& v) const {
+    const auto x = number(v);
+    const float low = type == DType::i8 ? -128 : 0;
+    return x && *x == std::trunc(*x) && *x >= low && *x <= low + 255;
+  }
+  bool is_whole(const Value& v) const {
+    if (const auto x = number(v)) return *x == std::trunc(*x);
+    const Draft* const made = maker(v);
+    if (made == nullptr || made->type != DType::f32 || made->key.fused) return false;
+    return made->key.fn == Fn::round || (made->key.fn == Fn::add && is_whole(made->in[0]) && is_whole(made->in[1]));
+  }
+
+  void remove_unread() {
     for (size_t s = drafts_.size() - 1; s-- > 0;)
       if (!is_read(drafts_[s].out)) drafts_.erase(drafts_.begin() + static_cast<std::ptrdiff_t>(s));
   }

@@ -49,6 +49,6 @@ static BlockFn find_block(const BlockKey& key) {
 }
 
 extern const BlockTable kBlockTable;
-const BlockTable kBlockTable{find_block, find_convert, find_splat};
+const BlockTable kBlockTable{find_block, find_convert, find_splat, find_quantize};
 
 }  // namespace hone::cpu::HONE_TIER_NS
