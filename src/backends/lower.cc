@@ -41,7 +41,7 @@ class Lowering {
     if (on_gpu()) std::erase_if(top_.parts, [](const auto& part) { return !is_aligned(part.second.offset); });
   }
 
-  Result<EngineData> run(const Progress& progress) {
+  Result<EngineData> run(const Progress& progress, bool keep_outputs) {
     const Graph& graph = top_.graph;
     program().name = graph.name;
     program().threads = machine_.threads;
@@ -62,7 +62,7 @@ class Lowering {
     for (size_t i = 0; i < graph.outputs().size(); ++i) {
       const int slot = slot_for(top_, graph.outputs()[i]);
       program().outputs.push_back({graph.output_names()[i], slot, graph.type(graph.outputs()[i])});
-      extend(slot, static_cast<int>(program().steps.size()));
+      if (keep_outputs || on_gpu()) extend(slot, static_cast<int>(program().steps.size()));
     }
     plan();
     count_weights();
@@ -126,10 +126,7 @@ class Lowering {
 
   const Slot& slot(int index) const { return data_.program.slots[static_cast<size_t>(index)]; }
 
-  int root(int index) const {
-    while (slot(index).kind == Slot::Kind::alias) index = slot(index).alias_of;
-    return index;
-  }
+  int root(int index) const { return data_.program.place_of(index).owner; }
 
   void extend(int slot, int step) {
     if (slot < 0) return;
@@ -293,27 +290,15 @@ class Lowering {
     return taken;
   }
 
-  struct Place {
-    int owner;
-    int64_t offset;
-  };
-
-  Place place_of(int index) const {
-    Place place{index, 0};
-    for (; slot(place.owner).kind == Slot::Kind::alias; place.owner = slot(place.owner).alias_of)
-      place.offset += slot(place.owner).offset;
-    return place;
-  }
-
   // A Concat whose inputs were all written where it wants them needs no step.
   bool join_in_place(Scope& scope, NodeId id) {
     const Node& node = scope.graph.node(id);
     const auto whole = scope.slot_of.find(node.outputs[0]);
     if (node.op.as<Concat>() == nullptr || whole == scope.slot_of.end()) return false;
     const auto offsets = part_offsets(scope.graph, id);
-    const Place to = place_of(whole->second);
+    const auto to = program().place_of(whole->second);
     for (size_t i = 0; i < offsets.size(); ++i) {
-      const Place from = place_of(slot_for(scope, node.inputs[i]));
+      const auto from = program().place_of(slot_for(scope, node.inputs[i]));
       if (from.owner != to.owner || from.offset != to.offset + offsets[i]) return false;
     }
     return true;
@@ -395,8 +380,8 @@ class Lowering {
 }  // namespace
 
 Result<EngineData> lower(const Graph& graph, Selector& selector, const Machine& machine, const Progress& progress,
-                         const Refusals& refusals) {
-  return Lowering(graph, selector, machine, refusals).run(progress);
+                         const Refusals& refusals, bool keep_outputs) {
+  return Lowering(graph, selector, machine, refusals).run(progress, keep_outputs);
 }
 
 }  // namespace hone

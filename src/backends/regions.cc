@@ -39,17 +39,14 @@ struct Shared {
 // Nothing for weights and tensors of other types.
 std::optional<Shared> shared_of(const Program& program, int s, size_t region, std::span<const DType> types) {
   if (s < 0) return std::nullopt;
-  const auto slot = [&](int i) -> const Slot& { return program.slots[static_cast<size_t>(i)]; };
-  const TensorType& type = slot(s).type;
-  const auto dims = type.shape.concrete();
-  if (slot(s).kind == Slot::Kind::constant || !dims || std::ranges::find(types, type.dtype) == types.end())
+  const Slot& slot = program.slots[static_cast<size_t>(s)];
+  const auto dims = slot.type.shape.concrete();
+  if (slot.kind == Slot::Kind::constant || !dims || std::ranges::find(types, slot.type.dtype) == types.end())
     return std::nullopt;
-  Shared shared{
-      .owner = s, .begin = 0, .end = 0, .elements = static_cast<double>(element_count(*dims)), .maker = region};
-  for (; slot(shared.owner).kind == Slot::Kind::alias; shared.owner = slot(shared.owner).alias_of)
-    shared.begin += slot(shared.owner).offset;
-  shared.end = shared.begin + element_count(*dims) * static_cast<int64_t>(size_of(type.dtype));
-  return shared;
+  const auto [owner, begin] = program.place_of(s);
+  const int64_t count = element_count(*dims), bytes = count * static_cast<int64_t>(size_of(slot.type.dtype));
+  return Shared{
+      .owner = owner, .begin = begin, .end = begin + bytes, .elements = static_cast<double>(count), .maker = region};
 }
 
 // `region`: of each step. Steps run in place and write parts of tensors: what was last written is read.

@@ -20,11 +20,7 @@ bool runs_on_gpu(const Step& step) {
 }
 
 // The slot whose memory it is.
-int root(const Program& program, int s) {
-  while (program.slots[static_cast<size_t>(s)].kind == Slot::Kind::alias)
-    s = program.slots[static_cast<size_t>(s)].alias_of;
-  return s;
-}
+int root(const Program& program, int s) { return program.place_of(s).owner; }
 
 // A step comes behind those that write what it reads, and behind those that read or write what it overwrites.
 std::vector<ScheduledStep> scheduled(const Program& program) {

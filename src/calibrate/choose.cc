@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <utility>
 
+#include "base/copy.h"
 #include "calibrate/consumers.h"
 
 namespace hone::calibrate {
@@ -72,8 +75,56 @@ void keep_best_of_tensor(Thresholds& candidates, const Histogram& magnitudes) {
 // A tensor that layers read, and the error that each of its candidates makes in them.
 struct Trial {
   size_t report, tensor;           // its places in the reports and in the model
+  std::set<size_t> needs;          // tensors of the model
   std::vector<double> magnitudes;  // of its channels
   std::vector<double> thresholds, errors;
+};
+
+// Trials while a run makes its tensors: each as soon as all that it needs is there, a few at once, and what no other
+// needs any more goes.
+class TrialsOfRun {
+ public:
+  TrialsOfRun(Consumers& consumers, cpu::ThreadPool& pool, std::span<Trial> trials, size_t tensors)
+      : consumers_(consumers), pool_(pool), trials_(trials), values_(tensors), readers_(tensors) {
+    for (size_t t = 0; t < trials.size(); ++t) {
+      missing_.push_back(trials[t].needs.size());
+      for (const size_t k : trials[t].needs) readers_[k].insert(t);
+    }
+  }
+
+  Status take(size_t k, const Tensor& values) {
+    if (readers_[k].empty()) return {};
+    values_[k] = copied(values);
+    for (const size_t t : readers_[k])
+      if (--missing_[t] == 0) ready_.push_back(t);
+    return std::ssize(ready_) < pool_.size() ? Status() : finish();
+  }
+
+  // Those that are ready.
+  Status finish() {
+    std::vector<Status> status(ready_.size());
+    pool_.parallel(std::ssize(ready_), [&](int64_t task, int) {
+      Trial& trial = trials_[ready_[static_cast<size_t>(task)]];
+      status[static_cast<size_t>(task)] =
+          consumers_.add_errors(trial.tensor, values_, trial.magnitudes, trial.thresholds, trial.errors);
+    });
+    for (const size_t t : std::exchange(ready_, {}))
+      for (const size_t k : trials_[t].needs) {
+        readers_[k].erase(t);
+        if (readers_[k].empty()) values_[k] = Tensor();
+      }
+    for (const Status& s : status) HONE_CHECK(s);
+    return {};
+  }
+
+ private:
+  Consumers& consumers_;
+  cpu::ThreadPool& pool_;
+  std::span<Trial> trials_;
+  Tensors values_;                         // of the model, where they are needed
+  std::vector<std::set<size_t>> readers_;  // trials that are still to read a tensor
+  std::vector<size_t> missing_;            // tensors of a trial that are not there yet
+  std::vector<size_t> ready_;
 };
 
 Status choose_automatically(ObservedModel& model, std::span<const std::vector<Tensor>> runs,
@@ -92,20 +143,16 @@ Status choose_automatically(ObservedModel& model, std::span<const std::vector<Te
     }
     Trial& trial = trials.emplace_back(Trial{i,
                                              place->second,
+                                             consumers.needs(place->second),
                                              magnitudes_of(reports[i].statistics.channels),
                                              {},
                                              std::vector<double>(candidates[i].size())});
     for (const Threshold& c : candidates[i]) trial.thresholds.push_back(c.value);
   }
   for (size_t run = 0; run < runs.size() && !trials.empty(); ++run) {
-    HONE_TRY(const Tensors values, model.run(runs[run]));
-    std::vector<Status> status(trials.size());
-    pool.parallel(static_cast<int64_t>(trials.size()), [&](int64_t task, int) {
-      const auto k = static_cast<size_t>(task);
-      status[k] =
-          consumers.add_errors(trials[k].tensor, values, trials[k].magnitudes, trials[k].thresholds, trials[k].errors);
-    });
-    for (const Status& s : status) HONE_CHECK(s);
+    TrialsOfRun of_run(consumers, pool, trials, model.tensors().size());
+    HONE_CHECK(model.run(runs[run], [&](size_t k, const Tensor& values) { return of_run.take(k, values); }));
+    HONE_CHECK(of_run.finish());
   }
   for (const Trial& trial : trials) keep_best(candidates[trial.report], trial.errors);
   return {};

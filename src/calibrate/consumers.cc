@@ -44,10 +44,6 @@ Tensor rounded(const Tensor& x, std::span<const double> steps) {
 
 ValueId before_transpose(const Graph& graph, ValueId v) { return rewrite::input(graph, graph.value(v).producer, 0); }
 
-Tensor copied(const Tensor& x) {
-  return Tensor::of<float>(DType::f32, x.dims(), {x.data<float>(), static_cast<size_t>(x.count())});
-}
-
 // Sum of squares of y - z, relative to that of y.
 double relative_error(const Tensor& y, const Tensor& z) {
   double error = 0, power = 0;
@@ -88,7 +84,7 @@ Consumers::Consumers(const ObservedModel& model, const CompileOptions& options)
 }
 
 // The layer as a network of its own, from the observed tensors on, with these weights in the place of constant ones.
-Result<std::unique_ptr<ExecutionContext>> Consumers::context_of(const Layer& layer, const Tensor& weights) {
+Result<std::shared_ptr<const LoadedEngine>> Consumers::engine_of(const Layer& layer, const Tensor& weights) {
   const Graph& from = model_.graph();
   const Node& node = from.node(layer.node);
   Graph graph;
@@ -111,16 +107,15 @@ Result<std::unique_ptr<ExecutionContext>> Consumers::context_of(const Layer& lay
   HONE_TRY(const NodeId result, graph.add_node(node.op, operands, 1, node.sources));
   graph.add_output(graph.node(result).outputs[0], "y");
   HONE_TRY(EngineData data, compile_graph(graph, options_));
-  HONE_TRY(auto engine, LoadedEngine::make(std::move(data)));
-  return std::make_unique<ExecutionContext>(std::move(engine));
+  return LoadedEngine::make(std::move(data));
 }
 
 Status Consumers::compile(Layer& layer, std::span<const double> steps) {
   const Node& node = model_.graph().node(layer.node);
-  HONE_TRY(layer.exact, context_of(layer, {}));
+  HONE_TRY(layer.exact, engine_of(layer, {}));
   const Tensor& weights = model_.graph().value(node.inputs[1]).constant;
   if (!has_rounded_weights(model_.graph(), layer.node)) return {};
-  HONE_TRY(layer.rounded, context_of(layer, rounded_weights(node.op, weights, steps, DType::i8)));
+  HONE_TRY(layer.rounded, engine_of(layer, rounded_weights(node.op, weights, steps, DType::i8)));
   return {};
 }
 
@@ -133,22 +128,29 @@ std::vector<double> Consumers::steps_of(size_t k, std::span<const double> magnit
              : std::vector<double>();
 }
 
+std::set<size_t> Consumers::needs(size_t k) const {
+  std::set<size_t> needed;
+  for (const Layer& layer : layers_[k]) needed.insert(layer.inputs.begin(), layer.inputs.end());
+  return needed;
+}
+
 Status Consumers::add_errors(size_t k, const Tensors& values, std::span<const double> magnitudes,
                              std::span<const double> thresholds, std::span<double> errors) {
   for (Layer& layer : layers_[k]) {
     // How channels share their scales with the weights is much the same at all thresholds.
     if (!layer.exact) HONE_CHECK(compile(layer, steps_of(k, magnitudes, thresholds.back())));
-    const auto run = [&](ExecutionContext& context, const Tensor& x) -> Result<Tensor> {
+    const auto run = [&](std::shared_ptr<const LoadedEngine> engine, const Tensor& x) -> Result<Tensor> {
+      ExecutionContext context(std::move(engine));  // whose memory is not kept: there are many layers
       for (size_t i = 0; i < layer.inputs.size(); ++i)
         HONE_CHECK(context.bind_input(fmt::format("{}", i), layer.inputs[i] == k ? x : values[layer.inputs[i]]));
       HONE_CHECK(context.run());
-      return copied(context.outputs()[0]);
+      return context.output(0);
     };
-    HONE_TRY(const Tensor exact, run(*layer.exact, values[k]));
+    HONE_TRY(const Tensor exact, run(layer.exact, values[k]));
     for (size_t t = 0; t < thresholds.size(); ++t) {
       std::vector<double> steps = steps_of(k, magnitudes, thresholds[t]);
       if (steps.empty()) steps = {thresholds[t] / static_cast<double>(kLevels)};
-      HONE_TRY(const Tensor got, run(layer.rounded ? *layer.rounded : *layer.exact, rounded(values[k], steps)));
+      HONE_TRY(const Tensor got, run(layer.rounded ? layer.rounded : layer.exact, rounded(values[k], steps)));
       errors[t] += relative_error(exact, got);
     }
   }

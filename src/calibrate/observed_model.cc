@@ -112,6 +112,7 @@ Result<std::unique_ptr<ObservedModel>> ObservedModel::make(const std::string& pa
   HONE_TRY(graph, seen_before_transposes(graph, tensors));
   CompileOptions untuned = options;  // timing could choose other kernels, of other roundings, on the next run
   untuned.tune = false;
+  untuned.keep_outputs = false;
   auto compiled = compile_graph(graph, untuned);
   if (!compiled.ok()) return compiled.status().within(path);
   HONE_TRY(auto engine, LoadedEngine::make(std::move(*compiled)));
@@ -127,16 +128,29 @@ Result<std::unique_ptr<ObservedModel>> ObservedModel::make(const std::string& pa
   return model;
 }
 
-Status ObservedModel::bind_and_run(const std::vector<Tensor>& inputs) {
-  const auto& bindings = context_.engine().program().inputs;
-  for (size_t i = 0; i < bindings.size(); ++i) HONE_CHECK(context_.bind_input(bindings[i].name, inputs[i]));
-  return context_.run();
+Status ObservedModel::run_and_show(const std::vector<Tensor>& inputs, const Sink& sink) {
+  const Program& program = context_.engine().program();
+  for (size_t i = 0; i < program.inputs.size(); ++i) HONE_CHECK(context_.bind_input(program.inputs[i].name, inputs[i]));
+  Status status;
+  const auto show = [&](std::span<const size_t> outputs) {
+    for (const size_t k : outputs)
+      if (status.ok() && context_.left_output(k) == nullptr) status = sink(k, context_.output(k));
+  };
+  if (device_) {
+    HONE_CHECK(context_.run());
+    for (size_t k = 0; k < tensors_.size(); ++k) show({{k}});
+    return status;
+  }
+  show(appearances_.given);
+  context_.observer = [&](size_t step, auto) { show(appearances_.behind[step]); };
+  const Status ran = context_.run();
+  context_.observer = {};
+  return ran.ok() ? status : ran;
 }
 
-Result<Tensors> ObservedModel::run(const std::vector<Tensor>& inputs) {
+Status ObservedModel::run(const std::vector<Tensor>& inputs, const Sink& sink) {
   context_.leave_outputs({});
-  HONE_CHECK(bind_and_run(inputs));
-  return context_.outputs();
+  return run_and_show(inputs, sink);
 }
 
 Result<std::vector<ObservedModel::Seen>> ObservedModel::observe(const std::vector<Tensor>& inputs,
@@ -144,23 +158,17 @@ Result<std::vector<ObservedModel::Seen>> ObservedModel::observe(const std::vecto
   std::vector<bool> left(tensors_.size());
   for (size_t k = 0; k < left.size(); ++k) left[k] = device_ && device_->takes(k);
   context_.leave_outputs(left);
-  HONE_CHECK(bind_and_run(inputs));
   std::vector<Seen> seen(tensors_.size());
-  std::vector<size_t> here;
-  for (size_t k = 0; k < seen.size(); ++k) {
+  HONE_CHECK(run_and_show(inputs, [&](size_t k, const Tensor& values) -> Status {
+    seen[k] = {statistics_[k].observe(values, tensors_[k].axis, pool), values.count()};
+    return {};
+  }));
+  if (!device_) return seen;
+  for (size_t k = 0; k < seen.size(); ++k)
     if (const Tensor* there = context_.left_output(k)) {
       HONE_CHECK(device_->observe(k, *there));
       seen[k].values = there->count();
-    } else {
-      here.push_back(k);
     }
-  }
-  const Tensors values = context_.outputs();
-  pool.parallel(static_cast<int64_t>(here.size()), [&](int64_t task, int) {
-    const size_t k = here[static_cast<size_t>(task)];
-    seen[k] = {statistics_[k].observe(values[k], tensors_[k].axis), values[k].count()};
-  });
-  if (!device_) return seen;
   HONE_TRY(const auto odd, device_->finish());
   for (size_t k = 0; k < seen.size(); ++k)
     if (context_.left_output(k) != nullptr) seen[k].odd = odd[k];

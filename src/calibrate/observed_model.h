@@ -3,6 +3,7 @@
 #include <map>
 
 #include "base/thread_pool.h"
+#include "calibrate/appearances.h"
 #include "calibrate/batches.h"
 #include "calibrate/device_statistics.h"
 #include "compile/compile.h"
@@ -27,8 +28,10 @@ class ObservedModel {
                                                      const CompileOptions& options);
 
   const std::vector<ObservedTensor>& tensors() const { return tensors_; }
-  // The values of tensors() in memory of the host, valid until the next run.
-  Result<Tensors> run(const std::vector<Tensor>& inputs);
+  // Called with each of tensors(), by its number, in memory of the host. A CPU calls as it makes them, and uses their
+  // memory again: the values are valid until this returns.
+  using Sink = std::function<Status(size_t tensor, const Tensor& values)>;
+  Status run(const std::vector<Tensor>& inputs, const Sink& sink);
 
   // What is not finite in each of tensors() in a run, and how many values it has.
   struct Seen {
@@ -46,13 +49,16 @@ class ObservedModel {
   ObservedModel(Graph graph, std::vector<ObservedTensor> tensors, std::shared_ptr<const LoadedEngine> engine)
       : graph_(std::move(graph)),
         tensors_(std::move(tensors)),
+        appearances_(engine->program()),
         context_(std::move(engine)),
         statistics_(tensors_.size()) {}
 
-  Status bind_and_run(const std::vector<Tensor>& inputs);
+  // Runs, and shows what is not left on the GPU.
+  Status run_and_show(const std::vector<Tensor>& inputs, const Sink& sink);
 
   Graph graph_;
   std::vector<ObservedTensor> tensors_;
+  Appearances appearances_;
   ExecutionContext context_;
   std::vector<Statistics> statistics_;        // of what the host observed
   std::unique_ptr<DeviceStatistics> device_;  // null without a GPU

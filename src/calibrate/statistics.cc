@@ -8,11 +8,34 @@
 namespace hone::calibrate {
 namespace {
 
-Tensor as_f32(const Tensor& tensor) {
-  if (tensor.type() == DType::f32) return tensor;
-  Tensor wide(DType::f32, tensor.dims());
-  for (int64_t i = 0; i < tensor.count(); ++i) wide.mutable_data<float>()[i] = static_cast<float>(tensor.at(i));
-  return wide;
+constexpr int64_t kLeastPart = 1 << 15, kMostParts = 32;  // of a tensor, in values; a part takes 50 KB while it is seen
+
+// Some of a tensor, without the number of runs.
+Statistics part_of(const Tensor& tensor, int64_t begin, const Layout& layout, bool has_channels) {
+  std::vector<float> wide;
+  std::span<const float> values;
+  if (tensor.type() == DType::f32) {
+    values = {tensor.data<float>() + begin, static_cast<size_t>(layout.count())};
+  } else {
+    for (int64_t i = begin; i < begin + layout.count(); ++i) wide.push_back(static_cast<float>(tensor.at(i)));
+    values = wide;
+  }
+  Statistics part;
+  ChannelStatistics seen(static_cast<size_t>(layout.channels), layout.outer * layout.inner);
+  const Total total = reduce_channels(values.data(), layout.outer, layout.channels, layout.inner,
+                                      {seen.low.data(), seen.high.data(), seen.sum.data()});
+  if (!total.finite) {
+    part.nans = std::ranges::count_if(values, [](float v) { return std::isnan(v); });
+    part.infinities = std::ranges::count_if(values, [](float v) { return std::isinf(v); });
+    return part;
+  }
+  part.low = *std::ranges::min_element(seen.low);
+  part.high = *std::ranges::max_element(seen.high);
+  for (double s : seen.sum) part.sum += s;
+  part.sum_of_squares = total.squares;
+  if (has_channels) part.channels = std::move(seen);
+  part.magnitudes.add(values, std::max(std::fabs(part.low), std::fabs(part.high)));
+  return part;
 }
 
 }  // namespace
@@ -60,35 +83,26 @@ void Statistics::merge(const Statistics& other) {
   magnitudes.merge(other.magnitudes);
 }
 
-NotFinite Statistics::observe(const Tensor& tensor, int64_t axis) {
+NotFinite Statistics::observe(const Tensor& tensor, int64_t axis, cpu::ThreadPool& pool) {
   ++runs;
   if (tensor.count() == 0) return {};
-  const Tensor values = as_f32(tensor);
-  const std::span<const float> all(values.data<float>(), static_cast<size_t>(values.count()));
   const Layout layout = layout_of(tensor.dims(), axis);
-  ChannelStatistics seen(static_cast<size_t>(layout.channels), layout.outer * layout.inner);
-  const Total total = reduce_channels(all.data(), layout.outer, layout.channels, layout.inner,
-                                      {seen.low.data(), seen.high.data(), seen.sum.data()});
-  if (!total.finite) {
-    NotFinite odd;
-    for (float v : all) {
-      odd.nans += std::isnan(v);
-      odd.infinities += std::isinf(v);
-    }
-    nans += odd.nans;
-    infinities += odd.infinities;
-    return odd;
+  const int64_t parts = std::clamp<int64_t>(layout.count() / kLeastPart, 1, std::min(layout.outer, kMostParts));
+  std::vector<Statistics> seen(static_cast<size_t>(parts));
+  pool.parallel(parts, [&](int64_t part, int) {
+    const int64_t begin = layout.outer * part / parts, end = layout.outer * (part + 1) / parts;
+    seen[static_cast<size_t>(part)] = part_of(tensor, begin * layout.channels * layout.inner,
+                                              {end - begin, layout.channels, layout.inner}, axis >= 0);
+  });
+  Statistics& run = seen[0];
+  for (size_t part = 1; part < seen.size(); ++part) run.merge(seen[part]);
+  if (run.finite()) {
+    merge(run);
+  } else {
+    nans += run.nans;
+    infinities += run.infinities;
   }
-  const auto [lowest, highest] = std::pair(*std::min_element(seen.low.begin(), seen.low.end()),
-                                           *std::max_element(seen.high.begin(), seen.high.end()));
-  low = std::min(low, lowest);
-  high = std::max(high, highest);
-  for (double s : seen.sum) sum += s;
-  sum_of_squares += total.squares;
-  if (axis >= 0 && (empty() || channels.low.size() == seen.low.size())) channels.merge(seen);
-  else channels = {};
-  magnitudes.add(all, std::max(std::fabs(lowest), std::fabs(highest)));
-  return {};
+  return {run.nans, run.infinities};
 }
 
 }  // namespace hone::calibrate

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "base/tensor.h"
+#include "base/thread_pool.h"
 #include "calibrate/histogram.h"
 
 namespace hone::calibrate {
@@ -55,7 +56,8 @@ struct Statistics {
 
   void merge(const Statistics& other);
   // Takes in a tensor of any real float type. `axis`: that of the channels, or -1. Returns what is not finite in it.
-  NotFinite observe(const Tensor& tensor, int64_t axis);
+  // The result does not depend on the number of threads.
+  NotFinite observe(const Tensor& tensor, int64_t axis, cpu::ThreadPool& pool = cpu::one_thread());
 };
 
 }  // namespace hone::calibrate

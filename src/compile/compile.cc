@@ -77,7 +77,7 @@ Status fuse_for(Graph& graph, const CompileOptions& options, const Machine& mach
 // An engine that runs as it is: it may be timed.
 Result<EngineData> lower_here(const Graph& graph, const CompileOptions& options, const Machine& machine,
                               Selector& selector, const Refusals& refusals = {}) {
-  HONE_TRY(EngineData engine, lower(graph, selector, machine, options.progress, refusals));
+  HONE_TRY(EngineData engine, lower(graph, selector, machine, options.progress, refusals, options.keep_outputs));
   engine.program.target = options.target;
   return engine;
 }

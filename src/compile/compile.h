@@ -34,6 +34,8 @@ struct CompileOptions {
   bool tune = true;
   double time_budget_s = 60;
   std::string timing_cache;  // file; empty: none
+  bool keep_outputs =
+      true;  // false: on a CPU an output lives until the last step that reads it, for who observes steps
   bool verify_passes = false;
   Progress progress;
   std::function<bool()> cancelled;  // asked before each timing as well; true cancels the build

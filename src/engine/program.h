@@ -98,6 +98,21 @@ struct Program {
   MemorySummary memory;
   BuildSummary build;
 
+  // Where the elements of a slot lie: so many bytes into one that is no alias.
+  struct Place {
+    int owner;
+    int64_t offset;
+  };
+  Place place_of(int slot) const {
+    Place place{slot, 0};
+    for (const Slot* s = &slots[static_cast<size_t>(slot)]; s->kind == Slot::Kind::alias;
+         s = &slots[static_cast<size_t>(place.owner)]) {
+      place.owner = s->alias_of;
+      place.offset += s->offset;
+    }
+    return place;
+  }
+
   // Among how many steps that run at once the machine is shared.
   int beside(const Step& step) const { return step.threads == 0 ? 1 : threads; }
 

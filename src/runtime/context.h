@@ -62,6 +62,7 @@ class ExecutionContext {
   const Tensor* left_output(size_t index) const;
   // Valid until the next run; it lies in the context's memory.
   Result<Tensor> output(std::string_view name) const;
+  Tensor output(size_t index) const { return slots_[static_cast<size_t>(engine_->program().outputs[index].slot)]; }
   Tensors outputs() const;
 
   Status run();

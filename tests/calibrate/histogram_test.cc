@@ -132,6 +132,26 @@ TEST(Statistics, ValuesThatAreNotFiniteAreCountedAndLeftOut) {
   }
 }
 
+// Large enough to be seen in parts, one of which may hold what is not finite.
+TEST(Statistics, DoNotDependOnThreads) {
+  auto values = normal(40 * 7 * 1024, 2, 9);
+  Statistics alone, shared;
+  cpu::ThreadPool three(3);
+  for (const bool odd : {false, true}) {
+    if (odd) values[5 * 7 * 1024] = NAN;
+    const Tensor x = Tensor::of<float>(DType::f32, {40, 1024, 7}, values);
+    for (const int64_t axis : {-1, 2}) {
+      alone.observe(x, axis);
+      EXPECT_EQ(shared.observe(x, axis, three).nans, odd ? 1 : 0);
+      EXPECT_EQ(alone.magnitudes, shared.magnitudes);
+      EXPECT_EQ(alone.magnitudes.total() % values.size(), 0u);
+      EXPECT_EQ(std::pair(alone.sum, alone.sum_of_squares), std::pair(shared.sum, shared.sum_of_squares));
+      EXPECT_EQ(alone.channels.sum, shared.channels.sum);
+      EXPECT_EQ(std::pair(alone.runs, alone.nans), std::pair(shared.runs, shared.nans));
+    }
+  }
+}
+
 TEST(Statistics, OtherFloatTypesAndEmptyTensors) {
   Tensor half(DType::f16, {2});
   half.set(0, -1.5);

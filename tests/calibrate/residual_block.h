@@ -95,7 +95,7 @@ class ResidualBlock : public testing::FolderTest {
 
   Result<Report> run(std::vector<std::vector<Tensor>> data, Options options = {}) const {
     options.compile.target = target_;
-    options.compile.threads = 1;
+    if (options.compile.threads == 0) options.compile.threads = 1;
     Given batches(std::move(data));
     return calibrate(path_(), batches, options);
   }
