@@ -74,8 +74,13 @@ std::vector<Shared> shared_tensors(const Program& program, std::span<const size_
 // A conversion is paid for once, however many regions read its result: a point beside the maker's, on whose side all
 // readers are that do not need it.
 void choose(std::vector<Region>& regions, std::span<const Shared> tensors, const ConversionUs& conversion_us) {
+  for (const Shared& tensor : tensors) {
+    regions[tensor.maker].shares = true;
+    for (const size_t reader : tensor.readers) regions[reader].shares = true;
+  }
   MinCut cut;
-  for (const Region& region : regions) cut.add_point(region.reduced_us, region.full_us);
+  for (const Region& region : regions)
+    region.shares ? cut.add_point(region.reduced_us, region.full_us) : cut.add_point(0, 0);
   for (const Shared& tensor : tensors) {
     const double us = conversion_us(tensor.elements);
     const size_t restored = cut.add_point(0, 0), made = cut.add_point(0, 0);

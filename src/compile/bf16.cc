@@ -91,7 +91,7 @@ Result<EngineData> choose_bf16(const Graph& graph, const Machine& machine, const
   const auto gains = ways.gains(reduced.engine, full.engine);
   if (!gains.ok()) return take();  // on random data a network may fail
   if (gains->worth_trying() && !ways.out_of_time())
-    if (const auto some = store_in_bf16(graph, machine, nodes_of(graph, gains->slower)))
+    if (const auto some = store_in_bf16(graph, machine, nodes_of(graph, gains->slower)); some && !equal(*some, *all))
       HONE_CHECK(enter(*some, mixed, "tensors in bf16 where layers are faster so"));
   explain(reduced.engine.program, layers_of(graph), *gains, best != &full, best == &mixed, build);
   return take();

@@ -82,6 +82,23 @@ TEST(Regions, LeaveTheSmallerPrecisionWhereThatWinsMoreThanCasts) {
   EXPECT_EQ(reduces(HUGE_VAL), (std::vector<bool>{true, true, true}));
 }
 
+// "same" has no tensor in bf16: it is one kernel in both engines, whatever was measured.
+TEST(Regions, AreLeftAloneWhereNothingIsToBeChosen) {
+  Engine reduced, full;
+  const int x = reduced.slot(DType::f32), y = reduced.slot(DType::bf16), z = reduced.slot(DType::bf16);
+  reduced.step({"same"}, {}, {x}, 30);
+  reduced.step({"fast"}, {x}, {y}, 10);
+  reduced.step({"slow"}, {y}, {z}, 90);
+  full.step({"same"}, {}, {}, 10);
+  full.step({"fast"}, {}, {}, 50);
+  full.step({"slow"}, {}, {}, 20);
+  const auto regions = regions_of(reduced.timed(), full.timed(), kTypes, [](double) { return 5; });
+  EXPECT_FALSE(region_of(regions, "same")->shares);
+  EXPECT_TRUE(region_of(regions, "same")->reduced);
+  EXPECT_TRUE(region_of(regions, "fast")->shares);
+  EXPECT_FALSE(region_of(regions, "slow")->reduced);
+}
+
 TEST(Regions, ConvertATensorOnceForAllThatReadIt) {
   Engine reduced, full;
   const int x = reduced.slot(DType::bf16), y = reduced.slot(DType::f32);
