@@ -3,6 +3,7 @@
 #include "kernels/cpu/bf16/bf16.h"
 
 #include "tactics/in_bf16.h"
+#include "tactics/matmul_layout.h"
 #include "tactics/product.h"
 
 namespace hone {
@@ -14,13 +15,9 @@ template <class AnchorOp, Bf16Set kSet>
 std::string supports(const Problem& problem, const Machine& machine) {
   const auto anchor = view_anchor(problem);
   if (!anchor || anchor->op.as<AnchorOp>() == nullptr) return kAnotherOp;
-  const DType type = problem.inputs[0].dtype == DType::bf16 ? DType::bf16 : DType::f32;
-  if (type == DType::f32 && !machine.bf16) return "bf16 is not allowed";
-  if (tier_of(machine) < cpu::Tier::avx512 || !cpu::has_bf16_set(kSet))
-    return fmt::format("needs {}", cpu::bf16_set_name(kSet));
+  if (std::string reason = refuse_bf16_product(problem, *anchor, machine, kSet); !reason.empty()) return reason;
+  const DType type = factor_type(problem);
   if (std::string reason = refuse_product(problem, anchor->op, type, type); !reason.empty()) return reason;
-  if (std::string reason = refuse_other_types(problem, type); !reason.empty()) return reason;
-  if (std::string reason = refuse_bias(problem, *anchor); !reason.empty()) return reason;
   return is_depthwise(product_geometry(problem, anchor->op)) ? "one channel a group" : "";
 }
 
@@ -80,6 +77,82 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
       static_cast<int64_t>(cpu::bf16_workspace_bytes(p, multiplier, sharing)));
 }
 
+// Products of two activations, whose right operand is packed on the way.
+
+template <Bf16Set kSet>
+std::string supports_activations(const Problem& problem, const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  if (!anchor || anchor->op.as<MatMul>() == nullptr) return kAnotherOp;
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (std::string reason = refuse_bf16_product(problem, *anchor, machine, kSet); !reason.empty()) return reason;
+  if (problem.is_constant(1)) return "the right operand is constant";
+  return matmul_layout(problem, *anchor->op.as<MatMul>()).refused;
+}
+
+cpu::Bf16Product product_of(const Problem& problem, const Anchor& anchor) {
+  const MatMulLayout l = matmul_layout(problem, *anchor.op.as<MatMul>());
+  return {.batch = l.gemm.batch, .m = l.gemm.m, .n = l.gemm.n, .k = l.gemm.k, .transposed = l.trans_b};
+}
+
+std::vector<cpu::ProductSharing> sharings(const Problem& problem, const Machine& machine) {
+  std::vector<cpu::ProductSharing> list;
+  for (const bool in_place : {false, true}) {
+    if (in_place && !in_bf16(problem)) break;
+    for (const int tasks : {1, 4})
+      if (tasks == 1 || machine.threads > 1)
+        list.push_back({.threads = machine.threads, .tasks = tasks, .in_place = in_place});
+  }
+  return list;
+}
+
+int activation_variants(const Problem& problem, const Machine& machine) {
+  return static_cast<int>(sharings(problem, machine).size());
+}
+
+Result<Prepared> prepare_activations(const Problem& problem, int, const Machine&) {
+  Prepared prepared;
+  pack_bias(problem, *view_anchor(problem), prepared);
+  if (!prepared.drops.empty()) prepared.drops[0] = prepared.drops[1] = false;
+  return prepared;
+}
+
+template <Bf16Set kSet>
+Result<std::unique_ptr<const Kernel>> make_activations(const Problem& problem, std::span<const Tensor> packed,
+                                                       int variant, const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  const cpu::Bf16Product product = product_of(problem, *anchor);
+  const cpu::Bf16Kernel& multiplier = cpu::bf16_kernel(kSet);
+  const auto list = sharings(problem, machine);
+  const cpu::ProductSharing sharing = list[static_cast<size_t>(variant) % list.size()];
+  HONE_TRY(const Tensor bias, packed_bias(problem, *anchor, packed, 0, product.n));
+  return kernel(
+      [=, &multiplier, anchor = *anchor](const KernelArgs& args) -> Status {
+        cpu::bf16_product(product, multiplier, sharing,
+                          {.in_bf16 = args.inputs[0]->type() == DType::bf16,
+                           .in = args.inputs[0]->raw(),
+                           .packed = args.inputs[1]->raw(),
+                           .out = args.outputs[0]->mutable_raw(),
+                           .epilogue = epilogue_of(anchor, args, bias),
+                           .workspace = args.workspace,
+                           .pool = &args.pool});
+        return {};
+      },
+      static_cast<int64_t>(cpu::bf16_product_workspace_bytes(product, multiplier, sharing)));
+}
+
+bool drops_bias(size_t input, std::span<const Tensor> packed) { return input == 2 && !packed.empty(); }
+
+template <Bf16Set kSet>
+constexpr Tactic row_of_activations(std::string_view name) {
+  return {name,
+          supports_activations<kSet>,
+          activation_variants,
+          prepare_activations,
+          make_activations<kSet>,
+          residual_in_place,
+          drops_bias};
+}
+
 template <class AnchorOp, Bf16Set kSet>
 constexpr Tactic row(std::string_view name) {
   return {name,
@@ -94,9 +167,12 @@ constexpr Tactic row(std::string_view name) {
 }  // namespace
 
 std::span<const Tactic> bf16_tactics() {
-  static constexpr Tactic kRows[] = {
-      row<Conv, Bf16Set::amx>("cpu.conv_amx_bf16"), row<Conv, Bf16Set::avx512>("cpu.conv_avx512_bf16"),
-      row<MatMul, Bf16Set::amx>("cpu.gemm_amx_bf16"), row<MatMul, Bf16Set::avx512>("cpu.gemm_avx512_bf16")};
+  static constexpr Tactic kRows[] = {row<Conv, Bf16Set::amx>("cpu.conv_amx_bf16"),
+                                     row<Conv, Bf16Set::avx512>("cpu.conv_avx512_bf16"),
+                                     row<MatMul, Bf16Set::amx>("cpu.gemm_amx_bf16"),
+                                     row<MatMul, Bf16Set::avx512>("cpu.gemm_avx512_bf16"),
+                                     row_of_activations<Bf16Set::amx>("cpu.gemm_activations_amx_bf16"),
+                                     row_of_activations<Bf16Set::avx512>("cpu.gemm_activations_avx512_bf16")};
   return kRows;
 }
 

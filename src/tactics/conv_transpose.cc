@@ -1,7 +1,7 @@
 #include "kernels/cpu/conv/conv_transpose.h"
 
 #include "ops/conv.h"
-#include "tactics/anchor.h"
+#include "tactics/in_bf16.h"
 
 namespace hone {
 namespace {
@@ -32,18 +32,22 @@ cpu::ConvTransposeProblem problem_of(const Problem& problem, const ConvTranspose
   return p;
 }
 
+// Why no kernel can do it, or empty. The type is that of the tensors.
+std::string refuse(const Problem& problem, const ConvTranspose& conv, DType type) {
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.inputs[0].dtype != type) return fmt::format("not {}", name(type));
+  if (!conv.channels_last) return "activations are not channels-last";
+  const int64_t rank = problem.inputs[0].shape.rank();
+  if (rank != 3 && rank != 4) return "neither 1-D nor 2-D";
+  if (conv.output_padding.size() + 2 != static_cast<size_t>(rank)) return "no output padding is given";
+  if (element_count(dims_of(problem.outputs[0])) == 0 || element_count(dims_of(problem.inputs[0])) == 0) return "empty";
+  return !problem.constants.empty() && !problem.is_constant(1) ? "weights are not constant" : "";
+}
+
 std::string supports(const Problem& problem, const Machine&) {
   const auto anchor = view_anchor(problem);
   const auto* conv = anchor ? anchor->op.as<ConvTranspose>() : nullptr;
-  if (conv == nullptr) return kAnotherOp;
-  if (!problem.is_static()) return "shapes are not fixed";
-  if (problem.inputs[0].dtype != DType::f32) return "not f32";
-  if (!conv->channels_last) return "activations are not channels-last";
-  const int64_t rank = problem.inputs[0].shape.rank();
-  if (rank != 3 && rank != 4) return "neither 1-D nor 2-D";
-  if (conv->output_padding.size() + 2 != static_cast<size_t>(rank)) return "no output padding is given";
-  if (element_count(dims_of(problem.outputs[0])) == 0 || element_count(dims_of(problem.inputs[0])) == 0) return "empty";
-  return !problem.constants.empty() && !problem.is_constant(1) ? "weights are not constant" : "";
+  return conv == nullptr ? kAnotherOp : refuse(problem, *conv, DType::f32);
 }
 
 Result<Prepared> prepare(const Problem& problem, int, const Machine& machine) {
@@ -76,10 +80,70 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
       static_cast<int64_t>(cpu::conv_transpose_workspace_bytes(p, context)));
 }
 
+template <cpu::Bf16Set kSet>
+std::string supports_bf16(const Problem& problem, const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  const auto* conv = anchor ? anchor->op.as<ConvTranspose>() : nullptr;
+  if (conv == nullptr) return kAnotherOp;
+  if (std::string reason = refuse_bf16_product(problem, *anchor, machine, kSet); !reason.empty()) return reason;
+  return refuse(problem, *conv, factor_type(problem));
+}
+
+template <cpu::Bf16Set kSet>
+Result<Prepared> prepare_bf16(const Problem& problem, int, const Machine&) {
+  const auto anchor = view_anchor(problem);
+  const auto p = problem_of(problem, *anchor->op.as<ConvTranspose>());
+  const cpu::Bf16Kernel& multiplier = cpu::bf16_kernel(kSet);
+  Tensor packed(DType::u8, {static_cast<int64_t>(cpu::bf16_transposed_packed_bytes(p, multiplier))});
+  const Problem floats = with_constants_in_f32(problem);
+  cpu::bf16_transposed_pack(p, multiplier, floats.constants[1].data<float>(), packed.mutable_raw());
+  Prepared prepared{{packed}, {false, true}};
+  pack_bias(problem, *anchor, prepared);
+  return prepared;
+}
+
+template <cpu::Bf16Set kSet>
+Result<std::unique_ptr<const Kernel>> make_bf16(const Problem& problem, std::span<const Tensor> packed, int,
+                                                const Machine& machine) {
+  const auto anchor = view_anchor(problem);
+  const auto p = problem_of(problem, *anchor->op.as<ConvTranspose>());
+  const cpu::Bf16Kernel& multiplier = cpu::bf16_kernel(kSet);
+  HONE_TRY(const Tensor bias, packed_bias(problem, *anchor, packed, 1, p.cout));
+  if (packed[0].count() != static_cast<int64_t>(cpu::bf16_transposed_packed_bytes(p, multiplier)))
+    return invalid("packed weights are of another size");
+  return kernel(
+      [p, &multiplier, threads = machine.threads, weights = packed[0], bias,
+       anchor = *anchor](const KernelArgs& args) -> Status {
+        cpu::bf16_conv_transpose(p, multiplier, threads,
+                                 {.in_bf16 = args.inputs[0]->type() == DType::bf16,
+                                  .in = args.inputs[0]->raw(),
+                                  .packed = weights.raw(),
+                                  .out = args.outputs[0]->mutable_raw(),
+                                  .epilogue = epilogue_of(anchor, args, bias),
+                                  .workspace = args.workspace,
+                                  .pool = &args.pool});
+        return {};
+      },
+      static_cast<int64_t>(cpu::bf16_transposed_workspace_bytes(p, multiplier, machine.threads)));
+}
+
+template <cpu::Bf16Set kSet>
+constexpr Tactic row(std::string_view name) {
+  return {name,
+          supports_bf16<kSet>,
+          one_variant,
+          prepare_bf16<kSet>,
+          make_bf16<kSet>,
+          residual_in_place,
+          drops_weights_and_bias<1>};
+}
+
 }  // namespace
 
 std::span<const Tactic> conv_transpose_tactics() {
   static constexpr Tactic kRows[] = {
+      row<cpu::Bf16Set::amx>("cpu.conv_transpose_amx_bf16"),
+      row<cpu::Bf16Set::avx512>("cpu.conv_transpose_avx512_bf16"),
       {"cpu.conv_transpose", supports, one_variant, prepare, make, residual_in_place, drops_second}};
   return kRows;
 }

@@ -53,6 +53,19 @@ inline std::string refuse_bias(const Problem& problem, const Anchor& anchor) {
   return open ? "a bias in bf16 is not constant" : "";
 }
 
+// Of what a product in bf16 reads: f32 is rounded.
+inline DType factor_type(const Problem& problem) { return in_bf16(problem) ? DType::bf16 : DType::f32; }
+
+// Why products of bf16 by these instructions cannot do it, whatever the op, or empty.
+inline std::string refuse_bf16_product(const Problem& problem, const Anchor& anchor, const Machine& machine,
+                                       cpu::Bf16Set set) {
+  if (!in_bf16(problem) && !machine.bf16) return "bf16 is not allowed";
+  if (tier_of(machine) < cpu::Tier::avx512 || !cpu::has_bf16_set(set))
+    return fmt::format("needs {}", cpu::bf16_set_name(set));
+  if (std::string reason = refuse_other_types(problem, factor_type(problem)); !reason.empty()) return reason;
+  return refuse_bias(problem, anchor);
+}
+
 inline void pack_bias(const Problem& problem, const Anchor& anchor, Prepared& prepared) {
   const int bias = anchor.bias();
   if (!in_bf16(problem) || bias < 0 || !has(problem, static_cast<size_t>(bias))) return;

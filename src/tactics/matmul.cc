@@ -1,46 +1,9 @@
-#include "ops/matmul.h"
-
-#include "kernels/cpu/gemm/gemm.h"
 #include "kernels/cpu/gemm/strassen.h"
 #include "tactics/anchor.h"
+#include "tactics/matmul_layout.h"
 
 namespace hone {
 namespace {
-
-// The product as a strided batch of row-major GEMMs.
-struct Layout {
-  cpu::GemmProblem gemm;
-  int64_t ldb = 0;
-  bool trans_b = false;
-  std::string refused;
-};
-
-Layout refuse(std::string reason) { return {.refused = std::move(reason)}; }
-
-Layout layout_of(const Problem& problem, const MatMul& op) {
-  const Dims a = dims_of(problem.inputs[0]), b = dims_of(problem.inputs[1]);
-  if (a.size() < 2 || b.size() < 2) return refuse("an operand is a vector");
-  if (op.trans_a) return refuse("the left operand is transposed");
-  const Dims batch_a(a.begin(), a.end() - 2), batch_b(b.begin(), b.end() - 2);
-  const int64_t count_a = element_count(batch_a), count_b = element_count(batch_b);
-  Layout l;
-  l.trans_b = op.trans_b;
-  l.gemm.m = a[a.size() - 2];
-  l.gemm.k = a.back();
-  l.gemm.n = op.trans_b ? b[b.size() - 2] : b.back();
-  l.ldb = b.back();
-  if (l.gemm.m == 0 || l.gemm.n == 0 || l.gemm.k == 0 || count_a == 0 || count_b == 0) return refuse("empty");
-  if (count_b == 1) {
-    l.gemm.m *= count_a;  // one B for all rows
-    return l;
-  }
-  if (batch_a != batch_b) return refuse("batch dims differ");
-  l.gemm.batch = count_a;
-  l.gemm.stride_a = l.gemm.m * l.gemm.k;
-  l.gemm.stride_b = l.gemm.k * l.gemm.n;
-  l.gemm.stride_c = l.gemm.m * l.gemm.n;
-  return l;
-}
 
 // Why no GEMM kernel can do it, or empty.
 std::string refuse_problem(const Problem& problem, std::optional<Anchor>& anchor) {
@@ -49,7 +12,7 @@ std::string refuse_problem(const Problem& problem, std::optional<Anchor>& anchor
   if (!problem.is_static()) return "shapes are not fixed";
   for (const TensorType& t : problem.inputs)
     if (t.defined() && t.dtype != DType::f32) return "not f32";
-  return layout_of(problem, *anchor->op.as<MatMul>()).refused;
+  return matmul_layout(problem, *anchor->op.as<MatMul>()).refused;
 }
 
 // What is worth timing, the default first: what threads share out, and, for long sums, how much of one is made at once.
@@ -72,7 +35,7 @@ std::string supports_packed(const Problem& problem, const Machine&) {
   std::optional<Anchor> anchor;
   if (std::string reason = refuse_problem(problem, anchor); !reason.empty()) return reason;
   if (!problem.constants.empty() && !problem.is_constant(1)) return "the right operand is not constant";
-  return layout_of(problem, *anchor->op.as<MatMul>()).gemm.batch > 1 ? "one right operand a batch item" : "";
+  return matmul_layout(problem, *anchor->op.as<MatMul>()).gemm.batch > 1 ? "one right operand a batch item" : "";
 }
 
 // The rows of a batch item, which the first dim counts, stay among themselves; a matrix may have one in each row.
@@ -85,7 +48,7 @@ cpu::GemmProblem by_items(const Problem& problem, const cpu::GemmProblem& rows) 
 
 std::string supports_strassen(const Problem& problem, const Machine& machine) {
   if (std::string reason = supports_packed(problem, machine); !reason.empty()) return reason;
-  const cpu::GemmProblem gemm = by_items(problem, layout_of(problem, *view_anchor(problem)->op.as<MatMul>()).gemm);
+  const cpu::GemmProblem gemm = by_items(problem, matmul_layout(problem, *view_anchor(problem)->op.as<MatMul>()).gemm);
   if (const char* reason = cpu::refuse_strassen({gemm.batch, gemm.m, gemm.n, gemm.k})) return reason;
   return refuse_error(cpu::strassen_error(gemm.k), kErrorBound, machine);
 }
@@ -117,14 +80,14 @@ constexpr Packing kStrassen{
 
 template <const Packing& P>
 int variants(const Problem& problem, const Machine& machine) {
-  const cpu::GemmProblem gemm = layout_of(problem, *view_anchor(problem)->op.as<MatMul>()).gemm;
+  const cpu::GemmProblem gemm = matmul_layout(problem, *view_anchor(problem)->op.as<MatMul>()).gemm;
   return static_cast<int>(P.tunings(gemm, tier_of(machine), machine.threads).size());
 }
 
 template <const Packing& P>
 Result<Prepared> prepare_packed(const Problem& problem, int, const Machine& machine) {
   const auto anchor = view_anchor(problem);
-  const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
+  const MatMulLayout l = matmul_layout(problem, *anchor->op.as<MatMul>());
   const cpu::Tier tier = tier_of(machine);
   Tensor packed(DType::u8, {static_cast<int64_t>(P.bytes(l.gemm.n, l.gemm.k, tier))});
   P.pack(problem.constants[1].data<float>(), l.ldb, l.trans_b, l.gemm.n, l.gemm.k, tier, packed.mutable_data<float>());
@@ -135,7 +98,7 @@ template <const Packing& P>
 Result<std::unique_ptr<const Kernel>> make_packed(const Problem& problem, std::span<const Tensor> packed, int variant,
                                                   const Machine& machine) {
   const auto anchor = view_anchor(problem);
-  const cpu::GemmProblem rows = layout_of(problem, *anchor->op.as<MatMul>()).gemm, gemm = P.view(problem, rows);
+  const cpu::GemmProblem rows = matmul_layout(problem, *anchor->op.as<MatMul>()).gemm, gemm = P.view(problem, rows);
   HONE_TRY(const cpu::Tier tier, check_packed(packed, [&](cpu::Tier tier) { return P.bytes(gemm.n, gemm.k, tier); }));
   const cpu::GemmContext context = context_of(P.tunings(rows, tier, machine.threads), tier, variant, machine);
   return kernel(
@@ -155,7 +118,7 @@ std::string supports_unpacked(const Problem& problem, const Machine&) {
 Result<std::unique_ptr<const Kernel>> make_unpacked(const Problem& problem, std::span<const Tensor>, int variant,
                                                     const Machine& machine) {
   const auto anchor = view_anchor(problem);
-  const Layout l = layout_of(problem, *anchor->op.as<MatMul>());
+  const MatMulLayout l = matmul_layout(problem, *anchor->op.as<MatMul>());
   const cpu::Tier tier = tier_of(machine);
   const cpu::GemmContext context = context_of(tunings(l.gemm, tier, machine.threads), tier, variant, machine);
   return kernel(

@@ -192,6 +192,25 @@ TEST_F(Bf16Tensors, OfNormalisedRows) {
   check(g, 7, 10 * 0x1p-8 * 48 * 0.2);
 }
 
+// Attention that is written out: no step falls back to fp32.
+TEST_F(Bf16Tensors, OfProductsOfActivations) {
+  Graph g;
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{3, 10, 24})});
+  const auto product = [&](unsigned seed) {
+    return add(g, "MatMul", {}, {x, g.add_constant(testing::random_tensor({24, 16}, seed, 0.3f), "w")});
+  };
+  const ValueId scores = add(g, "MatMul", {{"trans_b", true}}, {product(1), product(2)});
+  // Twice the weights, so that nothing takes it for attention.
+  const ValueId weights = add(g, "Pointwise", {{"program", std::string("in0:f32; add:f32(0,0)")}},
+                              {add(g, "Softmax", {{"axis", int64_t{-1}}}, {scores})});
+  g.add_output(add(g, "MatMul", {}, {weights, product(3)}), "y");
+  const auto now = store_in_bf16(g, kCpu);
+  ASSERT_TRUE(now.has_value());
+  EXPECT_EQ(count_of(*now, "MatMul", DType::bf16), 5u);
+  // Scores of some 3 of three roundings each move the weights by that exponent's error, and values of some 3 with them.
+  check(g, 5, 2 * 3 * (3 * 3 + 2) * 0x1p-8);
+}
+
 // A softmax and a resized image between products: no step falls back to fp32, but for the probabilities.
 TEST_F(Bf16Tensors, OfSoftmaxesAndResizedImages) {
   Graph g;
@@ -222,6 +241,7 @@ TEST_F(Bf16Tensors, OfSoftmaxesAndResizedImages) {
 // Three products in a row, engines that only list their steps, and times that are made up: "b" is said to be slower.
 struct ThreeProducts {
   std::map<std::string, double> network_us;  // by the types of the products' results
+  std::string slower = "b";
   std::vector<std::string> made = {};
   BuildSummary build = {};
 
@@ -263,7 +283,7 @@ struct ThreeProducts {
                         },
                         .gains = [&](const EngineData&, const EngineData&) -> Result<Gains> {
                           return Gains{.won_us = {{"a", 10}, {"b", -50}, {"c", 10}},
-                                       .slower = {{"b", "it is 50.0 us slower in bf16"}},
+                                       .slower = {{slower, "it is 50.0 us slower in bf16"}},
                                        .left_us = left_us,
                                        .network_us = 1000};
                         },
@@ -301,6 +321,10 @@ TEST_F(Bf16Tensors, AreLeftOutWhereTheNetworkIsFasterSo) {
 
   ThreeProducts little{.network_us = {{"fff", 900}, {"bbb", 1000}}};
   EXPECT_EQ(little.choose(5), "fff") << "half a percent is not worth another engine";
+
+  ThreeProducts same{.network_us = {{"fff", 900}, {"bbb", 1000}}, .slower = "what is in fp32 already"};
+  EXPECT_EQ(same.choose(), "fff");
+  EXPECT_EQ(same.made, (List{"fff", "bbb"})) << "the third engine would be the second again";
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
 #include "kernels/cpu/bf16/bf16.h"
 
+#include <fmt/format.h>
+
 #include "amx_emulation.h"
 #include "base/dtype.h"
 #include "kernel_testing.h"
 #include "kernels/cpu/bf16/tiles_impl.h"
 #include "kernels/cpu/planes/planes.h"
+#include "transposed_reference.h"
 #include "window_cases.h"
 
 namespace hone::cpu {
@@ -217,6 +220,99 @@ TEST(Bf16, Groups) {
              .groups = groups});
 }
 
+// Every phase of the outputs is a convolution of its own.
+void check_transposed(const ConvTransposeProblem& p) {
+  const auto x = random_floats(p.n * p.h * p.w * p.in_pitch(), 1);
+  const auto w = random_floats(p.cin * (p.cout / p.groups) * p.kh * p.kw, 2), bias = random_floats(p.cout, 3);
+  const auto sizes = [](std::vector<float> values) {
+    for (float& v : values) v = std::fabs(v);
+    return values;
+  };
+  const auto rounded_x = in_f32(in_bf16(x)), rounded_w = in_f32(in_bf16(w));
+  const auto sums = transposed_reference(p, rounded_x, rounded_w);
+  const auto magnitudes = transposed_reference(p, sizes(rounded_x), sizes(rounded_w));
+  const auto residual = random_floats(p.n * p.out_h() * p.out_w() * p.out_pitch(), 4);
+  for (const Named& named : kernels())
+    for (const int threads : {1, 2}) {
+      if (threads > 1 && named.kernel == kernels().front().kernel) continue;  // emulated tiles are one thread's
+      SCOPED_TRACE(named.name + ", threads " + std::to_string(threads));
+      Workspace packed(bf16_transposed_packed_bytes(p, *named.kernel));
+      Workspace workspace(bf16_transposed_workspace_bytes(p, *named.kernel, threads));
+      bf16_transposed_pack(p, *named.kernel, w.data(), packed.get());
+      ThreadPool pool(threads);
+      const auto run = [&](bool stored, const void* in, void* out, const void* added) {
+        bf16_conv_transpose(p, *named.kernel, threads,
+                            {.in_bf16 = stored,
+                             .in = in,
+                             .packed = packed.get(),
+                             .out = out,
+                             .epilogue = {.bias = bias.data(), .residual = added, .act = Activation::relu},
+                             .workspace = workspace.get(),
+                             .pool = &pool});
+      };
+      auto got = residual;  // over the residual
+      run(false, x.data(), got.data(), got.data());
+      auto short_got = in_bf16(residual);
+      run(true, in_bf16(x).data(), short_got.data(), short_got.data());
+      for (size_t i = 0; i < got.size(); ++i) {
+        const size_t pixel = i / static_cast<size_t>(p.out_pitch()), c = i % static_cast<size_t>(p.out_pitch());
+        if (c >= static_cast<size_t>(p.cout)) {
+          ASSERT_EQ(got[i], residual[i]) << "of another tensor";
+          continue;
+        }
+        const size_t at = pixel * static_cast<size_t>(p.cout) + c;
+        const double own = bias[c], most = tolerance({sums[at], magnitudes[at]}, p.kh * p.kw * p.cin / p.groups,
+                                                     std::fabs(own) + std::fabs(residual[i]));
+        ASSERT_NEAR(got[i], std::max(0., sums[at] + own + residual[i]), most) << "pixel " << pixel;
+        const double want = std::max(0., sums[at] + own + rounded(residual[i]));
+        ASSERT_NEAR(to_float(short_got[i]), want, most + bf16_rounding(want, most)) << "pixel " << pixel;
+      }
+    }
+}
+
+TEST(Bf16, TransposedConvolutions) {
+  for (const int64_t k : {1, 2, 3, 4})
+    for (const int64_t stride : {1, 2, 3})
+      for (const int64_t groups : {1, 2}) {
+        SCOPED_TRACE("kernel " + std::to_string(k) + " stride " + std::to_string(stride));
+        check_transposed({.n = 2,
+                          .h = 5,
+                          .w = 7,
+                          .cin = 6,
+                          .cout = 22,
+                          .kh = k,
+                          .kw = k,
+                          .stride_h = stride,
+                          .stride_w = stride,
+                          .pad_top = k / 2,
+                          .pad_right = k / 3,
+                          .output_padding_w = stride - 1,
+                          .groups = groups});
+      }
+  check_transposed({.h = 4,
+                    .w = 4,
+                    .cin = 40,
+                    .cout = 5,
+                    .kh = 3,
+                    .kw = 3,
+                    .stride_h = 2,
+                    .dilation_h = 2,
+                    .dilation_w = 2,
+                    .in_ldc = 44,
+                    .out_ldc = 9});
+  // Lines longer than a block of rows, and more input cut off than a window has.
+  check_transposed({.h = 2,
+                    .w = 900,
+                    .cin = 70,
+                    .cout = 40,
+                    .kh = 2,
+                    .kw = 2,
+                    .stride_h = 2,
+                    .stride_w = 2,
+                    .pad_top = 3,
+                    .pad_left = 5});
+}
+
 // A factor halfway between two values goes to the even one: 1 + 2^-8 to 1, 1 + 3 * 2^-8 to 1 + 2^-6. What overflows
 // becomes an infinity, and no number stays none.
 TEST(Bf16, RoundsFactorsToNearestEven) {
@@ -236,6 +332,69 @@ TEST(Bf16, RoundsFactorsToNearestEven) {
     data.w[0] = 1 + 3 * 0x1p-8f;
     EXPECT_EQ(run(p, *named.kernel, {}, data, {})[0], 1 + 0x1p-6f) << "of weights";
     data.w[0] = 1;
+  }
+}
+
+// Two activations: what check() says of a 1x1 convolution, for each item of a batch.
+void check_product(const Bf16Product& p) {
+  std::vector<Data> items;
+  std::vector<float> x, b, residual;
+  const ConvProblem one{.w = p.m, .cin = p.k, .cout = p.n};
+  for (int64_t item = 0; item < p.batch; ++item) {
+    Data data(one);
+    for (float& v : data.x) v += static_cast<float>(item);
+    data.sums = reference(one, data.x, data.w);
+    x.insert(x.end(), data.x.begin(), data.x.end());
+    residual.insert(residual.end(), data.residual.begin(), data.residual.end());
+    for (int64_t i = 0; i < p.k * p.n; ++i)  // the reference's weights lie column by column
+      b.push_back(data.w[static_cast<size_t>(p.transposed ? i : i % p.n * p.k + i / p.n)]);
+    items.push_back(std::move(data));
+  }
+  const std::vector<float>& bias = items[0].bias;
+  for (const Named& named : kernels()) {
+    const bool emulated = named.kernel == kernels().front().kernel;
+    std::vector<ProductSharing> ways{{}, {.tasks = 3, .in_place = true}};
+    if (!emulated) ways.push_back({.threads = 2, .tasks = 2});
+    for (const ProductSharing& sharing : ways) {
+      SCOPED_TRACE(fmt::format("{}, {} x {} x {}, threads {}, tasks {}", named.name, p.m, p.n, p.k, sharing.threads,
+                               sharing.tasks));
+      Workspace workspace(bf16_product_workspace_bytes(p, *named.kernel, sharing));
+      ThreadPool pool(sharing.threads);
+      const auto product = [&](bool in_bf16, const void* left, const void* right, void* out, const void* added) {
+        bf16_product(p, *named.kernel, sharing,
+                     {.in_bf16 = in_bf16,
+                      .in = left,
+                      .packed = right,
+                      .out = out,
+                      .epilogue = {.bias = bias.data(), .residual = added, .act = Activation::relu},
+                      .workspace = workspace.get(),
+                      .pool = &pool});
+      };
+      std::vector<float> got(residual.size(), NAN);
+      product(false, x.data(), b.data(), got.data(), residual.data());
+      auto short_got = in_bf16(residual);  // over the residual
+      product(true, in_bf16(x).data(), in_bf16(b).data(), short_got.data(), short_got.data());
+      for (size_t i = 0; i < got.size(); ++i) {
+        const Sum& sum = items[i / items[0].sums.size()].sums[i % items[0].sums.size()];
+        const double own = bias[i % bias.size()], added = residual[i];
+        const double most = tolerance(sum, p.k, std::fabs(own) + std::fabs(added));
+        ASSERT_NEAR(got[i], std::max(0., sum.value + own + added), most) << "at " << i;
+        const double want = std::max(0., sum.value + own + rounded(residual[i]));
+        ASSERT_NEAR(to_float(short_got[i]), want, most + bf16_rounding(want, most)) << "at " << i;
+      }
+    }
+  }
+}
+
+TEST(Bf16, TwoActivations) {
+  for (const bool transposed : {false, true}) {
+    for (const int64_t k : {1, 2, 3, 31, 32, 33, 64, 77})
+      for (const int64_t n : {1, 16, 31, 32, 33, 70})
+        check_product({.batch = 2, .m = 13, .n = n, .k = k, .transposed = transposed});
+    for (const int64_t m : {1, 11, 12, 25, 40, 100})
+      check_product({.batch = 3, .m = m, .n = 35, .k = 18, .transposed = transposed});
+    // More panels than are packed at once, whatever the caches.
+    check_product({.m = 5, .n = 3000, .k = 700, .transposed = transposed});
   }
 }
 

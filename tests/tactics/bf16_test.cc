@@ -30,7 +30,8 @@ Tensor magnitudes(const Tensor& t) {
 // The reference's result is f32, too.
 double unit(int64_t k) { return static_cast<double>(k + 8) * 0x1p-24; }
 
-void check(const char* kind, const Op& op, Tensors inputs, int64_t k) {
+// `open`: no input is constant.
+void check(const char* kind, const Op& op, Tensors inputs, int64_t k, bool open = false) {
   const Tensors factors{rounded(inputs[0]), rounded(inputs[1])};
   Tensors exact = factors, sizes{magnitudes(factors[0]), magnitudes(factors[1])};
   for (size_t i = 2; i < inputs.size(); ++i) {
@@ -39,7 +40,8 @@ void check(const char* kind, const Op& op, Tensors inputs, int64_t k) {
   }
   const auto want = op.evaluate({exact, 1}), size = op.evaluate({sizes, 1});
   ASSERT_TRUE(want.ok()) << want.status().message();
-  const Problem problem = problem_of(op, inputs, type_of((*want)[0]));
+  Problem problem = problem_of(op, inputs, type_of((*want)[0]));
+  if (open) problem.constants[1] = Tensor();
   for (cpu::Bf16Set set : kSets) {
     const Tactic* tactic = find_tactic(tactic_name(kind, set));
     ASSERT_NE(tactic, nullptr);
@@ -71,11 +73,61 @@ TEST(Bf16Tactics, Convolutions) {
   check("conv", grouped, {floats({1, 9, 8, 12}, 1), floats({21, 4, 3, 3}, 2)}, 36);
 }
 
+TEST(Bf16Tactics, TransposedConvolutions) {
+  const ConvTranspose op{.strides = {2, 2},
+                         .dilations = {1, 1},
+                         .pads = {1, 0, 1, 2},
+                         .output_padding = {1, 0},
+                         .channels_last = true};
+  check("conv_transpose", op, {floats({2, 9, 8, 19}, 1), floats({19, 21, 3, 3}, 2)}, 171);
+  check("conv_transpose", op, {floats({2, 9, 8, 19}, 1), floats({19, 21, 3, 3}, 2), floats({21}, 3)}, 171);
+}
+
 TEST(Bf16Tactics, Products) {
   check("gemm", MatMul{}, {floats({2, 5, 37}, 1), floats({37, 29}, 2)}, 37);
   check("gemm", MatMul{}, {floats({2, 5, 37}, 1), floats({1, 37, 29}, 2)}, 37);
   check("gemm", MatMul{.trans_b = true}, {floats({11, 37}, 1), floats({29, 37}, 2)}, 37);
   check("gemm", MatMul{}, {floats({1, 768}, 1), floats({768, 300}, 2)}, 768);
+}
+
+TEST(Bf16Tactics, ProductsOfActivations) {
+  const auto product = [](const MatMul& op, const Dims& a, const Dims& b, int64_t k) {
+    check("gemm_activations", op, {floats(a, 1), floats(b, 2)}, k, true);
+  };
+  product({}, {2, 3, 5, 37}, {2, 3, 37, 29}, 37);
+  product({.trans_b = true}, {2, 3, 50, 64}, {2, 3, 40, 64}, 64);
+  product({}, {2, 5, 37}, {37, 29}, 37);  // one right operand
+  product({.trans_b = true}, {130, 16}, {7, 16}, 16);
+  check("gemm_activations", MatMul{}, {floats({4, 9}, 1), floats({9, 8}, 2), floats({8}, 3)}, 9, true);
+}
+
+// The same in memory, with a bias that is packed.
+TEST(Bf16Tactics, ProductsOfActivationsInBf16) {
+  if (!cpu::has_bf16_set(cpu::Bf16Set::avx512)) GTEST_SKIP() << "this CPU has no bf16";
+  const Tensors inputs{random_tensor(DType::bf16, {3, 20, 34}, 1, -2, 2),
+                       random_tensor(DType::bf16, {3, 33, 34}, 2, -2, 2), random_tensor(DType::bf16, {33}, 3, -2, 2)};
+  const MatMul op{.trans_b = true};
+  const auto want = op.evaluate({inputs, 1});
+  const auto size = op.evaluate({Tensors{magnitudes(inputs[0]), magnitudes(inputs[1]), magnitudes(inputs[2])}, 1});
+  ASSERT_TRUE(want.ok() && size.ok());
+  Problem problem = problem_of(op, inputs, type_of((*want)[0]));
+  problem.constants = {Tensor(), Tensor(), inputs[2]};
+  const Tactic* tactic = find_tactic("cpu.gemm_activations_avx512_bf16");
+  const Machine machine{.threads = 2};
+  ASSERT_EQ(tactic->supports(problem, machine), "");
+  for (int variant = 0; variant < tactic->variants(problem, machine); ++variant) {
+    const Tensor got = run(*tactic, problem, inputs, variant, machine);
+    for (int64_t i = 0; i < got.count(); ++i)
+      ASSERT_NEAR(got.at(i), (*want)[0].at(i), unit(34) * (*size)[0].at(i) + 2 * 0x1p-8 * std::fabs((*want)[0].at(i)));
+  }
+  problem.constants = {Tensor(), inputs[1], inputs[2]};
+  EXPECT_EQ(tactic->supports(problem, machine), "the right operand is constant");
+  problem.constants = Tensors(3);
+  EXPECT_EQ(tactic->supports(problem, machine), "a bias in bf16 is not constant");
+  EXPECT_FALSE(tactic->make(problem, {}, 0, machine).ok()) << "the packed bias is missing";
+  problem.inputs[1].shape = Shape::of(Dims{1, 3, 33, 34});
+  problem.constants = {Tensor(), Tensor(), inputs[2]};
+  EXPECT_EQ(tactic->supports(problem, machine), "batch dims differ");
 }
 
 TEST(Bf16Tactics, Epilogues) {
@@ -102,6 +154,8 @@ TEST(Bf16Tactics, TensorsInBf16) {
   const auto random = [](const Dims& dims, unsigned seed) { return random_tensor(DType::bf16, dims, seed, -2, 2); };
   Conv depthwise = kConv;
   depthwise.groups = 19;
+  const ConvTranspose transposed{
+      .strides = {2, 2}, .dilations = {1, 1}, .pads = {0, 0, 0, 0}, .output_padding = {0, 0}, .channels_last = true};
   struct Case {
     const char* tactic;
     Op op;
@@ -110,6 +164,10 @@ TEST(Bf16Tactics, TensorsInBf16) {
   };
   const Case cases[] = {
       {"cpu.conv_avx512_bf16", kConv, {random({2, 9, 8, 19}, 1), random({21, 19, 3, 3}, 2), random({21}, 3)}, 171},
+      {"cpu.conv_transpose_avx512_bf16",
+       transposed,
+       {random({2, 9, 8, 19}, 1), random({19, 21, 3, 3}, 2), random({21}, 3)},
+       171},
       {"cpu.conv_depthwise", depthwise, {random({2, 9, 8, 19}, 1), random({19, 1, 3, 3}, 2), random({19}, 3)}, 9},
       {"cpu.gemm_avx512_bf16", MatMul{}, {random({2, 5, 38}, 1), random({38, 29}, 2), random({29}, 3)}, 38}};
   for (const Case& c : cases) {

@@ -41,8 +41,9 @@ inline Problem problem_of(const Op& op, const Tensors& inputs, const TensorType&
   return problem;
 }
 
-// Runs a tactic as an engine does: prepared, made, its dropped inputs gone.
-inline Tensor run(const Tactic& tactic, const Problem& problem, Tensors inputs, int variant, const Machine& machine) {
+// Runs a tactic as an engine does: prepared, made, its dropped inputs gone. All outputs.
+inline Tensors run_all(const Tactic& tactic, const Problem& problem, Tensors inputs, int variant,
+                       const Machine& machine) {
   auto prepared = tactic.prepare(problem, variant, machine);
   EXPECT_TRUE(prepared.ok()) << prepared.status().message();
   Problem loaded = problem;
@@ -51,16 +52,23 @@ inline Tensor run(const Tactic& tactic, const Problem& problem, Tensors inputs, 
   EXPECT_TRUE(kernel.ok()) << kernel.status().message();
   for (size_t i = 0; i < inputs.size(); ++i)
     if (i < prepared->drops.size() && prepared->drops[i]) inputs[i] = Tensor();
-  Tensor out(problem.outputs[0].dtype, *problem.outputs[0].shape.concrete());
+  Tensors results;
+  for (const TensorType& type : problem.outputs) results.emplace_back(type.dtype, *type.shape.concrete());
   Tensor workspace(DType::u8, {(*kernel)->workspace_bytes() + 64});
   auto* at = static_cast<std::byte*>(workspace.mutable_raw());
   at += -reinterpret_cast<uintptr_t>(at) & 63;
   std::vector<const Tensor*> from;
   for (const Tensor& t : inputs) from.push_back(&t);
-  Tensor* to[] = {&out};
+  std::vector<Tensor*> to;
+  for (Tensor& t : results) to.push_back(&t);
   cpu::ThreadPool pool(machine.threads);
   EXPECT_TRUE((*kernel)->run({.inputs = from, .outputs = to, .workspace = at, .pool = pool}).ok());
-  return out;
+  return results;
+}
+
+// The first of them.
+inline Tensor run(const Tactic& tactic, const Problem& problem, Tensors inputs, int variant, const Machine& machine) {
+  return run_all(tactic, problem, std::move(inputs), variant, machine)[0];
 }
 
 }  // namespace hone

@@ -2,39 +2,33 @@
 #include <algorithm>
 
 #include "base/dtype.h"
-#include "kernels/cpu/bf16/kernel.h"
+#include "kernels/cpu/bf16/block.h"
 #include "kernels/cpu/gemm/dense.h"
 
 namespace hone::cpu {
-namespace {
 
-// The rows of a task, which lie at `a`, by its panels.
-void multiply(const ConvProblem& p, const Bf16Kernel& kernel, const GatherPlan& plan, const Bf16Args& args,
-              const GatherTask& task, const TileRows& a, float* sums) {
+void multiply(const Bf16Kernel& kernel, const GatherPlan& plan, const Bf16Args& args, const Bf16Block& block) {
   const auto run = args.in_bf16 ? kernel.to_bf16 : kernel.to_f32;
   const int64_t bytes = args.in_bf16 ? sizeof(bf16) : sizeof(float);
   const TileForm& form = plan.form;
   const Epilogue& epilogue = args.epilogue;
-  const int64_t tiles = ceil_div(task.count, plan.tile_rows());
-  Bf16Tile tile{.steps = plan.steps(), .sums = sums, .ld = p.out_pitch(), .epilogue = &epilogue};
-  for (int64_t panel = task.first; panel < task.last; ++panel) {
-    const int64_t column = panel * form.panel, channel = task.group * plan.cout + column;
-    tile.b = reinterpret_cast<const uint16_t*>(static_cast<const std::byte*>(args.packed) +
-                                               (task.group * plan.panels + panel) * plan.panel_bytes);
+  const int64_t tiles = ceil_div(block.rows, plan.tile_rows());
+  Bf16Tile tile{.steps = plan.steps(), .sums = block.sums, .ld = block.ld, .epilogue = &epilogue};
+  for (int64_t panel = block.first; panel < block.last; ++panel) {
+    const int64_t column = panel * form.panel, channel = block.group * plan.cout + column;
+    tile.b = reinterpret_cast<const uint16_t*>(block.packed + (panel - block.first) * plan.panel_bytes);
     tile.columns = static_cast<int>(std::min<int64_t>(form.panel, plan.cout - column));
     tile.bias = epilogue.bias == nullptr ? nullptr : epilogue.bias + channel;
     for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
-      const int64_t from = task.count * t / tiles, at = (task.row + from) * tile.ld + channel;
-      tile.rows = static_cast<int>(task.count * (t + 1) / tiles - from);
-      tile.a = a.from(from);
+      const int64_t from = block.rows * t / tiles, at = block.at + from * tile.ld + channel;
+      tile.rows = static_cast<int>(block.rows * (t + 1) / tiles - from);
+      tile.a = block.a.from(from);
       tile.out = static_cast<std::byte*>(args.out) + at * bytes;
       tile.residual = epilogue.residual_at<std::byte>(at * bytes);
       run(tile);
     }
   }
 }
-
-}  // namespace
 
 size_t bf16_packed_bytes(const ConvProblem& p, const Bf16Kernel& kernel) {
   return packed_plan(p, kernel.from_f32).packed_bytes();
@@ -58,9 +52,18 @@ void bf16_conv(const ConvProblem& p, const Bf16Kernel& kernel, const GatherShari
   args.pool->parallel(plan.tasks(), [&](int64_t index, int worker) {
     const GatherTask task = task_of(plan, index);
     std::byte* mine = static_cast<std::byte*>(args.workspace) + worker * plan.worker_bytes();
-    const TileRows a = rows_of(p, plan, args.in, task, mine);
+    Bf16Block block{.a = rows_of(p, plan, args.in, task, mine),
+                    .rows = task.count,
+                    .group = task.group,
+                    .first = task.first,
+                    .last = task.last,
+                    .packed = static_cast<const std::byte*>(args.packed) +
+                              (task.group * plan.panels + task.first) * plan.panel_bytes,
+                    .at = task.row * p.out_pitch(),
+                    .ld = p.out_pitch(),
+                    .sums = reinterpret_cast<float*>(mine + plan.rows_bytes())};
     if (plan.form.begin != nullptr) plan.form.begin();
-    multiply(p, kernel, plan, args, task, a, reinterpret_cast<float*>(mine + plan.rows_bytes()));
+    multiply(kernel, plan, args, block);
     if (plan.form.end != nullptr) plan.form.end();
   });
 }

@@ -1,6 +1,7 @@
 // Two products of bf16 at once (vdpbf16ps), summed in registers.
 #include "kernels/cpu/bf16/gather.h"
 #include "kernels/cpu/bf16/kernel.h"
+#include "kernels/cpu/bf16/pack.h"
 #include "kernels/cpu/gemm/activation.inc"
 #include "kernels/cpu/register_tiles.h"
 
@@ -76,7 +77,11 @@ constexpr TileForm form_of(int in_bytes, void (*gather)(WindowRun)) {
 }  // namespace
 
 extern const Bf16Kernel kBf16Pairs;
-const Bf16Kernel kBf16Pairs{form_of(4, gather_runs<float>), form_of(2, gather_runs<bf16>), run_pairs<float>,
-                            run_pairs<bf16>};
+const Bf16Kernel kBf16Pairs{form_of(4, gather_runs<float>),
+                            form_of(2, gather_runs<bf16>),
+                            run_pairs<float>,
+                            run_pairs<bf16>,
+                            pack_panel<float>,
+                            pack_panel<bf16>};
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -4,6 +4,7 @@
 #include "kernels/cpu/amx/tiles.h"
 #include "kernels/cpu/bf16/gather.h"
 #include "kernels/cpu/bf16/kernel.h"
+#include "kernels/cpu/bf16/pack.h"
 #include "kernels/cpu/gemm/activation.inc"
 
 namespace hone::cpu::HONE_TIER_NS {
@@ -46,7 +47,11 @@ constexpr TileForm bf16_tile_form(int in_bytes, void (*gather)(WindowRun)) {
 }
 
 extern const Bf16Kernel kBf16Tiles;
-const Bf16Kernel kBf16Tiles{bf16_tile_form(4, gather_runs<float>), bf16_tile_form(2, gather_runs<bf16>),
-                            run_bf16_tiles<float>, run_bf16_tiles<bf16>};
+const Bf16Kernel kBf16Tiles{bf16_tile_form(4, gather_runs<float>),
+                            bf16_tile_form(2, gather_runs<bf16>),
+                            run_bf16_tiles<float>,
+                            run_bf16_tiles<bf16>,
+                            pack_panel<float>,
+                            pack_panel<bf16>};
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -14,17 +14,7 @@
 namespace hone::cpu {
 namespace {
 
-// Taps k with (k * dilation) mod stride == residue: first, first + step, ...
-struct Taps {
-  int64_t first, step, count;
-};
-
-Taps taps_of(int64_t kernel, int64_t stride, int64_t dilation, int64_t residue) {
-  const int64_t step = stride / std::gcd(stride, dilation);
-  for (int64_t k = 0; k < std::min(step, kernel); ++k)
-    if (k * dilation % stride == residue) return {k, step, (kernel - k - 1) / step + 1};
-  return {0, step, 0};
-}
+using Taps = TransposedTaps;
 
 // A position in the packed weights: phases in order, each a block of whole panels.
 int64_t phase_floats(const ConvTransposeProblem& p, int nr, const Taps& ty, const Taps& tx) {
@@ -145,6 +135,13 @@ struct Run {
 };
 
 }  // namespace
+
+TransposedTaps taps_of(int64_t kernel, int64_t stride, int64_t dilation, int64_t residue) {
+  const int64_t step = stride / std::gcd(stride, dilation);
+  for (int64_t k = 0; k < std::min(step, kernel); ++k)
+    if (k * dilation % stride == residue) return {k, step, (kernel - k - 1) / step + 1};
+  return {0, step, 0};
+}
 
 size_t conv_transpose_packed_bytes(const ConvTransposeProblem& p, Tier tier) {
   const int64_t group = for_each_phase(p, panel_kernel(tier).nr, [](auto&&...) {});

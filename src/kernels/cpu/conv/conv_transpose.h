@@ -27,6 +27,13 @@ struct ConvTransposeProblem {
   int64_t out_pitch() const { return out_ldc > 0 ? out_ldc : cout; }
 };
 
+// Of a dim, the taps k that pixels of a phase see, those with (k * dilation) mod stride == residue: first, first +
+// step...
+struct TransposedTaps {
+  int64_t first, step, count;
+};
+TransposedTaps taps_of(int64_t kernel, int64_t stride, int64_t dilation, int64_t residue);
+
 // ctx.variant.row_block: output pixels a block. The epilogue's hook gets one pixel at a time when the
 // stride is not 1.
 size_t conv_transpose_packed_bytes(const ConvTransposeProblem& p, Tier tier);
