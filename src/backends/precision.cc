@@ -6,6 +6,7 @@
 #include <set>
 
 #include "backends/problem.h"
+#include "ops/matmul.h"
 #include "ops/pointwise.h"
 #include "passes/rewrite.h"
 
@@ -112,6 +113,14 @@ PointwiseProgram storing(PointwiseProgram program, DType type) {
   return program;
 }
 
+// A product that sums nothing is elementwise work, and not worth its inputs' digits: angles are made so of positions.
+bool is_outer_product(const Graph& graph, const Node& node) {
+  const auto* matmul = node.op.as<MatMul>();
+  const Shape& a = graph.type(node.inputs[0]).shape;
+  if (matmul == nullptr || !a.known() || a.rank() < 2) return false;
+  return a.dims[static_cast<size_t>(a.rank() - (matmul->trans_a ? 2 : 1))].value == 1;
+}
+
 class Reducer {
  public:
   Reducer(Graph& graph, DType type, const Machine& machine, const Limits& limits)
@@ -161,7 +170,8 @@ class Reducer {
       data |= reduced_.contains(node.inputs[i]);
     }
     if (ends_integers(node)) any = data = true;
-    if (!any || (row->kind != Kind::heavy && !data)) return false;
+    const bool heavy = row->kind == Kind::heavy && !is_outer_product(graph_, node);
+    if (!any || (!heavy && !data)) return false;
     if (row->kind == Kind::movement && !reduced_.contains(node.inputs[0]) && !joins_constants(node)) return false;
     const auto* pointwise = node.op.as<Pointwise>();
     const bool makes_wide =

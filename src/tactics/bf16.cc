@@ -86,7 +86,9 @@ std::string supports_activations(const Problem& problem, const Machine& machine)
   if (!problem.is_static()) return "shapes are not fixed";
   if (std::string reason = refuse_bf16_product(problem, *anchor, machine, kSet); !reason.empty()) return reason;
   if (problem.is_constant(1)) return "the right operand is constant";
-  return matmul_layout(problem, *anchor->op.as<MatMul>()).refused;
+  const MatMulLayout layout = matmul_layout(problem, *anchor->op.as<MatMul>());
+  if (!layout.refused.empty()) return layout.refused;
+  return layout.gemm.k == 1 && !in_bf16(problem) ? "nothing is summed, and factors would be rounded" : "";
 }
 
 cpu::Bf16Product product_of(const Problem& problem, const Anchor& anchor) {

@@ -192,6 +192,19 @@ TEST_F(Bf16Tensors, OfNormalisedRows) {
   check(g, 7, 10 * 0x1p-8 * 48 * 0.2);
 }
 
+// Positions by frequencies: of an angle of 300, bf16 would leave it within 2.
+TEST_F(Bf16Tensors, LeaveOuterProductsInF32) {
+  Graph g;
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{5, 1})});
+  const ValueId angles = add(g, "MatMul", {}, {x, g.add_constant(testing::random_tensor({1, 8}, 1), "w")});
+  const ValueId waves = add(g, "Pointwise", {{"program", std::string("in0:f32; cos:f32(0)")}}, {angles});
+  g.add_output(add(g, "MatMul", {}, {waves, g.add_constant(testing::random_tensor({8, 3}, 2), "v")}), "y");
+  const auto now = store_in_bf16(g, kCpu);
+  ASSERT_TRUE(now.has_value());
+  EXPECT_EQ(count_of(*now, "MatMul", DType::bf16), 1u);
+  EXPECT_EQ(now->type(now->node(now->order().front()).outputs[0]).dtype, DType::f32);
+}
+
 // Attention that is written out: no step falls back to fp32.
 TEST_F(Bf16Tensors, OfProductsOfActivations) {
   Graph g;
