@@ -12,7 +12,8 @@ AttentionStrides interleaved(int64_t rows, int64_t heads, int64_t depth) {
   return {rows * heads * depth, depth, heads * depth};
 }
 
-// The same numbers in bf16 give what they give in f32, rounded.
+// The same numbers in bf16 give what they give in f32, rounded; for blocks of queries the weights, whose sum is 1, are
+// rounded as well, each by 2^-8 of itself at most.
 void check_in_bf16(const AttentionProblem& p, const std::vector<bf16>& q, const std::vector<bf16>& k,
                    const std::vector<bf16>& v, const float* mask) {
   if (!has_bf16_set(Bf16Set::avx512)) return;
@@ -23,8 +24,9 @@ void check_in_bf16(const AttentionProblem& p, const std::vector<bf16>& q, const 
   attention(p, Tier::avx512, in_f32(q).data(), in_f32(k).data(), in_f32(v).data(), mask, want.data(), workspace.get(),
             pool);
   attention(p, Tier::avx512, q.data(), k.data(), v.data(), mask, got.data(), workspace.get(), pool);
+  const double slack = 6e-6 + (p.queries > 4 ? std::ldexp(largest_magnitude(v), -8) : 0);
   for (size_t i = 0; i < want.size(); ++i)
-    EXPECT_NEAR(to_float(got[i]), want[i], 6e-6 + bf16_rounding(want[i], 6e-6)) << "element " << i;
+    EXPECT_NEAR(to_float(got[i]), want[i], slack + bf16_rounding(want[i], slack)) << "element " << i;
 }
 
 void check(AttentionProblem p, bool masked) {

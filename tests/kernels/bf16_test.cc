@@ -5,6 +5,7 @@
 #include "amx_emulation.h"
 #include "base/dtype.h"
 #include "kernel_testing.h"
+#include "kernels/cpu/attention/attention_bf16.h"
 #include "kernels/cpu/bf16/tiles_impl.h"
 #include "kernels/cpu/planes/planes.h"
 #include "transposed_reference.h"
@@ -414,6 +415,38 @@ TEST(Bf16, PlanesBecomePixels) {
           ++i;
         });
       }
+}
+
+// What attention_test.cc says of the best kernel, for each: off by the weights' rounding, 2^-8 of the largest value.
+TEST(Bf16, Attention) {
+  if (!has_bf16_set(Bf16Set::avx512)) GTEST_SKIP() << "softmax and transpositions are those of AVX-512";
+  AttentionProblem p{.batch = 2, .heads = 2, .kv_heads = 1, .queries = 37, .keys = 45, .depth = 19, .value_depth = 70};
+  p.q = {p.queries * p.heads * p.depth, p.depth, p.heads * p.depth};
+  p.k = {p.keys * p.depth, p.depth, p.depth};
+  p.v = {p.keys * p.value_depth, p.value_depth, p.value_depth};
+  p.y = {p.queries * p.heads * p.value_depth, p.value_depth, p.heads * p.value_depth};
+  p.mask = {0, 0, p.keys};
+  const auto q = in_bf16(random_floats(p.batch * p.q.batch, 1)), k = in_bf16(random_floats(p.batch * p.k.batch, 2)),
+             v = in_bf16(random_floats(p.batch * p.v.batch, 3));
+  const auto mask = random_floats(p.queries * p.keys, 4);
+  const double slack = std::ldexp(largest_magnitude(v), -8);
+  for (const bool causal : {false, true}) {
+    p.causal = causal;
+    for (const float* const added : {static_cast<const float*>(nullptr), mask.data()}) {
+      std::vector<float> want(static_cast<size_t>(p.batch * p.y.batch));
+      std::vector<bf16> got(want.size());
+      ThreadPool pool(1);
+      Workspace of_floats(attention_workspace_bytes(p, Tier::avx512, 1));
+      attention(p, Tier::avx512, in_f32(q).data(), in_f32(k).data(), in_f32(v).data(), added, want.data(),
+                of_floats.get(), pool);
+      for (const Named& named : kernels()) {
+        Workspace workspace(attention_bf16_workspace_bytes(p, *named.kernel, 1));
+        attention_bf16(p, *named.kernel, q.data(), k.data(), v.data(), added, got.data(), workspace.get(), pool);
+        for (size_t i = 0; i < want.size(); ++i)
+          ASSERT_NEAR(to_float(got[i]), want[i], slack + bf16_rounding(want[i], slack)) << named.name << " at " << i;
+      }
+    }
+  }
 }
 
 // A result written over the residual is the same.

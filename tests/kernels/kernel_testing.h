@@ -82,6 +82,12 @@ inline std::vector<float> in_f32(const std::vector<bf16>& values) {
 // What rounding to bf16 adds to the error of a result near `want`: half a unit of 8 significant bits.
 inline double bf16_rounding(double want, double error) { return 0x1p-8 * 1.01 * (std::fabs(want) + error); }
 
+inline double largest_magnitude(const std::vector<bf16>& values) {
+  double largest = 0;
+  for (bf16 v : values) largest = std::max(largest, static_cast<double>(std::fabs(to_float(v))));
+  return largest;
+}
+
 // Memory of exactly the size a kernel asked for, so that ASan sees what goes beyond it; NaN until it is written.
 class Workspace {
  public:

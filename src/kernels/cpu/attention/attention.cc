@@ -7,6 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/cpu/attention/attention_bf16.h"
 #include "kernels/cpu/attention/attention_kernel.h"
 #include "kernels/cpu/bf16/rows.h"
 #include "kernels/cpu/conv/dot_kernel.h"
@@ -241,6 +242,8 @@ const char* attention_supports(const AttentionProblem& p) {
 }
 
 size_t attention_workspace_bytes(const AttentionProblem& p, Tier tier, int threads, bool in_bf16) {
+  if (in_bf16 && p.queries > kFewQueries)
+    return attention_bf16_workspace_bytes(p, bf16_kernel(*best_bf16_set()), threads);
   return sizeof(float) * static_cast<size_t>(layout_of(p, tier, in_bf16).total) * static_cast<size_t>(threads);
 }
 
@@ -273,6 +276,8 @@ void attention(const AttentionProblem& p, Tier tier, const float* q, const float
 
 void attention(const AttentionProblem& p, Tier tier, const bf16* q, const bf16* k, const bf16* v, const float* mask,
                bf16* y, void* workspace, ThreadPool& pool) {
+  if (p.queries > kFewQueries)
+    return attention_bf16(p, bf16_kernel(*best_bf16_set()), q, k, v, mask, y, workspace, pool);
   attend(p, tier, q, k, v, mask, y, workspace, pool);
 }
 

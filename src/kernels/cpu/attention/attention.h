@@ -34,7 +34,8 @@ size_t attention_workspace_bytes(const AttentionProblem& p, Tier tier, int threa
 // mask may be null. A row that sees no key gives zeros. y must not overlap the inputs.
 void attention(const AttentionProblem& p, Tier tier, const float* q, const float* k, const float* v, const float* mask,
                float* y, void* workspace, ThreadPool& pool);
-// Of q, k, v and y that lie in memory as bf16, computed in fp32: for CPUs with AVX-512 BF16, at the tier avx512.
+// Of q, k, v and y that lie in memory as bf16, for CPUs with AVX-512 BF16, at the tier avx512: of up to 4 queries in
+// fp32, of more by products of bf16, with weights rounded to bf16.
 void attention(const AttentionProblem& p, Tier tier, const bf16* q, const bf16* k, const bf16* v, const float* mask,
                bf16* y, void* workspace, ThreadPool& pool);
 

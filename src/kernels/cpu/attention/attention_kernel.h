@@ -34,6 +34,7 @@ struct AttentionValues {
 
 struct AttentionKernel {
   void (*softmax)(const AttentionScores& job);
+  void (*normalize)(const AttentionScores& job);  // behind softmax: so that the results of a query sum to 1
   void (*weigh)(const AttentionValues& job);
 };
 

@@ -1,0 +1,198 @@
+// A block of queries is the columns of a product whose rows are the keys, as in attention.cc. The weights that softmax
+// makes of the scores are turned, and so the rows of a second one, whose columns are the values.
+#include "kernels/cpu/attention/attention_bf16.h"
+
+#include <cstring>
+
+#include "kernels/cpu/attention/attention_kernel.h"
+#include "kernels/cpu/bf16/kernel.h"
+#include "kernels/cpu/copy/strides.h"
+#include "kernels/cpu/gemm/dense.h"
+#include "kernels/cpu/transpose/tile.h"
+
+namespace hone::cpu {
+namespace {
+
+constexpr int64_t kBlock = kBf16Panel;  // queries
+constexpr int64_t kHalf = sizeof(bf16), kFloat = sizeof(float), kPair = 2 * kHalf;
+
+// Where a worker's parts begin, in bytes.
+struct Layout {
+  int64_t depth, keys, panels;  // of the sums, as the kernel pads them, and of the values
+  bool copies_keys, masks;      // a mask that differs by query is transposed
+  int64_t queries, scores, mask, weights, weight_rows, key_rows, values, inverse, scratch, sums;
+  int64_t total = 0;
+};
+
+Layout layout_of(const AttentionProblem& p, const TileForm& form) {
+  Layout l{.depth = round_up(p.depth, form.k_step),
+           .keys = round_up(p.keys, form.k_step),
+           .panels = ceil_div(p.value_depth, kBf16Panel),
+           .masks = p.mask.row != 0};
+  l.copies_keys = !form.in_place || l.depth != p.depth;
+  const auto take = [&](int64_t bytes) {
+    const int64_t at = l.total;
+    l.total += round_up(bytes, static_cast<int64_t>(kAlign));
+    return at;
+  };
+  l.queries = take(l.depth * kBlock * kHalf);
+  l.scores = take(p.keys * kBlock * kFloat);
+  l.mask = take(l.masks ? p.keys * kBlock * kFloat : 0);
+  l.weights = take(l.keys * kBlock * kHalf);
+  // A kernel may read as many rows as its tile has.
+  l.weight_rows = take((kBlock + form.rows) * l.keys * kHalf);
+  l.key_rows = take(l.copies_keys ? (p.keys + form.rows) * l.depth * kHalf : 0);
+  l.values = take(l.panels * l.keys * kBf16Panel * kHalf);
+  l.inverse = take(kBlock * kFloat);
+  l.scratch = take(bf16_panel_scratch(l.depth));
+  l.sums = take(form.rows * kBf16Panel * kFloat);
+  return l;
+}
+
+// Rows of a product by a panel of columns, both padded to `depth`.
+struct Product {
+  TileRows a;
+  int64_t rows, depth;
+  const std::byte* b;
+  int64_t columns;
+  std::byte* out;
+  int64_t ld, bytes;  // values from row to row of the result, and bytes of each
+};
+
+struct Run {
+  const AttentionProblem& p;
+  const Bf16Kernel& kernel;
+  const Layout l;
+  const bf16 *q, *k, *v;
+  const float* mask;
+  bf16* y;
+
+  const TileForm& form() const { return kernel.from_bf16; }
+
+  void multiply(const Product& of, std::byte* mine) const {
+    static const Epilogue none;
+    const int64_t most = form().shallow_rows > 0 && of.depth <= kShallow ? form().shallow_rows : form().rows;
+    const int64_t tiles = ceil_div(of.rows, most);
+    Bf16Tile tile{.steps = of.depth / 2,
+                  .b = reinterpret_cast<const uint16_t*>(of.b),
+                  .columns = static_cast<int>(of.columns),
+                  .sums = reinterpret_cast<float*>(mine + l.sums),
+                  .ld = of.ld,
+                  .epilogue = &none};
+    for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
+      const int64_t from = of.rows * t / tiles;
+      tile.a = of.a.from(from);
+      tile.rows = static_cast<int>(of.rows * (t + 1) / tiles - from);
+      tile.out = of.out + from * of.ld * of.bytes;
+      (of.bytes == kHalf ? kernel.to_bf16 : kernel.to_f32)(tile);
+    }
+  }
+
+  // The keys of one head; its values are packed.
+  TileRows prepare(std::byte* mine, int64_t n, int64_t h) const {
+    const int64_t kv = h / (p.heads / p.kv_heads);
+    const bf16* const keys = k + n * p.k.batch + kv * p.k.head;
+    const bf16* const values = v + n * p.v.batch + kv * p.v.head;
+    for (int64_t j = 0; j < l.panels; ++j)
+      kernel.pack_bf16({.from = values + j * kBf16Panel,
+                        .ld = p.v.row,
+                        .columns = std::min(kBf16Panel, p.value_depth - j * kBf16Panel),
+                        .k = p.keys,
+                        .depth = l.keys,
+                        .to = reinterpret_cast<uint16_t*>(mine + l.values + j * l.keys * kBf16Panel * kHalf)});
+    if (!l.copies_keys) return {.first = reinterpret_cast<const std::byte*>(keys), .ld = p.k.row * kHalf};
+    for (int64_t i = 0; i < p.keys; ++i) {
+      std::byte* const row = mine + l.key_rows + i * l.depth * kHalf;
+      std::memcpy(row, keys + i * p.k.row, static_cast<size_t>(p.depth * kHalf));
+      std::memset(row + p.depth * kHalf, 0, static_cast<size_t>((l.depth - p.depth) * kHalf));
+    }
+    return {.first = mine + l.key_rows, .ld = l.depth * kHalf};
+  }
+
+  // Query rows [i0, i0 + m) of one head that has been prepared.
+  void block(std::byte* mine, const TileRows& keys, int64_t n, int64_t h, int64_t i0, int64_t m) const {
+    const int64_t first = p.causal ? i0 + p.keys - p.queries + 1 : p.keys;  // keys that query i0 sees
+    const int64_t seen = p.causal ? std::clamp<int64_t>(first + m - 1, 0, p.keys) : p.keys;
+    const auto floats = [&](int64_t at) { return reinterpret_cast<float*>(mine + at); };
+    kernel.pack_bf16({.from = q + n * p.q.batch + h * p.q.head + i0 * p.q.row,
+                      .ld = p.q.row,
+                      .transposed = true,
+                      .columns = m,
+                      .k = p.depth,
+                      .depth = l.depth,
+                      .to = reinterpret_cast<uint16_t*>(mine + l.queries),
+                      .scratch = mine + l.scratch});
+    multiply({keys, seen, l.depth, mine + l.queries, m, mine + l.scores, kBlock, kFloat}, mine);
+    AttentionScores s{.scores = floats(l.scores),
+                      .ld = kBlock,
+                      .keys = seen,
+                      .queries = m,
+                      .scale = p.scale,
+                      .mask = mask == nullptr ? nullptr : mask + n * p.mask.batch + h * p.mask.head,
+                      .mask_key = 1,
+                      .mask_query = 0,
+                      .seen = first,
+                      .inverse = floats(l.inverse)};
+    if (s.mask != nullptr && l.masks) {
+      turn(reinterpret_cast<const std::byte*>(s.mask + i0 * p.mask.row), p.mask.row, m, seen, mine + l.mask, kBlock);
+      s.mask = floats(l.mask);
+      s.mask_key = kBlock;
+      s.mask_query = 1;
+    }
+    attention_kernel(Tier::avx512).softmax(s);
+    attention_kernel(Tier::avx512).normalize(s);
+    const int64_t terms = round_up(seen, form().k_step);
+    kernel.pack_f32({.from = s.scores,
+                     .ld = kBlock,
+                     .columns = m,
+                     .k = seen,
+                     .depth = terms,
+                     .to = reinterpret_cast<uint16_t*>(mine + l.weights)});
+    turn(mine + l.weights, kBlock, terms / 2, kBlock, mine + l.weight_rows, terms / 2);
+    bf16* const out = y + n * p.y.batch + h * p.y.head + i0 * p.y.row;
+    for (int64_t j = 0; j < l.panels; ++j)
+      multiply({{.first = mine + l.weight_rows, .ld = terms * kHalf},
+                m,
+                terms,
+                mine + l.values + j * l.keys * kBf16Panel * kHalf,
+                std::min(kBf16Panel, p.value_depth - j * kBf16Panel),
+                reinterpret_cast<std::byte*>(out + j * kBf16Panel),
+                p.y.row,
+                kHalf},
+               mine);
+  }
+
+  // y[c][r] = x[r][c], of elements of 4 bytes, as many as are given from row to row.
+  static void turn(const std::byte* x, int64_t x_row, int64_t rows, int64_t cols, std::byte* y, int64_t y_row) {
+    transpose_tiles(Tier::avx512)
+        .bytes4(
+            {reinterpret_cast<const char*>(x), reinterpret_cast<char*>(y), rows, cols, x_row * kPair, y_row * kPair});
+  }
+};
+
+}  // namespace
+
+size_t attention_bf16_workspace_bytes(const AttentionProblem& p, const Bf16Kernel& kernel, int threads) {
+  return static_cast<size_t>(layout_of(p, kernel.from_bf16).total) * static_cast<size_t>(threads);
+}
+
+void attention_bf16(const AttentionProblem& p, const Bf16Kernel& kernel, const bf16* q, const bf16* k, const bf16* v,
+                    const float* mask, bf16* y, void* workspace, ThreadPool& pool) {
+  const Run run{p, kernel, layout_of(p, kernel.from_bf16), q, k, v, mask, y};
+  const int64_t blocks = ceil_div(p.queries, kBlock), units = p.batch * p.heads * blocks;
+  const int64_t tasks = std::min(units, task_count(units, 1, pool.size()));
+  pool.parallel(tasks, [&](int64_t t, int worker) {
+    std::byte* const mine = static_cast<std::byte*>(workspace) + worker * run.l.total;
+    if (run.form().begin != nullptr) run.form().begin();
+    TileRows keys;
+    const Part part = part_of(units, t, tasks);
+    for (int64_t u = part.begin; u < part.end; ++u) {
+      const int64_t head = u / blocks, i0 = u % blocks * kBlock;
+      if (u == part.begin || u % blocks == 0) keys = run.prepare(mine, head / p.heads, head % p.heads);
+      run.block(mine, keys, head / p.heads, head % p.heads, i0, std::min(kBlock, p.queries - i0));
+    }
+    if (run.form().end != nullptr) run.form().end();
+  });
+}
+
+}  // namespace hone::cpu
