@@ -164,7 +164,7 @@ TEST(Fp16Range, ANetworkThatIsTooLargeRunsForOneItemOrNot) {
     g.add_output(dense(g, in, x.back(), 1024, 100), "y");
     return g;
   };
-  Graph divided = network({400000, 256, 1}), whole = network({1, 500000000, 1});
+  Graph divided = network({400000, 128, 2}), whole = network({1, 250000000, 2});
   const auto of_one = reduce(divided), of_none = reduce(whole);
   ASSERT_EQ(of_one.size(), 1u);
   EXPECT_NE(of_one[0].find("random data alone"), std::string::npos) << of_one[0];
