@@ -6,7 +6,7 @@
 #include "base/dtype.h"
 #include "kernel_testing.h"
 #include "kernels/cpu/attention/attention_bf16.h"
-#include "kernels/cpu/bf16/tiles_impl.h"
+#include "kernels/cpu/bf16/tiles_impl.inc"
 #include "kernels/cpu/planes/planes.h"
 #include "transposed_reference.h"
 #include "window_cases.h"

@@ -2,7 +2,7 @@
 
 #include "amx_emulation.h"
 #include "kernel_testing.h"
-#include "kernels/cpu/int8/tiles_impl.h"
+#include "kernels/cpu/int8/tiles_impl.inc"
 #include "window_cases.h"
 
 namespace hone::cpu {

@@ -63,7 +63,7 @@ void multiply_tiles(const TileOperands& t) {
   if constexpr (kTall) _tile_zero(2);
   if constexpr (kTall && kWide) _tile_zero(3);
   const auto a_ld = static_cast<size_t>(t.a_ld);
-  constexpr size_t kPitch = kTilePanel * 4;
+  constexpr size_t kPitch = size_t{4} * kTilePanel;
   for (int64_t u = 0; u < t.units; u += kTileUnits) {
     const std::byte *a = t.a + 4 * u, *b = t.b + u * static_cast<int64_t>(kPitch);
     _tile_loadd(4, a, a_ld);

@@ -1,1 +1,1 @@
-#include "kernels/cpu/bf16/tiles_impl.h"
+#include "kernels/cpu/bf16/tiles_impl.inc"

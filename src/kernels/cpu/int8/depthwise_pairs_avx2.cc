@@ -1,1 +1,1 @@
-#include "kernels/cpu/int8/depthwise_pairs_impl.h"
+#include "kernels/cpu/int8/depthwise_pairs_impl.inc"

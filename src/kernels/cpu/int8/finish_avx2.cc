@@ -1,1 +1,1 @@
-#include "kernels/cpu/int8/finish_impl.h"
+#include "kernels/cpu/int8/finish_impl.inc"

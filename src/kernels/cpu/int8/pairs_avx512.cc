@@ -1,1 +1,1 @@
-#include "kernels/cpu/int8/pairs_impl.h"
+#include "kernels/cpu/int8/pairs_impl.inc"

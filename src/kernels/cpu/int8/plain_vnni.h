@@ -1,4 +1,4 @@
-// Plain epilogues of sums that are in registers: the arithmetic of finish_impl.h, and so the same results.
+// Plain epilogues of sums that are in registers: the arithmetic of finish_impl.inc, and so the same results.
 #pragma once
 
 #include <cmath>

@@ -1,1 +1,1 @@
-#include "kernels/cpu/int8/tiles_impl.h"
+#include "kernels/cpu/int8/tiles_impl.inc"

@@ -1,4 +1,4 @@
-#include "kernels/cpu/planes/planes_impl.h"
+#include "kernels/cpu/planes/planes_impl.inc"
 
 namespace hone::cpu::HONE_TIER_NS {
 

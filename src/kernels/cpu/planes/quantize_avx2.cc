@@ -1,1 +1,1 @@
-#include "kernels/cpu/planes/quantize_impl.h"
+#include "kernels/cpu/planes/quantize_impl.inc"

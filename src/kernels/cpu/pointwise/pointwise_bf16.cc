@@ -1,5 +1,5 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
-#include "kernels/cpu/pointwise/float_impl.h"
+#include "kernels/cpu/pointwise/float_impl.inc"
 
 namespace hone::cpu::HONE_TIER_NS {
 

@@ -1,1 +1,1 @@
-#include "kernels/cpu/quantize/dynamic_impl.h"
+#include "kernels/cpu/quantize/dynamic_impl.inc"
