@@ -35,15 +35,10 @@ sanitize: deps
 	@scripts/install_deps.sh clang libclang-rt-dev
 	@scripts/sanitize.sh
 
-# .clang-tidy over all sources, or those whose path has TIDY in it; some 5 s of one core for each. It cannot read the
-# precompiled header of g++, which the sources do not need.
-TIDY ?= /(src|Unity)/
-
+# .clang-tidy over all sources, or those of TIDY='ops src/passes/fuse'; see scripts/tidy.py.
 tidy: build
 	@scripts/install_deps.sh clang-tidy
-	@mkdir -p build/tidy
-	@sed 's/-Winvalid-pch -include [^ ]*//' build/compile_commands.json > build/tidy/compile_commands.json
-	@run-clang-tidy -p build/tidy -quiet -extra-arg=-Wno-unknown-warning-option '$(TIDY).*\.(cc|cxx)$$' 2> /dev/null
+	@python3 scripts/tidy.py $(TIDY)
 
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 600

@@ -57,7 +57,7 @@ Status check_mask(const TensorType& mask, const std::vector<Dim>& scores, DType 
     return invalid("the mask is {}, expected bool, f32 or {}", name(mask.dtype), name(type));
   if (!mask.shape.ranked) return {};
   const auto& dims = mask.shape.dims;
-  bool fits = dims.size() >= 1 && dims.size() <= 4;
+  bool fits = !dims.empty() && dims.size() <= 4;
   for (size_t i = 0; fits && i < dims.size(); ++i) {
     const Dim& to = scores[i + 4 - dims.size()];
     if (!dims[i].known() || !to.known()) continue;
@@ -167,7 +167,8 @@ namespace {
 
 // [batch, length, heads, size] from [batch, heads, length, size], or the other way round.
 Tensor swap_middle(const Tensor& x) {
-  const Dims d = x.dims(), own = strides_of(d);
+  const Dims& d = x.dims();
+  const Dims own = strides_of(d);
   return copy_strided(x, {d[0], d[2], d[1], d[3]}, {own[0], own[2], own[1], own[3]});
 }
 

@@ -20,8 +20,8 @@ double once(const std::function<void()>& before, const std::function<void()>& ca
 double time_us(const std::function<void()>& before, const std::function<void()>& call, double give_up_us, int repeats) {
   const double first = once(before, call);
   if (first > give_up_us) return first;
-  std::vector<double> times;
-  for (int i = 0; i < repeats; ++i) times.push_back(once(before, call));
+  std::vector<double> times(static_cast<size_t>(repeats));
+  for (double& time : times) time = once(before, call);
   std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
   return times[times.size() / 2];
 }
