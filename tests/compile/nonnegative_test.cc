@@ -23,8 +23,8 @@ ValueId quantised(Graph& g, const char* low) {
   return add_value(g, Pointwise{*program}, {s}, bytes({3, 4}));
 }
 
-// Whether the product is marked that reads `v`, 3 x 4 bytes or their transpose.
-bool marked(Graph g, ValueId v) {
+// Whether the product is marked that reads `v`, 3 x 4 bytes or their transpose; it is added to `g`.
+bool marked(Graph& g, ValueId v) {
   const ValueId weights = g.add_constant(Tensor(DType::i8, {g.type(v).shape.concrete()->at(1), 5}));
   const ValueId y = add_value(g, MatMul{}, {v, weights}, sums(g.type(v).shape.concrete()->at(0), 5));
   g.add_output(y, "y");
