@@ -107,7 +107,7 @@ struct ImporterRow {
   std::string_view op_type;
   void (*import)(NodeImport&);
   int64_t since = 1;
-  std::string_view domain = "";  // "" is ai.onnx
+  std::string_view domain;  // empty: ai.onnx
 };
 
 // Rows for ops that are one scalar function: `import_function<Fn::relu>`.

@@ -32,7 +32,7 @@ Tensor constant_of(NodeImport& n, size_t i, const char* name, const Dims& dims) 
 
 // The same as f32, which holds all that smaller floats do.
 Tensor floats_of(NodeImport& n, size_t i, const char* name, const Dims& dims) {
-  const Tensor value = constant_of(n, i, name, dims);
+  Tensor value = constant_of(n, i, name, dims);
   if (!value.defined() || value.type() == DType::f32) return value;
   if (is_float(value.type())) return tensor_from(DType::f32, dims, numbers_of<double>(value));
   n.invalid("{} is {}", name, hone::name(value.type()));
