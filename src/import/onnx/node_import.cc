@@ -52,18 +52,18 @@ double NodeImport::f(const char* attr, double fallback) {
 }
 
 std::string NodeImport::s(const char* attr, std::string fallback) {
-  const auto* a = find(attr, AttributeProto::STRING);
-  return a ? a->s() : fallback;
+  if (const auto* a = find(attr, AttributeProto::STRING)) return a->s();
+  return fallback;
 }
 
 std::vector<int64_t> NodeImport::ints(const char* attr, std::vector<int64_t> fallback) {
-  const auto* a = find(attr, AttributeProto::INTS);
-  return a ? std::vector<int64_t>(a->ints().begin(), a->ints().end()) : fallback;
+  if (const auto* a = find(attr, AttributeProto::INTS)) return {a->ints().begin(), a->ints().end()};
+  return fallback;
 }
 
 std::vector<double> NodeImport::floats(const char* attr, std::vector<double> fallback) {
-  const auto* a = find(attr, AttributeProto::FLOATS);
-  return a ? std::vector<double>(a->floats().begin(), a->floats().end()) : fallback;
+  if (const auto* a = find(attr, AttributeProto::FLOATS)) return {a->floats().begin(), a->floats().end()};
+  return fallback;
 }
 
 std::vector<std::string> NodeImport::strings(const char* attr) {
@@ -201,7 +201,7 @@ ValueId NodeImport::add(Op op, std::vector<ValueId> inputs) {
 }
 
 std::vector<ValueId> NodeImport::add(Op op, std::vector<ValueId> inputs, size_t outputs) {
-  const std::vector<ValueId> none(outputs, ValueId::none);
+  std::vector<ValueId> none(outputs, ValueId::none);
   if (failed()) return none;
   if (const auto folded = fold(scope_.graph, op, inputs, outputs)) {
     std::vector<ValueId> values;

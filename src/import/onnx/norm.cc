@@ -64,7 +64,7 @@ void import_hardmax(NodeImport& n) {
 }
 
 // (x - mean) * (scale / sqrt(var + epsilon)) + bias in f32 or wider.
-ValueId normalise(NodeImport& n, ValueId x, std::vector<ValueId> params, double epsilon) {
+ValueId normalise(NodeImport& n, ValueId x, const std::vector<ValueId>& params, double epsilon) {
   const DType type = n.type(x).dtype;
   const DType wide = type == DType::f64 ? DType::f64 : DType::f32;
   std::vector<ValueId> inputs{x};

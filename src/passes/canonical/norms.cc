@@ -95,7 +95,7 @@ std::optional<Deviation> normalised(const Graph& graph, ValueId v) {
       if (root && root->fn == Fn::div && root->args[0].is(1)) variance = operand(graph, root->args[1].value, Fn::sqrt);
     }
     if (variance == ValueId::none) continue;
-    const auto found = deviation(graph, variance);
+    auto found = deviation(graph, variance);
     if (found && found->x == x) return found;
   }
   return std::nullopt;
