@@ -120,8 +120,10 @@ Result<std::string> bf16_distance(const Graph& graph, const EngineData& engine, 
     for (Tensors& inputs = judges.samples.emplace_back(); const ValueId v : graph.inputs())
       inputs.push_back(random_tensor(graph.type(v)));
   HONE_TRY(const EngineData fp32, compile_on_cpu(graph, options));
-  HONE_TRY(const Yardstick yardstick, Yardstick::make(fp32, judges));
-  HONE_TRY(const Distance distance, yardstick.distance(engine));
+  const auto yardstick = Yardstick::make(fp32, judges);
+  if (!yardstick.ok() && samples.empty()) return std::string();  // on random data a network may fail
+  HONE_CHECK(yardstick);
+  HONE_TRY(const Distance distance, yardstick->distance(engine));
   if (!std::isfinite(distance.error)) return std::string();
   return fmt::format("bf16 moves the outputs by {:.3g}% (RMS) on {}{}", 100 * distance.error,
                      samples.empty() ? "random inputs" : "samples of the data",

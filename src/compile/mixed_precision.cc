@@ -51,7 +51,8 @@ std::string percent(double share) { return fmt::format("{:.3g}%", 100 * share); 
 
 class Chooser {
  public:
-  Chooser(const CompileOptions& options, const PrecisionWays& ways) : options_(options), ways_(ways) {
+  Chooser(const CompileOptions& options, const PrecisionWays& ways)
+      : options_(options), ways_(ways), timed_(ways.timed) {
     if (!options.thresholds.empty())
       for (const DType type : options.bytes) quantized_.push_back({.type = type});
   }
@@ -97,12 +98,24 @@ class Chooser {
     return make_floats();
   }
 
+  // On random data a network may fail: then what is allowed is taken wherever it can be, as where nothing is timed.
+  Result<bool> could_be_timed(const Status& status) {
+    if (status.ok()) return true;
+    if (status.code() != Code::invalid && status.code() != Code::unsupported) return status;
+    notes_.push_back(
+        fmt::format("precisions are not chosen by time: the network could not be timed ({})", status.message()));
+    return false;
+  }
+
   bool reduces() const { return ways_.reduces && (options_.half != DType::none || options_.tf32); }
 
   // In fp32 alone, where that may be faster.
   Status make_full() {
-    if (!ways_.timed || !reduces()) return {};
-    HONE_TRY(floats_.us, ways_.time_us(floats_.engine));
+    if (!timed_ || !reduces()) return {};
+    const auto us = ways_.time_us(floats_.engine);
+    HONE_TRY(timed_, could_be_timed(us.status()));
+    if (!timed_) return {};
+    floats_.us = *us;
     double operations = 0;
     const Program& program = floats_.engine.program;
     for (const Step& step : program.steps)
@@ -193,14 +206,16 @@ class Chooser {
     if (full_) all.push_back(&*full_);
     for (Quantized& q : quantized_) {
       if (!q.all) continue;
-      if (ways_.timed) {
-        HONE_TRY(q.gains, measure_gains(q.all->engine, floats_.engine, std::array{q.type}, q.name(), ways_.peaks));
+      if (timed_) {
+        auto gains = measure_gains(q.all->engine, floats_.engine, std::array{q.type}, q.name(), ways_.peaks);
+        HONE_TRY(timed_, could_be_timed(gains.status()));
+        if (timed_) q.gains = std::move(*gains);
         HONE_CHECK(make_mixed(q));
       }
       for (auto* candidate : {&q.all, &q.mixed})
         if (*candidate) all.push_back(&**candidate);
     }
-    if (!ways_.timed) return all.back();
+    if (!timed_) return all.back();
     if (all.size() == 1) return explained(&floats_);
     for (Candidate* candidate : all) {
       HONE_TRY(candidate->us, ways_.time_us(candidate->engine));
@@ -297,7 +312,10 @@ class Chooser {
         if (const auto known = q.gains.won_us.find(layer.name); known != q.gains.won_us.end())
           layer.won_us = known->second;
         if (const auto known = q.reasons.find(layer.name); known != q.reasons.end()) layer.reason = known->second;
-        else if (layer.reason.empty()) layer.reason = yardstick_ ? "within the accuracy budget" : "faster as a whole";
+        else if (layer.reason.empty())
+          layer.reason = yardstick_ ? "within the accuracy budget"
+                         : timed_   ? "faster as a whole"
+                                    : fmt::format("{} wherever it can be: nothing was timed", q.name());
       }
       // What a budget leaves is what the engine is built from again.
       if (yardstick_) {
@@ -323,6 +341,7 @@ class Chooser {
 
   CompileOptions options_;  // less what the budget has ruled out
   const PrecisionWays& ways_;
+  bool timed_;
   std::optional<Yardstick> yardstick_;  // of the budget
   Candidate floats_;
   std::optional<Candidate> full_;

@@ -313,6 +313,35 @@ struct ThreeProducts {
   }
 };
 
+// One of two branches takes no data of this shape, and a random input chooses it.
+TEST_F(Bf16Tensors, OfANetworkThatFailsOnRandomData) {
+  Graph g = testing::small_network();
+  const ValueId y = g.outputs()[0], rate = g.add_input("rate", {DType::i64, Shape::of(Dims{})});
+  const std::string type = to_text(g.type(y));
+  const auto branches = graph_from_text(fmt::format(R"g(graph "g" {{
+  input %1 "c" : bool[]
+  input %2 "x" : {0}
+  %3 : {0} = If(%1, %2) {{else_branch=graph "e" {{
+      %1 : {0} = Raise() {{message="the wrong rate", types=["{0}"]}}
+      output %1 "y"
+    }}, then_branch=graph "t" {{
+      input %1 "x" : {0}
+      output %1 "y"
+    }}}}
+  output %3 "y"
+}}
+)g",
+                                                    type));
+  ASSERT_TRUE(branches.ok()) << branches.status().message();
+  const ValueId known =
+      add(g, "Pointwise", {{"program", std::string("in0:i64; constant:i64(16000); equal:bool(0,1)")}}, {rate});
+  const auto chosen = g.add_node(branches->node(branches->order()[0]).op, {known, y});
+  ASSERT_TRUE(chosen.ok()) << chosen.status().message();
+  g.add_output(g.node(*chosen).outputs[0], "chosen");
+  const auto engine = compile_graph(g, {.target = "cpu", .threads = 1, .bf16 = true, .tune = false});
+  EXPECT_TRUE(engine.ok()) << engine.status().message();
+}
+
 TEST_F(Bf16Tensors, AreLeftOutWhereTheNetworkIsFasterSo) {
   using List = std::vector<std::string>;
   ThreeProducts mixed{.network_us = {{"fff", 900}, {"bbb", 1000}, {"bfb", 800}}};

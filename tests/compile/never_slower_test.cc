@@ -41,22 +41,29 @@ struct Build {
   std::map<std::string, double> network_us;
   double fp32_operations_per_s = 0;
   bool timed = true;
+  Status failure = {};  // of a run
   std::vector<std::string> made = {};
 
-  EngineData run(CompileOptions options) {
-    auto engine = choose_precisions(
-        options, {.compile = [&](const CompileOptions& o) -> Result<EngineData> {
-                    EngineData one = engine_of(o);
-                    made.push_back(one.program.name);
-                    return one;
-                  },
-                  .time_us = [&](const EngineData& e) -> Result<double> { return network_us.at(e.program.name); },
-                  .runs = true,
-                  .timed = timed,
-                  .reduces = true,
-                  .peaks = {.rates = {{"fp32", fp32_operations_per_s}}, .bandwidths = {}}});
+  EngineData run(const CompileOptions& options) {
+    auto engine = choose(options);
     EXPECT_TRUE(engine.ok()) << engine.status().message();
     return engine.ok() ? std::move(engine->engine) : EngineData();
+  }
+
+  Result<Compiled> choose(const CompileOptions& options) {
+    return choose_precisions(options, {.compile = [&](const CompileOptions& o) -> Result<EngineData> {
+                                         EngineData one = engine_of(o);
+                                         made.push_back(one.program.name);
+                                         return one;
+                                       },
+                                       .time_us = [&](const EngineData& e) -> Result<double> {
+                                         HONE_CHECK(failure);
+                                         return network_us.at(e.program.name);
+                                       },
+                                       .runs = true,
+                                       .timed = timed,
+                                       .reduces = true,
+                                       .peaks = {.rates = {{"fp32", fp32_operations_per_s}}, .bandwidths = {}}});
   }
 };
 
@@ -101,6 +108,17 @@ TEST(NeverSlower, WhatArithmeticForbidsIsNotMade) {
   EXPECT_FALSE(kept.program.build.layers[0].won_us.has_value());
   Build open{.network_us = {{"half", 1000}, {"fp32", 900}}, .fp32_operations_per_s = 1e12};
   EXPECT_EQ(open.run({.half = DType::f16}).program.name, "fp32");
+}
+
+// As one of two branches, of which the other takes no data of this shape.
+TEST(NeverSlower, WhatFailsOnRandomDataIsNotTimed) {
+  Build raises{.failure = invalid("else_branch: the wrong rate")};
+  const EngineData engine = raises.run({.half = DType::f16});
+  EXPECT_EQ(engine.program.name, "half");
+  EXPECT_EQ(raises.made, std::vector<std::string>{"half"});
+  EXPECT_TRUE(notes_have(engine, "the network could not be timed (else_branch: the wrong rate)"));
+  Build lost{.failure = Status(Code::device, "the GPU is lost")};
+  EXPECT_EQ(lost.choose({.half = DType::f16}).status().code(), Code::device);
 }
 
 // An engine with each of the 8-bit types that are allowed; one where nothing is timed.
