@@ -1,5 +1,5 @@
 # Everything here only calls scripts and CMake presets; see README.md.
-.PHONY: all deps build demo test bench test-gpu bench-gpu sanitize tidy fuzz clean
+.PHONY: all deps build demo test bench test-gpu bench-gpu sanitize-gpu sanitize tidy fuzz clean
 
 all: build
 
@@ -21,8 +21,8 @@ test: build
 bench: build
 	@scripts/bench.sh
 
-# Both run where the GPU is: build/gpu-bundle is all that another machine needs (see docs/gpu.md).
-test-gpu bench-gpu: build
+# They run where the GPU is: build/gpu-bundle is all that another machine needs (see docs/gpu.md).
+test-gpu bench-gpu sanitize-gpu: build
 	@cmake --build --preset release --target gpu_test
 	@python3 scripts/fetch.py --quiet --set conformance
 	@python3 scripts/fetch.py --quiet --set models

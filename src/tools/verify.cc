@@ -18,55 +18,55 @@ struct Tolerance {
   bool of_range = false;  // relative to the largest magnitude of the output, not to each element
 };
 
-struct Failure {
-  std::string path, output, reason;
+// Of one output; the reason is empty where it is right within the tolerance.
+struct Comparison {
+  std::string output, reason;
   double max_abs = 0, max_rel = 0;
+  double range = 0;  // the largest finite magnitude that was recorded
 };
 
-// Empty when equal within the tolerance.
-std::optional<Failure> compare(const Tensor& got, const Tensor& want, const Tolerance& tolerance) {
-  Failure failure;
+Comparison compare(const Tensor& got, const Tensor& want, const Tolerance& tolerance) {
+  Comparison result;
   if (got.type() != want.type() || (got.type() != DType::sequence && got.dims() != want.dims())) {
-    failure.reason = fmt::format("is {}{}, expected {}{}", name(got.type()), to_string(got.dims()), name(want.type()),
-                                 to_string(want.dims()));
-    return failure;
+    result.reason = fmt::format("is {}{}, expected {}{}", name(got.type()), to_string(got.dims()), name(want.type()),
+                                to_string(want.dims()));
+    return result;
   }
-  if (!got.defined()) return std::nullopt;
+  if (!got.defined()) return result;
   if (got.type() == DType::sequence) {
     if (got.items().size() != want.items().size())
-      failure.reason = fmt::format("has {} items, expected {}", got.items().size(), want.items().size());
-    for (size_t i = 0; failure.reason.empty() && i < got.items().size(); ++i)
-      if (auto inner = compare(got.items()[i], want.items()[i], tolerance)) return inner;
-    return failure.reason.empty() ? std::nullopt : std::optional(failure);
+      result.reason = fmt::format("has {} items, expected {}", got.items().size(), want.items().size());
+    for (size_t i = 0; result.reason.empty() && i < got.items().size(); ++i)
+      if (auto inner = compare(got.items()[i], want.items()[i], tolerance); !inner.reason.empty()) return inner;
+    return result;
   }
   if (!is_float(got.type())) {
-    if (got == want) return std::nullopt;
+    if (got == want) return result;
     if (is_complex(got.type())) {
       const DType part = got.type() == DType::c64 ? DType::f32 : DType::f64;
       return compare(Tensor(part, {got.count() * 2}, got.raw(), nullptr),
                      Tensor(part, {got.count() * 2}, want.raw(), nullptr), tolerance);
     }
-    failure.reason = "differs";
-    return failure;
+    result.reason = "differs";
+    return result;
   }
-  double range = 0;
-  for (int64_t i = 0; tolerance.of_range && i < want.count(); ++i)
-    if (std::isfinite(want.at(i))) range = std::max(range, std::fabs(want.at(i)));
+  for (int64_t i = 0; i < want.count(); ++i)
+    if (std::isfinite(want.at(i))) result.range = std::max(result.range, std::fabs(want.at(i)));
   double worst = 0;
   for (int64_t i = 0; i < want.count(); ++i) {
     const double a = got.at(i), b = want.at(i);
     if (a == b || (std::isnan(a) && std::isnan(b))) continue;
     const double error = std::fabs(a - b);
-    const double allowed = tolerance.absolute + tolerance.relative * (tolerance.of_range ? range : std::fabs(b));
-    failure.max_abs = std::max(failure.max_abs, error);
-    if (b != 0) failure.max_rel = std::max(failure.max_rel, error / std::fabs(b));
+    const double allowed = tolerance.absolute + tolerance.relative * (tolerance.of_range ? result.range : std::fabs(b));
+    result.max_abs = std::max(result.max_abs, error);
+    if (b != 0) result.max_rel = std::max(result.max_rel, error / std::fabs(b));
     if (error <= allowed) continue;
     if (const double excess = std::isnan(error) ? 1e300 : error / allowed; excess > worst) {
       worst = excess;
-      failure.reason = fmt::format("element {} is {}, expected {}", i, a, b);
+      result.reason = fmt::format("element {} is {}, expected {}", i, a, b);
     }
   }
-  return worst > 0 ? std::optional(failure) : std::nullopt;
+  return result;
 }
 
 struct Verify {
@@ -93,7 +93,7 @@ struct Verify {
   }
 
   // A model is built for each set, whose shapes may differ.
-  Status check_model(const fs::path& model_path, const fs::path& set, std::vector<Failure>& found) const {
+  Status check_model(const fs::path& model_path, const fs::path& set, std::vector<Comparison>& found) const {
     HONE_TRY(const TestSet data, read_test_set(model_path.string(), set.string()));
     HONE_TRY(CompileOptions options, model.compile_options());
     HONE_TRY(const Graph open, import_onnx_file(model_path.string(), {.shapes = options.shapes}));
@@ -108,7 +108,7 @@ struct Verify {
   }
 
   Status check_engine(const std::shared_ptr<const LoadedEngine>& engine, const TestSet& data,
-                      std::vector<Failure>& found) const {
+                      std::vector<Comparison>& found) const {
     const Tensors &inputs = data.inputs, &wanted = data.outputs;
     ExecutionContext context(engine);
     for (size_t i = 0; i < inputs.size(); ++i)
@@ -117,10 +117,8 @@ struct Verify {
     const Tensors got = context.outputs();
     for (size_t i = 0; i < wanted.size(); ++i) {
       const std::string output_name = i < got.size() ? engine->program().outputs[i].name : fmt::format("{}", i);
-      auto failure = i < got.size() ? compare(got[i], wanted[i], tolerance) : Failure{.reason = "is missing"};
-      if (!failure) continue;
-      failure->output = output_name;
-      found.push_back(*failure);
+      found.push_back(i < got.size() ? compare(got[i], wanted[i], tolerance) : Comparison{.reason = "is missing"});
+      found.back().output = output_name;
     }
     return {};
   }
@@ -155,7 +153,7 @@ struct Verify {
     return kinds;
   }
 
-  Status check_folder(const fs::path& folder, std::vector<Failure>& found) const {
+  Status check_folder(const fs::path& folder, std::vector<Comparison>& found) const {
     if (fs::exists(folder / "model.onnx"))
       return for_each_set(folder, [&](const fs::path& set) { return check_model(folder / "model.onnx", set, found); });
     HONE_TRY(const fs::path path, find_engine(folder));
@@ -176,15 +174,16 @@ struct Verify {
       if (output.verbose) fmt::print("skipped {}: {}\n", folder.string(), skip->second);
       return;
     }
-    std::vector<Failure> found;
+    std::vector<Comparison> found;
     const Status status = check_folder(folder, found);
     if (!status.ok()) found.push_back({.reason = status.message()});
-    if (found.empty()) {
-      ++passed;
-      return;
-    }
-    ++failed;
-    for (const Failure& f : found) {
+    for (const Comparison& c : found)
+      if (output.verbose && c.range > 0)
+        fmt::print("{}: {} differs by {:.2g} at most, {:.2g} of its largest magnitude\n", folder.string(), c.output,
+                   c.max_abs, c.max_abs / c.range);
+    std::erase_if(found, [](const Comparison& c) { return c.reason.empty(); });
+    ++(found.empty() ? passed : failed);
+    for (const Comparison& f : found) {
       failures.push_back({{"path", folder.string()},
                           {"output", f.output},
                           {"reason", f.reason},

@@ -94,8 +94,11 @@ TEST_F(Cli, VerifyTellsWhenItFails) {
   write("output_0.pb", {2, 4}, 0);
   const Outcome good = hone({"verify", path("case")});
   EXPECT_EQ(good.status, 0) << good.out << good.err;
-  write("output_0.pb", {2, 4}, 1);
-  EXPECT_EQ(hone({"verify", path("case")}).status, 1);
+  write("output_0.pb", {2, 4}, 2);
+  const Outcome off = hone({"verify", path("case"), "--verbose"});
+  EXPECT_EQ(off.status, 1);
+  expect_words(off.out, {"differs by 2 at most, 1 of its largest magnitude", "1 failed"});
+  EXPECT_EQ(hone({"verify", path("case"), "--verbose", "--rtol", "1"}).status, 0);
 
   // The same of an engine, which is found by its content.
   ASSERT_EQ(hone({"build", path("case/model.onnx"), "-o", path("case/engine"), "--quiet"}).status, 0);

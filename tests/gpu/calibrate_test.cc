@@ -33,6 +33,20 @@ class GpuStatistics : public ::testing::Test {
     if (const auto devices = cuda::devices(); !devices.ok()) GTEST_SKIP() << devices.status().message();
   }
 
+  // In every type, with ranges of histograms that grow.
+  static void expect_same_as_cpu(std::vector<Observed> tensors, const std::vector<float>& scales) {
+    for (const DType type : {DType::f32, DType::f16, DType::bf16, DType::f8e4m3fn}) {
+      SCOPED_TRACE(name(type));
+      for (Observed& t : tensors) t.type = type;
+      std::vector<Tensors> runs;
+      for (float scale : scales) {
+        Tensors& run = runs.emplace_back();
+        for (const Observed& t : tensors) run.push_back(values_of(type, t.dims, runs.size() * 100 + run.size(), scale));
+      }
+      expect_same_as_cpu(tensors, runs);
+    }
+  }
+
   // Takes `runs`, a value for each of `tensors`, and compares.
   static void expect_same_as_cpu(const std::vector<Observed>& tensors, const std::vector<Tensors>& runs) {
     auto device = DeviceStatistics::create(0, tensors);
@@ -81,32 +95,30 @@ class GpuStatistics : public ::testing::Test {
   }
 };
 
+TEST_F(GpuStatistics, SmallOnesAreThoseOfTheCpu) {
+  expect_same_as_cpu({{DType::f32, {}, -1},
+                      {DType::f32, {5003}, -1},
+                      {DType::f32, {1007, 3}, 1},
+                      {DType::f32, {2, 16, 15, 67}, 3},
+                      {DType::f32, {3, 64, 11, 13}, 1},
+                      {DType::f32, {1, 2048}, 1}},
+                     {1e-2f, 60.f});
+}
+
 TEST_F(GpuStatistics, AreThoseOfTheCpu) {
-  const std::vector<Observed> shapes{{DType::f32, {}, -1},
-                                     {DType::f32, {1}, -1},
-                                     {DType::f32, {1000003}, -1},
-                                     {DType::f32, {3, 5}, 1},
-                                     {DType::f32, {10007, 3}, 1},
-                                     {DType::f32, {2, 56, 56, 64}, 3},
-                                     {DType::f32, {2, 56, 55, 67}, 3},
-                                     {DType::f32, {2, 37, 7, 5}, 1},
-                                     {DType::f32, {3, 64, 41, 43}, 1},
-                                     {DType::f32, {1, 2048, 1, 1}, 1},
-                                     {DType::f32, {1, 2048}, 1},
-                                     {DType::f32, {4, 128, 100}, 0},
-                                     {DType::f32, {1, 1, 640, 481}, 1},
-                                     {DType::f32, {7, 30011}, 1}};
-  for (const DType type : {DType::f32, DType::f16, DType::bf16, DType::f8e4m3fn}) {
-    SCOPED_TRACE(name(type));
-    std::vector<Observed> tensors = shapes;
-    for (Observed& t : tensors) t.type = type;
-    std::vector<Tensors> runs;
-    for (float scale : {1e-2f, 3.f, 0.5f, 60.f, 1.f}) {  // the histograms' ranges grow
-      Tensors& run = runs.emplace_back();
-      for (const Observed& t : tensors) run.push_back(values_of(type, t.dims, runs.size() * 100 + run.size(), scale));
-    }
-    expect_same_as_cpu(tensors, runs);
-  }
+  expect_same_as_cpu({{DType::f32, {1}, -1},
+                      {DType::f32, {1000003}, -1},
+                      {DType::f32, {3, 5}, 1},
+                      {DType::f32, {10007, 3}, 1},
+                      {DType::f32, {2, 56, 56, 64}, 3},
+                      {DType::f32, {2, 56, 55, 67}, 3},
+                      {DType::f32, {2, 37, 7, 5}, 1},
+                      {DType::f32, {3, 64, 41, 43}, 1},
+                      {DType::f32, {1, 2048, 1, 1}, 1},
+                      {DType::f32, {4, 128, 100}, 0},
+                      {DType::f32, {1, 1, 640, 481}, 1},
+                      {DType::f32, {7, 30011}, 1}},
+                     {1e-2f, 3.f, 0.5f, 60.f, 1.f});
 }
 
 TEST_F(GpuStatistics, OfExtremeMagnitudes) {

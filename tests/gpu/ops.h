@@ -46,7 +46,13 @@ inline Input absent() { return {}; }
 
 // Half of the distance between neighbouring numbers, relative to them.
 inline double rounding(DType type) {
-  return type == DType::f16 ? 0x1p-11 : type == DType::bf16 ? 0x1p-8 : type == DType::f32 ? 0x1p-24 : 0;
+  switch (type) {
+    case DType::f32: return 0x1p-24;
+    case DType::f16: return 0x1p-11;
+    case DType::bf16: return 0x1p-8;
+    case DType::f8e4m3fn: return 0x1p-4;
+    default: return 0;
+  }
 }
 
 struct Case {
@@ -65,20 +71,40 @@ struct Pending {
   std::vector<Candidate> candidates = {};
 };
 
-inline Result<Pending> start(const Case& c, DType type, const Machine& machine) {
+inline Tensors inputs_in(const Case& c, DType type) {
+  Tensors inputs;
+  for (const Input& input : c.inputs) inputs.push_back(input.reduced ? converted(input.value, type) : input.value);
+  return inputs;
+}
+
+// A case in that type.
+inline Result<Problem> problem_in(const Case& c, DType type) {
   HONE_TRY(Op op, make_op(c.op, c.attrs));
-  Pending p{.problem = {.op = std::move(op)}, .error = c.error};
-  Tensors exact;
-  for (const Input& input : c.inputs) {
-    p.inputs.push_back(input.reduced ? converted(input.value, type) : input.value);
-    exact.push_back(input.reduced ? converted(p.inputs.back(), DType::f32) : input.value);
-    const Tensor& t = p.inputs.back();
-    p.problem.inputs.push_back(t.defined() ? TensorType{t.type(), Shape::of(t.dims())} : TensorType{});
-    p.problem.constants.push_back(input.constant ? t : Tensor());
+  Problem problem{.op = std::move(op)};
+  const Tensors inputs = inputs_in(c, type);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Tensor& t = inputs[i];
+    problem.inputs.push_back(t.defined() ? TensorType{t.type(), Shape::of(t.dims())} : TensorType{});
+    problem.constants.push_back(c.inputs[i].constant ? t : Tensor());
   }
+  HONE_TRY(problem.outputs, problem.op.infer({problem.inputs, problem.constants, c.outputs}));
+  return problem;
+}
+
+// The same with what the reference makes of it, floats in f32.
+inline Result<Pending> posed(const Case& c, DType type) {
+  HONE_TRY(Problem problem, problem_in(c, type));
+  Pending p{.problem = std::move(problem), .inputs = inputs_in(c, type), .error = c.error};
+  Tensors exact = p.inputs;
+  for (size_t i = 0; i < exact.size(); ++i)
+    if (c.inputs[i].reduced && is_float(type)) exact[i] = converted(exact[i], DType::f32);
   HONE_TRY(p.expected, p.problem.op.evaluate({exact, c.outputs}));
-  HONE_TRY(const Types types, p.problem.op.infer({p.problem.inputs, p.problem.constants, c.outputs}));
-  for (size_t k = 0; k < c.outputs; ++k) p.problem.outputs.push_back({types[k].dtype, Shape::of(p.expected[k].dims())});
+  for (size_t k = 0; k < c.outputs; ++k) p.problem.outputs[k].shape = Shape::of(p.expected[k].dims());
+  return p;
+}
+
+inline Result<Pending> start(const Case& c, DType type, const Machine& machine) {
+  HONE_TRY(Pending p, posed(c, type));
   for (const Tactic& tactic : tactic_table())
     if (tactic.backend == Backend::cuda && tactic.supports(p.problem, machine).empty() &&
         !is_missing(tactic, p.problem, 0, machine))
@@ -106,7 +132,8 @@ inline void finish(Pending& p, const Machine& machine) {
     const auto got = c.run(p.problem, machine, **box, pool);
     ASSERT_TRUE(got.ok()) << what << ": " << got.status().message();
     for (size_t k = 0; k < p.problem.outputs.size(); ++k)
-      expect_same((*got)[k], p.expected[k], p.error, fmt::format("{} by {}: output {}", what, c.tactic.name, k));
+      expect_same((*got)[k], p.expected[k], p.error,
+                  fmt::format("{} by {}/{}: output {}", what, c.tactic.name, c.variant, k));
   }
 }
 
