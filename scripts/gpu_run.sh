@@ -14,8 +14,6 @@ mkdir -p "$OUT"
 cd "$here"
 [ -d program ] || tar -xJf program.tar.xz
 export LD_LIBRARY_PATH="$here/program/lib:$LD_LIBRARY_PATH" PATH="$here/program:$PATH"
-[ $# -eq 0 ] && set -- test bench
-set -- $(echo "$*" | sed 's/\<test\>/kernels models/')
 hone doctor | tee "$OUT/doctor.txt"
 status=0
 
@@ -33,9 +31,10 @@ allowed() {
 }
 
 # sanitize: the tests in three processes a core, so that few are waited for at the end.
-sanitize() {
+sanitize() (
+  failed=0
   export HONE_CUDNN= HONE_CUBLASLT= PATH="$PATH:/usr/local/cuda/bin"
-  command -v compute-sanitizer > /dev/null || { echo "compute-sanitizer is missing" && return 1; }
+  command -v compute-sanitizer > /dev/null || { echo "compute-sanitizer is missing" && exit 1; }
   mkdir -p "$OUT/sanitize"
   jobs=${JOBS:-$(nproc)}
   export LIMIT=${LIMIT:-1800} GTEST_TOTAL_SHARDS=$((3 * jobs))
@@ -48,41 +47,52 @@ sanitize() {
       /^\[       OK/ { passed++ }
       /^\[  FAILED  \].*\(/ { failed++ }
       /^exit status/ { bad++ }
-      /^exit status 124/ { late++ }
       / SUMMARY: / { sub(/.* SUMMARY: /, ""); found += $1 }
       END {
-        print tool ": " found + 0 " findings; " passed + 0 " tests passed, " failed + 0 " failed, " late + 0 \
-          " processes stopped after their time"
+        print tool ": " found + 0 " findings; " passed + 0 " tests passed, " failed + 0 " failed; " bad + 0 \
+          " processes ended with an error, or after $LIMIT (sanitize/" tool "-*.txt)"
         exit bad > 0
-      }' || status=1
+      }' || failed=1
   done
+  exit $failed
+)
+
+kernels() { "$here/program/gpu_test" --gtest_brief=1; }  # by its path: some tests start it again
+
+bench() { LD_LIBRARY_PATH= python3 bench/gpu.py --hone "$here/program" --out "$OUT" --peers torch,compiled,jax; }
+
+models() {
+  if [ -f conformance.tar.xz ]; then
+    mkdir -p conformance
+    tar -xJf conformance.tar.xz -C conformance
+    # Building an engine for each takes a core most of the time. Each process prints its failures and its counts.
+    find conformance -name test_data_set_0 | sed 's,/[^/]*$,,' | sort |
+      xargs -P "$(nproc)" -n 40 hone verify --target cuda --timing-cache none --of-range --skip skip.txt \
+        > "$OUT/verify.txt" || status=1
+    awk '/^[0-9]+ passed, / { p += $1; f += $3; s += $5; next } { print }
+         END { print p " passed, " f " failed, " s " skipped" }' "$OUT/verify.txt"
+  fi
+  for archive in verify/*.tar.xz; do
+    [ ! -f "$archive" ] || tar -xJf "$archive" -C verify
+  done
+  for precision in fp32 fp32,tf32 fp16; do
+    for model in verify/*; do [ ! -d "$model" ] || echo "$precision $model $(allowed "$model" $precision)"; done
+  done | xargs -r -P "$(nproc)" -L 1 sh -c 'hone verify "$1" --target cuda --precision "$0" --timing-cache none \
+    --of-range --rtol "$2" --verbose > "$OUT/$0-${1#verify/}.txt" || exit 1' || status=1
+  (cd "$OUT" && grep -H . fp32-*.txt fp32,tf32-*.txt fp16-*.txt 2> /dev/null) || true
 }
 
+[ $# -eq 0 ] && set -- test bench
 for what in "$@"; do
   case $what in
-    bench)
-      LD_LIBRARY_PATH= python3 "$here/bench/gpu.py" --hone "$here/program" --out "$OUT" \
-        --peers torch,compiled,jax || status=1 ;;
-    sanitize) sanitize || status=1 ;;
-    kernels) "$here/program/gpu_test" --gtest_brief=1 || status=1 ;;  # by its path: some tests start it again
-    models)
-      [ -d conformance ] || [ ! -f conformance.tar.xz ] ||
-        { mkdir conformance && tar -xJf conformance.tar.xz -C conformance; }
-      for archive in verify/*.tar.xz; do
-        [ ! -f "$archive" ] || [ -d "${archive%.tar.xz}" ] || tar -xJf "$archive" -C verify
-      done
-      # Building an engine for each takes a core most of the time. Each process prints its failures and its counts.
-      [ ! -d conformance ] || find conformance -name test_data_set_0 | sed 's,/[^/]*$,,' | sort |
-        xargs -P "$(nproc)" -n 40 hone verify --target cuda --timing-cache none --of-range --skip skip.txt \
-          > "$OUT/verify.txt" || status=1
-      [ ! -d conformance ] || awk '/^[0-9]+ passed, / { p += $1; f += $3; s += $5; next } { print }
-           END { print p " passed, " f " failed, " s " skipped" }' "$OUT/verify.txt"
-      for precision in fp32 fp32,tf32 fp16; do
-        for model in verify/*; do [ ! -d "$model" ] || echo "$precision $model $(allowed "$model" $precision)"; done
-      done | xargs -r -P "$(nproc)" -L 1 sh -c 'hone verify "$1" --target cuda --precision "$0" --timing-cache none \
-        --of-range --rtol "$2" --verbose > "$OUT/$0-${1#verify/}.txt" || exit 1' || status=1
-      (cd "$OUT" && grep -H . fp32-* fp32,tf32-* fp16-* 2> /dev/null)
-      ;;
+    test)
+      kernels || status=1
+      models ;;
+    models) models ;;
+    kernels | bench | sanitize) $what || status=1 ;;
+    *)
+      echo "run.sh: there is no '$what'" >&2
+      exit 2 ;;
   esac
 done
 exit $status

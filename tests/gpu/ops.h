@@ -71,9 +71,13 @@ struct Pending {
   std::vector<Candidate> candidates = {};
 };
 
+inline Tensor value_in(const Input& input, DType type) {
+  return input.reduced ? converted(input.value, type) : input.value;
+}
+
 inline Tensors inputs_in(const Case& c, DType type) {
   Tensors inputs;
-  for (const Input& input : c.inputs) inputs.push_back(input.reduced ? converted(input.value, type) : input.value);
+  for (const Input& input : c.inputs) inputs.push_back(value_in(input, type));
   return inputs;
 }
 
@@ -81,11 +85,11 @@ inline Tensors inputs_in(const Case& c, DType type) {
 inline Result<Problem> problem_in(const Case& c, DType type) {
   HONE_TRY(Op op, make_op(c.op, c.attrs));
   Problem problem{.op = std::move(op)};
-  const Tensors inputs = inputs_in(c, type);
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const Tensor& t = inputs[i];
-    problem.inputs.push_back(t.defined() ? TensorType{t.type(), Shape::of(t.dims())} : TensorType{});
-    problem.constants.push_back(c.inputs[i].constant ? t : Tensor());
+  for (const Input& input : c.inputs) {
+    const Tensor& t = input.value;
+    problem.inputs.push_back(t.defined() ? TensorType{input.reduced ? type : t.type(), Shape::of(t.dims())}
+                                         : TensorType{});
+    problem.constants.push_back(input.constant ? value_in(input, type) : Tensor());
   }
   HONE_TRY(problem.outputs, problem.op.infer({problem.inputs, problem.constants, c.outputs}));
   return problem;
