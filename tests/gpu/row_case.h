@@ -9,7 +9,7 @@ namespace hone {
 
 struct RowCase {
   const char* tactic;
-  std::vector<DType> types;  // of kRowTypes, all that the tactic takes the case in
+  std::vector<DType> types;  // of kRowTypes; a tactic's cases have among them all that it takes
   Case (*of)(DType);
   bool layer = false;  // also with what a network's layer does to its sums, as one step
 };
