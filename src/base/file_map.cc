@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <mutex>
 #include <random>
 #include <vector>
 
@@ -60,6 +61,15 @@ bool write_all(int fd, std::span<const std::string_view> parts) {
   return true;
 }
 
+// Which can be read only by setting it: not by two threads at once.
+mode_t file_mask() {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  const mode_t mask = umask(0);
+  umask(mask);
+  return mask;
+}
+
 // A new file beside `path`. It has no name while it is written, so that nothing is left of it when the program is
 // killed; file systems that cannot do that give it one at once.
 class Temporary {
@@ -85,10 +95,8 @@ class Temporary {
   int fd() const { return fd_; }
 
   // Makes it the file at `path`.
-  bool replace() {
-    const mode_t mask = umask(0);
-    umask(mask);
-    if (fchmod(fd_, 0666 & ~mask) != 0 || fsync(fd_) != 0) return false;
+  bool replace(Durable durable) {
+    if (fchmod(fd_, 0666 & ~file_mask()) != 0 || (durable == Durable::yes && fsync(fd_) != 0)) return false;
     if (!named_ && !link()) return false;
     if (std::rename(name_.c_str(), path_.c_str()) != 0) return false;
     named_ = false;
@@ -126,11 +134,11 @@ bool write_special(const std::string& path, std::span<const std::string_view> pa
 
 }  // namespace
 
-Status write_file(const std::string& path, std::span<const std::string_view> parts) {
+Status write_file(const std::string& path, std::span<const std::string_view> parts, Durable durable) {
   const auto write = [&] {
     if (is_special(path)) return write_special(path, parts);
     Temporary file(path);
-    return file.fd() >= 0 && write_all(file.fd(), parts) && file.replace();
+    return file.fd() >= 0 && write_all(file.fd(), parts) && file.replace(durable);
   };
   return write() ? Status() : invalid("{}: cannot be written: {}", path, std::strerror(errno));
 }

@@ -26,9 +26,11 @@ class FileMap {
   size_t size_;
 };
 
+// Whether a file is to be whole after the machine has lost its power as well: the disk is waited for.
+enum class Durable { no, yes };
 // Writes beside `path` and renames, so that a reader sees the old file or the whole new one; nothing else is left when
 // it fails. Devices and pipes are written to directly.
-Status write_file(const std::string& path, std::span<const std::string_view> parts);
+Status write_file(const std::string& path, std::span<const std::string_view> parts, Durable durable = Durable::yes);
 // Whether a file can be made at `path`: found out before the work, not after it.
 Status check_writable(const std::string& path);
 
