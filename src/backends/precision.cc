@@ -64,19 +64,16 @@ const Row* find_row(std::string_view op) {
 // Infinities, which fp16 has, aside.
 double magnitude_of(const Tensor& t) {
   float largest = 0;
-  const float* data = t.data<float>();
-  for (int64_t i = 0; i < t.count(); ++i)
-    if (!std::isinf(data[i])) largest = std::max(largest, std::fabs(data[i]));
+  for (const float v : std::span(t.data<float>(), static_cast<size_t>(t.count())))
+    if (!std::isinf(v)) largest = std::max(largest, std::fabs(v));
   return largest;
 }
 
 Tensor converted(const Tensor& t, DType type) {
   Tensor result(type, t.dims());
-  const float* from = t.data<float>();
-  for (int64_t i = 0; i < t.count(); ++i) {
-    if (type == DType::f16) result.mutable_data<f16>()[i] = to_f16(from[i]);
-    else result.mutable_data<bf16>()[i] = to_bf16(from[i]);
-  }
+  const float* const from = t.data<float>();
+  if (type == DType::f16) std::transform(from, from + t.count(), result.mutable_data<f16>(), to_f16);
+  else std::transform(from, from + t.count(), result.mutable_data<bf16>(), to_bf16);
   return result;
 }
 

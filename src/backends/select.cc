@@ -101,7 +101,6 @@ std::string describe(const Problem& problem) {
 Selector::Selector(SelectOptions options)
     : options_(std::move(options)),
       device_(options_.reference_only ? "reference" : device_name(options_.machine)),
-      libraries_(library_names(options_.machine)),
       pool_(options_.machine.threads),
       start_(std::chrono::steady_clock::now()) {}
 
@@ -327,16 +326,13 @@ Result<std::vector<Selector::Candidate>> Selector::candidates(
   const auto& faults = faults_of(problem);
   for (const Tactic& tactic : table) {
     if (&tactic == &table.back() && !all.empty()) break;  // the reference is for what nothing else can do
+    // What the GPU can do, by the first rows, is not handed to the CPU: the copies would cost more.
+    if (tactic.backend == Backend::cpu && !all.empty() && all.front().tactic->backend == Backend::cuda) break;
     if (options_.reference_only && &tactic != &table.back()) continue;
     if (tactic.backend == Backend::cuda && (!gpu || options_.machine.cuda_arch.empty())) continue;
     HONE_TRY(Candidate candidate, candidate_of(tactic, problem, faults));
     if (candidate.reason.empty()) all.push_back(std::move(candidate));
     else if (candidate.reason != "another op") refused.emplace_back(tactic.name, std::move(candidate.reason));
-  }
-  // What the GPU can do is not handed to the CPU: the copies would cost more.
-  if (all.front().tactic->backend == Backend::cuda) {
-    std::erase_if(all, [](const Candidate& c) { return c.tactic->backend != Backend::cuda; });
-    std::erase_if(refused, [](const auto& row) { return find_tactic(row.first)->backend != Backend::cuda; });
   }
   int tier = INT_MAX;
   for (const Candidate& c : all)
@@ -357,6 +353,11 @@ bool Selector::times(const Problem& problem, std::span<const Candidate> candidat
   return options_.tune && here && !only_one;
 }
 
+const std::string& Selector::libraries() const {
+  if (!libraries_) libraries_ = library_names(options_.machine);
+  return *libraries_;
+}
+
 std::string Selector::key_of(const Problem& problem, std::span<const Candidate> candidates) const {
   std::string limits;
   if (options_.cold_weights) limits += " cold";
@@ -365,7 +366,7 @@ std::string Selector::key_of(const Problem& problem, std::span<const Candidate> 
     limits += " deterministic";  // no CPU tactic varies
   std::string text = describe(problem);
   for (const Candidate& c : candidates) text += fmt::format("\n{} {}", c.tactic->name, c.variants.size());
-  return cache_key(device_ + libraries_ + limits, text);
+  return cache_key(device_ + libraries() + limits, text);
 }
 
 const std::set<std::string>& Selector::faults_of(const Problem& problem) const {

@@ -86,6 +86,7 @@ class Selector {
                                 std::vector<Variant> field);
   Result<Ready> make(const Problem& problem, Variant& variant);
   Result<std::optional<Witness>> take_witness(const Problem& problem, std::vector<Variant>& field, GpuSandbox& box);
+  const std::string& libraries() const;
   // In the tactic cache: of the choice among candidates, as a Hone that has others is to choose again; without, of what
   // has faulted.
   std::string key_of(const Problem& problem, std::span<const Candidate> candidates = {}) const;
@@ -99,7 +100,8 @@ class Selector {
   Status fault(const Problem& problem, const Variant& variant, const Status& status);
 
   SelectOptions options_;
-  std::string device_, libraries_;
+  std::string device_;
+  mutable std::optional<std::string> libraries_;  // of NVIDIA, once they are asked for: opening them takes long
   cpu::ThreadPool pool_;
   std::chrono::steady_clock::time_point start_;
   std::map<std::string, Winner> seen_;
