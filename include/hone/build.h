@@ -38,7 +38,8 @@ struct BuildOptions {
   int threads = 0;                     // CPU threads to tune for; 0: as many as usable
   std::string isa = "auto";            // highest instruction set: auto, avx512, avx2, scalar
   double time_budget_s = 60;           // limit for timing tactics
-  std::string timing_cache;            // file of earlier timings to read and extend; empty: none
+  std::string timing_cache;            // file of earlier timings to read and extend, with compiled code in the folder
+                                       // FILE.d beside it; empty: none
   bool tune = true;                    // false: the first tactic that fits, without timing
   bool winograd = true;                // false: neither Winograd convolutions nor Strassen products
   // The same engine on the same device gives the same bits on every run: tactics that do not promise that are refused

@@ -100,7 +100,7 @@ typedef struct hone_build_options {
   int32_t no_tune, no_winograd, deterministic; /* flags */
   const char* isa;                  /* highest instruction set: auto, avx512, avx2, scalar; NULL: auto */
   double time_budget_s;             /* limit for timing tactics; 0: 60 */
-  const char* timing_cache;         /* file; NULL: none */
+  const char* timing_cache;         /* file; compiled code is kept beside it, in the folder FILE.d; NULL: none */
   /* Called before each layer is tuned; 0 cancels the build. `what` is valid during the call. */
   int (*progress)(size_t done, size_t total, const char* what, void* user);
   void* user;                       /* handed to progress */

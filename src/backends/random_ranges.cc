@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <optional>
 
 #include "backends/cpu_fusion.h"
@@ -9,6 +10,8 @@
 #include "backends/lower.h"
 #include "backends/problem.h"
 #include "backends/random_tensor.h"
+#include "engine/checksum.h"
+#include "engine/tensor_pool.h"
 #include "ops/cost.h"
 #include "ops/reduce.h"
 #include "passes/pipeline.h"
@@ -73,14 +76,31 @@ Result<std::shared_ptr<const LoadedEngine>> engine_of(Graph graph, const Machine
   return LoadedEngine::make(std::move(data));
 }
 
-}  // namespace
+// The graph and its constants, and which values are looked at. The first word is changed with random_tensor().
+std::string key_of(const Graph& graph, const std::vector<ValueId>& values) {
+  const auto hash = [](const Tensor& t) {
+    return checksum(t.type() == DType::string ? encode_strings(t) : std::string_view(t.data<char>(), t.bytes()));
+  };
+  std::string key = "ranges1";
+  for (ValueId v : values) key += fmt::format(" %{}", index(v));
+  return key + '\n' + to_text(graph, {.max_inline = 16, .store = hash});
+}
 
-Result<Bounds> ranges_on_random_data(const Graph& graph, const std::vector<ValueId>& values, const Machine& machine) {
-  const Machine cpu{.threads = machine.threads, .max_tier = machine.max_tier, .winograd = false};  // for one run
-  HONE_TRY(Graph observed, affordable(graph, cpu));
-  const size_t own = observed.outputs().size();
-  HONE_CHECK(add_extremes(observed, values));
-  HONE_TRY(auto engine, engine_of(std::move(observed), cpu));
+// One for each value; low > high where it became NaN.
+using Ranges = std::vector<Interval>;
+
+std::optional<Ranges> find_ranges(const Store& store, const std::string& key, size_t count) {
+  const auto found = store.find(key);
+  if (!found || found->size() != count * sizeof(Interval)) return std::nullopt;
+  Ranges ranges(count);
+  std::memcpy(ranges.data(), found->data(), found->size());
+  return ranges;
+}
+
+Result<Ranges> run(Graph graph, const std::vector<ValueId>& values, const Machine& machine) {
+  const size_t own = graph.outputs().size();
+  HONE_CHECK(add_extremes(graph, values));
+  HONE_TRY(auto engine, engine_of(std::move(graph), machine));
   ExecutionContext context(engine);
   for (const Binding& b : engine->program().inputs) {
     if (!b.type.shape.concrete()) return unsupported("the dims of '{}' are open", b.name);
@@ -88,12 +108,32 @@ Result<Bounds> ranges_on_random_data(const Graph& graph, const std::vector<Value
   }
   HONE_CHECK(context.run());
   const Tensors outputs = context.outputs();
-  Bounds ranges;
-  for (size_t k = 0; k < values.size(); ++k) {
-    const Interval range{outputs[own + 2 * k].at(0), outputs[own + 2 * k + 1].at(0)};
-    if (range.low <= range.high) ranges[values[k]] = range;
-  }
+  Ranges ranges;
+  for (size_t k = 0; k < values.size(); ++k)
+    ranges.push_back({outputs[own + 2 * k].at(0), outputs[own + 2 * k + 1].at(0)});
   return ranges;
+}
+
+Result<Ranges> find_or_run(const Graph& graph, const std::vector<ValueId>& values, const Machine& machine,
+                           const Store* store) {
+  if (store == nullptr) return run(graph, values, machine);
+  const std::string key = key_of(graph, values);
+  if (auto found = find_ranges(*store, key, values.size())) return std::move(*found);
+  HONE_TRY(Ranges ranges, run(graph, values, machine));
+  store->put(key, {reinterpret_cast<const char*>(ranges.data()), ranges.size() * sizeof(Interval)});
+  return ranges;
+}
+
+}  // namespace
+
+Result<Bounds> ranges_on_random_data(const Graph& graph, const std::vector<ValueId>& values, const Machine& machine) {
+  const Machine cpu{.threads = machine.threads, .max_tier = machine.max_tier, .winograd = false};  // for one run
+  HONE_TRY(const Graph observed, affordable(graph, cpu));
+  HONE_TRY(const Ranges ranges, find_or_run(observed, values, cpu, machine.store));
+  Bounds bounds;
+  for (size_t k = 0; k < values.size(); ++k)
+    if (ranges[k].low <= ranges[k].high) bounds[values[k]] = ranges[k];
+  return bounds;
 }
 
 }  // namespace hone

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <future>
 #include <map>
 #include <regex>
 
@@ -22,6 +23,8 @@
 #include "compile/bias_correction.h"
 #include "compile/mixed_precision.h"
 #include "compile/smoothing.h"
+#include "cuda/cublaslt.h"
+#include "cuda/cudnn.h"
 #include "cuda/device.h"
 #include "cuda/nvrtc.h"
 #include "import/onnx/model.h"
@@ -282,6 +285,16 @@ Result<Machine> machine_of(const std::string& target, const CompileOptions& opti
   return machine;
 }
 
+// What takes long to open is opened beside the passes, which do not need it; errors are found where it is used.
+std::future<void> open_gpu(const Machine& machine) {
+  if (machine.cuda_device < 0) return {};
+  return std::async(std::launch::async, [ordinal = machine.cuda_device] {
+    (void)cuda::make_current(ordinal);
+    (void)cuda::cublaslt_version();
+    (void)cuda::cudnn_version();
+  });
+}
+
 // So that each run of the network finds its weights in memory.
 bool weights_exceed_caches(const Graph& graph) {
   size_t bytes = 0;
@@ -326,14 +339,18 @@ Result<Compiled> compile(const Graph& graph, const CompileOptions& given, Start 
   CompileOptions options = given;
   options.target = resolve_target(given);
   const bool reference = options.target == "reference";
-  HONE_TRY(const Machine machine, machine_of(options.target, options));
+  HONE_TRY(Machine machine, machine_of(options.target, options));
   HONE_CHECK(check_precisions(options));
   if (options.deterministic) HONE_CHECK(refuse_variation(graph));
 
+  const bool remembers = !options.timing_cache.empty() && !reference;
   TacticCache cache;
-  if (!options.timing_cache.empty() && !reference) {
+  const Store store(store_folder(options.timing_cache));
+  if (remembers) {
     HONE_TRY(cache, TacticCache::load(options.timing_cache));
+    machine.store = &store;
   }
+  const std::future<void> opened = open_gpu(machine);
   const int64_t known_faults = cache.count_faults();
   auto compiled = compile_best(graph, options, machine,
                                {.machine = machine,
@@ -351,10 +368,10 @@ Result<Compiled> compile(const Graph& graph, const CompileOptions& given, Start 
     if (machine.cuda_device >= 0 && seconds < options.time_budget_s) choose_streams(compiled->engine, time_network_us);
   }
   // What was learnt is kept even when the build was stopped; that it cannot be is no reason to lose the engine.
-  const bool remembers = !options.timing_cache.empty();
   const bool faulted = cache.count_faults() > known_faults;
   Status saved;
   if (cache.changed() && remembers) saved = cache.save(options.timing_cache);
+  if (store.grew()) store.trim(kStoreBytes);
   if (!saved.ok() && options.warn) options.warn(fmt::format("what was timed is not remembered: {}", saved.message()));
   if (faulted) {
     if (remembers && saved.ok() && options.restart) options.restart(compiled.status());

@@ -33,9 +33,9 @@ struct CompileOptions {
   int64_t max_workspace = INT64_MAX;  // of a step, in bytes
   bool tune = true;
   double time_budget_s = 60;
-  std::string timing_cache;  // file; empty: none
-  bool keep_outputs =
-      true;  // false: on a CPU an output lives until the last step that reads it, for who observes steps
+  std::string timing_cache;  // file, with a store beside it (tune/cache.h); empty: none
+  // False: on a CPU an output lives until the last step that reads it, for who observes steps.
+  bool keep_outputs = true;
   bool verify_passes = false;
   Progress progress;
   std::function<bool()> cancelled;  // asked before each timing as well; true cancels the build

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "base/store.h"
 #include "base/thread_pool.h"
 #include "ir/op.h"
 
@@ -21,12 +22,13 @@ struct Problem {
 // The machine that a tactic is judged for.
 struct Machine {
   int threads = 1;
-  int max_tier = 2;       // see base/cpu_info.h: Tier
-  bool winograd = true;   // allowed to trade rounding error for speed, within its bound
-  std::string cuda_arch;  // of the GPU ("sm_90"); empty: none is used
-  int cuda_device = -1;   // its ordinal; -1: it is not in this machine
-  bool tf32 = false;      // products may be computed in TF32
-  bool bf16 = false;      // the CPU's products of f32 may round their factors to bf16
+  int max_tier = 2;              // see base/cpu_info.h: Tier
+  bool winograd = true;          // allowed to trade rounding error for speed, within its bound
+  std::string cuda_arch;         // of the GPU ("sm_90"); empty: none is used
+  int cuda_device = -1;          // its ordinal; -1: it is not in this machine
+  bool tf32 = false;             // products may be computed in TF32
+  bool bf16 = false;             // the CPU's products of f32 may round their factors to bf16
+  const Store* store = nullptr;  // of compiled code; may be null
 };
 
 namespace cuda {

@@ -13,18 +13,26 @@ struct Cache {
   Status run() const {
     const std::string file = path.empty() ? default_cache_path() : path;
     if (file.empty()) return invalid("there is no cache folder: set HOME or give --timing-cache");
+    const Store store(store_folder(file));
     if (clear) {
       std::error_code error;
       std::filesystem::remove(file, error);
       if (error) return invalid("{}: cannot be removed: {}", file, error.message());
+      HONE_CHECK(store.clear());
     }
     HONE_TRY(const TacticCache cache, TacticCache::load(file));
     Json rows = Json::array();
     for (const auto& [key, row] : cache.rows())
       rows.push_back({{"key", key}, {"tactic", row.tactic}, {"variant", row.variant}, {"time_us", row.time_us}});
-    HONE_CHECK(output.write({{"path", file}, {"rows", rows}, {"faults", cache.count_faults()}}));
+    const Store::Size kept = store.size();
+    HONE_CHECK(output.write({{"path", file},
+                             {"rows", rows},
+                             {"faults", cache.count_faults()},
+                             {"store", {{"path", store.folder()}, {"entries", kept.entries}, {"bytes", kept.bytes}}}}));
     if (!output.shows_table()) return {};
     fmt::print("{}: {} problems\n", file, cache.size());
+    if (kept.entries > 0)
+      fmt::print("{}: {:.1f} MB of compiled code and ranges\n", store.folder(), static_cast<double>(kept.bytes) / 1e6);
     if (const int64_t faults = cache.count_faults(); faults > 0)
       fmt::print("{} kernels are left out, as they faulted when they were timed; --clear tries them again\n", faults);
     if (output.verbose)
@@ -40,8 +48,9 @@ void add_cache(CLI::App& app, int& exit) {
   auto* sub = app.add_subcommand("cache", "Show, check or clear the tactic cache");
   auto command = std::make_shared<Cache>();
   command->output.add_to(*sub);
-  sub->add_option("--timing-cache", command->path, "The cache file; default: the user's own");
-  sub->add_flag("--clear", command->clear, "Remove it");
+  sub->add_option("--timing-cache", command->path,
+                  "The cache file; default: the user's own; what builds have compiled lies beside it, in FILE.d");
+  sub->add_flag("--clear", command->clear, "Remove it, and what lies beside it");
   sub->callback([command, &exit] { exit = report(command->run()); });
 }
 

@@ -134,7 +134,8 @@ void ModelOptions::add_options_to(CLI::App& app) {
   app.add_option("--time-budget", time_budget, "Limit for timing tactics, e.g. 30s")->capture_default_str();
   app.add_option("--max-workspace", max_workspace,
                  "Refuse tactics that need more scratch memory for a step, e.g. 512M");
-  app.add_option("--timing-cache", timing_cache, "Tactic cache file; 'none' for none");
+  app.add_option("--timing-cache", timing_cache,
+                 "Tactic cache file, with compiled code in the folder FILE.d beside it; 'none' for neither");
   app.add_flag("--no-winograd", no_winograd, "Forbid Winograd convolutions and Strassen products");
   app.add_flag("--no-tune", no_tune, "Take the first tactic that fits instead of timing");
   app.add_flag("--strict", strict, "Refuse to build where fp16 cannot hold a tensor, instead of keeping it in fp32");

@@ -112,6 +112,8 @@ Status TacticCache::save(const std::string& path) const {
   return write_file(path, parts);
 }
 
+std::string store_folder(const std::string& cache) { return cache + ".d"; }
+
 std::string cache_key(const std::string& device, const std::string& text) {
   const std::string all = device + '\n' + text;
   const XXH128_hash_t h = XXH3_128bits(all.data(), all.size());

@@ -47,6 +47,11 @@ class TacticCache {
   bool changed_ = false;
 };
 
+// The folder beside a tactic cache for what else builds need not make again: compiled code, ranges on random data.
+std::string store_folder(const std::string& cache);
+// What it may hold, in bytes: a network of 50 layers has some 5 MB of code, with all that was timed.
+inline constexpr int64_t kStoreBytes = int64_t{256} << 20;
+
 // The key under which a problem described by `text` is remembered for a device.
 std::string cache_key(const std::string& device, const std::string& text);
 

@@ -1,5 +1,7 @@
-// Stands in for NVRTC beside the recording driver, which runs no code: anything compiles.
+// Stands in for NVRTC beside the recording driver, which runs no code: anything compiles, but with HONE_BLIND_NVRTC, of
+// whatever value, where nothing does.
 #include <cstddef>
+#include <cstdlib>
 
 extern "C" {
 
@@ -9,7 +11,7 @@ int nvrtcCreateProgram(void** program, const char*, const char*, int, const char
   static int any;
   return *program = &any, 0;
 }
-int nvrtcCompileProgram(void*, int, const char* const*) { return 0; }
+int nvrtcCompileProgram(void*, int, const char* const*) { return std::getenv("HONE_BLIND_NVRTC") == nullptr ? 0 : 6; }
 int nvrtcDestroyProgram(void**) { return 0; }
 int nvrtcGetProgramLogSize(void*, size_t* bytes) { return *bytes = 0, 0; }
 int nvrtcGetProgramLog(void*, char*) { return 0; }

@@ -94,7 +94,7 @@ Result<Prepared> prepare(const Source& source, bool half_results, const Machine&
   HONE_TRY(Tensor cubin,
            compile(kernels::prelude_cuh + (half_results ? kernels::half_functions_cuh : kernels::exact_functions_cuh) +
                        source.text,
-                   machine.cuda_arch + (source.arch_specific ? "a" : "")));
+                   machine.cuda_arch + (source.arch_specific ? "a" : ""), machine.store));
   Prepared prepared{.packed = {std::move(cubin)}, .drops = source.drops};
   prepared.packed.insert(prepared.packed.end(), source.packed.begin(), source.packed.end());
   return prepared;
