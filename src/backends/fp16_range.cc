@@ -38,7 +38,8 @@ struct Wide {
 // Finds which of the values that a reduction to fp16 concerns are too large for it.
 class Judge {
  public:
-  Judge(const Graph& graph, const std::set<ValueId>& reduced) : graph_(graph), proofs_(value_bounds(graph)) {
+  Judge(const Graph& graph, const std::set<ValueId>& reduced, const std::set<NodeId>& kept)
+      : graph_(graph), proofs_(value_bounds(graph)), limits_{.wide = {}, .saturated = {}, .kept = kept} {
     for (const auto& [v, bound] : proofs_) {
       if (!reduced.contains(v)) continue;
       if (is_softmax_input(graph, v) && bound.low < -kLargestF16) limits_.saturated.insert(v);
@@ -136,18 +137,19 @@ class Judge {
 }  // namespace
 
 Result<std::vector<std::string>> reduce_safely(Graph& graph, DType type, const Machine& machine,
-                                               const Thresholds& ranges, bool strict, SeenRanges& seen) {
+                                               const Thresholds& ranges, bool strict, SeenRanges& seen,
+                                               const std::set<NodeId>& kept) {
   std::vector<std::string> notes;
   if (type != DType::f16) {
-    reduce_precision(graph, type, machine);
+    reduce_precision(graph, type, machine, {.wide = {}, .saturated = {}, .kept = kept});
     return notes;
   }
   Graph trial = graph;
-  const Reduction reduction = reduce_precision(trial, type, machine);
+  const Reduction reduction = reduce_precision(trial, type, machine, {.wide = {}, .saturated = {}, .kept = kept});
   for (const WideConstant& wide : reduction.wide)
     notes.push_back(fmt::format("{} stays in fp32: its constant '{}' reaches {:.3g}", graph.label(wide.node),
                                 graph.value(wide.constant).name, wide.magnitude));
-  Judge judge(graph, reduction.values);
+  Judge judge(graph, reduction.values, kept);
   judge.by_calibration(ranges);
   judge.by_random_data(machine, seen);
   for (const auto& [v, wide] : judge.wide()) {

@@ -272,6 +272,14 @@ bool has_elementwise_reader(const Graph& graph, ValueId v) {
 
 }  // namespace
 
+std::set<NodeId> nodes_of(const Graph& graph, const std::set<std::string>& layers) {
+  std::set<NodeId> nodes;
+  for (const NodeId id : graph.order())
+    if (std::ranges::any_of(graph.node(id).sources, [&](const std::string& s) { return layers.contains(s); }))
+      nodes.insert(id);
+  return nodes;
+}
+
 std::set<ValueId> statistics(const Graph& graph) {
   std::set<ValueId> found;
   for (NodeId id : graph.order()) {

@@ -29,6 +29,9 @@ struct Reduction {
   std::vector<WideConstant> wide;
 };
 
+// The nodes that compute layers of the framework, by name.
+std::set<NodeId> nodes_of(const Graph& graph, const std::set<std::string>& layers);
+
 // The results of reductions that elementwise work reads, as in norms and softmaxes that are spelled out, what it makes
 // of them alone, and what it hands to such a reduction alone. Differences of means lose the digits that they have in
 // common.

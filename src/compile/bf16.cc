@@ -18,36 +18,20 @@ constexpr double kFarFromFp32 = 0.1;  // 20 dB: bf16's 8 bits leave networks of 
 
 bool has_bf16(const Machine& machine) { return refuse_type_or_machine(DType::bf16, machine).empty(); }
 
-std::set<NodeId> nodes_of(const Graph& graph, const std::map<std::string, std::string>& layers) {
-  std::set<NodeId> nodes;
-  for (const NodeId id : graph.order())
-    if (std::ranges::any_of(graph.node(id).sources, [&](const std::string& s) { return layers.contains(s); }))
-      nodes.insert(id);
-  return nodes;
-}
-
-// All but the casts that a smaller precision brings.
-std::set<std::string> layers_of(const Graph& graph) {
-  std::set<std::string> layers;
-  for (const NodeId id : graph.order()) layers.insert(graph.node(id).sources.begin(), graph.node(id).sources.end());
-  return layers;
-}
-
 struct Candidate {
   EngineData engine;
   BuildSummary build;
 };
 
 // A row for each of the layers that counts, or that is slower in bf16.
-void explain(const Program& in_bf16, const std::set<std::string>& layers, const Gains& gains, bool used, bool mixed,
-             BuildSummary& build) {
+void explain(const Program& in_bf16, const Gains& gains, bool used, bool mixed, BuildSummary& build) {
   for (const Step& step : in_bf16.steps) {
     const std::string layer = layer_name(step);
     const auto won = gains.won_us.find(layer);
     const auto slower = gains.slower.find(layer);
     const bool leaves = slower != gains.slower.end();
     if (precision_of(step) != "bf16" || (operations_of(in_bf16, step) == 0 && !leaves)) continue;
-    if (!layers.contains(layer) || won == gains.won_us.end()) continue;
+    if (won == gains.won_us.end()) continue;
     if (std::ranges::find(build.layers, layer, &LayerPrecision::name) != build.layers.end()) continue;
     build.layers.push_back({.name = layer,
                             .won_us = won->second,
@@ -91,9 +75,10 @@ Result<EngineData> choose_bf16(const Graph& graph, const Machine& machine, const
   const auto gains = ways.gains(reduced.engine, full.engine);
   if (!gains.ok()) return take();  // on random data a network may fail
   if (gains->worth_trying() && !ways.out_of_time())
-    if (const auto some = store_in_bf16(graph, machine, nodes_of(graph, gains->slower)); some && !equal(*some, *all))
+    if (const auto some = store_in_bf16(graph, machine, nodes_of(graph, gains->slower_layers()));
+        some && !equal(*some, *all))
       HONE_CHECK(enter(*some, mixed, "tensors in bf16 where layers are faster so"));
-  explain(reduced.engine.program, layers_of(graph), *gains, best != &full, best == &mixed, build);
+  explain(reduced.engine.program, *gains, best != &full, best == &mixed, build);
   return take();
 }
 

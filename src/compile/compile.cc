@@ -59,7 +59,8 @@ Status prepare(Graph& graph, const CompileOptions& options, const Machine& machi
     fold_steps(graph);
   }
   if (gpu && options.half != DType::none) {
-    HONE_TRY(const auto notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict, seen));
+    HONE_TRY(const auto notes, reduce_safely(graph, options.half, machine, options.ranges, options.strict, seen,
+                                             nodes_of(graph, options.fp32_layers)));
     build.notes.insert(build.notes.end(), notes.begin(), notes.end());
   }
   return {};

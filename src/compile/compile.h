@@ -26,6 +26,7 @@ struct CompileOptions {
   Thresholds ranges;                    // what f16 is to hold, where it is known; see backends/fp16_range.h
   bool strict = false;                  // f16 where it does not hold a tensor is an error, and not f32 there
   std::set<std::string> floats;         // layers that int8 and fp8 may not compute, by name
+  std::set<std::string> fp32_layers;    // layers that f16 and bf16 of a GPU may not compute, by name
   std::vector<Tensors> samples;  // of the inputs, in the shapes of the build: biases of int8 are corrected on them
   std::optional<AccuracyBudget> budget;
   std::string accuracy;               // what a budget of an earlier build found, for the report

@@ -5,7 +5,6 @@
 
 #include "backends/integers.h"
 #include "backends/network_timing.h"
-#include "backends/regions.h"
 #include "compile/accuracy_budget.h"
 #include "compile/gains.h"
 #include "engine/floor.h"
@@ -107,6 +106,9 @@ class Chooser {
     return false;
   }
 
+  std::string_view reduced_name() const {
+    return options_.half == DType::f16 ? "fp16" : options_.half == DType::bf16 ? "bf16" : "tf32";
+  }
   bool reduces() const { return ways_.reduces && (options_.half != DType::none || options_.tf32); }
 
   // In fp32 alone, where that may be faster.
@@ -131,8 +133,36 @@ class Chooser {
     Candidate candidate;
     HONE_TRY(candidate.engine, ways_.compile(without));
     HONE_TRY(const bool kept, keeps_budget(candidate));
-    if (kept) full_ = std::move(candidate);
+    if (!kept) return {};
+    full_ = std::move(candidate);
+    return leave_slow_layers();
+  }
+
+  // Layers that fp16 or bf16 slows down go back to fp32, where the network is faster so.
+  Status leave_slow_layers() {
+    const auto types = options_.half == DType::none ? std::vector<DType>() : std::vector{options_.half};
+    HONE_TRY(reduced_gains_, measure_gains(floats_.engine, full_->engine, types, reduced_name(), ways_.peaks));
+    if (types.empty() || !reduced_gains_.worth_trying()) return {};
+    CompileOptions some = options_;
+    some.thresholds.clear();
+    some.fp32_layers = reduced_gains_.slower_layers();
+    Candidate candidate;
+    HONE_TRY(candidate.engine, ways_.compile(some));
+    HONE_TRY(const bool kept, keeps_budget(candidate));
+    if (!kept || !reduces(candidate.engine.program)) return {};
+    HONE_TRY(candidate.us, ways_.time_us(candidate.engine));
+    const bool faster = candidate.us < floats_.us;
+    notes_.push_back(
+        fmt::format("{} layer{} in fp32: the network takes {} with those that are faster there, {} without",
+                    faster ? "some" : "no", faster ? "s stay" : " stays", ms(candidate.us), ms(floats_.us)));
+    if (!faster) return {};
+    options_.fp32_layers = std::move(some.fp32_layers);
+    floats_ = std::move(candidate);
     return {};
+  }
+
+  static bool reduces(const Program& program) {
+    return std::ranges::any_of(program.steps, [](const Step& step) { return is_reduced(precision_of(step)); });
   }
 
   // With as many layers in 8 bits as the budget allows.
@@ -265,40 +295,30 @@ class Chooser {
 
   // A row for each layer that could be reduced, but for those that int8 or fp8 has one for.
   void explain_reduced(const Candidate* best) {
-    const std::string_view name = options_.half == DType::f16 ? "fp16" : options_.half == DType::bf16 ? "bf16" : "tf32";
     const bool unused = full_ && best == &*full_;
     const std::string why =
         full_ ? fmt::format("the network takes {} with it and {} in fp32", ms(floats_.us), ms(full_->us))
               : fmt::format("the network takes {} with it, and its arithmetic {} in fp32 at half of the GPU's peak",
                             ms(floats_.us), ms(least_full_us_));
-    notes_.push_back(fmt::format("{} is {}: {}", name, unused ? "not used" : "used", why));
-    std::map<std::string, double> won;
-    if (full_) {
-      const auto floats_us = tuned_us(floats_.engine.program), full_us = tuned_us(full_->engine.program);
-      for (const Region& region : regions_of({floats_.engine.program, floats_us}, {full_->engine.program, full_us}))
-        for (const std::string& source : region.sources) won[source] = region.full_us - region.reduced_us;
-    }
+    notes_.push_back(fmt::format("{} is {}: {}", reduced_name(), unused ? "not used" : "used", why));
     const Program& program = floats_.engine.program;
     for (const Step& step : program.steps) {
       const std::string layer = layer_name(step);
-      if (!is_reduced(precision_of(step)) || operations_of(program, step) == 0 ||
+      const bool left = options_.fp32_layers.contains(layer);
+      if ((!left && (!is_reduced(precision_of(step)) || operations_of(program, step) == 0)) ||
+          std::ranges::find(reduced_, layer, &LayerPrecision::name) != reduced_.end() ||
           std::ranges::any_of(quantized_, [&](const Quantized& q) {
             return std::ranges::find(q.layers, layer, &LayerPrecision::name) != q.layers.end();
           }))
         continue;
-      const auto own = won.find(layer);
+      const auto own = reduced_gains_.won_us.find(layer);
       reduced_.push_back({.name = layer,
-                          .won_us = own == won.end() ? std::nullopt : std::optional(own->second),
+                          .won_us = own == reduced_gains_.won_us.end() ? std::nullopt : std::optional(own->second),
                           .reason = unused  ? "the whole network is faster in fp32"
+                                    : left  ? reduced_gains_.slower.at(layer)
                                     : full_ ? "faster as a whole"
                                             : "fp32 cannot be faster as a whole"});
     }
-  }
-
-  static std::vector<double> tuned_us(const Program& program) {
-    std::vector<double> us;
-    for (const Step& step : program.steps) us.push_back(step.time_us);
-    return us;
   }
 
   void report(Candidate& best) {
@@ -345,6 +365,7 @@ class Chooser {
   std::optional<Yardstick> yardstick_;  // of the budget
   Candidate floats_;
   std::optional<Candidate> full_;
+  Gains reduced_gains_;       // of fp16, bf16 or TF32 where full_ was made
   double least_full_us_ = 0;  // of arithmetic in fp32; 0: not known
   bool hopeless_ = false;     // to make full_
   std::vector<Quantized> quantized_;
