@@ -143,7 +143,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (problem.constants.empty()) return {};  // of an engine that is loaded: the rest was judged when it was built
   if (!problem.is_constant(kWeights) || !problem.is_constant(kDepthwiseWeights)) return "weights are not constant";
   if (machine.bf16) return "products of bf16 may be faster";
-  // Smaller ones gain nothing: see docs/performance.md.
+  // Smaller ones gain nothing: see docs/performance-cpu.md.
   const cpu::ConvProblem& between = layers->depthwise.conv;
   const int64_t image = between.h * between.w * between.cin * static_cast<int64_t>(sizeof(float));
   if (4 * image <= 3 * machine.threads * cpu::cpu_info().l2) return "an image between the two is small beside L2";

@@ -55,7 +55,7 @@ std::string refuse_conv(const Problem& problem, const Anchor& anchor) {
   return {};
 }
 
-// With fewer channels F(5x5), apart, is faster: see docs/performance.md.
+// With fewer channels F(5x5), apart, is faster: see docs/performance-cpu.md.
 constexpr int64_t kLeastChannels = 64;
 
 // Why it would not be faster than the two apart, or empty.
