@@ -99,7 +99,9 @@ Status make_current(int ordinal) {
     HONE_CHECK(device(ordinal));
     CUdevice handle = 0;
     HONE_CUDA(cuDeviceGet, &handle, ordinal);
-    HONE_CUDA(cuDevicePrimaryCtxRetain, &context, handle);
+    CUctx* retained = nullptr;
+    HONE_CUDA(cuDevicePrimaryCtxRetain, &retained, handle);
+    context = retained;
   }
   HONE_CUDA(cuCtxSetCurrent, context);
   return {};
