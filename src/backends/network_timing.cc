@@ -12,8 +12,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kMost = 50, kLeast = 3;
-constexpr double kSeconds = 0.5;
+constexpr size_t kMost = 50, kLeast = 2;
+constexpr double kSeconds = 0.4;
+constexpr double kLongUs = 1e5;  // a network that is warm when it has run once
 
 double us_since(Clock::time_point t) { return std::chrono::duration<double, std::micro>(Clock::now() - t).count(); }
 
@@ -43,7 +44,9 @@ Result<std::unique_ptr<ExecutionContext>> warm_context(const EngineData& engine)
     HONE_CHECK(context->bind_input(b.name, std::move(value)));
   }
   context->times_device = loaded->device_weights() != nullptr;
-  for (int i = 0; i < 2; ++i) HONE_CHECK(context->run());
+  const auto start = Clock::now();
+  HONE_CHECK(context->run());
+  if (us_since(start) < kLongUs) HONE_CHECK(context->run());
   return context;
 }
 

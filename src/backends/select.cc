@@ -59,12 +59,15 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// A tactic whose first variant takes so many times as long as the best has no other that wins.
-constexpr double kHopeless = 1.6;
+// A tactic whose first variant takes so many times as long as the best has no other that wins. How work is cut matters
+// less where there is much of it.
+constexpr double kHopeless = 1.6, kHopelessLong = 1.1;
 // What takes so many times as long as the best in its first run has lost. Where runs are long they vary less, but for
 // those of a tactic's first variant, whose code and weights are cold.
 constexpr double kLost = 1.5, kLostLong = 1.1;
 constexpr double kLongUs = 2000;
+// What takes up to so many times as long as the best may have been unlucky.
+constexpr double kNear = 1.15, kNearLong = 1.05;
 
 // The candidates that lost, each with why: `field` holds the variants that were timed.
 std::vector<std::pair<std::string, std::string>> losers_of(const auto& candidates, const Tactic* winner,
@@ -170,7 +173,7 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
     begun.push_back({c, std::move(prepared), us});
   }
   for (auto& [candidate, prepared, us] : begun) {
-    if (us > kHopeless * best) continue;
+    if (us > (best > kLongUs ? kHopelessLong : kHopeless) * best) continue;
     for (int v : std::span(candidate.variants).subspan(1)) {
       if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
       if (out_of_time()) break;
@@ -183,11 +186,11 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
   // The leaders once more, so that one lucky sample does not decide.
   std::sort(field.begin(), field.end(), [](const Timed& a, const Timed& b) { return a.us < b.us; });
   for (size_t i = 0; i < field.size() && i < 3 && !out_of_time(); ++i) {
-    if (field[i].us > 1.15 * best) break;
+    if (field[i].us > (best > kLongUs ? kNearLong : kNear) * best) break;
     box.add_workspace(field[i].kernel->workspace_bytes());
     weights = field[i].weights;
     const auto call = [&] { (void)field[i].kernel->run({box.in, box.out, box.workspace.get(), pool_}).ok(); };
-    field[i].us = time_us(before, call, 1e18, best > kLongUs ? 3 : best > 200 ? 5 : 15);
+    field[i].us = time_us(before, call, 1e18, best > kLongUs ? 2 : best > 200 ? 5 : 15);
   }
   const auto leader = std::min_element(field.begin(), field.begin() + std::min<size_t>(field.size(), 3),
                                        [](const Timed& a, const Timed& b) { return a.us < b.us; });

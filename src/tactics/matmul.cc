@@ -70,18 +70,19 @@ constexpr Packing kPanels{cpu::gemm_packed_bytes,
                           [](const Problem&, const cpu::GemmProblem& rows) { return rows; },
                           cpu::gemm_workspace_bytes,
                           cpu::gemm};
-constexpr Packing kStrassen{
-    cpu::strassen_packed_bytes,
-    cpu::strassen_pack,
-    [](const cpu::GemmProblem&, cpu::Tier tier, int threads) { return cpu::strassen_tunings(tier, threads); },
-    by_items,
-    cpu::gemm_strassen_workspace_bytes,
-    cpu::gemm_strassen};
+constexpr Packing kStrassen{cpu::strassen_packed_bytes,
+                            cpu::strassen_pack,
+                            [](const cpu::GemmProblem& gemm, cpu::Tier tier, int threads) {
+                              return cpu::strassen_tunings({gemm.batch, gemm.m, gemm.n, gemm.k}, tier, threads);
+                            },
+                            by_items,
+                            cpu::gemm_strassen_workspace_bytes,
+                            cpu::gemm_strassen};
 
 template <const Packing& P>
 int variants(const Problem& problem, const Machine& machine) {
   const cpu::GemmProblem gemm = matmul_layout(problem, *view_anchor(problem)->op.as<MatMul>()).gemm;
-  return static_cast<int>(P.tunings(gemm, tier_of(machine), machine.threads).size());
+  return static_cast<int>(P.tunings(P.view(problem, gemm), tier_of(machine), machine.threads).size());
 }
 
 template <const Packing& P>
@@ -98,9 +99,9 @@ template <const Packing& P>
 Result<std::unique_ptr<const Kernel>> make_packed(const Problem& problem, std::span<const Tensor> packed, int variant,
                                                   const Machine& machine) {
   const auto anchor = view_anchor(problem);
-  const cpu::GemmProblem rows = matmul_layout(problem, *anchor->op.as<MatMul>()).gemm, gemm = P.view(problem, rows);
+  const cpu::GemmProblem gemm = P.view(problem, matmul_layout(problem, *anchor->op.as<MatMul>()).gemm);
   HONE_TRY(const cpu::Tier tier, check_packed(packed, [&](cpu::Tier tier) { return P.bytes(gemm.n, gemm.k, tier); }));
-  const cpu::GemmContext context = context_of(P.tunings(rows, tier, machine.threads), tier, variant, machine);
+  const cpu::GemmContext context = context_of(P.tunings(gemm, tier, machine.threads), tier, variant, machine);
   return kernel(
       [gemm, context, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
         P.run(gemm, context, args.inputs[0]->data<float>(), weights.data<float>(),

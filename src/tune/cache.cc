@@ -11,7 +11,7 @@ namespace hone {
 
 namespace {
 
-constexpr int kVersion = 4;
+constexpr int kVersion = 5;
 
 nlohmann::json peaks_json(const Peaks& peaks) {
   auto bandwidths = nlohmann::json::array();

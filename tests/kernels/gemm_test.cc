@@ -119,7 +119,7 @@ TEST(Gemm, StrassenIsWithinItsErrorBound) {
       for (int64_t j = 0; j < p.n; ++j) transposed[j * p.k + k] = b[k * p.n + j];
     for (Tier tier : tiers())
       for (int threads : {1, 2})
-        for (const DenseTuning& tuning : strassen_tunings(tier, threads)) {
+        for (const DenseTuning& tuning : strassen_tunings({p.batch, p.m, p.n, p.k}, tier, threads)) {
           SCOPED_TRACE(std::string(tier_name(tier)) + " threads " + std::to_string(threads) + " rows " +
                        std::to_string(tuning.row_block) + " m " + std::to_string(p.m));
           ThreadPool pool(threads);

@@ -58,10 +58,10 @@ TEST_F(CacheTest, RemembersWhatDevicesReach) {
 
 TEST_F(CacheTest, DamagedFileIsOneErrorLine) {
   fs::create_directories(folder_ / "deep");
-  for (const char* text : {"", "{", "[]", "null", "{\"version\":4}", "{\"version\":4,\"rows\":{\"k\":{}}}",
-                           "{\"version\":4,\"rows\":{},\"peaks\":{\"d\":{}}}",
-                           "{\"version\":4,\"rows\":{\"k\":{\"tactic\":\"t\",\"variant\":1e99,\"time_us\":0}}}",
-                           "{\"version\":4,\"rows\":{\"k\":{\"tactic\":1,\"variant\":0,\"time_us\":0}}}", "\xff\xfe"}) {
+  for (const char* text : {"", "{", "[]", "null", "{\"version\":5}", "{\"version\":5,\"rows\":{\"k\":{}}}",
+                           "{\"version\":5,\"rows\":{},\"peaks\":{\"d\":{}}}",
+                           "{\"version\":5,\"rows\":{\"k\":{\"tactic\":\"t\",\"variant\":1e99,\"time_us\":0}}}",
+                           "{\"version\":5,\"rows\":{\"k\":{\"tactic\":1,\"variant\":0,\"time_us\":0}}}", "\xff\xfe"}) {
     std::ofstream(path_) << text;
     const auto cache = TacticCache::load(path_);
     ASSERT_FALSE(cache.ok()) << text;

@@ -116,18 +116,25 @@ const char* supports_direct(const ConvProblem& p) { return p.groups == 1 ? nullp
 const char* supports_grouped(const ConvProblem& p) { return p.groups > 1 ? nullptr : "one group"; }
 
 size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVariant> variants) {
-  size_t count = 0;
-  const auto add = [&](const ConvVariant& v) {
-    if (count < variants.size()) variants[count++] = v;
-  };
   const int mr = panel_kernel(ctx.tier).mr;
-  add({});
+  std::vector<ConvVariant> all{{}};
   for (int split = 1; split <= (ctx.threads > 1 ? 2 : 1); ++split) {
-    for (int rows : {4, 8, 16, 32}) add({.split = split, .row_block = rows * mr});
-    add({.split = split, .k_block = 1 << 30});
-    add({.split = split, .k_block = 512});
+    for (int rows : {4, 8, 16, 32}) all.push_back({.split = split, .row_block = rows * mr});
+    all.push_back({.split = split, .k_block = 1 << 30});
+    all.push_back({.split = split, .k_block = 512});
   }
-  if (p.kw > 1 && p.groups == 1) add({.join_lines = p.cin < 16 ? 2 : 1});
+  all = distinct(std::span<const ConvVariant>(all), [&](const ConvVariant& v) {
+    ConvContext as = ctx;
+    as.variant = v;
+    const DenseShape shape = shape_of(p, as);
+    DenseBlocking b = blocking_of(p, as);
+    b.k_block = v.k_block > 0 && is_whole(shape.taps * shape.depth, v.k_block) ? INT64_MAX : v.k_block;
+    if (v.row_block == 0) b.row_block = 0;
+    return b;
+  });
+  if (p.kw > 1 && p.groups == 1) all.push_back({.join_lines = p.cin < 16 ? 2 : 1});
+  const size_t count = std::min(all.size(), variants.size());
+  std::copy_n(all.begin(), count, variants.begin());
   return count;
 }
 

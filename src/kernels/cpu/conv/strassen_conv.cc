@@ -43,8 +43,8 @@ void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
   run_strassen(shape_of(p), tuning_of(ctx.variant), job, *args.pool, args.workspace);
 }
 
-size_t candidates(const ConvProblem&, const ConvContext& ctx, std::span<ConvVariant> variants) {
-  const auto tunings = strassen_tunings(ctx.tier, ctx.threads);
+size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVariant> variants) {
+  const auto tunings = strassen_tunings(shape_of(p), ctx.tier, ctx.threads);
   const size_t count = std::min(tunings.size(), variants.size());
   for (size_t i = 0; i < count; ++i)
     variants[i] = {.split = tunings[i].split, .row_block = tunings[i].row_block, .k_block = tunings[i].k_block};

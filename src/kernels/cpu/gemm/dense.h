@@ -3,6 +3,10 @@
 // output into blocks of rows and groups of panels and spreads them over the threads.
 #pragma once
 
+#include <algorithm>
+#include <span>
+#include <vector>
+
 #include "base/thread_pool.h"
 #include "kernels/cpu/gemm/panel.h"
 
@@ -25,9 +29,25 @@ struct DenseShape {
 
 struct DenseBlocking {
   int64_t row_block = 0, panel_block = 0, k_block = 0;
+  bool operator==(const DenseBlocking&) const = default;
 };
 
 DenseBlocking choose_blocking(const DenseShape& shape, Tier tier, int threads, const DenseTuning& tuning);
+
+// Without those that cut the work as one before them does. What a default makes of the CPU's caches must not count: a
+// variant of an engine is to be the same on the next CPU.
+template <class Tuning, class BlockingOf>
+std::vector<Tuning> distinct(std::span<const Tuning> tunings, const BlockingOf& blocking_of) {
+  std::vector<Tuning> kept;
+  std::vector<decltype(blocking_of(tunings.front()))> seen;
+  for (const Tuning& tuning : tunings) {
+    auto blocking = blocking_of(tuning);
+    if (std::ranges::find(seen, blocking) != seen.end()) continue;
+    kept.push_back(tuning);
+    seen.push_back(std::move(blocking));
+  }
+  return kept;
+}
 
 struct DenseJob {
   DenseShape shape;

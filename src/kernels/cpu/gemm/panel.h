@@ -18,6 +18,9 @@
 
 namespace hone::cpu {
 
+// Whether a sum of so many values is made at once, not a k_block at a time.
+constexpr bool is_whole(int64_t sum, int64_t k_block) { return sum <= k_block + k_block / 2; }
+
 struct PanelJob {
   const float* const* rows = nullptr;
   int64_t rows_ld = 0;

@@ -38,6 +38,7 @@ struct Blocking {
   int64_t groups;                 // of columns: one for each thread that shares them out
   int64_t k_block;
 
+  bool operator==(const Blocking&) const = default;
   int64_t half() const { return ceil_div(rows, 2); }  // rows of a segment's upper half
 };
 
@@ -243,13 +244,18 @@ void strassen_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int6
   if (c.left_over) pack_panel(b, ldb, transposed, n, k, 2 * c.pairs, nr, packed);
 }
 
-std::vector<DenseTuning> strassen_tunings(Tier tier, int threads) {
+std::vector<DenseTuning> strassen_tunings(const StrassenShape& s, Tier tier, int threads) {
   const int mr = panel_kernel(tier).mr;
   std::vector<DenseTuning> list{{}};
   for (int split = 1; split <= (threads > 1 ? 2 : 1); ++split)
     for (const int k_block : {0, 1 << 30})
       for (const int rows : {8, 16, 32}) list.push_back({.split = split, .row_block = rows * mr, .k_block = k_block});
-  return list;
+  return distinct(std::span<const DenseTuning>(list), [&](const DenseTuning& tuning) {
+    Blocking b = blocking_of(s, tier, threads, tuning);
+    b.k_block = tuning.k_block;
+    if (tuning.row_block == 0) b.rows = 0;
+    return b;
+  });
 }
 
 size_t strassen_workspace_bytes(const StrassenShape& s, Tier tier, int threads, const DenseTuning& tuning) {

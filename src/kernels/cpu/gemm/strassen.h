@@ -25,7 +25,7 @@ size_t strassen_packed_bytes(int64_t n, int64_t k, Tier tier);
 void strassen_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, Tier tier, float* packed);
 
 // What is worth timing, the default first.
-std::vector<DenseTuning> strassen_tunings(Tier tier, int threads);
+std::vector<DenseTuning> strassen_tunings(const StrassenShape& shape, Tier tier, int threads);
 
 // Runs a job as run_dense() does, with B from strassen_pack(); of its shape and blocking nothing is read.
 size_t strassen_workspace_bytes(const StrassenShape& shape, Tier tier, int threads, const DenseTuning& tuning);
