@@ -5,6 +5,7 @@
 
 #include "backends/gpu_timing.h"
 #include "backends/random_tensor.h"
+#include "engine/manifest.h"
 #include "runtime/context.h"
 
 namespace hone {
@@ -58,6 +59,16 @@ Status repeat(const Run& run) {
   return {};
 }
 
+// Of all that its time depends on: the kernels and their shapes, streams and memory, not what a build tells of them.
+std::string key_of(Program program) {
+  program.build = {};
+  for (Step& step : program.steps) {
+    step.time_us = 0;
+    step.refused.clear();
+  }
+  return cache_key(program.device, "network " + to_json(program));
+}
+
 }  // namespace
 
 Result<double> time_network_us(const EngineData& engine) {
@@ -70,6 +81,15 @@ Result<double> time_network_us(const EngineData& engine) {
     return {};
   }));
   return median(times);
+}
+
+Result<double> network_us(const EngineData& engine, TacticCache& cache) {
+  if (engine.program.cuda_arch.empty()) return time_network_us(engine);
+  const std::string key = key_of(engine.program);
+  if (const auto known = cache.network_us(key)) return *known;
+  HONE_TRY(const double us, time_network_us(engine));
+  cache.put_network(key, us);
+  return us;
 }
 
 Comparison compare(const EngineData& changed, const EngineData& engine, const std::string& change,

@@ -3,12 +3,17 @@
 #include <functional>
 
 #include "engine/engine_file.h"
+#include "tune/cache.h"
 
 namespace hone {
 
 // Microseconds of one run of the whole network with inputs in [-1, 1): the median of some, after a warm-up; on a GPU
 // without the copies of inputs and outputs. Errors: unsupported (an input whose dims are open), and those of a run.
 Result<double> time_network_us(const EngineData& engine);
+
+// The same of a network that an earlier build with this cache has timed on this GPU: what it took then. On a CPU, whose
+// clock and neighbours change more, all are timed.
+Result<double> network_us(const EngineData& engine, TacticCache& cache);
 
 // Microseconds of a run of the whole network.
 using TimeNetwork = std::function<Result<double>(const EngineData&)>;

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "backends/problem.h"
+#include "base/thread_pool.h"
 #include "ops/matmul.h"
 #include "ops/pointwise.h"
 #include "passes/rewrite.h"
@@ -61,19 +62,40 @@ const Row* find_row(std::string_view op) {
   return found == std::end(kRows) ? nullptr : found;
 }
 
-// Infinities, which fp16 has, aside.
-double magnitude_of(const Tensor& t) {
-  float largest = 0;
-  for (const float v : std::span(t.data<float>(), static_cast<size_t>(t.count())))
-    if (!std::isinf(v)) largest = std::max(largest, std::fabs(v));
-  return largest;
+constexpr int64_t kPiece = 1 << 16;  // of a tensor's elements, for a thread
+
+int64_t pieces_of(const Tensor& t) { return (t.count() + kPiece - 1) / kPiece; }
+
+// Calls f(piece, its elements, the place of the first one).
+template <class F>
+void in_pieces(const Tensor& t, cpu::ThreadPool& pool, const F& f) {
+  const std::span all(t.data<float>(), static_cast<size_t>(t.count()));
+  pool.parallel(pieces_of(t), [&](int64_t piece, int) {
+    const int64_t first = piece * kPiece;
+    const int64_t count = std::min(kPiece, t.count() - first);
+    f(piece, all.subspan(static_cast<size_t>(first), static_cast<size_t>(count)), first);
+  });
 }
 
-Tensor converted(const Tensor& t, DType type) {
+// Infinities, which fp16 has, aside.
+double magnitude_of(const Tensor& t, cpu::ThreadPool& pool) {
+  std::vector<float> largest(static_cast<size_t>(pieces_of(t)));
+  in_pieces(t, pool, [&](int64_t piece, std::span<const float> values, int64_t) {
+    float own = 0;
+    for (const float v : values)
+      if (!std::isinf(v)) own = std::max(own, std::fabs(v));
+    largest[static_cast<size_t>(piece)] = own;
+  });
+  return largest.empty() ? 0 : *std::ranges::max_element(largest);
+}
+
+Tensor converted(const Tensor& t, DType type, cpu::ThreadPool& pool) {
   Tensor result(type, t.dims());
-  const float* const from = t.data<float>();
-  if (type == DType::f16) std::transform(from, from + t.count(), result.mutable_data<f16>(), to_f16);
-  else std::transform(from, from + t.count(), result.mutable_data<bf16>(), to_bf16);
+  void* const memory = result.mutable_raw();
+  in_pieces(t, pool, [&](int64_t, std::span<const float> values, int64_t first) {
+    if (type == DType::f16) std::ranges::transform(values, static_cast<f16*>(memory) + first, to_f16);
+    else std::ranges::transform(values, static_cast<bf16*>(memory) + first, to_bf16);
+  });
   return result;
 }
 
@@ -121,7 +143,7 @@ bool is_outer_product(const Graph& graph, const Node& node) {
 class Reducer {
  public:
   Reducer(Graph& graph, DType type, const Machine& machine, const Limits& limits)
-      : graph_(graph), type_(type), machine_(machine), limits_(limits) {}
+      : graph_(graph), type_(type), machine_(machine), limits_(limits), pool_(machine.threads) {}
 
   Reduction run() {
     for (NodeId id : graph_.order())
@@ -214,7 +236,7 @@ class Reducer {
 
   bool fits(NodeId id, ValueId constant) {
     if (type_ != DType::f16) return true;
-    const double magnitude = magnitude_of(graph_.value(constant).constant);
+    const double magnitude = magnitude_of(graph_.value(constant).constant, pool_);
     if (magnitude > kLargestF16) wide_constants_.push_back({id, constant, magnitude});
     return magnitude <= kLargestF16;
   }
@@ -234,7 +256,7 @@ class Reducer {
     if (value.is_constant())
       return reduced_constants_.contains(v)
                  ? reduced_constants_[v]
-                 : reduced_constants_[v] = graph_.add_constant(converted(value.constant, type_), value.name);
+                 : reduced_constants_[v] = graph_.add_constant(converted(value.constant, type_, pool_), value.name);
     const auto made = casts_.find(v);
     return made != casts_.end() ? made->second : casts_[v] = cast(v, type_);
   }
@@ -259,6 +281,7 @@ class Reducer {
   DType type_;
   const Machine& machine_;
   Limits limits_;  // of values made here as well
+  cpu::ThreadPool pool_;
   std::vector<WideConstant> wide_constants_;
   std::map<ValueId, ValueId> reduced_;  // values of converted nodes
   std::map<ValueId, ValueId> reduced_constants_, casts_;

@@ -59,6 +59,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// Of what a variant packs for a problem with its constants, by their addresses.
+std::string prepared_key(const Problem& problem, const Tactic& tactic, int variant) {
+  std::string key = fmt::format("{} {}", variant_name(tactic, variant), describe(problem));
+  for (const Tensor& c : problem.constants) key += fmt::format(" {}", c.raw());
+  return key;
+}
+
 // A tactic whose first variant takes so many times as long as the best has no other that wins. How work is cut matters
 // less where there is much of it.
 constexpr double kHopeless = 1.6, kHopelessLong = 1.1;
@@ -400,23 +407,29 @@ Status Selector::expect(const Problem& problem) {
   const Candidate& first = all.front();
   const std::string key = key_of(problem, all);
   if (first.tactic->backend != Backend::cuda || expected_.contains(key)) return {};
-  auto& field = expected_[key];
   const bool timed = times(problem, all);
-  const auto found = timed ? cached(key, all) : std::nullopt;
-  if (timed && !found) field = compile(problem, all);
-  else
-    winners_.push_back(found ? queue_.add(*find_tactic(found->tactic), problem, found->variant, options_.machine)
-                             : queue_.add(*first.tactic, problem, first.variants.front(), options_.machine));
+  if (const auto found = timed ? cached(key, all) : std::nullopt)
+    expect_winner(problem, *find_tactic(found->tactic), found->variant);
+  else if (timed) expected_[key] = compile(problem, all);
+  else expect_winner(problem, *first.tactic, first.variants.front());
   return {};
+}
+
+void Selector::expect_winner(const Problem& problem, const Tactic& tactic, int variant) {
+  std::string key = prepared_key(problem, tactic, variant);
+  if (prepared_.contains(key) || winners_.contains(key)) return;
+  auto prepared = queue_.add(tactic, problem, variant, options_.machine);
+  winners_.emplace(std::move(key), std::pair(problem.constants, std::move(prepared)));
 }
 
 // Once for nodes that do the same with the same constants, so that they share what was packed.
 Result<Prepared> Selector::prepare(const Problem& problem, const Tactic& tactic, int variant) {
-  std::string key = fmt::format("{}/{} {}", tactic.name, variant, describe(problem));
-  for (const Tensor& c : problem.constants) key += fmt::format(" {}", c.raw());
+  std::string key = prepared_key(problem, tactic, variant);
   const auto found = prepared_.find(key);
   if (found != prepared_.end()) return found->second.second;
-  HONE_TRY(Prepared made, tactic.prepare(problem, variant, options_.machine));
+  auto expected = winners_.extract(key);
+  HONE_TRY(Prepared made,
+           expected ? expected.mapped().second.get() : tactic.prepare(problem, variant, options_.machine));
   if (!made.packed.empty()) prepared_.emplace(std::move(key), std::pair(problem.constants, made));
   return made;
 }

@@ -79,6 +79,7 @@ class Selector {
                                             std::vector<std::pair<std::string, std::string>>& refused) const;
   bool times(const Problem& problem, std::span<const Candidate> candidates) const;
   std::optional<CachedChoice> cached(const std::string& key, std::span<const Candidate> candidates) const;
+  void expect_winner(const Problem& problem, const Tactic& tactic, int variant);
   Result<Prepared> prepare(const Problem& problem, const Tactic& tactic, int variant);
   std::vector<Variant> compile(const Problem& problem, std::span<const Candidate> candidates);
   Result<Winner> measure(const Problem& problem, std::span<const Candidate> candidates);
@@ -109,7 +110,8 @@ class Selector {
   std::map<std::string, std::pair<Tensors, Prepared>> prepared_;
   CompileQueue queue_;
   std::map<std::string, std::vector<Variant>> expected_;
-  std::vector<std::future<Result<Prepared>>> winners_;  // whose code is being compiled: NVRTC's results are kept
+  // Of variants that are taken as they are, by the same keys: they are being prepared.
+  std::map<std::string, std::pair<Tensors, std::future<Result<Prepared>>>> winners_;
   int64_t timed_ = 0, cache_hits_ = 0;
   std::unique_ptr<Selector> of_one_thread_;
   double waited_s_ = 0, measured_s_ = 0;  // for compilers; in measure_on_gpu(), waiting included

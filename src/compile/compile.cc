@@ -78,6 +78,10 @@ Status fuse_for(Graph& graph, const CompileOptions& options, const Machine& mach
   return options.verify_passes ? verify(graph) : Status();
 }
 
+TimeNetwork timer_of(TacticCache& cache) {
+  return [&cache](const EngineData& engine) { return network_us(engine, cache); };
+}
+
 // An engine that runs as it is: it may be timed.
 Result<EngineData> lower_here(const Graph& graph, const CompileOptions& options, const Machine& machine,
                               Selector& selector, const Refusals& refusals = {}) {
@@ -88,7 +92,7 @@ Result<EngineData> lower_here(const Graph& graph, const CompileOptions& options,
 
 // Takes one kernel for each of the blocks that have one, where the network is faster so.
 Result<EngineData> lower_with_blocks(const Graph& graph, const CompileOptions& options, const Machine& machine,
-                                     Selector& selector, BuildSummary& build) {
+                                     Selector& selector, TacticCache& cache, BuildSummary& build) {
   const bool timed = options.tune && machine.cuda_device >= 0;
   if (timed)
     for (const Problem& problem : block_problems(graph, machine)) HONE_CHECK(selector.expect(problem));
@@ -104,7 +108,7 @@ Result<EngineData> lower_with_blocks(const Graph& graph, const CompileOptions& o
   Comparison compared = compare(joined, apart, fmt::format("{} of its blocks as one kernel each", blocks.blocks.size()),
                                 [&](const EngineData& engine) -> Result<double> {
                                   if (selector.out_of_time()) return unsupported("the time budget ran out");
-                                  return time_network_us(engine);
+                                  return network_us(engine, cache);
                                 });
   build.notes.push_back(std::move(compared.note));
   if (compared.faster) return joined;
@@ -115,11 +119,11 @@ Result<EngineData> lower_with_blocks(const Graph& graph, const CompileOptions& o
 }
 
 Result<EngineData> lower_fused(Graph graph, const CompileOptions& options, const Machine& machine, Selector& selector,
-                               BuildSummary& build) {
+                               TacticCache& cache, BuildSummary& build) {
   if (selector.reference_only()) return lower_here(graph, options, machine, selector);
   HONE_CHECK(fuse_for(graph, options, machine));
   return machine.cuda_arch.empty() ? lower_here(graph, options, machine, selector)
-                                   : lower_with_blocks(graph, options, machine, selector, build);
+                                   : lower_with_blocks(graph, options, machine, selector, cache, build);
 }
 
 // Takes layers by parts of the batch where the network is faster so.
@@ -132,8 +136,8 @@ Status try_sub_batches(EngineData& engine, const Graph& graph, const CompileOpti
   HONE_TRY(auto divided, in_sub_batches(graph, caches, gpu ? 1 : machine.threads));
   if (!divided) return {};
   BuildSummary of_parts;
-  HONE_TRY(EngineData parts, lower_fused(std::move(divided->graph), options, machine, selector, of_parts));
-  Comparison compared = compare(parts, engine, divided->change, time_network_us);
+  HONE_TRY(EngineData parts, lower_fused(std::move(divided->graph), options, machine, selector, cache, of_parts));
+  Comparison compared = compare(parts, engine, divided->change, timer_of(cache));
   build.notes.push_back(std::move(compared.note));
   if (!compared.faster) return {};
   engine = std::move(parts);
@@ -154,7 +158,7 @@ bool is_static(const Graph& graph) {
 
 Result<EngineData> lower_in_parts(const Graph& graph, const CompileOptions& options, const Machine& machine,
                                   Selector& selector, TacticCache& cache, BuildSummary& build) {
-  HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector, build));
+  HONE_TRY(EngineData engine, lower_fused(graph, options, machine, selector, cache, build));
   HONE_CHECK(try_sub_batches(engine, graph, options, machine, selector, cache, build));
   return engine;
 }
@@ -172,7 +176,7 @@ Result<EngineData> lower_stored(const Graph& graph, const CompileOptions& option
   };
   return choose_bf16(graph, machine,
                      {.lower = lower,
-                      .time_us = time_network_us,
+                      .time_us = timer_of(cache),
                       .gains = gains,
                       .out_of_time = [&] { return selector.out_of_time(); }},
                      build);
@@ -237,7 +241,7 @@ Result<Compiled> compile_best(const Graph& graph, const CompileOptions& options,
                                                                         .tune = false,
                                                                         .progress = options.progress});
                                          },
-                                     .time_us = time_network_us,
+                                     .time_us = timer_of(*select.cache),
                                      .runs = here,
                                      .timed = timed,
                                      .reduces = reduces,
@@ -286,16 +290,6 @@ Result<Machine> machine_of(const std::string& target, const CompileOptions& opti
   return machine;
 }
 
-// What takes long to open is opened beside the passes, which do not need it; errors are found where it is used.
-std::future<void> open_gpu(const Machine& machine) {
-  if (machine.cuda_device < 0) return {};
-  return std::async(std::launch::async, [ordinal = machine.cuda_device] {
-    (void)cuda::make_current(ordinal);
-    (void)cuda::cublaslt_version();
-    (void)cuda::cudnn_version();
-  });
-}
-
 // So that each run of the network finds its weights in memory.
 bool weights_exceed_caches(const Graph& graph) {
   size_t bytes = 0;
@@ -316,6 +310,18 @@ void add_peaks(Program& program, const Machine& machine, TacticCache& cache) {
 }
 
 }  // namespace
+
+std::future<void> open_gpu(int ordinal) {
+  try {
+    return std::async(std::launch::async, [ordinal] {
+      if (!cuda::nvrtc_version().ok() || !cuda::make_current(ordinal).ok()) return;
+      (void)cuda::cublaslt_version();
+      (void)cuda::cudnn_version();
+    });
+  } catch (const std::system_error&) {  // no more threads to be had
+    return {};
+  }
+}
 
 Status check_cuda_arch(const std::string& arch) {
   if (!std::regex_match(arch, std::regex("sm_[1-9][0-9]{1,2}")))
@@ -351,7 +357,7 @@ Result<Compiled> compile(const Graph& graph, const CompileOptions& given, Start 
     HONE_TRY(cache, TacticCache::load(options.timing_cache));
     machine.store = &store;
   }
-  const std::future<void> opened = open_gpu(machine);
+  const std::future<void> opened = machine.cuda_device >= 0 ? open_gpu(machine.cuda_device) : std::future<void>();
   const int64_t known_faults = cache.count_faults();
   auto compiled = compile_best(graph, options, machine,
                                {.machine = machine,
@@ -366,7 +372,7 @@ Result<Compiled> compile(const Graph& graph, const CompileOptions& given, Start 
   if (compiled.ok() && options.tune && !reference) {
     add_peaks(compiled->engine.program, machine, cache);
     const double seconds = std::chrono::duration<double>(now() - start).count();
-    if (machine.cuda_device >= 0 && seconds < options.time_budget_s) choose_streams(compiled->engine, time_network_us);
+    if (machine.cuda_device >= 0 && seconds < options.time_budget_s) choose_streams(compiled->engine, timer_of(cache));
   }
   // What was learnt is kept even when the build was stopped; that it cannot be is no reason to lose the engine.
   const bool faulted = cache.count_faults() > known_faults;

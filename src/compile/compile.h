@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <future>
 #include <map>
 #include <string>
 
@@ -51,6 +52,10 @@ struct Compiled {
   EngineData engine;
   CompileOptions options;  // as they were given, less what an accuracy budget has ruled out
 };
+
+// Begins to open, in another thread, what a build for the GPU takes long to open (0.3 s): the driver, NVRTC, a context,
+// libraries. What is wrong with them is found where they are used.
+std::future<void> open_gpu(int ordinal);
 
 // Whether it names an architecture of GPUs: "sm_90".
 Status check_cuda_arch(const std::string& arch);

@@ -2,6 +2,7 @@
 
 #include "base/file_map.h"
 #include "compile/build_engine.h"
+#include "cuda/device.h"
 #include "engine/inspect.h"
 #include "tools/common.h"
 #include "tools/interrupt.h"
@@ -21,6 +22,12 @@ struct Build {
     ModelOptions options = model;
     if (options.cuda_archs.size() > 1) options.cuda_archs.resize(1);
     return options;
+  }
+
+  // While the model is read.
+  std::future<void> open_target() const {
+    const auto ordinal = model.target == "auto" ? 0 : cuda::ordinal_of(model.target);
+    return ordinal && model.cuda_archs.empty() ? open_gpu(*ordinal) : std::future<void>();
   }
 
   // What asks for the model itself.
@@ -63,6 +70,7 @@ struct Build {
 
   Status run() const {
     HONE_CHECK(check_writable(path));
+    const std::future<void> opened = open_target();
     const InterruptGuard guard;
     HONE_TRY(Network network, read());
     const std::string& source = engine.empty() ? model.model : engine;

@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -45,6 +46,7 @@ Result<TacticCache> TacticCache::load(const std::string& path) {
       cache.rows_[key] = {row.at("tactic"), static_cast<int>(whole(row.at("variant"))), row.at("time_us")};
     const auto faults = json.value("faults", nlohmann::json::object());
     for (const auto& [key, variants] : faults.items()) cache.faults_[key] = variants.get<std::set<std::string>>();
+    cache.networks_ = json.value("networks", cache.networks_);
     const auto peaks = json.value("peaks", nlohmann::json::object());
     for (const auto& [device, row] : peaks.items()) cache.peaks_[device] = peaks_from(row);
   } catch (const std::exception& e) {
@@ -80,6 +82,17 @@ int64_t TacticCache::count_faults() const {
   return count;
 }
 
+std::optional<double> TacticCache::network_us(const std::string& key) const {
+  const auto found = networks_.find(key);
+  return found == networks_.end() ? std::nullopt : std::optional(found->second);
+}
+
+void TacticCache::put_network(const std::string& key, double us) {
+  double& least = new_networks_.try_emplace(key, us).first->second;
+  least = std::min(least, us);
+  changed_ = true;
+}
+
 std::optional<Peaks> TacticCache::peaks(const std::string& device) const {
   const auto found = peaks_.find(device);
   return found == peaks_.end() ? std::nullopt : std::optional(found->second);
@@ -93,10 +106,13 @@ void TacticCache::put_peaks(const std::string& device, Peaks peaks) {
 Status TacticCache::save(const std::string& path) const {
   std::map<std::string, CachedChoice> merged = rows_;
   std::map<std::string, std::set<std::string>> faults = faults_;
+  std::map<std::string, double> networks = new_networks_;
+  networks.insert(networks_.begin(), networks_.end());
   std::map<std::string, Peaks> peaks = peaks_;
   if (auto there = load(path); there.ok()) {
     merged.insert(there->rows_.begin(), there->rows_.end());
     for (const auto& [key, variants] : there->faults_) faults[key].insert(variants.begin(), variants.end());
+    networks.insert(there->networks_.begin(), there->networks_.end());
     peaks.insert(there->peaks_.begin(), there->peaks_.end());
   }
   auto rows = nlohmann::json::object();
@@ -104,8 +120,12 @@ Status TacticCache::save(const std::string& path) const {
     rows[key] = {{"tactic", row.tactic}, {"variant", row.variant}, {"time_us", row.time_us}};
   auto devices = nlohmann::json::object();
   for (const auto& [device, row] : peaks) devices[device] = peaks_json(row);
-  const std::string text =
-      nlohmann::json{{"version", kVersion}, {"rows", rows}, {"faults", faults}, {"peaks", devices}}.dump(1);
+  const std::string text = nlohmann::json{
+      {"version", kVersion},
+      {"rows", rows},
+      {"faults", faults},
+      {"networks", networks},
+      {"peaks", devices}}.dump(1);
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
   const std::string_view parts[] = {text};

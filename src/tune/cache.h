@@ -33,6 +33,10 @@ class TacticCache {
   const std::set<std::string>& faults(const std::string& key) const;
   void put_fault(const std::string& key, const std::string& variant);
   int64_t count_faults() const;
+  // Microseconds of a whole network, as an earlier build has measured it. What this one measures is for later ones: the
+  // least of several.
+  std::optional<double> network_us(const std::string& key) const;
+  void put_network(const std::string& key, double us);
   // What a device reached, by its name.
   std::optional<Peaks> peaks(const std::string& device) const;
   void put_peaks(const std::string& device, Peaks peaks);
@@ -43,6 +47,7 @@ class TacticCache {
  private:
   std::map<std::string, CachedChoice> rows_;
   std::map<std::string, std::set<std::string>> faults_;
+  std::map<std::string, double> networks_, new_networks_;
   std::map<std::string, Peaks> peaks_;
   bool changed_ = false;
 };

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "api/tiny_model.h"
 #include "base/npy.h"
@@ -86,36 +85,6 @@ TEST_F(BadLuck, TooManyFaultsEndABuild) {
   expect_error(hone("fault=9 HONE_RESTARTS=8",
                     "build --quiet --target cuda --timing-cache none -o " + folder / "new.hone" + " " + model),
                {"build again with a timing cache"});
-}
-
-// What was compiled once is not compiled again: NVRTC compiles nothing in the second build.
-TEST_F(BadLuck, CodeIsKeptBesideTheTimings) {
-  namespace fs = std::filesystem;
-  const std::string store = folder / "cache.json.d", broken = " HONE_BLIND_NVRTC=1";
-  const auto size = [&] { return std::distance(fs::directory_iterator(store), fs::directory_iterator()); };
-  const std::string tuned = build + model, plain = "build --quiet --target cuda --no-tune -o " + folder / "new.hone" +
-                                                   " " + model + " --timing-cache ";
-  ASSERT_EQ(hone({}, tuned).status, 0);
-  const auto kept = size();
-  EXPECT_GT(kept, 0);
-  EXPECT_EQ(hone(broken, tuned).status, 0);
-  EXPECT_EQ(hone(broken, plain + folder / "cache.json").status, 0);
-  EXPECT_NE(hone(broken, plain + "none").status, 0);
-  EXPECT_NE(hone(broken, plain + folder / "other.json").status, 0);
-  EXPECT_EQ(size(), kept);
-  fs::remove(folder / "cache.json");  // without the timings all is timed again
-  EXPECT_EQ(hone(broken, tuned).status, 0);
-
-  for (const auto& file : fs::directory_iterator(store)) fs::resize_file(file, fs::file_size(file) - 1);
-  EXPECT_NE(hone(broken, tuned).status, 0);
-  EXPECT_EQ(hone({}, tuned).status, 0) << "a broken entry is made again";
-  EXPECT_EQ(hone(broken, tuned).status, 0);
-
-  EXPECT_NE(hone({}, "cache --timing-cache " + folder / "cache.json").text.find("MB of compiled code"),
-            std::string::npos);
-  EXPECT_EQ(hone({}, "cache --clear --timing-cache " + folder / "cache.json").status, 0);
-  EXPECT_FALSE(fs::exists(store));
-  EXPECT_NE(hone(broken, tuned).status, 0);
 }
 
 TEST_F(BadLuck, WhileRangesAreFound) {

@@ -40,6 +40,25 @@ TEST_F(CacheTest, SavesLoadsAndMerges) {
   EXPECT_FALSE(all->find("k3").has_value());
 }
 
+TEST_F(CacheTest, RemembersWhatNetworksTookInEarlierBuilds) {
+  TacticCache first, other;
+  first.put_network("a", 3);
+  first.put_network("a", 2);
+  first.put_network("a", 4);
+  EXPECT_TRUE(first.changed());
+  EXPECT_FALSE(first.network_us("a").has_value()) << "it is timed in turns with others";
+  ASSERT_TRUE(first.save(path_).ok());
+  other.put_network("b", 5);
+  ASSERT_TRUE(other.save(path_).ok());
+  auto later = TacticCache::load(path_);
+  ASSERT_TRUE(later.ok()) << later.status().message();
+  EXPECT_EQ(later->network_us("a"), 2);
+  EXPECT_EQ(later->network_us("b"), 5);
+  later->put_network("c", 1);
+  ASSERT_TRUE(later->save(path_).ok());
+  EXPECT_EQ(TacticCache::load(path_)->network_us("a"), 2);
+}
+
 TEST_F(CacheTest, RemembersWhatDevicesReach) {
   TacticCache a, b;
   EXPECT_FALSE(a.changed());
