@@ -18,8 +18,8 @@ class CachedBuild : public testing::Test {
  protected:
   // With NVRTC compiling nothing, when it is `blind`.
   Outcome build(const std::string& options, bool blind = false) const {
-    return run_hone(blind ? "HONE_BLIND_NVRTC=1" : "",
-                    "build --target cuda " + options + " -o " + folder / "tiny.hone" + " " + model);
+    return run_hone({}, "build --target cuda " + options + " -o " + folder / "tiny.hone" + " " + model,
+                    blind ? "HONE_BLIND_NVRTC=1" : "");
   }
 
   TempFolder folder;
