@@ -17,6 +17,8 @@ Two kinds of gates:
   and for the data. Of decisions a standard error fewer may be the same: so many more or fewer does chance alone make
   of two networks that are equally good.
 
+Beside bf16 on a CPU stands OpenVINO's, for comparison: bf16 has no gate but that of the lines.
+
 A machine without ONNX and ONNX Runtime does with numpy and Pillow: write the networks to a folder elsewhere, and run
 with --models FOLDER --alone there.
 
@@ -108,8 +110,12 @@ def measure(args: argparse.Namespace, name: str, folder: pathlib.Path) -> Iterat
     for network, variant in variants(args, name).items():
         hone.build(*variant.options, *(["--calibrate", hone.samples] if variant.calibrated else []))
         yield trial.row(network, hone.run(held_out, task.output))
-    if not args.alone:
-        yield from measure_rivals(trial, plan, folder)
+    if args.alone:
+        return
+    if args.target == "cpu" and "bf16" in variants(args, name):
+        from networks import run_openvino
+        yield trial.row("openvino bf16", run_openvino(trial.model, held_out, task.output, "bf16"))
+    yield from measure_rivals(trial, plan, folder)
 
 
 def measure_rivals(trial: Trial, plan: Plan, folder: pathlib.Path) -> Iterator[dict]:

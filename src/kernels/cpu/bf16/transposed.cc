@@ -75,7 +75,7 @@ struct Lines {
     parts = ceil_div(width, plan.row_block);
     lines = std::clamp<int64_t>(plan.row_block / width, 1, ceil_div(all, threads));
     line_blocks = ceil_div(all, lines);
-    plan.row_block = lines * ceil_div(width, parts);
+    plan.row_block = lines * ceil_div(width, parts) + plan.form.rows;  // a tile may read behind the rows of its line
   }
 };
 
