@@ -22,7 +22,8 @@ AT_ONCE = 8
 GNU_ONLY = re.compile(r"-Winvalid-pch -include \S+|-fvect-cost-model=\S+")
 LENIENT = ["-Wno-unknown-warning-option", "-Wno-unknown-pragmas"]
 INCLUDE = re.compile(r'#include "(.*\.cc)"')
-FINDING = re.compile(r"^/.*: error: .*\]$", re.M)
+# Names at global scope are findings in headers, for which it takes all that is included.
+FINDING = re.compile(r"^/(?!.*\.cc:.*\[google-global-names-in-headers).*: error: .*\]$", re.M)
 
 
 def commands():
@@ -54,10 +55,10 @@ def tidy(sources, flags):
         unit.flush()
         done = subprocess.run(["clang-tidy", "-quiet", f"--config-file={ROOT}/.clang-tidy", unit.name, "--", *flags,
                                *LENIENT], capture_output=True, text=True)
-    if done.returncode == 0:
-        return ""
     if "[clang-diagnostic-error" in done.stdout and len(sources) > 1:
         return "".join(tidy([source], flags) for source in sources)
+    if done.returncode == 0 or "error: " in done.stdout and not FINDING.search(done.stdout):
+        return ""
     return done.stdout or done.stderr
 
 

@@ -26,7 +26,7 @@ struct LibraryProduct {
   bool has_bias = false;
   Activation activation = Activation::none;
 
-  auto operator<=>(const LibraryProduct&) const = default;
+  auto operator<=>(const LibraryProduct&) const = default;  // NOLINT(modernize-use-nullptr): its own 0
 };
 
 // A matrix as the library sees it: elements (row, column) of entry z lie at z * batch_stride + column * ld + row.

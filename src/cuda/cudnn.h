@@ -23,7 +23,7 @@ struct LibraryConvolution {
   std::array<int64_t, 2> strides{1, 1}, dilations{1, 1}, pads{0, 0}, end_pads{0, 0};
   bool has_bias = false, has_residual = false, relu = false;
 
-  auto operator<=>(const LibraryConvolution&) const = default;
+  auto operator<=>(const LibraryConvolution&) const = default;  // NOLINT(modernize-use-nullptr): its own 0
 };
 
 // One of the library's ways to compute a convolution: an engine, the settings of its knobs (type, value), and what that

@@ -211,7 +211,7 @@ class QdqWriter {
     const std::string stored = edit_.add_constant(name + "_quantized", values),
                       scale = edit_.add_constant(name + "_scale", scales),
                       zero = edit_.add_constant(name + "_zero", Tensor(DType::i8, {layer.map.outputs}));
-    const std::string result = edit_.add_node("DequantizeLinear", {stored, scale, zero}, name + "_dequantized");
+    std::string result = edit_.add_node("DequantizeLinear", {stored, scale, zero}, name + "_dequantized");
     auto& axis = *edit_.last().add_attribute();
     axis.set_name("axis");
     axis.set_type(onnx::AttributeProto::INT);
