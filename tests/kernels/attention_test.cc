@@ -18,10 +18,11 @@ void check_in_bf16(const AttentionProblem& p, const std::vector<bf16>& q, const 
                    const std::vector<bf16>& v, const float* mask) {
   if (!has_bf16_set(Bf16Set::avx512)) return;
   ThreadPool pool(2);
-  Workspace workspace(attention_workspace_bytes(p, Tier::avx512, 2, true));
+  Workspace workspace(attention_workspace_bytes(p, Tier::avx512, 2, true)),
+      of_floats(attention_workspace_bytes(p, Tier::avx512, 2));
   std::vector<float> want(static_cast<size_t>(p.batch * p.y.batch));
   std::vector<bf16> got(want.size());
-  attention(p, Tier::avx512, in_f32(q).data(), in_f32(k).data(), in_f32(v).data(), mask, want.data(), workspace.get(),
+  attention(p, Tier::avx512, in_f32(q).data(), in_f32(k).data(), in_f32(v).data(), mask, want.data(), of_floats.get(),
             pool);
   attention(p, Tier::avx512, q.data(), k.data(), v.data(), mask, got.data(), workspace.get(), pool);
   const double slack = 6e-6 + (p.queries > 4 ? std::ldexp(largest_magnitude(v), -8) : 0);

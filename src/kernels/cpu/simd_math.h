@@ -118,7 +118,7 @@ HONE_INLINE V expm1(V x) {
   p = fma(p, r, set1(1.f / 6));
   p = fma(p, r, set1(0.5f));
   p = fma(p * r, r, r);
-  const V half = power_of_two(to_int(n) - set1i(1));
+  const V half = power_of_two(to_int(n - set1(1.f)));
   const V y = set1(2.f) * fma(half, p, half - set1(0.5f));
   return abs(tiny) < set1(1e-8f) ? tiny : y;
 }
