@@ -6,6 +6,7 @@
 
 #include "backends/integers.h"
 #include "backends/random_ranges.h"
+#include "base/counted.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
 #include "passes/layout/layout.h"
@@ -73,7 +74,7 @@ class Judge {
     if (!std::ranges::all_of(open_, [&](ValueId v) { return seen.contains(key(v)); })) {
       const auto ranges = ranges_on_random_data(graph_, open_, machine);
       if (!ranges.ok()) {
-        notes_.push_back(fmt::format("whether fp16 can hold {} tensors is not known: {}; {}", open_.size(),
+        notes_.push_back(fmt::format("whether fp16 can hold {} is not known: {}; {}", counted(open_.size(), "tensor"),
                                      ranges.status().message(), kAdvice));
         return;
       }
@@ -88,8 +89,8 @@ class Judge {
       const std::optional<Interval>& range = seen.at(key(v));
       if (range && !fits(v, *range, kSeen)) add_wide(v, range->magnitude(), "random data");
     }
-    notes_.push_back(fmt::format("that fp16 can hold {} tensors was seen on random data alone; {}",
-                                 count - (wide_.size() - before), kAdvice));
+    notes_.push_back(fmt::format("that fp16 can hold {} was seen on random data alone; {}",
+                                 counted(count - (wide_.size() - before), "tensor"), kAdvice));
   }
 
   const Limits& limits() const { return limits_; }

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 
+#include "base/counted.h"
 #include "base/cpu_info.h"
 #include "base/thread_pool.h"
 #include "ops/matmul.h"
@@ -200,9 +201,10 @@ std::optional<WeightFormat> find_weight_format(std::string_view name) {
 }
 
 Status check(const WeightFormat& format) {
-  if (format.bits != 4 && format.bits != 8) return invalid("weights of {} bits: 4 and 8 are possible", format.bits);
+  if (format.bits != 4 && format.bits != 8)
+    return invalid("weights of {}: 4 and 8 are possible", counted(format.bits, "bit"));
   if (format.block < 16 || format.block > 1024 || !std::has_single_bit(static_cast<uint64_t>(format.block)))
-    return invalid("blocks of {} weights: a power of 2 from 16 to 1024 is possible", format.block);
+    return invalid("blocks of {}: a power of 2 from 16 to 1024 is possible", counted(format.block, "weight"));
   return {};
 }
 
@@ -303,10 +305,9 @@ std::string summary(const std::vector<WeightReport>& reports, const WeightFormat
     least = std::min(least, r.sqnr_db);
   }
   if (done == 0) return fmt::format("no matrix is in int{}: none has {} bytes or more", format.bits, kLeastWeightBytes);
-  return fmt::format(
-      "{} of {} matrices are in int{}, by blocks of {}: {:.2f} MB instead of {:.2f} MB, SQNR {:.1f} dB or better", done,
-      reports.size(), format.bits, format.block, static_cast<double>(after) / 1e6, static_cast<double>(before) / 1e6,
-      least);
+  return fmt::format("{} of {} in int{}, by blocks of {}: {:.2f} MB instead of {:.2f} MB, SQNR {:.1f} dB or better",
+                     done, counted(reports.size(), "matrix", "matrices"), format.bits, format.block,
+                     static_cast<double>(after) / 1e6, static_cast<double>(before) / 1e6, least);
 }
 
 }  // namespace hone

@@ -58,7 +58,7 @@ std::string refuse_weights(const Tensor& weights);
 Result<std::vector<WeightReport>> quantize_weights(Graph& graph, const WeightFormat& format,
                                                    const MomentsOf& moments = {});
 
-// "36 of 40 matrices are in int4 ...", of any reports.
+// "36 of 40 matrices in int4 ...", of any reports.
 std::string summary(const std::vector<WeightReport>& reports, const WeightFormat& format);
 
 }  // namespace hone

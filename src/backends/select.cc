@@ -9,6 +9,7 @@
 #include "backends/agreement.h"
 #include "backends/gpu_timing.h"
 #include "backends/sandbox.h"
+#include "base/counted.h"
 #include "base/cpu_info.h"
 #include "cuda/cublaslt.h"
 #include "cuda/cudnn.h"
@@ -324,7 +325,7 @@ Result<Selector::Candidate> Selector::candidate_of(const Tactic& tactic, const P
   }
   if (!candidate.variants.empty()) return candidate;
   if (least < INT64_MAX)
-    reason = fmt::format("needs {} bytes of workspace, {} are allowed", least, options_.max_workspace);
+    reason = fmt::format("needs {} of workspace, {} are allowed", counted(least, "byte"), options_.max_workspace);
   candidate.reason = !reason.empty() ? reason : tactic.prepare(problem, 0, options_.machine).status().message();
   return candidate;
 }

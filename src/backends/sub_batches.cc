@@ -6,6 +6,7 @@
 #include <span>
 
 #include "backends/peaks.h"
+#include "base/counted.h"
 #include "base/cpu_info.h"
 #include "cuda/device.h"
 #include "ops/conv.h"
@@ -243,7 +244,7 @@ Result<std::optional<Divided>> in_sub_batches(const Graph& graph, const CacheSiz
   if (fits < items) levels.push_back({*region, fits});
   if (levels.empty()) return divided;
   HONE_TRY(Graph changed, divide(graph, levels));
-  divided = {std::move(changed), all ? fmt::format("its batch shared out among {} threads", threads)
+  divided = {std::move(changed), all ? fmt::format("its batch shared out among {}", counted(threads, "thread"))
                                      : "its first layers run for parts of the batch"};
   return divided;
 }

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "base/counted.h"
 #include "base/file_map.h"
 
 namespace hone {
@@ -64,7 +65,8 @@ Result<Tensor> npy_from_bytes(std::string_view all) {
   for (const Row& row : kRows) {
     if (!descr.starts_with(row.descr) || descr.substr(row.descr.size(), 1) != "'") continue;
     HONE_TRY(const int64_t bytes, checked_bytes(row.type, dims));
-    if (body.size() < static_cast<size_t>(bytes)) return invalid("truncated: {} bytes of {}", body.size(), bytes);
+    if (body.size() < static_cast<size_t>(bytes))
+      return invalid("truncated: {} of {}", counted(body.size(), "byte"), bytes);
     Tensor t(row.type, dims);
     std::memcpy(t.mutable_raw(), body.data(), static_cast<size_t>(bytes));
     if (row.type == DType::boolean) make_truths(t);

@@ -4,6 +4,7 @@
 
 #include "api/access.h"
 #include "backends/integers.h"
+#include "base/counted.h"
 #include "base/file_map.h"
 #include "builder/options.h"
 #include "builder/user_batches.h"
@@ -27,7 +28,7 @@ Result<std::vector<Tensors>> samples_of(v0::CalibrationData& data, const std::st
 // Those that fit.
 Result<std::vector<Tensors>> fitted(const std::vector<Tensors>& runs, const Graph& graph) {
   auto samples = calibrate::fitted(runs, graph);
-  if (samples.empty()) return invalid("none of the {} samples fits the shapes of the engine", runs.size());
+  if (samples.empty()) return invalid("of {} none fits the shapes of the engine", counted(runs.size(), "sample"));
   return samples;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
+
 namespace hone {
 namespace {
 
@@ -18,7 +20,7 @@ Result<int> tier_of(const std::string& isa) {
 
 Result<CompileOptions> api::compile_options(const v0::BuildOptions& options) {
   if (options.threads < 0 || options.threads > kMaxThreads)
-    return invalid("{} threads: expected 0 to {}", options.threads, kMaxThreads);
+    return invalid("{}: expected 0 to {}", counted(options.threads, "thread"), kMaxThreads);
   if (!(options.time_budget_s >= 0)) return invalid("a time budget of {} s: expected 0 or more", options.time_budget_s);
   CompileOptions result{.target = options.target,
                         .threads = options.threads,

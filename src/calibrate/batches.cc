@@ -4,6 +4,7 @@
 #include <cctype>
 #include <filesystem>
 
+#include "base/counted.h"
 #include "base/npy.h"
 #include "calibrate/npz.h"
 #include "import/onnx/test_set.h"
@@ -21,7 +22,7 @@ struct Context {
 
 Result<const Input*> only_input(const Context& c, const std::string& path, const char* instead) {
   if (c.inputs.size() == 1) return &c.inputs[0];
-  return invalid("{}: the model has {} inputs: {}", path, c.inputs.size(), instead);
+  return invalid("{}: the model has {}: {}", path, counted(c.inputs.size(), "input"), instead);
 }
 
 Result<std::vector<Tensor>> from_npy(const Context& c, const std::string& path) {
@@ -45,7 +46,7 @@ Result<std::vector<Tensor>> from_npz(const Context& c, const std::string& path) 
 Result<std::vector<Tensor>> from_test_set(const Context& c, const std::string& path) {
   HONE_TRY(TestSet set, read_test_set(c.model_path, path));
   if (set.inputs.size() != c.inputs.size())
-    return invalid("{}: has {} of the model's {} inputs", path, set.inputs.size(), c.inputs.size());
+    return invalid("{}: has {} of the model's {}", path, set.inputs.size(), counted(c.inputs.size(), "input"));
   return std::move(set.inputs);
 }
 

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "base/counted.h"
 #include "base/file_map.h"
 
 namespace hone::calibrate {
@@ -69,8 +70,8 @@ Status check_complete(const RangeTable& table, std::span<const std::string> tens
   if (missing.size() * 10 > tensors.size() * 9)
     return invalid("made for another model: it has ranges for {}, and this one has {}: calibrate this model",
                    foreign.empty() ? "little" : listed(foreign), listed(missing));
-  return invalid("lacks ranges for {} of the {} tensors: {}: calibrate again", missing.size(), tensors.size(),
-                 listed(missing));
+  return invalid("lacks ranges for {} of the {}: {}: calibrate again", missing.size(),
+                 counted(tensors.size(), "tensor"), listed(missing));
 }
 
 }  // namespace hone::calibrate

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "calibrate/device_state.h"
 #include "cuda/nvrtc.h"
 
@@ -64,7 +65,7 @@ Status DeviceStatistics::forget_odd() {
 Status DeviceStatistics::observe(size_t k, const Tensor& values) {
   Place& place = places_[k];
   if (values.count() != place.layout.count())
-    return internal("statistics of {} values, not {}", values.count(), place.layout.count());
+    return internal("statistics of {}, not {}", counted(values.count(), "value"), place.layout.count());
   HONE_CHECK(cuda::make_current(ordinal_));
   const DeviceLaunches launches = device_launches(place.layout);
   const cuda::Stream::Dim3 block{launches.threads};

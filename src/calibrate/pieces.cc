@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "base/counted.h"
+
 namespace hone::calibrate {
 namespace {
 
@@ -62,7 +64,7 @@ Result<std::optional<Cut>> plan(const std::vector<Tensor>& values, std::span<con
     const bool fixed = shape.ranked && shape.dims[0].known();
     const int64_t length = value.dims()[0], each = fixed ? shape.dims[0].value : rows;
     if (fixed && (each == 0 ? length != 0 : length == 0 || length % each != 0))
-      return invalid("input '{}' has {} rows, the model takes {} at a time", inputs[i].name, length, each);
+      return invalid("input '{}' has {}, the model takes {} at a time", inputs[i].name, counted(length, "row"), each);
     if (!fixed && length == 0) return invalid("input '{}' has no rows", inputs[i].name);
     if (each == 0) return std::optional<Cut>();
     const int64_t runs = (length + each - 1) / each;
@@ -106,7 +108,7 @@ Result<Pieces> pieces_of(const Batch& batch, std::span<const Input> inputs, int6
 
 Result<Pieces> cut(const Batch& batch, std::span<const Input> inputs, int64_t rows) {
   if (batch.inputs.size() != inputs.size())
-    return invalid("{}: has {} of the model's {} inputs", batch.source, batch.inputs.size(), inputs.size());
+    return invalid("{}: has {} of the model's {}", batch.source, batch.inputs.size(), counted(inputs.size(), "input"));
   auto pieces = pieces_of(batch, inputs, rows);
   if (!pieces.ok()) return pieces.status().within(batch.source);
   return pieces;

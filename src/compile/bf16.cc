@@ -5,6 +5,7 @@
 
 #include "backends/precision.h"
 #include "backends/random_tensor.h"
+#include "base/counted.h"
 #include "compile/piecewise.h"
 #include "engine/floor.h"
 #include "engine/inspect.h"
@@ -91,7 +92,8 @@ std::string bf16_note(const Program& program, const Machine& machine) {
     used += product && precision_of(step) == "bf16";
     products += product;
   }
-  return fmt::format("bf16 is used in {} of {} convolutions and matrix products", used, products);
+  return fmt::format("bf16 is used in {} of {}", used,
+                     counted(products, "convolution or matrix product", "convolutions and matrix products"));
 }
 
 Result<std::string> bf16_distance(const Graph& graph, const EngineData& engine, const CompileOptions& options) {

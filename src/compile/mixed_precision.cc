@@ -5,6 +5,7 @@
 
 #include "backends/integers.h"
 #include "backends/network_timing.h"
+#include "base/counted.h"
 #include "compile/accuracy_budget.h"
 #include "compile/gains.h"
 #include "engine/floor.h"
@@ -347,10 +348,9 @@ class Chooser {
     for (LayerPrecision& layer : best.engine.program.build.layers)  // of bf16 on a CPU
       if (std::ranges::find(layers, layer.name, &LayerPrecision::name) == layers.end()) layers.push_back(layer);
     if (yardstick_) {
-      options_.accuracy =
-          fmt::format("accuracy: {} ({}) is {} from fp32 in {} runs on data kept back, the budget is {}",
-                      name(yardstick_->metric()), yardstick_->reason(), percent(best.distance), yardstick_->samples(),
-                      percent(options_.budget->most));
+      options_.accuracy = fmt::format("accuracy: {} ({}) is {} from fp32 in {} on data kept back, the budget is {}",
+                                      name(yardstick_->metric()), yardstick_->reason(), percent(best.distance),
+                                      counted(yardstick_->samples(), "run"), percent(options_.budget->most));
       notes_.push_back(options_.accuracy);
     }
     best.engine.program.build.layers = std::move(layers);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
+
 namespace hone {
 
 ValueId Graph::new_value(Value value) {
@@ -28,7 +30,8 @@ Result<NodeId> Graph::add_node(Op op, std::vector<ValueId> inputs, size_t output
     constants.push_back(value(id).constant);
   }
   HONE_TRY(Types inferred, op.infer({types, constants, outputs}));
-  if (inferred.size() < outputs) return invalid("{} has {} outputs, not {}", op.name(), inferred.size(), outputs);
+  if (inferred.size() < outputs)
+    return invalid("{} has {}, not {}", op.name(), counted(inferred.size(), "output"), outputs);
   inferred.resize(outputs);
   for (const TensorType& type : inferred) HONE_CHECK(check_size(type));
   return add_node_typed(std::move(op), std::move(inputs), std::move(inferred), std::move(sources));

@@ -1,10 +1,13 @@
 #include "ir/splice.h"
 
+#include "base/counted.h"
+
 namespace hone {
 
 Result<std::vector<ValueId>> splice(const Graph& from, std::span<const ValueId> inputs, const SpliceTarget& target) {
   if (inputs.size() != from.inputs().size())
-    return internal("{} values for the {} inputs of a graph", inputs.size(), from.inputs().size());
+    return internal("{} for the {} of a graph", counted(inputs.size(), "value"),
+                    counted(from.inputs().size(), "input"));
   std::map<ValueId, ValueId> copies{{ValueId::none, ValueId::none}};
   for (size_t i = 0; i < inputs.size(); ++i) copies[from.inputs()[i]] = inputs[i];
   const auto copy_of = [&](ValueId v) {

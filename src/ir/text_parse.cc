@@ -2,6 +2,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/counted.h"
 #include "ir/graph.h"
 
 namespace hone {
@@ -265,7 +266,7 @@ class Parser {
     }
     const size_t count = is_complex(type.dtype) ? numbers.size() / 2 : strings.size() + numbers.size();
     if (count != expected || (is_complex(type.dtype) && numbers.size() % 2 != 0))
-      return scan_.error("{} has {} elements, not {}", to_text(type), expected, count);
+      return scan_.error("{} has {}, not {}", to_text(type), counted(expected, "element"), count);
     if (type.dtype == DType::string) return Tensor::strings(dims, std::move(strings));
     Tensor value(type.dtype, dims);
     for (size_t i = 0; i < numbers.size(); ++i)

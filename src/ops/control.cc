@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "ir/graph.h"
 #include "ops/stack.h"
 #include "ops/table.h"
@@ -58,10 +59,10 @@ Result<Types> If::infer(const InferArgs& args) const {
   if (args.type(0).dtype != DType::boolean) return invalid("condition is {}, not bool", name(args.type(0).dtype));
   const size_t outputs = then_branch->outputs().size();
   if (else_branch->outputs().size() != outputs)
-    return invalid("one branch has {} outputs, the other {}", outputs, else_branch->outputs().size());
+    return invalid("one branch has {}, the other {}", counted(outputs, "output"), else_branch->outputs().size());
   const size_t captures = then_branch->inputs().size() + else_branch->inputs().size();
   if (args.types.size() != 1 + captures)
-    return invalid("has {} inputs, its branches need {}", args.types.size() - 1, captures);
+    return invalid("has {}, its branches need {}", counted(args.types.size() - 1, "input"), captures);
   Types types;
   for (size_t i = 0; i < outputs; ++i) {
     HONE_TRY(TensorType type, join(output_type(*then_branch, i), output_type(*else_branch, i)));
@@ -78,7 +79,8 @@ Result<Tensors> If::evaluate(const EvalArgs& args) const {
 }
 
 Result<Types> Raise::infer(const InferArgs& args) const {
-  if (args.outputs != types.size()) return invalid("has {} outputs and {} types", args.outputs, types.size());
+  if (args.outputs != types.size())
+    return invalid("has {} and {}", counted(args.outputs, "output"), counted(types.size(), "type"));
   Types out;
   for (const std::string& text : types) {
     HONE_TRY(TensorType type, type_from_text(text));
@@ -93,8 +95,9 @@ Result<Types> Loop::infer(const InferArgs& args) const {
   if (!body) return invalid("the body is missing");
   const auto n = static_cast<size_t>(states);
   if (states < 0 || args.types.size() < 2 + n || body->inputs().size() != args.types.size())
-    return invalid("body has {} inputs, the node {}", body->inputs().size(), args.types.size());
-  if (body->outputs().size() < 1 + n) return invalid("body has {} outputs for {} states", body->outputs().size(), n);
+    return invalid("body has {}, the node {}", counted(body->inputs().size(), "input"), args.types.size());
+  if (body->outputs().size() < 1 + n)
+    return invalid("body has {} for {}", counted(body->outputs().size(), "output"), counted(n, "state"));
   if (!args.has(0) && !args.has(1)) return unsupported("a loop without trip count and condition never ends");
   Types types;
   for (size_t i = 0; i < n; ++i) {
@@ -117,7 +120,7 @@ Result<Tensors> Loop::evaluate(const EvalArgs& args) const {
   const auto n = static_cast<size_t>(states);
   int64_t trips = INT64_MAX;
   if (args.has(0)) {
-    if (args[0].count() != 1) return invalid("trip count has {} elements", args[0].count());
+    if (args[0].count() != 1) return invalid("trip count has {}", counted(args[0].count(), "element"));
     trips = args[0].int_at(0);
   }
   bool running = true;
@@ -166,9 +169,9 @@ Result<ScanCounts> counts_of(const Scan& op, size_t node_inputs) {
   if (c.scanned == 0) return invalid("has no input to scan");
   if (node_inputs < c.first || op.body->inputs().size() != node_inputs - c.first ||
       op.body->inputs().size() < c.states + c.scanned)
-    return invalid("body has {} inputs, the node {}", op.body->inputs().size(), node_inputs);
+    return invalid("body has {}, the node {}", counted(op.body->inputs().size(), "input"), node_inputs);
   if (op.body->outputs().size() != c.states + c.elements)
-    return invalid("body has {} outputs, not {}", op.body->outputs().size(), c.states + c.elements);
+    return invalid("body has {}, not {}", counted(op.body->outputs().size(), "output"), c.states + c.elements);
   return c;
 }
 
@@ -286,7 +289,7 @@ Result<Tensors> Scan::evaluate(const EvalArgs& args) const {
 Result<Types> SequenceMap::infer(const InferArgs& args) const {
   if (!body) return invalid("the body is missing");
   if (inputs < 1 || args.types.size() < static_cast<size_t>(inputs) || body->inputs().size() != args.types.size())
-    return invalid("body has {} inputs, the node {}", body->inputs().size(), args.types.size());
+    return invalid("body has {}, the node {}", counted(body->inputs().size(), "input"), args.types.size());
   if (args.type(0).dtype != DType::sequence) return invalid("input 0 is {}, not a sequence", to_text(args.type(0)));
   Types types;
   for (size_t i = 0; i < body->outputs().size(); ++i)
@@ -304,7 +307,7 @@ Result<Tensors> SequenceMap::evaluate(const EvalArgs& args) const {
     for (size_t k = 0; k < mapped; ++k) {
       if (call[k].type() != DType::sequence) continue;
       if (args[k].items().size() != count)
-        return invalid("sequences have {} and {} items", count, args[k].items().size());
+        return invalid("sequences have {} and {}", count, counted(args[k].items().size(), "item"));
       call[k] = args[k].items()[i];
     }
     HONE_TRY(Tensors one, interpret(*body, call));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "ops/eval.h"
 #include "ops/numbers.h"
 #include "ops/table.h"
@@ -18,8 +19,7 @@ Result<Shape> ranked_input(const InferArgs& args, size_t spatial, DType sum) {
   const TensorType& w = args.type(1);
   if (!x.defined() || !w.defined()) return invalid("a convolution needs an input and a filter");
   if (!is_numeric(x.dtype)) return invalid("{} has no convolution", name(x.dtype));
-  if (sum == x.dtype && w.dtype != x.dtype)
-    return invalid("input 1 is {}, expected {}", name(w.dtype), name(x.dtype));
+  if (sum == x.dtype && w.dtype != x.dtype) return invalid("input 1 is {}, expected {}", name(w.dtype), name(x.dtype));
   if (args.has(2) && args.type(2).dtype != x.dtype)
     return invalid("input 2 is {}, expected {}", name(args.type(2).dtype), name(x.dtype));
   if (args.has(2) && sum != x.dtype) return invalid("a convolution of {} has no bias", name(x.dtype));
@@ -46,7 +46,8 @@ Status check_bias(const InferArgs& args, const Dim& channels) {
   if (!args.has(2) || !args.type(2).shape.ranked) return {};
   const auto& dims = args.type(2).shape.dims;
   if (dims.size() != 1 || (dims[0].known() && channels.known() && dims[0] != channels))
-    return invalid("bias is {}, expected one value for each of {} channels", to_text(args.type(2)), channels.value);
+    return invalid("bias is {}, expected one value for each of {}", to_text(args.type(2)),
+                   counted(channels.value, "channel"));
   return {};
 }
 
@@ -183,9 +184,10 @@ Result<Types> Conv::infer(const InferArgs& args) const {
   const Dim in = shape.dims[layout.channel_axis()], out = filter_dim(args.type(1), 0),
             depth = filter_dim(args.type(1), 1);
   if (in.known() && depth.known() && (in.value % groups != 0 || in.value / groups != depth.value))
-    return invalid("{} input channels in {} groups do not fit filter {}", in.value, groups, to_text(args.type(1)));
+    return invalid("{} input channels in {} do not fit filter {}", in.value, counted(groups, "group"),
+                   to_text(args.type(1)));
   if (out.known() && out.value % groups != 0)
-    return invalid("{} output channels do not divide into {} groups", out.value, groups);
+    return invalid("{} output channels do not divide into {}", out.value, counted(groups, "group"));
   HONE_CHECK(check_bias(args, out));
   std::vector<int64_t> kernel;
   const bool known = kernel_of(args.type(1), layout.spatial, kernel);
@@ -217,14 +219,15 @@ Result<Types> ConvTranspose::infer(const InferArgs& args) const {
   HONE_TRY(Shape shape, ranked_input(args, layout.spatial, args.type(0).dtype));
   if (groups < 1) return invalid("groups is {}", groups);
   if (output_padding.size() != layout.spatial)
-    return invalid("output_padding has {} entries for {} spatial dims", output_padding.size(), layout.spatial);
+    return invalid("output_padding has {} for {}", counted(output_padding.size(), "entry", "entries"),
+                   counted(layout.spatial, "spatial dim"));
   const Dim in = shape.dims[layout.channel_axis()], from = filter_dim(args.type(1), 0),
             each = filter_dim(args.type(1), 1);
   if (in.known() && from.known() && in != from)
     return invalid("{} input channels do not fit filter {}", in.value, to_text(args.type(1)));
   for (const Dim& channels : {in, from})
     if (channels.known() && channels.value % groups != 0)
-      return invalid("{} input channels do not divide into {} groups", channels.value, groups);
+      return invalid("{} input channels do not divide into {}", channels.value, counted(groups, "group"));
   if (each.known() && each.value > (int64_t{1} << 31)) return invalid("filter {} is too large", to_text(args.type(1)));
   if (groups > (int64_t{1} << 31)) return invalid("groups is {}", groups);
   const Dim out = each.known() ? Dim(each.value * groups) : groups == 1 ? each : Dim();

@@ -1,5 +1,6 @@
 #include "ops/cumulate.h"
 
+#include "base/counted.h"
 #include "ops/elements.h"
 #include "ops/table.h"
 
@@ -7,7 +8,7 @@ namespace hone {
 namespace {
 
 Result<int64_t> checked_axis(const Tensor& axis, int64_t rank) {
-  if (axis.count() != 1) return invalid("axis has {} elements, not one", axis.count());
+  if (axis.count() != 1) return invalid("axis has {}, not one", counted(axis.count(), "element"));
   return normalize_axis(axis.int_at(0), rank);
 }
 

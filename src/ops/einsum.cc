@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/counted.h"
 #include "ops/eval.h"
 #include "ops/numbers.h"
 #include "ops/table.h"
@@ -171,7 +172,8 @@ std::vector<T> sum_of_products(const EinsumPlan& plan, const EvalArgs& args, con
 Result<EinsumPlan> einsum_plan(std::string_view text, std::span<const int64_t> ranks) {
   HONE_TRY(const Equation equation, parse(text));
   if (equation.operands.size() != ranks.size())
-    return invalid("einsum '{}' has {} terms for {} operands", text, equation.operands.size(), ranks.size());
+    return invalid("einsum '{}' has {} for {}", text, counted(equation.operands.size(), "term"),
+                   counted(ranks.size(), "operand"));
   int64_t widest = 0;
   std::vector<int64_t> ellipsis;
   for (size_t k = 0; k < ranks.size(); ++k) {

@@ -1,5 +1,6 @@
 #include "ops/fused.h"
 
+#include "base/counted.h"
 #include "ops/table.h"
 
 namespace hone {
@@ -302,7 +303,7 @@ std::optional<RequantizeForm> as_requantize(const PointwiseProgram& program, int
 
 Result<Types> Fused::infer(const InferArgs& args) const {
   if (!body || args.types.size() != body->inputs().size())
-    return invalid("Fused: {} inputs for its body", args.types.size());
+    return invalid("Fused: {} for its body", counted(args.types.size(), "input"));
   Types types;
   for (ValueId v : body->outputs()) types.push_back(body->type(v));
   return types;

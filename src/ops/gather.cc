@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/counted.h"
 #include "ops/elements.h"
 #include "ops/table.h"
 
@@ -47,8 +48,7 @@ void update(const std::string& reduction, Tensor& out, int64_t i, const Tensor& 
     const bool ordered = reduction == "max" || reduction == "min";
     if (ordered && is_signed(out.type()))
       out.set_int(i, combined(reduction, static_cast<int64_t>(a), static_cast<int64_t>(b)));
-    else
-      out.set_int(i, static_cast<int64_t>(combined(reduction, a, b)));
+    else out.set_int(i, static_cast<int64_t>(combined(reduction, a, b)));
   }
 }
 
@@ -86,7 +86,8 @@ Result<Shape> nd_shape(const Shape& x, const Shape& indices, int64_t batch) {
   if (batch < 0 || batch >= indices.rank() || batch > x.rank()) return invalid("batch_dims {} is out of range", batch);
   const Dim& last = indices.dims.back();
   if (!last.known()) return Shape::unranked();
-  if (last.value > x.rank() - batch) return invalid("indices address {} of {} dims", last.value, x.rank() - batch);
+  if (last.value > x.rank() - batch)
+    return invalid("indices address {} of {}", last.value, counted(x.rank() - batch, "dim"));
   Shape out;
   out.dims.assign(indices.dims.begin(), indices.dims.end() - 1);
   out.dims.insert(out.dims.end(), x.dims.begin() + batch + last.value, x.dims.end());

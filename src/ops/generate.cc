@@ -4,6 +4,7 @@
 #include <cmath>
 #include <random>
 
+#include "base/counted.h"
 #include "ops/elements.h"
 #include "ops/table.h"
 
@@ -11,7 +12,7 @@ namespace hone {
 namespace {
 
 Status check_scalar(const Tensor& t, std::string_view what) {
-  return t.count() == 1 ? Status() : invalid("{} has {} elements, not one", what, t.count());
+  return t.count() == 1 ? Status() : invalid("{} has {}, not one", what, counted(t.count(), "element"));
 }
 
 // ceil((limit - start) / delta), without the overflow of its parts.
@@ -100,7 +101,8 @@ Result<Tensors> MelWeights::evaluate(const EvalArgs& args) const {
   const int64_t bins = args[0].int_at(0), length = args[1].int_at(0), rate = args[2].int_at(0);
   const double low = args[3].at(0), high = args[4].at(0);
   if (bins < 0 || length < 0 || rate <= 0 || !(low >= 0) || !(high >= low) || !(high < 1e12))
-    return invalid("mel weights of {} bins, length {}, rate {}, {} to {} hertz", bins, length, rate, low, high);
+    return invalid("mel weights of {}, length {}, rate {}, {} to {} hertz", counted(bins, "bin"), length, rate, low,
+                   high);
   const int64_t rows = length / 2 + 1;
   const Dims dims{rows, bins};
   HONE_CHECK(check_dims(dtype, dims));

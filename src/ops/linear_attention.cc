@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/counted.h"
 #include "ops/eval.h"
 #include "ops/numbers.h"
 #include "ops/table.h"
@@ -97,7 +98,8 @@ class Memory {
 Result<Types> LinearAttention::infer(const InferArgs& args) const {
   const DType type = args.type(0).dtype;
   if (!is_float(type)) return invalid("linear attention of {}", name(type));
-  if (groups < 1 || heads < 1 || heads % groups != 0) return invalid("{} heads over {} groups", heads, groups);
+  if (groups < 1 || heads < 1 || heads % groups != 0)
+    return invalid("{} over {}", counted(heads, "head"), counted(groups, "group"));
   if (!args.has(1) || !args.has(2)) return invalid("the keys or values are missing");
   for (size_t i = 1; i < 6; ++i)
     if (args.has(i) && i != 3 && args.type(i).dtype != type)

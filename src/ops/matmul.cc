@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "ops/eval.h"
 #include "ops/numbers.h"
 #include "ops/table.h"
@@ -97,7 +98,7 @@ Result<Types> MatMul::infer(const InferArgs& args) const {
   if (bias.defined() && bias.shape.ranked) {
     const auto& dims = bias.shape.dims;
     if (dims.size() != 1 || (dims[0].known() && right.columns.known() && dims[0] != right.columns))
-      return invalid("the bias is {} for {} columns", to_text(bias), right.columns.value);
+      return invalid("the bias is {} for {}", to_text(bias), counted(right.columns.value, "column"));
   }
   return Types{{sum, shape}};
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "ops/eval.h"
 #include "ops/matmul.h"
 #include "ops/numbers.h"
@@ -26,8 +27,8 @@ bool agrees(const Shape& shape, std::initializer_list<Dim> dims) {
 }  // namespace
 
 Result<Types> MatMulNBits::infer(const InferArgs& args) const {
-  if (bits != 4 && bits != 8) return invalid("weights of {} bits: 4 and 8 are possible", bits);
-  if (block < 1 || block > kMaxBlock) return invalid("blocks of {} weights", block);
+  if (bits != 4 && bits != 8) return invalid("weights of {}: 4 and 8 are possible", counted(bits, "bit"));
+  if (block < 1 || block > kMaxBlock) return invalid("blocks of {}", counted(block, "weight"));
   for (size_t i = 0; i < 4; ++i)
     if (!args.has(i)) return invalid("needs an input, codes, scales and zero points");
   const TensorType &a = args.type(0), &codes = args.type(1), &scales = args.type(2), &zeros = args.type(3),
@@ -46,10 +47,10 @@ Result<Types> MatMulNBits::infer(const InferArgs& args) const {
   const Dim count = k.known() ? Dim(blocks(k.value)) : codes.shape.ranked ? codes.shape.dims[1] : Dim();
   if (!agrees(codes.shape, {n, count, Dim(block_bytes())}) || !agrees(scales.shape, {n, count}) ||
       !agrees(zeros.shape, {n, count}))
-    return invalid("codes {}, scales {} and zero points {} of {} bits in blocks of {} for an input {}", to_text(codes),
-                   to_text(scales), to_text(zeros), bits, block, to_text(a));
+    return invalid("codes {}, scales {} and zero points {} of {} in blocks of {} for an input {}", to_text(codes),
+                   to_text(scales), to_text(zeros), counted(bits, "bit"), block, to_text(a));
   if (bias.defined() && !agrees(bias.shape, {n}))
-    return invalid("the bias is {} for {} columns", to_text(bias), n.value);
+    return invalid("the bias is {} for {}", to_text(bias), counted(n.value, "column"));
   if (!a.shape.ranked) return Types{{a.dtype, Shape::unranked()}};
   Shape shape = a.shape;
   shape.dims.back() = n;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "ops/elements.h"
 #include "ops/table.h"
 
@@ -57,7 +58,8 @@ Result<std::vector<int64_t>> part_sizes(int64_t dim, size_t parts, const Tensor&
       if (s < 0 || s > dim - total) return invalid("parts {} do not add up to the dim {}", to_string(given), dim);
       total += s;
     }
-    if (given.size() != parts) return invalid("{} part sizes for {} outputs", given.size(), parts);
+    if (given.size() != parts)
+      return invalid("{} for {}", counted(given.size(), "part size"), counted(parts, "output"));
     if (total != dim) return invalid("parts {} do not add up to the dim {}", to_string(given), dim);
     return given;
   }
@@ -70,12 +72,13 @@ Result<std::vector<int64_t>> part_sizes(int64_t dim, size_t parts, const Tensor&
 
 Result<Dims> tiled_dims(const Dims& dims, const Tensor& repeats) {
   if (repeats.count() != static_cast<int64_t>(dims.size()))
-    return invalid("{} repeats for shape {}", repeats.count(), to_string(dims));
+    return invalid("{} for shape {}", counted(repeats.count(), "repeat"), to_string(dims));
   Dims out = dims;
   for (size_t d = 0; d < dims.size(); ++d) {
     const int64_t r = repeats.int_at(static_cast<int64_t>(d));
     if (r < 0) return invalid("repeats {} are negative", to_string(repeats.to_ints()));
-    if (__builtin_mul_overflow(out[d], r, &out[d])) return invalid("{} repeats of dim {} are too many", r, dims[d]);
+    if (__builtin_mul_overflow(out[d], r, &out[d]))
+      return invalid("{} of dim {} are too many", counted(r, "repeat"), dims[d]);
   }
   return out;
 }
@@ -149,7 +152,8 @@ Result<Types> Split::infer(const InferArgs& args) const {
     HONE_TRY(parts, part_sizes(whole.value, args.outputs, sizes));
   } else if (sizes.defined()) {
     parts = sizes.to_ints();
-    if (parts.size() != args.outputs) return invalid("{} part sizes for {} outputs", parts.size(), args.outputs);
+    if (parts.size() != args.outputs)
+      return invalid("{} for {}", counted(parts.size(), "part size"), counted(args.outputs, "output"));
   }
   for (size_t i = 0; i < out.size(); ++i) {
     Dim& dim = out[i].shape.dims[static_cast<size_t>(at)];
@@ -216,7 +220,8 @@ Result<Types> Tile::infer(const InferArgs& args) const {
     return Types{{x.dtype, Shape::of(tiled)}};
   }
   if (!x.shape.ranked) return Types{{x.dtype, unknown_dims(repeats.count())}};
-  if (repeats.count() != x.shape.rank()) return invalid("{} repeats for rank {}", repeats.count(), x.shape.rank());
+  if (repeats.count() != x.shape.rank())
+    return invalid("{} for rank {}", counted(repeats.count(), "repeat"), x.shape.rank());
   Shape out = x.shape;
   for (size_t d = 0; d < out.dims.size(); ++d) {
     const int64_t r = repeats.int_at(static_cast<int64_t>(d));
@@ -225,7 +230,7 @@ Result<Types> Tile::infer(const InferArgs& args) const {
     else if (r == 1) continue;
     else if (!out.dims[d].known()) out.dims[d] = {};
     else if (__builtin_mul_overflow(out.dims[d].value, r, &out.dims[d].value))
-      return invalid("{} repeats are too many", r);
+      return invalid("{} are too many", counted(r, "repeat"));
   }
   return Types{{x.dtype, std::move(out)}};
 }
@@ -245,7 +250,7 @@ Result<Tensors> Tile::evaluate(const EvalArgs& args) const {
 }
 
 std::span<const OpRow> movement_ops() {
-  static constexpr OpRow kRows[] = {op_row<Transpose>(), op_row<Slice>(), op_row<Concat>(), op_row<Split>(),
+  static constexpr OpRow kRows[] = {op_row<Transpose>(), op_row<Slice>(),  op_row<Concat>(), op_row<Split>(),
                                     op_row<Pad>(),       op_row<Expand>(), op_row<Tile>()};
   return kRows;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/counted.h"
 #include "ops/numbers.h"
 #include "ops/table.h"
 
@@ -107,7 +108,8 @@ Result<Tensors> Softmax::evaluate(const EvalArgs& args) const {
 Result<Types> LayerNorm::infer(const InferArgs& args) const {
   HONE_CHECK(check_real(args, "layer norm"));
   const size_t most = rms ? 2 : 3;
-  if (args.outputs > most) return invalid("the node has {} outputs, at most {} are there", args.outputs, most);
+  if (args.outputs > most)
+    return invalid("the node has {}, at most {} are there", counted(args.outputs, "output"), most);
   const Shape& shape = args.type(0).shape;
   Types types{args.type(0)};
   if (!shape.ranked) {
@@ -163,13 +165,13 @@ Result<Types> GroupNorm::infer(const InferArgs& args) const {
   if (shape.rank() < 2) return invalid("group norm of {} needs [N, C, ...]", to_text(args.type(0)));
   const Dim channels = shape.dims[channels_last ? shape.dims.size() - 1 : 1];
   if (channels.known() && groups > 0 && channels.value % groups != 0)
-    return invalid("{} channels do not divide into {} groups", channels.value, groups);
+    return invalid("{} do not divide into {}", counted(channels.value, "channel"), counted(groups, "group"));
   for (size_t i = 1; i < 3; ++i) {
     if (!args.has(i) || !args.type(i).shape.ranked) continue;
     const auto& own = args.type(i).shape.dims;
     if (own.size() != 1 || (own[0].known() && channels.known() && own[0] != channels))
-      return invalid("input {} is {}, expected one value for each of {} channels", i, to_text(args.type(i)),
-                     channels.value);
+      return invalid("input {} is {}, expected one value for each of {}", i, to_text(args.type(i)),
+                     counted(channels.value, "channel"));
   }
   return Types{args.type(0)};
 }

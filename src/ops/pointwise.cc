@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "ops/pointwise_eval.h"
 #include "ops/table.h"
 
@@ -32,7 +33,7 @@ void advance(Dims& at, std::vector<int64_t>& offsets, const Dims& out, const std
 Result<Types> Pointwise::infer(const InferArgs& args) const {
   if (program.code.empty()) return invalid("pointwise program is empty");
   if (static_cast<size_t>(program.inputs()) > args.types.size())
-    return invalid("pointwise program needs {} inputs", program.inputs());
+    return invalid("pointwise program needs {}", counted(program.inputs(), "input"));
   Shape shape;
   for (const TensorType& type : args.types) {
     if (!type.defined()) return invalid("pointwise input is absent");

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/counted.h"
 #include "ops/numbers.h"
 #include "ops/table.h"
 
@@ -55,7 +56,7 @@ bool present(const Tensor& t) { return t.defined() && t.count() > 0; }
 
 Status check_count(const Tensor& t, const char* what, size_t count) {
   if (static_cast<size_t>(t.count()) != count)
-    return invalid("{} has {} elements, expected {}", what, t.count(), count);
+    return invalid("{} has {}, expected {}", what, counted(t.count(), "element"), count);
   return {};
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/counted.h"
 #include "ops/eval.h"
 #include "ops/numbers.h"
 #include "ops/table.h"
@@ -44,8 +45,8 @@ Status check_attributes(const Rnn& op) {
   if (op.hidden < 1 || op.hidden > (int64_t{1} << 30)) return invalid("the hidden size is {}", op.hidden);
   const size_t count = op.functions() * static_cast<size_t>(op.directions());
   if (op.activations.size() != count || op.alpha.size() != count || op.beta.size() != count)
-    return invalid("{} activations with {} alpha and {} beta values, expected {} of each", op.activations.size(),
-                   op.alpha.size(), op.beta.size(), count);
+    return invalid("{} with {} alpha and {} beta values, expected {} of each",
+                   counted(op.activations.size(), "activation"), op.alpha.size(), op.beta.size(), count);
   for (const std::string& name : op.activations)
     if (find_activation(name) == nullptr) return invalid("there is no activation '{}'", name);
   if (!(op.clip >= 0)) return invalid("clip is {}", op.clip);

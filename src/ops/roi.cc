@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/counted.h"
 #include "ops/eval.h"
 #include "ops/numbers.h"
 #include "ops/table.h"
@@ -21,7 +22,7 @@ Result<Types> pooled(const InferArgs& args, int64_t columns, int64_t height, int
   if (x.shape.ranked && x.shape.rank() != 4) return invalid("the input is {}, expected rank 4", to_text(x));
   if (rois.shape.ranked &&
       (rois.shape.rank() != 2 || (rois.shape.dims[1].known() && rois.shape.dims[1].value != columns)))
-    return invalid("the regions are {}, expected {} columns", to_text(rois), columns);
+    return invalid("the regions are {}, expected {}", to_text(rois), counted(columns, "column"));
   if (height < 1 || width < 1) return invalid("the pooled size is {} x {}", height, width);
   const Dim regions = rois.shape.ranked ? rois.shape.dims[0] : Dim(),
             channels = x.shape.ranked ? x.shape.dims[1] : Dim();
@@ -113,12 +114,13 @@ Result<Tensors> RoiAlign::evaluate(const EvalArgs& args) const {
   const auto x = numbers_of<double>(args[0]), rois = numbers_of<double>(args[1]);
   const auto images = args[2].to_ints();
   if (static_cast<int64_t>(images.size()) != dims[0])
-    return invalid("{} batch indices for {} regions", images.size(), dims[0]);
+    return invalid("{} for {}", counted(images.size(), "batch index", "batch indices"), counted(dims[0], "region"));
   if (in[2] == 0 || in[3] == 0) return invalid("the input {} is empty", to_string(in));
   std::vector<double> out;
   for (int64_t r = 0; r < dims[0]; ++r) {
     const int64_t image = images[static_cast<size_t>(r)];
-    if (image < 0 || image >= in[0]) return invalid("batch index {} is out of range for {} images", image, in[0]);
+    if (image < 0 || image >= in[0])
+      return invalid("batch index {} is out of range for {}", image, counted(in[0], "image"));
     const double* roi = rois.data() + r * 4;
     HONE_TRY(const Span v, span_of(*this, roi[1], roi[3], height));
     HONE_TRY(const Span h, span_of(*this, roi[0], roi[2], width));
@@ -153,7 +155,7 @@ Result<Tensors> MaxRoiPool::evaluate(const EvalArgs& args) const {
   for (int64_t r = 0; r < dims[0]; ++r) {
     const double* roi = rois.data() + r * 5;
     if (!(roi[0] >= 0 && roi[0] < static_cast<double>(in[0])))
-      return invalid("batch index {} is out of range for {} images", roi[0], in[0]);
+      return invalid("batch index {} is out of range for {}", roi[0], counted(in[0], "image"));
     for (int k = 1; k < 5; ++k)
       if (!(std::abs(roi[k] * spatial_scale) <= kMaxPosition)) return invalid("a region has the coordinate {}", roi[k]);
     for (int64_t c = 0; c < in[1]; ++c) {

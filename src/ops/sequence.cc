@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/counted.h"
 #include "ops/movement.h"
 #include "ops/stack.h"
 #include "ops/table.h"
@@ -28,7 +29,7 @@ Result<size_t> position(const Tensor& at, int64_t count, int64_t last, int64_t l
     if (last < 0) return invalid("the sequence is empty");
     return static_cast<size_t>(last);
   }
-  if (at.count() != 1) return invalid("position has {} elements", at.count());
+  if (at.count() != 1) return invalid("position has {}", counted(at.count(), "element"));
   const int64_t given = at.int_at(0), index = given < 0 ? given + count : given;
   if (index < 0 || index > limit) return invalid("position {} in a sequence of {}", given, count);
   return static_cast<size_t>(index);

@@ -4,6 +4,7 @@
 #include <complex>
 #include <numbers>
 
+#include "base/counted.h"
 #include "ops/elements.h"
 #include "ops/table.h"
 
@@ -47,14 +48,14 @@ struct Plan {
 
 Result<Plan> plan(const Dft& op, const Shape& x, bool has_length, const Tensor& length, const Tensor& axis_input) {
   if (axis_input.defined() && axis_input.count() != 1)
-    return invalid("axis has {} elements, not one", axis_input.count());
+    return invalid("axis has {}, not one", counted(axis_input.count(), "element"));
   HONE_TRY(const int64_t axis, normalize_axis(axis_input.defined() ? axis_input.int_at(0) : op.axis, x.rank()));
   if (axis == x.rank() - 1) return invalid("axis {} holds the complex parts", axis);
   const Dim parts = x.dims.back();
   if (parts.known() && parts.value != 1 && parts.value != 2)
     return invalid("the last dim is {}, neither 1 nor 2", parts.value);
   if (op.onesided && parts.known() && parts.value != (op.inverse ? 2 : 1))
-    return invalid("a one-sided {}transform of {} parts", op.inverse ? "inverse " : "", parts.value);
+    return invalid("a one-sided {}transform of {}", op.inverse ? "inverse " : "", counted(parts.value, "part"));
   const Dim own = x.dims[static_cast<size_t>(axis)];
   const bool halved = op.onesided && op.inverse;
   Plan p{static_cast<size_t>(axis),

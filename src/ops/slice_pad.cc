@@ -1,6 +1,7 @@
 // Slice and Pad: the ops of movement.h that take a window of the index space.
 #include <algorithm>
 
+#include "base/counted.h"
 #include "ops/elements.h"
 #include "ops/movement.h"
 
@@ -37,11 +38,12 @@ Result<SliceSpec> slice_spec(const Tensor& starts, const Tensor& ends, const Ten
     HONE_TRY(spec.axes, normalize_axes(axes.to_ints(), rank));
   } else {
     for (size_t i = 0; i < n; ++i) spec.axes.push_back(static_cast<int64_t>(i));
-    if (static_cast<int64_t>(n) > rank) return invalid("{} starts for rank {}", n, rank);
+    if (static_cast<int64_t>(n) > rank) return invalid("{} for rank {}", counted(n, "start"), rank);
   }
   spec.steps = steps.defined() ? steps.to_ints() : std::vector<int64_t>(n, 1);
   if (spec.ends.size() != n || spec.axes.size() != n || spec.steps.size() != n)
-    return invalid("{} starts, {} ends, {} axes, {} steps", n, spec.ends.size(), spec.axes.size(), spec.steps.size());
+    return invalid("{}, {}, {}, {}", counted(n, "start"), counted(spec.ends.size(), "end"),
+                   counted(spec.axes.size(), "axis", "axes"), counted(spec.steps.size(), "step"));
   if (std::find(spec.steps.begin(), spec.steps.end(), 0) != spec.steps.end()) return invalid("a step is 0");
   return spec;
 }
@@ -55,7 +57,8 @@ Result<std::vector<int64_t>> full_pads(const Tensor& pads, const Tensor& axes, i
     for (int64_t d = 0; d < rank; ++d) at.push_back(d);
   }
   const auto given = pads.to_ints();
-  if (given.size() != 2 * at.size()) return invalid("{} pads for {} axes", given.size(), at.size());
+  if (given.size() != 2 * at.size())
+    return invalid("{} for {}", counted(given.size(), "pad"), counted(at.size(), "axis", "axes"));
   std::vector<int64_t> full(2 * static_cast<size_t>(rank), 0);
   for (size_t i = 0; i < at.size(); ++i) {
     full[static_cast<size_t>(at[i])] = given[i];

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/counted.h"
 #include "ops/elements.h"
 #include "ops/table.h"
 
@@ -10,7 +11,7 @@ namespace hone {
 namespace {
 
 Result<int64_t> checked_k(const Tensor& k, const Dim& dim) {
-  if (k.count() != 1) return invalid("k has {} elements, not one", k.count());
+  if (k.count() != 1) return invalid("k has {}, not one", counted(k.count(), "element"));
   const int64_t n = k.int_at(0);
   if (n < 0 || (dim.known() && n > dim.value)) return invalid("k is {} for a dim of {}", n, dim.value);
   return n;

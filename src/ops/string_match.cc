@@ -7,6 +7,7 @@
 #include <regex>
 #include <set>
 
+#include "base/counted.h"
 #include "ops/strings.h"
 
 namespace hone {
@@ -244,7 +245,7 @@ Result<Types> TfIdf::infer(const InferArgs& args) const {
   const auto [low, high] = std::minmax_element(indexes.begin(), indexes.end());
   if (*low < 0 || *high >= kLargest) return invalid("n-gram indexes [{}, {}]", *low, *high);
   if (!weights.empty() && weights.size() != indexes.size())
-    return invalid("{} weights for {} n-grams", weights.size(), indexes.size());
+    return invalid("{} for {}", counted(weights.size(), "weight"), counted(indexes.size(), "n-gram"));
   if (!x.shape.ranked) return Types{{DType::f32, Shape::unranked()}};
   if (x.shape.rank() != 1 && x.shape.rank() != 2) return invalid("input must be [C] or [N, C], not {}", to_text(x));
   if (x.shape.rank() == 1) return Types{{DType::f32, Shape({Dim(*high + 1)})}};

@@ -6,6 +6,7 @@
 #include <map>
 #include <unordered_map>
 
+#include "base/counted.h"
 #include "ops/movement.h"
 #include "ops/table.h"
 
@@ -210,13 +211,14 @@ Result<Types> Lookup::infer(const InferArgs& args) const {
     return invalid("values are {}, the default {}", name(args.type(2).dtype), name(args.type(3).dtype));
   const auto keys = args.type(1).shape.concrete(), values = args.type(2).shape.concrete();
   if (keys && values && element_count(*keys) != element_count(*values))
-    return invalid("{} keys and {} values", element_count(*keys), element_count(*values));
+    return invalid("{} and {}", counted(element_count(*keys), "key"), counted(element_count(*values), "value"));
   return Types{{args.type(2).dtype, args.type(0).shape}};
 }
 
 Result<Tensors> Lookup::evaluate(const EvalArgs& args) const {
   const Tensor &values = args[2], &fallback = args[3];
-  if (args[1].count() != values.count()) return invalid("{} keys and {} values", args[1].count(), values.count());
+  if (args[1].count() != values.count())
+    return invalid("{} and {}", counted(args[1].count(), "key"), counted(values.count(), "value"));
   if (fallback.count() < 1) return invalid("the default is empty");
   const std::vector<int64_t> found = find_keys(args[0], args[1]);
   if (strict && std::find(found.begin(), found.end(), -1) != found.end())

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/counted.h"
 #include "ops/table.h"
 
 namespace hone {
@@ -25,17 +26,18 @@ struct Forest {
 Status check_ranges(const std::vector<int64_t>& starts, size_t count, const char* what) {
   if (starts.empty() || starts.front() != 0 || starts.back() != static_cast<int64_t>(count) ||
       !std::is_sorted(starts.begin(), starts.end()))
-    return invalid("the {} do not cover their {} values in order", what, count);
+    return invalid("the {} do not cover their {} in order", what, counted(count, "value"));
   return {};
 }
 
 Status check(const Forest& f, int64_t columns, int64_t targets) {
   if (f.nodes.size() != f.splits.size() * static_cast<size_t>(kNodeFields))
-    return invalid("{} nodes and {} splits", f.nodes.size() / static_cast<size_t>(kNodeFields), f.splits.size());
+    return invalid("{} and {}", counted(f.nodes.size() / static_cast<size_t>(kNodeFields), "node"),
+                   counted(f.splits.size(), "split"));
   if (f.vote_targets.size() != f.weights.size())
-    return invalid("{} votes and {} weights", f.vote_targets.size(), f.weights.size());
+    return invalid("{} and {}", counted(f.vote_targets.size(), "vote"), counted(f.weights.size(), "weight"));
   if (!f.base.empty() && static_cast<int64_t>(f.base.size()) != targets)
-    return invalid("{} base values for {} targets", f.base.size(), targets);
+    return invalid("{} for {}", counted(f.base.size(), "base value"), counted(targets, "target"));
   HONE_CHECK(check_ranges(f.leaves, f.weights.size(), "leaves"));
   if (!f.set_starts.empty()) HONE_CHECK(check_ranges(f.set_starts, f.set_values.size(), "sets"));
   for (int64_t t : f.vote_targets)
@@ -112,7 +114,7 @@ Status vote(const TreeEnsemble& op, const Forest& f, const Tensor& x, int64_t ro
 Result<Types> TreeEnsemble::infer(const InferArgs& args) const {
   const TensorType& x = args.type(0);
   constexpr int64_t kLargest = int64_t{1} << 31;
-  if (targets < 1 || targets > kLargest) return invalid("{} targets", targets);
+  if (targets < 1 || targets > kLargest) return invalid("{}", counted(targets, "target"));
   if (aggregate != "sum" && aggregate != "average" && aggregate != "min" && aggregate != "max")
     return invalid("there is no aggregate '{}'", aggregate);
   for (size_t i = 0; i < 7; ++i)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "ops/eval.h"
 #include "ops/numbers.h"
 #include "ops/table.h"
@@ -114,7 +115,7 @@ Result<Tensors> MaxUnpool::evaluate(const EvalArgs& args) const {
   const int64_t count = element_count(dims);
   const auto indices = args[1].to_ints();
   if (args[1].count() != args[0].count())
-    return invalid("{} indices for {} elements", args[1].count(), args[0].count());
+    return invalid("{} for {}", counted(args[1].count(), "index", "indices"), counted(args[0].count(), "element"));
   for (int64_t i : indices)
     if (i < 0 || i >= count) return invalid("index {} is out of range for {}", i, to_string(dims));
   return with_number(types[0].dtype, [&](auto zero) {
@@ -147,7 +148,8 @@ Result<Types> Col2Im::infer(const InferArgs& args) const {
   const Dim &rows = x.shape.dims[1], &columns = x.shape.dims[2];
   if ((rows.known() && rows.value % std::max<int64_t>(blocks.taps, 1) != 0) ||
       (columns.known() && columns.value != element_count(blocks.counts)))
-    return invalid("columns {} do not fit blocks {} of {} elements", to_text(x), to_string(blocks.counts), blocks.taps);
+    return invalid("columns {} do not fit blocks {} of {}", to_text(x), to_string(blocks.counts),
+                   counted(blocks.taps, "element"));
   if (rows.known()) shape.dims[1] = Dim(rows.value / std::max<int64_t>(blocks.taps, 1));
   return Types{{x.dtype, shape}};
 }

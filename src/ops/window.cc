@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
+
 namespace hone {
 namespace {
 
@@ -9,7 +11,8 @@ namespace {
 constexpr int64_t kLimit = int64_t{1} << 30;
 
 Status check_entries(const char* what, std::span<const int64_t> values, size_t count, int64_t least) {
-  if (values.size() != count) return invalid("{} has {} entries for {} spatial dims", what, values.size(), count);
+  if (values.size() != count)
+    return invalid("{} has {} for {}", what, counted(values.size(), "entry", "entries"), counted(count, "spatial dim"));
   for (int64_t v : values)
     if (v < least || v > kLimit) return invalid("{} {} has a value out of range", what, to_string(values));
   return {};
@@ -23,7 +26,9 @@ Result<std::vector<Window>> windows(std::span<const int64_t> kernel, std::span<c
   HONE_CHECK(check_entries("kernel", kernel, n, 1));
   HONE_CHECK(check_entries("strides", strides, n, 1));
   HONE_CHECK(check_entries("dilations", dilations, n, 1));
-  if (pads.size() != 2 * n) return invalid("pads has {} entries, not two for each of {} spatial dims", pads.size(), n);
+  if (pads.size() != 2 * n)
+    return invalid("pads has {}, not two for each of {}", counted(pads.size(), "entry", "entries"),
+                   counted(n, "spatial dim"));
   HONE_CHECK(check_entries("pads", pads, 2 * n, -kLimit));
   std::vector<Window> out(n);
   for (size_t i = 0; i < n; ++i) out[i] = {kernel[i], strides[i], dilations[i], pads[i], pads[n + i]};
@@ -34,8 +39,8 @@ Result<Dim> window_positions(const Dim& in, const Window& w, bool ceil_mode) {
   if (!in.known()) return w.stride == 1 && w.pad_begin + w.pad_end == w.reach() - 1 ? in : Dim();
   const int64_t room = in.value + w.pad_begin + w.pad_end - w.reach();
   if (room < 0)
-    return invalid("a window of {} does not fit {} elements padded by {} and {}", w.reach(), in.value, w.pad_begin,
-                   w.pad_end);
+    return invalid("a window of {} does not fit {} padded by {} and {}", w.reach(), counted(in.value, "element"),
+                   w.pad_begin, w.pad_end);
   int64_t count = (room + (ceil_mode ? w.stride - 1 : 0)) / w.stride + 1;
   if (ceil_mode && (count - 1) * w.stride >= in.value + w.pad_begin) --count;
   return Dim(count);
@@ -46,7 +51,7 @@ Result<Dim> transposed_positions(const Dim& in, const Window& w, int64_t output_
   if (!in.known()) return w.stride == 1 && extra == 1 ? in : Dim();
   const __int128 size = static_cast<__int128>(in.value - 1) * w.stride + extra;
   if (size < 0 || size > (__int128{1} << 62))
-    return invalid("{} elements transpose to a size of {}", in.value, static_cast<double>(size));
+    return invalid("{} transpose to a size of {}", counted(in.value, "element"), static_cast<double>(size));
   return Dim(static_cast<int64_t>(size));
 }
 

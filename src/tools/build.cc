@@ -1,5 +1,6 @@
 #include <fmt/ranges.h>
 
+#include "base/counted.h"
 #include "base/file_map.h"
 #include "compile/build_engine.h"
 #include "cuda/device.h"
@@ -98,10 +99,11 @@ struct Build {
     for (const EngineData& engine : built.programs) {
       const Program& p = engine.program;
       fmt::print(
-          "{}: {}{} steps, {:.1f} MB weights, {:.1f} MB arena, built in {:.2f} s ({} tactics timed, {} from the "
+          "{}: {}{}, {:.1f} MB weights, {:.1f} MB arena, built in {:.2f} s ({} timed, {} from the "
           "cache)\n",
-          path, built.programs.size() > 1 ? p.cuda_arch + ": " : "", p.steps.size(), p.memory.weights_bytes / 1e6,
-          p.memory.arena_bytes / 1e6, p.build.seconds, p.build.tactics_timed, p.build.cache_hits);
+          path, built.programs.size() > 1 ? p.cuda_arch + ": " : "", counted(p.steps.size(), "step"),
+          p.memory.weights_bytes / 1e6, p.memory.arena_bytes / 1e6, p.build.seconds,
+          counted(p.build.tactics_timed, "tactic"), p.build.cache_hits);
       print_precisions(p.build);
     }
     return {};

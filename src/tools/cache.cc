@@ -1,5 +1,6 @@
 #include <filesystem>
 
+#include "base/counted.h"
 #include "tools/common.h"
 
 namespace hone::tools {
@@ -30,11 +31,11 @@ struct Cache {
                              {"faults", cache.count_faults()},
                              {"store", {{"path", store.folder()}, {"entries", kept.entries}, {"bytes", kept.bytes}}}}));
     if (!output.shows_table()) return {};
-    fmt::print("{}: {} problems\n", file, cache.size());
+    fmt::print("{}: {}\n", file, counted(cache.size(), "problem"));
     if (kept.entries > 0)
       fmt::print("{}: {:.1f} MB of compiled code and ranges\n", store.folder(), static_cast<double>(kept.bytes) / 1e6);
     if (const int64_t faults = cache.count_faults(); faults > 0)
-      fmt::print("{} kernels are left out, as they faulted when they were timed; --clear tries them again\n", faults);
+      fmt::print("{} left out for faults when they were timed; --clear tries them again\n", counted(faults, "kernel"));
     if (output.verbose)
       for (const auto& [key, row] : cache.rows())
         fmt::print("{} {} {} {:.1f} us\n", key, row.tactic, row.variant, row.time_us);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "base/counted.h"
 #include "base/file_map.h"
 #include "calibrate/cache.h"
 #include "calibrate/observed_model.h"
@@ -63,8 +64,8 @@ struct Calibrate {
         fmt::print("{:<{}} {:>12.5g} {:>12.5g} {:>12.5g} {:>12.5g}  {}\n", t.name, width, s.low, s.high,
                    t.range.threshold(), s.deviation(), t.calibrator);
     }
-    fmt::print("{}: {} ranges from {} samples in {:.2f} s\n", path, report.table.ranges.size(), report.samples,
-               seconds);
+    fmt::print("{}: {} from {} in {:.2f} s\n", path, counted(report.table.ranges.size(), "range"),
+               counted(report.samples, "sample"), seconds);
   }
 
   Status collect() {
@@ -103,7 +104,8 @@ struct Calibrate {
     }
     HONE_CHECK(output.write(
         {{"model", model.model}, {"cache", check}, {"ranges", table.ranges.size()}, {"needed", tensors.size()}}));
-    if (output.shows_table()) fmt::print("{}: has all {} ranges that {} needs\n", check, tensors.size(), model.model);
+    if (output.shows_table())
+      fmt::print("{}: has all {} that {} needs\n", check, counted(tensors.size(), "range"), model.model);
     return {};
   }
 

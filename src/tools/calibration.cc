@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "base/counted.h"
 #include "base/file_map.h"
 #include "calibrate/build_data.h"
 #include "calibrate/cache.h"
@@ -112,10 +113,11 @@ Result<std::vector<Tensors>> budget_samples(const Graph& graph, std::span<const 
                                             const Output& output) {
   std::vector<Tensors> samples = fitted(held_back, graph);
   if (samples.empty())
-    return invalid("--accuracy-budget: none of the {} samples kept back has the shapes that the engine is built for",
-                   held_back.size());
+    return invalid("--accuracy-budget: of {} kept back none has the shapes that the engine is built for",
+                   counted(held_back.size(), "sample"));
   if (held_back.size() < kFewSamples)
-    warn(output, fmt::format("the accuracy is measured on {} samples alone: more would tell more", held_back.size()));
+    warn(output, fmt::format("the accuracy is measured on {} alone: more would tell more",
+                             counted(held_back.size(), "sample")));
   return samples;
 }
 

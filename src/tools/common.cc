@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <random>
 
+#include "base/counted.h"
 #include "base/cpu_info.h"
 #include "base/file_map.h"
 #include "calibrate/held_back.h"
@@ -53,8 +54,8 @@ std::string own_cache() {
 Result<EngineData> read_engine(const ModelOptions& options) {
   HONE_TRY(EngineData data, load_engine(options.model));
   if (options.threads > 0 && options.threads != data.program.threads)
-    return invalid("{}: built for {} threads, not {}: build it again with --threads {}", options.model,
-                   data.program.threads, options.threads, options.threads);
+    return invalid("{}: built for {}, not {}: build it again with --threads {}", options.model,
+                   counted(data.program.threads, "thread"), options.threads, options.threads);
   for (const Step& step : data.program.steps)
     if (options.deterministic && !step.varies.empty())
       return unsupported("{}: {} may differ from run to run ({}): build it again with --deterministic", options.model,

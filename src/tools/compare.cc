@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "base/counted.h"
 #include "tools/common.h"
 #include "tools/difference.h"
 #include "tools/inputs.h"
@@ -183,7 +184,8 @@ struct Compare {
       fmt::print("  {}{}\n", row.name, row.drifts ? "  <- drifts" : "");
     }
     const Row* drift = first_drift();
-    if (drift == nullptr) return fmt::print("{} tensors agree within {} of their range\n", rows.size(), tolerance);
+    if (drift == nullptr)
+      return fmt::print("{} agree within {} of their range\n", counted(rows.size(), "tensor"), tolerance);
     fmt::print("first drift: '{}'{}{}\n", drift->name, drift->layer.empty() ? "" : " of ", drift->layer);
   }
 };

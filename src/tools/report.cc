@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/counted.h"
 #include "engine/floor.h"
 #include "engine/inspect.h"
 #include "tools/memory_drawing.h"
@@ -45,7 +46,7 @@ std::string precisions_text(const Program& program) {
   for (const Step& step : program.steps) ++counts[precision_of(step)];
   std::string text;
   for (const auto& [precision, count] : counts)
-    text += fmt::format("{}{} ({} steps)", text.empty() ? "" : ", ", precision, count);
+    text += fmt::format("{}{} ({})", text.empty() ? "" : ", ", precision, counted(count, "step"));
   return text;
 }
 
@@ -59,7 +60,7 @@ void add_summary(std::string& page, const Program& p) {
   page += "<table>\n";
   add_row(page, "inputs", bindings_text(p.inputs));
   add_row(page, "outputs", bindings_text(p.outputs));
-  add_row(page, "target", fmt::format("{}, {} threads; {}", p.target, p.threads, p.device));
+  add_row(page, "target", fmt::format("{}, {}; {}", p.target, counted(p.threads, "thread"), p.device));
   add_row(page, "precision", precisions_text(p));
   if (const double us = total_us(p); us > 0)
     add_row(page, "time of the tuned steps", fmt::format("{:.3f} ms", us / 1e3));
@@ -71,8 +72,8 @@ void add_summary(std::string& page, const Program& p) {
                       readable_bytes(m.without_reuse_bytes), readable_bytes(m.workspace_bytes),
                       readable_bytes(m.weights_bytes)));
   add_row(page, "build",
-          fmt::format("{:.2f} s, {} tactics timed, {} problems from the cache", p.build.seconds, p.build.tactics_timed,
-                      p.build.cache_hits));
+          fmt::format("{:.2f} s, {} timed, {} from the cache", p.build.seconds,
+                      counted(p.build.tactics_timed, "tactic"), counted(p.build.cache_hits, "problem")));
   page += "</table>\n";
 }
 

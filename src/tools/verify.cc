@@ -3,6 +3,7 @@
 #include <fstream>
 #include <functional>
 
+#include "base/counted.h"
 #include "import/onnx/model.h"
 #include "import/onnx/test_set.h"
 #include "runtime/load.h"
@@ -35,7 +36,7 @@ Comparison compare(const Tensor& got, const Tensor& want, const Tolerance& toler
   if (!got.defined()) return result;
   if (got.type() == DType::sequence) {
     if (got.items().size() != want.items().size())
-      result.reason = fmt::format("has {} items, expected {}", got.items().size(), want.items().size());
+      result.reason = fmt::format("has {}, expected {}", counted(got.items().size(), "item"), want.items().size());
     for (size_t i = 0; result.reason.empty() && i < got.items().size(); ++i)
       if (auto inner = compare(got.items()[i], want.items()[i], tolerance); !inner.reason.empty()) return inner;
     return result;
@@ -98,7 +99,8 @@ struct Verify {
     HONE_TRY(CompileOptions options, model.compile_options());
     HONE_TRY(const Graph open, import_onnx_file(model_path.string(), {.shapes = options.shapes}));
     if (data.inputs.size() > open.inputs().size())
-      return invalid("{}: {} inputs for a model of {}", set.string(), data.inputs.size(), open.inputs().size());
+      return invalid("{}: {} for a model of {}", set.string(), counted(data.inputs.size(), "input"),
+                     open.inputs().size());
     for (size_t i = 0; i < data.inputs.size(); ++i)
       if (data.inputs[i].defined() && data.inputs[i].type() != DType::sequence)
         options.shapes[open.value(open.inputs()[i]).name] = data.inputs[i].dims();
@@ -141,7 +143,7 @@ struct Verify {
       if (is_engine.ok() && *is_engine) engines.push_back(entry.path());
     }
     if (engines.empty()) return invalid("holds neither model.onnx nor an engine");
-    if (engines.size() > 1) return invalid("holds {} engines where one was expected", engines.size());
+    if (engines.size() > 1) return invalid("holds {} where one was expected", counted(engines.size(), "engine"));
     return engines[0];
   }
 

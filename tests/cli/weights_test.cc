@@ -95,7 +95,7 @@ TEST_F(Weights, AreTheSameInAnEngine) {
   };
   const Json direct = build({path("net.onnx"), "--weights", "int4", "--block", "64"}, "direct.hone");
   EXPECT_EQ(direct["weights"].size(), 5u);
-  expect_words(direct["build"]["notes"].dump(), {"4 of 5 matrices are in int4, by blocks of 64"});
+  expect_words(direct["build"]["notes"].dump(), {"4 of 5 matrices in int4, by blocks of 64"});
   ASSERT_EQ(hone({"quantize", path("net.onnx"), "--weights", "int4", "--block", "64", "-o", path("small.onnx")}).status,
             0);
   build({path("small.onnx")}, "from-onnx.hone");

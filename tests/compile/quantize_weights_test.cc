@@ -195,7 +195,7 @@ TEST(QuantizeWeights, LargeMatricesOfAGraphBecomeSmall) {
   EXPECT_EQ(reports[2].reason, "less than 65536 bytes");
   EXPECT_EQ(reports[2].bytes_after, reports[2].bytes_before);
   EXPECT_EQ(reports[3].reason, "not all of them are finite");
-  EXPECT_NE(summary(reports, {8, 64}).find("2 of 4 matrices are in int8, by blocks of 64"), std::string::npos);
+  EXPECT_NE(summary(reports, {8, 64}).find("2 of 4 matrices in int8, by blocks of 64"), std::string::npos);
   // The third product's input, whose error is that of 8 bits in two layers.
   Graph a = before, b = g;
   for (Graph* graph : {&a, &b}) graph->add_output(graph->node(graph->order()[1]).outputs[0], "second");

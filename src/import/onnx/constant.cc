@@ -1,3 +1,4 @@
+#include "base/counted.h"
 #include "import/onnx/importer.h"
 #include "ops/movement.h"
 
@@ -25,7 +26,7 @@ void import_constant(NodeImport& n) {
 void import_constant_of_shape(NodeImport& n) {
   const Tensor value = n.has("value") ? n.tensor("value") : Tensor::scalar(0.0);
   if (n.failed()) return;
-  if (value.count() != 1) return n.invalid("attribute 'value' has {} elements, not one", value.count());
+  if (value.count() != 1) return n.invalid("attribute 'value' has {}, not one", counted(value.count(), "element"));
   n.output(0, n.add(Expand{}, {n.constant(value.reshaped({})), n.input(0)}));
 }
 

@@ -1,5 +1,6 @@
 #include "ops/control.h"
 
+#include "base/counted.h"
 #include "import/onnx/importer.h"
 #include "import/onnx/inline.h"
 #include "ir/splice.h"
@@ -16,7 +17,8 @@ void append(std::vector<ValueId>& to, const std::vector<ValueId>& values) {
 
 // Emits all outputs of a control op and binds those that the node has.
 void emit(NodeImport& n, Op op, std::vector<ValueId> inputs, size_t outputs) {
-  if (n.output_count() > outputs) return n.invalid("has {} outputs, its graph gives {}", n.output_count(), outputs);
+  if (n.output_count() > outputs)
+    return n.invalid("has {}, its graph gives {}", counted(n.output_count(), "output"), outputs);
   const auto values = n.add(std::move(op), std::move(inputs), outputs);
   for (size_t k = 0; k < values.size(); ++k) n.output(k, values[k]);
 }
@@ -25,7 +27,7 @@ void inline_branch(NodeImport& n, const Subgraph& branch) {
   const auto outputs = inline_graph(n, branch, {});
   if (n.failed()) return;
   if (n.output_count() > outputs.size())
-    return n.invalid("has {} outputs, its graph gives {}", n.output_count(), outputs.size());
+    return n.invalid("has {}, its graph gives {}", counted(n.output_count(), "output"), outputs.size());
   for (size_t k = 0; k < outputs.size(); ++k) n.output(k, outputs[k]);
 }
 
@@ -79,10 +81,10 @@ void import_loop(NodeImport& n) {
   const Subgraph body = n.graph("body", formals);
   if (n.failed()) return;
   if (formal_count(body) != 2 + states)
-    return n.invalid("its body has {} inputs, not {}", formal_count(body), 2 + states);
+    return n.invalid("its body has {}, not {}", counted(formal_count(body), "input"), 2 + states);
   append(inputs, body.captures);
   const size_t results = body.graph->outputs().size();
-  if (results < 1 + states) return n.invalid("its body has {} outputs, not {} or more", results, 1 + states);
+  if (results < 1 + states) return n.invalid("its body has {}, not {} or more", counted(results, "output"), 1 + states);
   emit(n, Loop{.body = body.graph, .states = static_cast<int64_t>(states)}, std::move(inputs), results - 1);
 }
 
@@ -106,7 +108,7 @@ void scan(NodeImport& n, Scan op, size_t first) {
   op.input_axes = n.ints("scan_input_axes", std::vector<int64_t>(scanned, 0));
   op.input_reverse = n.ints(directions, std::vector<int64_t>(scanned, 0));
   if (op.input_axes.size() != scanned || op.input_reverse.size() != scanned)
-    return n.invalid("axes and directions are needed for each of the {} scanned inputs", scanned);
+    return n.invalid("axes and directions are needed for each of the {}", counted(scanned, "scanned input"));
 
   Types formals;
   std::vector<ValueId> inputs;
@@ -122,8 +124,8 @@ void scan(NodeImport& n, Scan op, size_t first) {
   if (n.failed()) return;
   const size_t results = body.graph->outputs().size();
   if (formal_count(body) != states + scanned || results < states)
-    return n.invalid("its body has {} inputs and {} outputs for {} states and {} scanned inputs", formal_count(body),
-                     results, states, scanned);
+    return n.invalid("its body has {} and {} for {} and {}", counted(formal_count(body), "input"),
+                     counted(results, "output"), counted(states, "state"), counted(scanned, "scanned input"));
   op.body = body.graph;
   op.output_axes = n.ints("scan_output_axes", std::vector<int64_t>(results - states, 0));
   op.output_reverse = n.ints("scan_output_directions", std::vector<int64_t>(results - states, 0));
@@ -143,7 +145,7 @@ void import_sequence_map(NodeImport& n) {
   const Subgraph body = n.graph("body", formals);
   if (n.failed()) return;
   if (formal_count(body) != n.input_count())
-    return n.invalid("its body has {} inputs, not {}", formal_count(body), n.input_count());
+    return n.invalid("its body has {}, not {}", counted(formal_count(body), "input"), n.input_count());
   std::vector<ValueId> inputs = n.inputs();
   append(inputs, body.captures);
   emit(n, SequenceMap{.body = body.graph, .inputs = static_cast<int64_t>(n.input_count())}, std::move(inputs),
@@ -155,7 +157,8 @@ void import_sequence_map(NodeImport& n) {
 std::vector<ValueId> inline_graph(NodeImport& n, const Subgraph& graph, std::vector<ValueId> formals) {
   append(formals, graph.captures);
   if (formals.size() != graph.graph->inputs().size()) {
-    n.invalid("its graph has {} inputs, not {}", formal_count(graph), formals.size() - graph.captures.size());
+    n.invalid("its graph has {}, not {}", counted(formal_count(graph), "input"),
+              formals.size() - graph.captures.size());
     return {};
   }
   const SpliceTarget target{.constant = [&](const Value& value) { return n.constant(value.constant); },

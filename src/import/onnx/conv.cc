@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "import/onnx/importer.h"
 #include "import/onnx/pads.h"
 #include "ops/window.h"
@@ -44,7 +45,7 @@ void resolve_transposed(NodeImport& n, ValueId x, const std::vector<int64_t>& ke
   const auto geometry = windows(kernel, op.strides, op.dilations, std::vector<int64_t>(2 * spatial, 0));
   if (!geometry.ok()) return n.fail(geometry.status());
   if (!sizes.empty() && sizes.size() != spatial)
-    return n.invalid("output_shape {} does not fit {} spatial dims", to_string(sizes), spatial);
+    return n.invalid("output_shape {} does not fit {}", to_string(sizes), counted(spatial, "spatial dim"));
   if (op.output_padding.size() != spatial)
     return n.invalid("output_padding {} does not fit", to_string(op.output_padding));
   const Shape& shape = n.type(x).shape;
@@ -74,7 +75,8 @@ void import_conv_transpose(NodeImport& n) {
                    .output_padding = n.ints("output_padding", std::vector<int64_t>(spatial, 0)),
                    .groups = n.i("group", 1)};
   if (op.strides.size() != spatial)
-    return n.invalid("strides has {} entries for {} spatial dims", op.strides.size(), spatial);
+    return n.invalid("strides has {} for {}", counted(op.strides.size(), "entry", "entries"),
+                     counted(spatial, "spatial dim"));
   resolve_transposed(n, x, kernel, op);
   std::vector<ValueId> inputs{x, w};
   if (n.has_input(2)) inputs.push_back(n.input(2));

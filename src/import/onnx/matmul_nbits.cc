@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "base/counted.h"
 #include "import/onnx/importer.h"
 #include "ops/numbers.h"
 
@@ -63,7 +64,7 @@ void import_matmul_nbits(NodeImport& n) {
   const Form form{.op = {.bits = n.i("bits", 4), .block = n.i("block_size")}, .n = n.i("N"), .k = n.i("K")};
   const auto [bits, block] = form.op;
   (void)n.i("accuracy_level", 0);
-  if (bits != 4 && bits != 8) return n.unsupported("weights of {} bits: 4 and 8 are known", bits);
+  if (bits != 4 && bits != 8) return n.unsupported("weights of {}: 4 and 8 are known", counted(bits, "bit"));
   if (block < 16 || block > 1 << 20 || !std::has_single_bit(static_cast<uint64_t>(block)))
     return n.invalid("attribute 'block_size' is {}, expected a power of 2 from 16", block);
   if (form.n < 1 || form.k < 1 || form.n > INT32_MAX || form.k > INT32_MAX)

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/counted.h"
 #include "import/onnx/importer.h"
 #include "import/onnx/scores.h"
 #include "ops/gather.h"
@@ -137,7 +138,7 @@ void import_feature_vectorizer(NodeImport& n) {
     if (rank == 1) x = n.reshape(x, {1, -1});
     const Dim width = n.type(x).shape.dims[1];
     if (k < widths.size() && width.known() && width.value != widths[k])
-      return n.invalid("input {} has {} columns, not {}", k, width.value, widths[k]);
+      return n.invalid("input {} has {}, not {}", k, counted(width.value, "column"), widths[k]);
     parts.push_back(x);
   }
   if (parts.empty()) return n.invalid("there are no inputs");
@@ -163,7 +164,7 @@ void import_one_hot_encoder(NodeImport& n) {
 ValueId linear(NodeImport& n, size_t targets) {
   const std::vector<double> coefficients = n.floats("coefficients"), intercepts = n.floats("intercepts");
   if (targets == 0 || coefficients.empty() || coefficients.size() % targets != 0) {
-    n.invalid("{} coefficients for {} targets", coefficients.size(), targets);
+    n.invalid("{} coefficients for {}", coefficients.size(), counted(targets, "target"));
     return ValueId::none;
   }
   const DType type = n.type(n.input(0)).dtype == DType::f64 ? DType::f64 : DType::f32;

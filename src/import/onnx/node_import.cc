@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "import/onnx/importer.h"
 #include "import/onnx/scope.h"
 #include "import/onnx/tensor_proto.h"
@@ -237,9 +238,17 @@ namespace {
 
 bool is_predicate(Fn fn) {
   switch (fn) {
-    case Fn::equal: case Fn::less: case Fn::less_equal: case Fn::greater: case Fn::greater_equal:
-    case Fn::logical_and: case Fn::logical_or: case Fn::logical_xor: case Fn::logical_not:
-    case Fn::is_nan: case Fn::is_inf: return true;
+    case Fn::equal:
+    case Fn::less:
+    case Fn::less_equal:
+    case Fn::greater:
+    case Fn::greater_equal:
+    case Fn::logical_and:
+    case Fn::logical_or:
+    case Fn::logical_xor:
+    case Fn::logical_not:
+    case Fn::is_nan:
+    case Fn::is_inf: return true;
     default: return false;
   }
 }
@@ -249,7 +258,7 @@ bool is_predicate(Fn fn) {
 ValueId NodeImport::pointwise(Fn fn, std::vector<ValueId> inputs) {
   if (failed()) return ValueId::none;
   if (static_cast<int>(inputs.size()) != arity(fn)) {
-    invalid("{} inputs, not {}", inputs.size(), arity(fn));
+    invalid("{}, not {}", counted(inputs.size(), "input"), arity(fn));
     return ValueId::none;
   }
   PointwiseProgram program;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/counted.h"
 #include "import/onnx/formula.h"
 #include "import/onnx/importer.h"
 #include "ops/lrn.h"
@@ -191,7 +192,8 @@ void import_group_normalization(NodeImport& n) {
     if (shape.rank() < 2 || !shape.dims[1].known())
       return n.unsupported("the number of channels of {} is not known", to_text(n.type(x)));
     const int64_t channels = shape.dims[1].value;
-    if (channels % groups != 0) return n.invalid("{} channels do not divide into {} groups", channels, groups);
+    if (channels % groups != 0)
+      return n.invalid("{} do not divide into {}", counted(channels, "channel"), counted(groups, "group"));
     for (size_t k = 1; k < 3; ++k) {
       const ValueId rows = n.add(Expand{}, {n.reshape(inputs[k], {groups, 1}), n.ints({groups, channels / groups})});
       inputs[k] = n.reshape(rows, {channels});

@@ -2,6 +2,7 @@
 // ones are the float ones between dequantisation and quantisation, the form that later stages run in integers.
 #include <numeric>
 
+#include "base/counted.h"
 #include "import/onnx/integer.h"
 #include "import/onnx/pads.h"
 #include "ops/gather.h"
@@ -74,7 +75,7 @@ void import_reduce_mean(NodeImport& n) {
 
 void import_concat(NodeImport& n) {
   if (n.input_count() < 5 || n.input_count() % 3 != 2)
-    return n.invalid("{} inputs are no scale, zero point and triples", n.input_count());
+    return n.invalid("{} are no scale, zero point and triples", counted(n.input_count(), "input"));
   if (!n.has("axis")) return n.invalid("attribute 'axis' is missing");
   std::vector<ValueId> parts;
   for (size_t k = 2; k < n.input_count(); k += 3) parts.push_back(real_input(n, k));

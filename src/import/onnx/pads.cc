@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "ops/window.h"
 
 namespace hone::import_onnx {
@@ -66,13 +67,16 @@ std::vector<int64_t> filter_kernel(NodeImport& n, ValueId w, size_t spatial) {
   std::vector<int64_t> kernel = n.ints("kernel_shape");
   const Shape& shape = n.type(w).shape;
   if (!shape.ranked || shape.dims.size() != spatial + 2) {
-    if (kernel.size() != spatial) n.invalid("kernel_shape has {} entries for {} spatial dims", kernel.size(), spatial);
+    if (kernel.size() != spatial)
+      n.invalid("kernel_shape has {} for {}", counted(kernel.size(), "entry", "entries"),
+                counted(spatial, "spatial dim"));
     return kernel;
   }
   const bool given = !kernel.empty();
   if (!given) kernel.assign(spatial, 1);
   if (kernel.size() != spatial) {
-    n.invalid("kernel_shape has {} entries for {} spatial dims", kernel.size(), spatial);
+    n.invalid("kernel_shape has {} for {}", counted(kernel.size(), "entry", "entries"),
+              counted(spatial, "spatial dim"));
     return kernel;
   }
   for (size_t i = 0; i < spatial; ++i) {

@@ -1,3 +1,4 @@
+#include "base/counted.h"
 #include "import/onnx/importer.h"
 #include "ops/gather.h"
 #include "ops/movement.h"
@@ -82,7 +83,7 @@ using Step = std::vector<ValueId> (*)(const Update&, const std::vector<ValueId>&
 // Applies `step` to each of the tensors with its gradient and states; `group` is how many values a tensor comes with.
 void optimise(NodeImport& n, size_t group, Step step) {
   if (n.input_count() < 2 + group || (n.input_count() - 2) % group != 0)
-    return n.invalid("{} inputs: R, T, then {} for each tensor", n.input_count(), group);
+    return n.invalid("{}: R, T, then {} for each tensor", counted(n.input_count(), "input"), group);
   const size_t tensors = (n.input_count() - 2) / group;
   for (size_t t = 0; t < tensors; ++t) {
     std::vector<ValueId> tensor;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/counted.h"
 #include "import/onnx/importer.h"
 #include "import/onnx/scores.h"
 #include "ops/gather.h"
@@ -78,8 +79,9 @@ void import_trees(NodeImport& n) {
   if (nan_is_true.empty()) nan_is_true.assign(count, 0);
   for (size_t size : {on_true.size(), on_false.size(), true_leaf.size(), false_leaf.size(), modes.size(), splits.size(),
                       nan_is_true.size()})
-    if (size != count) return n.invalid("nodes_* attributes have {} and {} elements", count, size);
-  if (targets.size() != weights.size()) return n.invalid("{} leaves and {} weights", targets.size(), weights.size());
+    if (size != count) return n.invalid("nodes_* attributes have {} and {}", count, counted(size, "element"));
+  if (targets.size() != weights.size())
+    return n.invalid("{} and {}", counted(targets.size(), "leaf", "leaves"), counted(weights.size(), "weight"));
 
   Trees trees{.roots = roots};
   for (size_t k = 0; k < targets.size(); ++k) {
@@ -135,10 +137,10 @@ OlderTrees read_older(NodeImport& n, const std::string& votes) {
   if (t.nan_is_true.empty()) t.nan_is_true.assign(count, 0);
   for (size_t size : {t.node_ids.size(), t.columns.size(), t.on_true.size(), t.on_false.size(), t.splits.size(),
                       t.modes.size(), t.nan_is_true.size()})
-    if (size != count) n.invalid("nodes_* attributes have {} and {} elements", count, size);
+    if (size != count) n.invalid("nodes_* attributes have {} and {}", count, counted(size, "element"));
   for (size_t size : {t.vote_nodes.size(), t.vote_targets.size(), t.weights.size()})
     if (size != t.vote_trees.size())
-      n.invalid("{}_* attributes have {} and {} elements", votes, t.vote_trees.size(), size);
+      n.invalid("{}_* attributes have {} and {}", votes, t.vote_trees.size(), counted(size, "element"));
   return t;
 }
 
@@ -221,7 +223,8 @@ void import_classifier(NodeImport& n) {
   const bool one_sided =
       std::adjacent_find(trees.targets.begin(), trees.targets.end(), std::not_equal_to<>()) == trees.targets.end();
   if (one_sided && (classes != 2 || base.size() > 1))
-    return n.unsupported("votes for one of {} classes with {} base values", classes, base.size());
+    return n.unsupported("votes for one of {} with {}", counted(classes, "class", "classes"),
+                         counted(base.size(), "base value"));
   if (one_sided) std::fill(trees.targets.begin(), trees.targets.end(), 0);
   ValueId scores = n.cast(emit(n, trees, one_sided ? 1 : classes, "sum", base), DType::f32);
   if (one_sided) scores = two_classes(n, scores, transform);
