@@ -185,7 +185,8 @@ struct Compare {
     }
     const Row* drift = first_drift();
     if (drift == nullptr)
-      return fmt::print("{} agree within {} of their range\n", counted(rows.size(), "tensor"), tolerance);
+      return fmt::print("{} within {} of their range\n", counted(rows.size(), "tensor agrees", "tensors agree"),
+                        tolerance);
     fmt::print("first drift: '{}'{}{}\n", drift->name, drift->layer.empty() ? "" : " of ", drift->layer);
   }
 };
