@@ -124,9 +124,9 @@ Result<std::unique_ptr<const Kernel>> make_unpacked(const Problem& problem, std:
   const cpu::GemmContext context = context_of(tunings(l.gemm, tier, machine.threads), tier, variant, machine);
   return kernel(
       [l, context, anchor = *anchor](const KernelArgs& args) -> Status {
-        cpu::gemm_unpacked(l.gemm, context, args.inputs[0]->data<float>(), args.inputs[1]->data<float>(), l.ldb,
-                           l.trans_b, args.outputs[0]->mutable_data<float>(), epilogue_of(anchor, args), args.workspace,
-                           args.pool);
+        cpu::gemm_unpacked(l.gemm, context, args.inputs[0]->data<float>(),
+                           {args.inputs[1]->data<float>(), l.ldb, l.trans_b}, args.outputs[0]->mutable_data<float>(),
+                           epilogue_of(anchor, args), args.workspace, args.pool);
         return {};
       },
       static_cast<int64_t>(cpu::gemm_unpacked_workspace_bytes(l.gemm, context, l.trans_b)));

@@ -101,8 +101,8 @@ Result<std::unique_ptr<const Kernel>> layer_make(const Problem& problem, std::sp
   return kernel([p, tier = tier_of(machine)](const KernelArgs& args) -> Status {
     float* mean = p.rms ? nullptr : results(args, 1);
     float* inverse = results(args, p.rms ? 1 : 2);
-    cpu::layer_norm(p, tier, floats(args, 0), floats(args, 1), floats(args, 2), results(args, 0), args.pool, mean,
-                    inverse);
+    cpu::layer_norm(p, tier, floats(args, 0), floats(args, 1), floats(args, 2), results(args, 0), args.pool,
+                    {mean, inverse});
     return {};
   });
 }

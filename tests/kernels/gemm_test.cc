@@ -60,7 +60,7 @@ void check(const Case& t) {
         if (t.with_residual) ep.residual = c.data();
         if (mode == 1) {
           Workspace ws(gemm_unpacked_workspace_bytes(p, ctx, t.transposed));
-          gemm_unpacked(p, ctx, a.data(), b.data(), ldb, t.transposed, c.data(), ep, ws.get(), pool);
+          gemm_unpacked(p, ctx, a.data(), {b.data(), ldb, t.transposed}, c.data(), ep, ws.get(), pool);
         } else {
           GemmProblem q = p;
           const size_t item = gemm_packed_bytes(p.n, p.k, tier);
@@ -198,7 +198,7 @@ TEST(Gemm, HookSeesEachOutputOnce) {
   std::vector<int> seen(70 * 45, 0);
   ep.hook_user = seen.data();
   Workspace ws(gemm_unpacked_workspace_bytes(p, ctx, false));
-  gemm_unpacked(p, ctx, a.data(), b.data(), 45, false, c.data(), ep, ws.get(), pool);
+  gemm_unpacked(p, ctx, a.data(), {b.data(), 45, false}, c.data(), ep, ws.get(), pool);
   for (int s : seen) ASSERT_EQ(s, 1);
   for (float x : c) ASSERT_EQ(x, 7.f);
 }

@@ -17,7 +17,7 @@ TEST(Norm, LayerAndRms) {
           for (int threads : {1, 2}) {
             ThreadPool pool(threads);
             std::vector<float> y(x.size()), mean(19), inverse(19);
-            layer_norm(p, tier, x.data(), scale.data(), bias.data(), y.data(), pool, mean.data(), inverse.data());
+            layer_norm(p, tier, x.data(), scale.data(), bias.data(), y.data(), pool, {mean.data(), inverse.data()});
             for (int64_t r = 0; r < p.rows; ++r) {
               double m = 0, v = 0;
               const float* row = x.data() + r * length;

@@ -64,7 +64,7 @@ void run_on(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) 
   const DepthwiseKernel<T> kernel = kernel_for(ctx.tier, T());
   const Epilogue& ep = args.epilogue;
   const int64_t oh = p.out_h(), ow = p.out_w(), rows = p.n * oh, units = ceil_div(p.cin, kChannelUnit);
-  const int64_t pieces = std::min(rows, ctx.threads * std::clamp<int64_t>(rows / (4 * ctx.threads), 1, 8));
+  const int64_t pieces = std::min(rows, ctx.threads * std::clamp<int64_t>(rows / (int64_t{4} * ctx.threads), 1, 8));
   const int64_t cuts = ctx.variant.split == 2 ? std::min<int64_t>(units, ctx.threads) : 1;
   const auto two_rows = [&](int64_t row, int64_t count, int64_t cut) {
     const int64_t n = row / oh;

@@ -121,7 +121,7 @@ Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
   const int64_t wanted =
       ctx.variant.tile_block > 0 ? ctx.variant.tile_block : std::clamp<int64_t>(fits / mr * mr, least, 2 * least);
   const int64_t threads = ctx.threads;
-  const bool few = w.panels >= 2 * threads && w.tiles < 4 * mr * threads;
+  const bool few = w.panels >= 2 * threads && w.tiles < 4 * threads * mr;
   w.by_channels = ctx.threads > 1 && (ctx.variant.split > 0 ? ctx.variant.split == 2 : few);
   int64_t blocks = ceil_div(w.tiles, wanted);
   if (!w.by_channels && ctx.threads > 1) blocks = round_up(blocks, ctx.threads);

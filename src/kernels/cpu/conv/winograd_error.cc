@@ -15,7 +15,7 @@ constexpr double kTransformRoundings = 17;
 
 // Sums over input channels of the products of a filter's weights, two by two.
 template <int K>
-using Moments = std::array<std::array<double, K * K>, K * K>;
+using Moments = std::array<std::array<double, size_t{K} * K>, size_t{K} * K>;
 
 template <int K>
 Moments<K> moments(const float* weights, int64_t channels) {

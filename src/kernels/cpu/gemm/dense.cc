@@ -29,7 +29,7 @@ WorkerLayout layout_of(const DenseShape& s, int nr, const DenseBlocking& b) {
 }
 
 // Rows cost nothing extra to share; columns make every thread read all of A but only its part of B.
-bool prefers_columns(const DenseShape& s, const PanelKernel& kernel, int threads) {
+bool prefers_columns(const DenseShape& s, const PanelKernel& kernel, int64_t threads) {
   const int64_t tiles = ceil_div(s.m, kernel.mr), panels = ceil_div(s.n, kernel.nr);
   if (s.batch * panels < threads) return false;
   if (tiles < 2 * threads) return true;
@@ -56,9 +56,9 @@ DenseBlocking choose_blocking(const DenseShape& s, Tier tier, int threads, const
   b.k_block = tuning.k_block > 0 ? tuning.k_block : cpu.l1d / (kernel.nr * static_cast<int64_t>(sizeof(float)));
   // A tap more shifts the window by one row, so the distinct input of a block grows slowly with taps.
   const int64_t row_bytes = s.depth * (s.scratch ? s.taps : s.taps > 1 ? 2 : 1) * 4;
-  int64_t rows = tuning.row_block > 0
-                     ? tuning.row_block
-                     : std::clamp<int64_t>(cpu.l2 / 2 / std::max<int64_t>(row_bytes, 1), 4 * kernel.mr, 32 * kernel.mr);
+  int64_t rows = tuning.row_block > 0 ? tuning.row_block
+                                      : std::clamp<int64_t>(cpu.l2 / 2 / std::max<int64_t>(row_bytes, 1),
+                                                            int64_t{4} * kernel.mr, int64_t{32} * kernel.mr);
   const int64_t panels = ceil_div(s.n, kernel.nr);
   b.panel_block = panels;
   const bool columns = tuning.split > 0 ? tuning.split == 2 : prefers_columns(s, kernel, threads);

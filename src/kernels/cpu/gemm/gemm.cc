@@ -24,13 +24,13 @@ StrassenShape strassen_shape(const GemmProblem& p) { return {.items = p.batch, .
 
 // With items enough to go round, threads take whole items.
 DenseBlocking blocking_of(const GemmProblem& p, const GemmContext& ctx) {
-  const int threads = p.batch >= 2 * ctx.threads ? 1 : ctx.threads;
+  const int threads = p.batch >= int64_t{2} * ctx.threads ? 1 : ctx.threads;
   return choose_blocking(shape_of(p), ctx.tier, threads, ctx.tuning);
 }
 
 // A few rows read B once, so packing it would cost more than the product.
 bool reads_b_in_place(const GemmProblem& p, const GemmContext& ctx, bool transposed) {
-  return !transposed && p.m <= 2 * panel_kernel(ctx.tier).mr;
+  return !transposed && p.m <= int64_t{2} * panel_kernel(ctx.tier).mr;
 }
 
 DenseJob job_of(const GemmProblem& p, const GemmContext& ctx, const Rows& rows, float* c, const Epilogue& ep) {
@@ -111,8 +111,8 @@ size_t gemm_unpacked_workspace_bytes(const GemmProblem& p, const GemmContext& ct
   return driver + static_cast<size_t>(items * item) * sizeof(float);
 }
 
-void gemm_unpacked(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* b, int64_t ldb,
-                   bool transposed_b, float* c, const Epilogue& ep, void* workspace, ThreadPool& pool) {
+void gemm_unpacked(const GemmProblem& p, const GemmContext& ctx, const float* a, const PlainB& b, float* c,
+                   const Epilogue& ep, void* workspace, ThreadPool& pool) {
   const Rows rows{a, p.lda > 0 ? p.lda : p.k};
   DenseJob job = job_of(p, ctx, rows, c, ep);
   const size_t driver = (gemm_workspace_bytes(p, ctx) + kAlign - 1) / kAlign * kAlign;
@@ -120,16 +120,16 @@ void gemm_unpacked(const GemmProblem& p, const GemmContext& ctx, const float* a,
   const int nr = panel_kernel(ctx.tier).nr;
   const int64_t panels = ceil_div(p.n, nr), items = p.stride_b == 0 ? 1 : p.batch;
 
-  const bool in_place = reads_b_in_place(p, ctx, transposed_b);
+  const bool in_place = reads_b_in_place(p, ctx, b.transposed);
   const int64_t first = !in_place ? 0 : p.n % nr == 0 ? panels : panels - 1;
   const int64_t packed_panels = panels - first, item = packed_panels * nr * p.k;
   pool.parallel(items * packed_panels, [&](int64_t i, int) {
     const int64_t panel = first + i % packed_panels;
-    pack_panel(b + i / packed_panels * p.stride_b, ldb, transposed_b, p.n, p.k, panel, nr, packed + i * nr * p.k);
+    pack_panel(b.data + i / packed_panels * p.stride_b, b.ld, b.transposed, p.n, p.k, panel, nr, packed + i * nr * p.k);
   });
   if (in_place) {
-    job.b = b;
-    job.b_ld = ldb;
+    job.b = b.data;
+    job.b_ld = b.ld;
     job.panel_stride = nr;
     job.b_tail = packed;
     job.b_tail_stride = p.stride_b == 0 ? 0 : item;

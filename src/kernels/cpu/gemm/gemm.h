@@ -34,10 +34,16 @@ size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ct
 void gemm_strassen(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
                    const Epilogue& ep, void* workspace, ThreadPool& pool);
 
+struct PlainB {
+  const float* data;
+  int64_t ld;  // floats from row to row
+  bool transposed;
+};
+
 // With B as it is, packed into the workspace on the way.
 size_t gemm_unpacked_workspace_bytes(const GemmProblem& p, const GemmContext& ctx, bool transposed_b);
-void gemm_unpacked(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* b, int64_t ldb,
-                   bool transposed_b, float* c, const Epilogue& ep, void* workspace, ThreadPool& pool);
+void gemm_unpacked(const GemmProblem& p, const GemmContext& ctx, const float* a, const PlainB& b, float* c,
+                   const Epilogue& ep, void* workspace, ThreadPool& pool);
 
 // With panels of B, [k][columns of panel_kernel()], made when they are needed, once for each block of rows; one B.
 struct PanelFiller {

@@ -36,7 +36,7 @@ HONE_INLINE VI widen_pairs(const int8_t* p) {
   return (VI)_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 #else
   VI v;
-  for (int i = 0; i < kLanes; ++i) v[i] = (p[2 * i] & 0xffff) | p[2 * i + 1] * (1 << 16);
+  for (int64_t i = 0; i < kLanes; ++i) v[i] = (p[2 * i] & 0xffff) | p[2 * i + 1] * (1 << 16);
   return v;
 #endif
 }

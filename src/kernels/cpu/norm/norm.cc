@@ -107,7 +107,7 @@ namespace {
 
 template <class T>
 void normalise_rows(const LayerNormProblem& p, Tier tier, const T* x, const float* scale, const float* bias, T* y,
-                    ThreadPool& pool, float* mean, float* inverse_deviation) {
+                    ThreadPool& pool, const LayerNormStatistics& to) {
   const NormKernels<T>& k = kernels_of(tier, T());
   const int64_t tasks = std::min(p.rows, task_count(p.rows * p.length, kGrain, pool.size()));
   pool.parallel(tasks, [&](int64_t t, int) {
@@ -115,8 +115,8 @@ void normalise_rows(const LayerNormProblem& p, Tier tier, const T* x, const floa
     for (int64_t r = part.begin; r < part.end; ++r) {
       NormRow<T> row{x + r * p.length, scale, bias, y + r * p.length, p.length, p.epsilon, p.rms, 0, 0};
       k.row(row);
-      if (mean != nullptr) mean[r] = row.mean;
-      if (inverse_deviation != nullptr) inverse_deviation[r] = row.inverse_deviation;
+      if (to.mean != nullptr) to.mean[r] = row.mean;
+      if (to.inverse_deviation != nullptr) to.inverse_deviation[r] = row.inverse_deviation;
     }
   });
 }
@@ -124,13 +124,13 @@ void normalise_rows(const LayerNormProblem& p, Tier tier, const T* x, const floa
 }  // namespace
 
 void layer_norm(const LayerNormProblem& p, Tier tier, const float* x, const float* scale, const float* bias, float* y,
-                ThreadPool& pool, float* mean, float* inverse_deviation) {
-  normalise_rows(p, tier, x, scale, bias, y, pool, mean, inverse_deviation);
+                ThreadPool& pool, const LayerNormStatistics& statistics) {
+  normalise_rows(p, tier, x, scale, bias, y, pool, statistics);
 }
 
 void layer_norm(const LayerNormProblem& p, Tier tier, const bf16* x, const float* scale, const float* bias, bf16* y,
                 ThreadPool& pool) {
-  normalise_rows(p, tier, x, scale, bias, y, pool, nullptr, nullptr);
+  normalise_rows(p, tier, x, scale, bias, y, pool, {});
 }
 
 const char* group_norm_supports(const GroupNormProblem& p) {

@@ -21,9 +21,14 @@ struct LayerNormProblem {
 
 const char* layer_norm_supports(const LayerNormProblem& p);
 
-// Scale and bias have `length` values or are null; y may be x; mean and inverse_deviation, a value a row, may be null.
+// A value a row, or null.
+struct LayerNormStatistics {
+  float *mean = nullptr, *inverse_deviation = nullptr;
+};
+
+// Scale and bias have `length` values or are null; y may be x.
 void layer_norm(const LayerNormProblem& p, Tier tier, const float* x, const float* scale, const float* bias, float* y,
-                ThreadPool& pool, float* mean = nullptr, float* inverse_deviation = nullptr);
+                ThreadPool& pool, const LayerNormStatistics& statistics = {});
 // Of bf16 in memory: for CPUs with AVX-512 BF16, whatever the tier.
 void layer_norm(const LayerNormProblem& p, Tier tier, const bf16* x, const float* scale, const float* bias, bf16* y,
                 ThreadPool& pool);
