@@ -133,15 +133,30 @@ std::string Selector::spent() const {
                      waited_s_, measured_s_ - waited_s_);
 }
 
+namespace {
+
+// A variant that ran, kept to run again.
+struct Timed {
+  const Tactic* tactic;
+  int variant;
+  double us;
+  Tensors weights;
+  std::unique_ptr<const Kernel> kernel;
+};
+
+bool faster(const Timed& a, const Timed& b) { return a.us < b.us; }
+
+}  // namespace
+
+// A candidate whose first variant ran.
+struct Selector::Begun {
+  const Candidate& candidate;
+  Prepared prepared;
+  double us;
+};
+
 Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<const Candidate> candidates) {
   Sandbox box = make_sandbox(problem);
-  struct Timed {
-    const Tactic* tactic;
-    int variant;
-    double us;
-    Tensors weights;
-    std::unique_ptr<const Kernel> kernel;
-  };
   std::vector<Timed> field;
   double best = 1e18;
   Winner winner;
@@ -166,11 +181,6 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
     field.push_back({&tactic, variant, us, weights, std::move(kernel)});
     return us;
   };
-  struct Begun {
-    const Candidate& candidate;
-    Prepared prepared;
-    double us;
-  };
   std::vector<Begun> begun;
   for (const Candidate& c : candidates) {
     if (options_.cancelled && options_.cancelled()) return Status(Code::cancelled, "cancelled");
@@ -192,7 +202,7 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
     }
   }
   // The leaders once more, so that one lucky sample does not decide.
-  std::sort(field.begin(), field.end(), [](const Timed& a, const Timed& b) { return a.us < b.us; });
+  std::sort(field.begin(), field.end(), faster);
   for (size_t i = 0; i < field.size() && i < 3 && !out_of_time(); ++i) {
     if (field[i].us > (best > kLongUs ? kNearLong : kNear) * best) break;
     box.add_workspace(field[i].kernel->workspace_bytes());
@@ -200,8 +210,7 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
     const auto call = [&] { (void)field[i].kernel->run({box.in, box.out, box.workspace.get(), pool_}).ok(); };
     field[i].us = time_us(before, call, 1e18, best > kLongUs ? 2 : best > 200 ? 5 : 15);
   }
-  const auto leader = std::min_element(field.begin(), field.begin() + std::min<size_t>(field.size(), 3),
-                                       [](const Timed& a, const Timed& b) { return a.us < b.us; });
+  const auto leader = std::min_element(field.begin(), field.begin() + std::min<size_t>(field.size(), 3), faster);
   winner.choice = {std::string(leader->tactic->name), leader->variant, leader->us};
   winner.losers = losers_of(candidates, leader->tactic, field);
   return winner;

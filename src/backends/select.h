@@ -72,6 +72,7 @@ class Selector {
     double us = 1e18;
     Status failure = {};
   };
+  struct Begun;
   struct Ready;
   struct Witness;
   // The tactics that may be timed for a problem, best guess first.

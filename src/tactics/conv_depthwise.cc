@@ -146,7 +146,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
   // Smaller ones gain nothing: see docs/performance-cpu.md.
   const cpu::ConvProblem& between = layers->depthwise.conv;
   const int64_t image = between.h * between.w * between.cin * static_cast<int64_t>(sizeof(float));
-  if (4 * image <= 3 * machine.threads * cpu::cpu_info().l2) return "an image between the two is small beside L2";
+  if (4 * image <= 3 * cpu::cpu_info().l2 * machine.threads) return "an image between the two is small beside L2";
   return {};
 }
 

@@ -94,10 +94,11 @@ double Measurement::quantile(double q) const {
 
 Result<Measurement> measure(const std::shared_ptr<const LoadedEngine>& engine, const NamedTensors& inputs, int streams,
                             Io io, double warm_up_s, double duration_s) {
-  std::vector<std::unique_ptr<Stream>> all;
-  for (int i = 0; i < streams; ++i) all.push_back(std::make_unique<Stream>(engine, io));
+  std::vector<std::unique_ptr<Stream>> all(static_cast<size_t>(streams));
+  for (auto& stream : all) stream = std::make_unique<Stream>(engine, io);
   std::barrier start(streams);
   std::vector<std::thread> threads;
+  threads.reserve(all.size());
   for (const auto& stream : all)
     threads.emplace_back([&] {
       stream->attempt([&] { return stream->warm_up(inputs, warm_up_s); });

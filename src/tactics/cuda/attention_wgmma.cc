@@ -155,7 +155,7 @@ cuda::Launch launch(const Problem& problem, int variant) {
   const Tiling t = tiling_of(problem, variant);
   const bool packed = layout_of(problem).name == "packed";
   const size_t k = packed ? 0 : 1, v = packed ? 0 : 2;
-  return {.grid = {static_cast<unsigned>(cuda::blocks(g.queries, kTile * t.groups * t.rounds)),
+  return {.grid = {static_cast<unsigned>(cuda::blocks(g.queries, int64_t{kTile} * t.groups * t.rounds)),
                    static_cast<unsigned>(g.heads), static_cast<unsigned>(g.batch)},
           .block = {static_cast<unsigned>(128 * t.groups)},
           .shared_bytes = static_cast<unsigned>(shared_bytes(g, t)),

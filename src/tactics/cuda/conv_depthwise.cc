@@ -32,7 +32,7 @@ int64_t blocks(const cuda::ConvGeometry& g, const Tile& t) {
 
 // Few rows a warp occupy a GPU that has little to do, more share what they read.
 std::vector<Tile> candidates(const cuda::ConvGeometry& g) {
-  constexpr int64_t kMostRuns = 8, kMostStrips = 4, kLeastThreads = 64, kMostBytes = 96 * 1024;
+  constexpr int64_t kMostRuns = 8, kMostStrips = 4, kLeastThreads = 64, kMostBytes = 96 << 10;
   int64_t runs = std::min(kMostRuns, g.cout / kRun);
   while (g.cout / kRun % runs != 0) --runs;
   const int64_t strips = part_of(cuda::blocks(g.ow, kStrip), kMostStrips);

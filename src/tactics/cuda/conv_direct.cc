@@ -30,6 +30,7 @@ int run_of(const Problem& problem) {
 }
 
 // A loop a spatial dim over the taps, which skips those that lie outside of the image.
+// NOLINTNEXTLINE(readability-function-size): most is the text of a kernel
 Result<cuda::Source> source(const Problem& problem) {
   const auto anchor = *cuda::view_anchor(problem, Conv::kName);
   const Conv& conv = *anchor.op.as<Conv>();

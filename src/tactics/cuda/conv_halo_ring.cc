@@ -48,7 +48,7 @@ int64_t bytes_of_boxes(const cuda::ConvGeometry& g, const Share& share) {
 // As many as fit, up to all and what hides the way to memory; as many for each group, which would not know a barrier
 // that is two phases behind from one that is ahead.
 int64_t stages(const cuda::ConvGeometry& g, const Share& share) {
-  constexpr int64_t kInFlight = 96 * 1024;
+  constexpr int64_t kInFlight = 96 << 10;
   const int64_t tap = share.tile_n * kRowBytes + 16, left = cuda::kMostSharedBytes - 1024 - 16 -
                                                             bytes_of_boxes(g, share) -
                                                             (adds(share) ? 0 : staging_bytes(share));

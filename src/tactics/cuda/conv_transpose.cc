@@ -34,6 +34,7 @@ struct Channels {
 };
 
 // A loop a spatial dim over the taps, which skips those that no input falls on.
+// NOLINTNEXTLINE(readability-function-size): most is the text of a kernel
 Result<cuda::Source> source(const Problem& problem) {
   const auto anchor = *cuda::view_anchor(problem, ConvTranspose::kName);
   const ConvTranspose& conv = *anchor.op.as<ConvTranspose>();

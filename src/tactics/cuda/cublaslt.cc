@@ -137,7 +137,7 @@ Result<cuda::LibraryAlgorithm> algorithm_from(const Tensor& held) {
 class LibraryKernel final : public Kernel {
  public:
   LibraryKernel(Call call, const cuda::LibraryAlgorithm& algorithm, bool packs_b, int ordinal)
-      : call_(std::move(call)), algorithm_(algorithm), packs_b_(packs_b), ordinal_(ordinal) {}
+      : call_(call), algorithm_(algorithm), packs_b_(packs_b), ordinal_(ordinal) {}
 
   // Buffers are aligned to less than the library wants.
   int64_t workspace_bytes() const override {

@@ -33,7 +33,7 @@ std::string refuse_epilogue(const Problem& problem) {
 
 template <bool tf32>
 std::string supports(const Problem& problem, const Machine& machine) {
-  if (const std::string dense = cuda::conv_refusal(problem, false); !dense.empty()) {
+  if (std::string dense = cuda::conv_refusal(problem, false); !dense.empty()) {
     if (dense == kAnotherOp || !cuda::conv_refusal(problem, true).empty()) return dense;
   }
   if (cuda::conv_anchor(problem).prologue) return "its input is computed in place";

@@ -23,6 +23,7 @@ int run_of(const Problem& problem) {
   return outputs % 4 == 0 ? 4 : outputs % 2 == 0 ? 2 : 1;
 }
 
+// NOLINTNEXTLINE(readability-function-size): most is the text of a kernel
 Result<cuda::Source> source(const Problem& problem) {
   const DeformConv& op = *problem.op.as<DeformConv>();
   const Dims x = dims_of(problem.inputs[0]), w = dims_of(problem.inputs[1]), y = dims_of(problem.outputs[0]);

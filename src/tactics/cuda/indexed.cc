@@ -164,6 +164,7 @@ std::string scatter_supports(const Problem& problem) {
 
 // Without a reduction the last update counts: a block finds it for every slice. With one, all are applied in order:
 // every element looks for its own.
+// NOLINTNEXTLINE(readability-function-size): most is the text of a kernel
 Result<cuda::Source> scatter_source(const Problem& problem) {
   const Scatter s = scatter_of(problem);
   const bool reduces = s.reduction != "none", is_real = cuda::is_real_element(problem.inputs[0].dtype);

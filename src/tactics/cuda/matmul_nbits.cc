@@ -161,7 +161,7 @@ Result<cuda::Source> rows_source(const Problem& problem, int variant) {
 
 cuda::Launch rows_launch(const Problem& problem, int variant) {
   const cuda::Gemm gemm = view_of(problem).gemm;
-  return {{static_cast<unsigned>(cuda::blocks(gemm.n, kWarps * columns_of(gemm, variant))),
+  return {{static_cast<unsigned>(cuda::blocks(gemm.n, int64_t{kWarps} * columns_of(gemm, variant))),
            static_cast<unsigned>(cuda::blocks(gemm.m, rows_a_time(gemm)))},
           {kLanes * kWarps}};
 }

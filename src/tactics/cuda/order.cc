@@ -113,6 +113,7 @@ std::string top_supports(const Problem& problem) {
 
 // A block a row: it sorts as many elements as it has room for, keeps the best, and sorts those with the next ones. A
 // key is the element, so that the better one is less, and the index behind it.
+// NOLINTNEXTLINE(readability-function-size): most is the text of a kernel
 Result<cuda::Source> top_source(const Problem& problem) {
   const Rows rows = top_rows(problem);
   const DType type = problem.inputs[0].dtype;

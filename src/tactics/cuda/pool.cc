@@ -44,6 +44,7 @@ int run_of(const Problem& problem) {
 
 // A loop a spatial dim. Padding is never read; it counts in a divisor when the op says so, up to the end of the padded
 // image.
+// NOLINTNEXTLINE(readability-function-size): most is the text of a kernel
 Result<cuda::Source> source(const Problem& problem) {
   const Pool& op = *problem.op.as<Pool>();
   const Dims x = dims_of(problem.inputs[0]), y = dims_of(problem.outputs[0]);
@@ -55,10 +56,10 @@ Result<cuda::Source> source(const Problem& problem) {
     const int64_t size = x[first + d], pad = op.pads[d], padded = size + op.pads[spatial + d];
     coordinates +=
         fmt::format("  const int o{0} = i / {1} % {2} * {3} - {4};\n", d, out_run, y[first + d], op.strides[d], pad);
-    loops =
+    loops.insert(
+        0,
         fmt::format("  for (int k{0} = 0, p{0} = o{0}; k{0} < {1}; ++k{0}, p{0} += {2}) if (p{0} >= 0 && p{0} < {3})\n",
-                    d, op.kernel[d], op.dilations[d], size) +
-        loops;
+                    d, op.kernel[d], op.dilations[d], size));
     offset += fmt::format(" + (i64)p{} * {}", d, in_run);
     if (indices)
       place +=

@@ -50,6 +50,7 @@ typedef {} T;
 }
 
 // How many samples a bin has depends on its size: that is computed in doubles, as the reference does.
+// NOLINTNEXTLINE(readability-function-size): most is the text of a kernel
 Result<cuda::Source> align_source(const Problem& problem) {
   const RoiAlign& op = *problem.op.as<RoiAlign>();
   return cuda::Source{head_of(problem, 4, op.spatial_scale) +

@@ -56,7 +56,7 @@ constexpr Tile kTiles[] = {{32, 1, 4},
                            {128, 2, 4, 8}};
 
 int64_t tiles(const Gemm& gemm, const Tile& t) {
-  return blocks(gemm.m, t.rows() * t.cluster) * t.cluster * blocks(gemm.n, t.n) * gemm.batch;
+  return blocks(gemm.m, int64_t{t.rows()} * t.cluster) * t.cluster * blocks(gemm.n, t.n) * gemm.batch;
 }
 
 int64_t tap_k(const WarpgroupProduct& p) { return p.patches ? p.patches->channels : p.gemm.k; }
@@ -74,7 +74,7 @@ bool may_win(const WarpgroupProduct& p, const Tile& t) {
   // Columns that are computed for nothing.
   if (columns - p.gemm.n > std::max<int64_t>(31, p.gemm.n / 4)) return false;
   if (t.split > 1)
-    return count * 2 <= kMultiprocessors && count * t.split <= 2 * kMultiprocessors && steps(p) >= 2 * t.split;
+    return count * 2 <= kMultiprocessors && count * t.split <= 2 * kMultiprocessors && steps(p) >= int64_t{2} * t.split;
   const bool large = t.n * t.rows() > 64 * 64;
   if (large && count * 2 < kMultiprocessors) return false;  // smaller ones occupy more of the GPU
   // What blocks share, or take turns at, pays with several tiles a block.
