@@ -64,14 +64,7 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
     return invalid("packed weights are missing or too small");
   return kernel(
       [=, &multiplier, weights = packed[0], anchor = *anchor](const KernelArgs& args) -> Status {
-        cpu::bf16_conv(p, multiplier, sharing,
-                       {.in_bf16 = args.inputs[0]->type() == DType::bf16,
-                        .in = args.inputs[0]->raw(),
-                        .packed = weights.raw(),
-                        .out = args.outputs[0]->mutable_raw(),
-                        .epilogue = epilogue_of(anchor, args, bias),
-                        .workspace = args.workspace,
-                        .pool = &args.pool});
+        cpu::bf16_conv(p, multiplier, sharing, bf16_args(anchor, args, weights, bias));
         return {};
       },
       static_cast<int64_t>(cpu::bf16_workspace_bytes(p, multiplier, sharing)));
@@ -129,14 +122,7 @@ Result<std::unique_ptr<const Kernel>> make_activations(const Problem& problem, s
   HONE_TRY(const Tensor bias, packed_bias(problem, *anchor, packed, 0, product.n));
   return kernel(
       [=, &multiplier, anchor = *anchor](const KernelArgs& args) -> Status {
-        cpu::bf16_product(product, multiplier, sharing,
-                          {.in_bf16 = args.inputs[0]->type() == DType::bf16,
-                           .in = args.inputs[0]->raw(),
-                           .packed = args.inputs[1]->raw(),
-                           .out = args.outputs[0]->mutable_raw(),
-                           .epilogue = epilogue_of(anchor, args, bias),
-                           .workspace = args.workspace,
-                           .pool = &args.pool});
+        cpu::bf16_product(product, multiplier, sharing, bf16_args(anchor, args, *args.inputs[1], bias));
         return {};
       },
       static_cast<int64_t>(cpu::bf16_product_workspace_bytes(product, multiplier, sharing)));

@@ -114,14 +114,7 @@ Result<std::unique_ptr<const Kernel>> make_bf16(const Problem& problem, std::spa
   return kernel(
       [p, &multiplier, threads = machine.threads, weights = packed[0], bias,
        anchor = *anchor](const KernelArgs& args) -> Status {
-        cpu::bf16_conv_transpose(p, multiplier, threads,
-                                 {.in_bf16 = args.inputs[0]->type() == DType::bf16,
-                                  .in = args.inputs[0]->raw(),
-                                  .packed = weights.raw(),
-                                  .out = args.outputs[0]->mutable_raw(),
-                                  .epilogue = epilogue_of(anchor, args, bias),
-                                  .workspace = args.workspace,
-                                  .pool = &args.pool});
+        cpu::bf16_conv_transpose(p, multiplier, threads, bf16_args(anchor, args, weights, bias));
         return {};
       },
       static_cast<int64_t>(cpu::bf16_transposed_workspace_bytes(p, multiplier, machine.threads)));

@@ -96,4 +96,15 @@ inline cpu::Epilogue epilogue_of(const Anchor& anchor, const KernelArgs& args, c
   return epilogue;
 }
 
+// Of a kernel that multiplies its first input by what `packed` holds.
+inline cpu::Bf16Args bf16_args(const Anchor& anchor, const KernelArgs& args, const Tensor& packed, const Tensor& bias) {
+  return {.in_bf16 = args.inputs[0]->type() == DType::bf16,
+          .in = args.inputs[0]->raw(),
+          .packed = packed.raw(),
+          .out = args.outputs[0]->mutable_raw(),
+          .epilogue = epilogue_of(anchor, args, bias),
+          .workspace = args.workspace,
+          .pool = &args.pool};
+}
+
 }  // namespace hone

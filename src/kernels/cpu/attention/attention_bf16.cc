@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "kernels/cpu/attention/attention_kernel.h"
-#include "kernels/cpu/bf16/kernel.h"
+#include "kernels/cpu/bf16/block.h"
 #include "kernels/cpu/copy/strides.h"
 #include "kernels/cpu/gemm/dense.h"
 #include "kernels/cpu/transpose/tile.h"
@@ -56,7 +56,8 @@ struct Product {
   const std::byte* b;
   int64_t columns;
   std::byte* out;
-  int64_t ld, bytes;  // values from row to row of the result, and bytes of each
+  int64_t ld;    // values from row to row of the result
+  bool in_bf16;  // it; else f32
 };
 
 struct Run {
@@ -71,21 +72,16 @@ struct Run {
 
   void multiply(const Product& of, std::byte* mine) const {
     static const Epilogue none;
-    const int64_t most = form().shallow_rows > 0 && of.depth <= kShallow ? form().shallow_rows : form().rows;
-    const int64_t tiles = ceil_div(of.rows, most);
-    Bf16Tile tile{.steps = of.depth / 2,
-                  .b = reinterpret_cast<const uint16_t*>(of.b),
-                  .columns = static_cast<int>(of.columns),
-                  .sums = reinterpret_cast<float*>(mine + l.sums),
-                  .ld = of.ld,
-                  .epilogue = &none};
-    for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
-      const int64_t from = of.rows * t / tiles;
-      tile.a = of.a.from(from);
-      tile.rows = static_cast<int>(of.rows * (t + 1) / tiles - from);
-      tile.out = of.out + from * of.ld * of.bytes;
-      (of.bytes == kHalf ? kernel.to_bf16 : kernel.to_f32)(tile);
-    }
+    multiply_rows(kernel, of.in_bf16,
+                  {.a = of.a,
+                   .steps = of.depth / 2,
+                   .b = reinterpret_cast<const uint16_t*>(of.b),
+                   .columns = static_cast<int>(of.columns),
+                   .sums = reinterpret_cast<float*>(mine + l.sums),
+                   .out = of.out,
+                   .ld = of.ld,
+                   .epilogue = &none},
+                  of.rows, form().tile_rows(of.depth));
   }
 
   // The keys of one head; its values are packed.
@@ -122,7 +118,7 @@ struct Run {
                       .depth = l.depth,
                       .to = reinterpret_cast<uint16_t*>(mine + l.queries),
                       .scratch = mine + l.scratch});
-    multiply({keys, seen, l.depth, mine + l.queries, m, mine + l.scores, kBlock, kFloat}, mine);
+    multiply({keys, seen, l.depth, mine + l.queries, m, mine + l.scores, kBlock, false}, mine);
     AttentionScores s{.scores = floats(l.scores),
                       .ld = kBlock,
                       .keys = seen,
@@ -158,7 +154,7 @@ struct Run {
                 std::min(kBf16Panel, p.value_depth - j * kBf16Panel),
                 reinterpret_cast<std::byte*>(out + j * kBf16Panel),
                 p.y.row,
-                kHalf},
+                true},
                mine);
   }
 

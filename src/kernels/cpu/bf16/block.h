@@ -14,6 +14,10 @@ struct Bf16Block {
   float* sums = nullptr;   // scratch for a tile
 };
 
+// `rows` rows by one panel, in tiles of `most` at most and of as equal heights as can be. `first` is their first tile
+// but for its height; `in_bf16`: what the result and the residual are in.
+void multiply_rows(const Bf16Kernel& kernel, bool in_bf16, const Bf16Tile& first, int64_t rows, int64_t most);
+
 void multiply(const Bf16Kernel& kernel, const GatherPlan& plan, const Bf16Args& args, const Bf16Block& block);
 
 }  // namespace hone::cpu

@@ -7,26 +7,35 @@
 
 namespace hone::cpu {
 
+void multiply_rows(const Bf16Kernel& kernel, bool in_bf16, const Bf16Tile& first, int64_t rows, int64_t most) {
+  const auto run = in_bf16 ? kernel.to_bf16 : kernel.to_f32;
+  const int64_t row_bytes = first.ld * static_cast<int64_t>(in_bf16 ? sizeof(bf16) : sizeof(float));
+  const int64_t tiles = ceil_div(rows, most);
+  Bf16Tile tile = first;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t from = rows * t / tiles;
+    tile.rows = static_cast<int>(rows * (t + 1) / tiles - from);
+    tile.a = first.a.from(from);
+    tile.out = static_cast<std::byte*>(first.out) + from * row_bytes;
+    if (first.residual != nullptr) tile.residual = static_cast<const std::byte*>(first.residual) + from * row_bytes;
+    run(tile);
+  }
+}
+
 void multiply(const Bf16Kernel& kernel, const GatherPlan& plan, const Bf16Args& args, const Bf16Block& block) {
-  const auto run = args.in_bf16 ? kernel.to_bf16 : kernel.to_f32;
   const int64_t bytes = args.in_bf16 ? sizeof(bf16) : sizeof(float);
   const TileForm& form = plan.form;
   const Epilogue& epilogue = args.epilogue;
-  const int64_t tiles = ceil_div(block.rows, plan.tile_rows());
-  Bf16Tile tile{.steps = plan.steps(), .sums = block.sums, .ld = block.ld, .epilogue = &epilogue};
+  Bf16Tile tile{.a = block.a, .steps = plan.steps(), .sums = block.sums, .ld = block.ld, .epilogue = &epilogue};
   for (int64_t panel = block.first; panel < block.last; ++panel) {
     const int64_t column = panel * form.panel, channel = block.group * plan.cout + column;
     tile.b = reinterpret_cast<const uint16_t*>(block.packed + (panel - block.first) * plan.panel_bytes);
     tile.columns = static_cast<int>(std::min<int64_t>(form.panel, plan.cout - column));
     tile.bias = epilogue.bias == nullptr ? nullptr : epilogue.bias + channel;
-    for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
-      const int64_t from = block.rows * t / tiles, at = block.at + from * tile.ld + channel;
-      tile.rows = static_cast<int>(block.rows * (t + 1) / tiles - from);
-      tile.a = block.a.from(from);
-      tile.out = static_cast<std::byte*>(args.out) + at * bytes;
-      tile.residual = epilogue.residual_at<std::byte>(at * bytes);
-      run(tile);
-    }
+    const int64_t at = (block.at + channel) * bytes;
+    tile.out = static_cast<std::byte*>(args.out) + at;
+    tile.residual = epilogue.residual_at<std::byte>(at);
+    multiply_rows(kernel, args.in_bf16, tile, block.rows, plan.tile_rows());
   }
 }
 

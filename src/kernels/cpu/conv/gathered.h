@@ -20,6 +20,8 @@ struct WindowRun {
   int64_t to_step = 0;               // bytes from window to window
 };
 
+constexpr int64_t kShallow = 64;  // values of a sum that are few
+
 // What an inner kernel multiplies: rows as gathered by panels of packed columns, a tile at once.
 struct TileForm {
   int rows = 0;           // most rows of a tile
@@ -41,6 +43,9 @@ struct TileForm {
   // Around the tiles of a thread's task; null: nothing to do.
   void (*begin)() = nullptr;
   void (*end)() = nullptr;
+
+  // Of a tile of sums of so many values.
+  int tile_rows(int64_t depth) const { return shallow_rows > 0 && depth <= kShallow ? shallow_rows : rows; }
 };
 
 // How work is shared out; 0: chosen by the shape.
@@ -68,8 +73,6 @@ struct TileRows {
   }
 };
 
-constexpr int64_t kShallow = 64;
-
 struct GatherPlan {
   TileForm form;  // with the panel and the rows for these columns
   int64_t pixels = 0;
@@ -81,7 +84,7 @@ struct GatherPlan {
   int64_t lines = 1;                      // that a row is multiplied by, each a step or more
   int64_t row_block = 0, row_blocks = 0, column_blocks = 1;
 
-  int tile_rows() const { return form.shallow_rows > 0 && depth <= kShallow ? form.shallow_rows : form.rows; }
+  int tile_rows() const { return form.tile_rows(depth); }
   size_t packed_bytes() const { return static_cast<size_t>(groups * panels * panel_bytes); }
   int64_t steps() const { return depth / lines / form.k_unit; }  // of a line
   int64_t line_bytes() const { return depth / lines * form.a_bytes; }
