@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "api/access.h"
+#include "base/counted.h"
 
 namespace hone {
 
@@ -97,7 +98,7 @@ hone::Status v0::Context::Impl::bind_output(size_t index, const TensorView& view
   if (dtype != type.dtype) return invalid("it is {}, not {}", to_text(type), hone::name(dtype));
   const auto dims = type.shape.concrete();
   if (dims && view.dims.count() < element_count(*dims))
-    return invalid("it is {}, more than the {} elements of the memory", to_text(type), view.dims.count());
+    return invalid("it is {}, more than the {} of the memory", to_text(type), counted(view.dims.count(), "element"));
   if (context->lies_on_device(view.data)) {
     if (!dims) return unsupported("its size is known only when the engine runs: bind host memory");
     const Tensor memory(dtype, *dims, view.data, nullptr);
@@ -139,8 +140,8 @@ hone::Status v0::Context::Impl::copy_output(size_t index) const {
   if (api::to_public(value.type()) != target.dtype)
     return invalid("it is {}, not {}", hone::name(value.type()), name(target.dtype));
   if (value.count() > target.dims.count())
-    return invalid("it is {}{}, more than the {} elements of the memory", hone::name(value.type()),
-                   to_string(value.dims()), target.dims.count());
+    return invalid("it is {}{}, more than the {} of the memory", hone::name(value.type()), to_string(value.dims()),
+                   counted(target.dims.count(), "element"));
   if (value.bytes() > 0) std::memmove(target.data, value.raw(), value.bytes());
   return {};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/counted.h"
 #include "engine/checksum.h"
 #include "engine/manifest.h"
 #include "engine/strict_json.h"
@@ -105,7 +106,7 @@ Result<Tensor> EngineFile::tensor(uint64_t number, DType type, const Dims& dims)
   if (type == DType::string) return decode_strings(bytes_of(stored), dims);
   HONE_TRY(const int64_t bytes, checked_bytes(type, dims));
   if (size_of(type) == 0 || static_cast<uint64_t>(bytes) != stored.bytes)
-    return invalid("tensor {} has {} bytes, not those of {}", number, stored.bytes,
+    return invalid("tensor {} has {}, not those of {}", number, counted(stored.bytes, "byte"),
                    to_text(TensorType{type, Shape::of(dims)}));
   Tensor value(type, dims, file_->text().data() + stored.offset, file_);
   if (!truths_are_true(value)) return invalid("a boolean constant holds another number than 0 and 1");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "engine/strict_json.h"
 #include "ir/graph.h"
 
@@ -270,7 +271,7 @@ Status check_streams(const Program& program) {
   for (size_t i = 0; i < program.steps.size(); ++i) {
     const Step& step = program.steps[i];
     if (step.threads < 0 || step.threads > (gpu ? 0 : 1))
-      return invalid("step '{}' has {} threads", step.label, step.threads);
+      return invalid("step '{}' has {}", step.label, counted(step.threads, "thread"));
     if (step.stream < 0 || step.stream >= (gpu ? kMostStreams : step.threads == 1 ? program.threads : 1))
       return invalid("step '{}' is in stream {}", step.label, step.stream);
     if (!gpu && !step.waits.empty()) return invalid("step '{}' waits for others, on a CPU", step.label);
@@ -427,7 +428,7 @@ Result<Program> program_from_json(std::string_view text) {
     p.threads = json.at("threads");
     p.max_tier = json.at("max_tier");
     p.cuda_arch = json.at("cuda_arch");
-    if (p.threads < 1 || p.threads > 1024) return invalid("{} threads", p.threads);
+    if (p.threads < 1 || p.threads > 1024) return invalid("{}", counted(p.threads, "thread"));
     for (const Json& s : json.at("slots")) p.slots.push_back(slot_from(s));
     for (const Json& s : json.at("steps")) p.steps.push_back(step_from(s));
     p.inputs = bindings_from(json.at("inputs"));

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "base/counted.h"
 #include "engine/checksum.h"
 
 namespace hone {
@@ -57,7 +58,7 @@ Result<Tensor> decode_strings(std::string_view bytes, const Dims& dims) {
     bytes.remove_prefix(length);
   }
   if (static_cast<int64_t>(values.size()) != element_count(dims))
-    return invalid("{} strings, not {}", values.size(), element_count(dims));
+    return invalid("{}, not {}", counted(values.size(), "string"), element_count(dims));
   return Tensor::strings(dims, std::move(values));
 }
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "base/counted.h"
 #include "engine/manifest.h"
 #include "ops/sequence.h"
 #include "runtime/control.h"
@@ -66,7 +67,7 @@ Status check_problem(const EngineData& data, const Step& step, const Problem& pr
   for (int s : step.inputs) values.push_back(s < 0 ? Tensor() : data.constants[static_cast<size_t>(s)]);
   HONE_TRY(const Types inferred, problem.op.infer({problem.inputs, values, problem.outputs.size()}));
   if (inferred.size() < problem.outputs.size())
-    return invalid("{} outputs, not {}", inferred.size(), problem.outputs.size());
+    return invalid("{}, not {}", counted(inferred.size(), "output"), problem.outputs.size());
   for (size_t i = 0; i < problem.outputs.size(); ++i)
     if (!agree(inferred[i], problem.outputs[i]))
       return invalid("output {} is {}, not {}", i, to_text(inferred[i]), to_text(problem.outputs[i]));

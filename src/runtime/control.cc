@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/counted.h"
 #include "ops/control.h"
 #include "ops/stack.h"
 
@@ -129,7 +130,7 @@ class Elements {
       const Dims& dims = frame_.value(whole).dims();
       if (axis < 0) axis += static_cast<int64_t>(dims.size());
       if (axis < 0 || axis >= static_cast<int64_t>(dims.size()) || dims[static_cast<size_t>(axis)] != iterations)
-        return invalid("{} iterations where {} were planned", iterations, to_string(dims));
+        return invalid("{} where {} were planned", counted(iterations, "iteration"), to_string(dims));
       return {};
     }
     if (k >= parts_.size() || parts_[k].empty())
@@ -162,7 +163,7 @@ Status run_loop(const Loop& op, Frame& frame) {
   const size_t elements = step.outputs.size() - states;
   int64_t trips = INT64_MAX;
   if (const Tensor& given = frame.value(step.inputs[0]); given.defined()) {
-    if (given.count() != 1) return invalid("trip count has {} elements", given.count());
+    if (given.count() != 1) return invalid("trip count has {}", counted(given.count(), "element"));
     trips = given.int_at(0);
   }
   const bool conditional = frame.value(step.inputs[1]).defined();

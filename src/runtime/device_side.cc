@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "base/counted.h"
+
 namespace hone {
 namespace {
 
@@ -136,7 +138,7 @@ Status DeviceSide::fetch(int slot, bool to_gpu, std::span<Tensor> host) {
   Tensor &device = slots_[s], &here = host[s];
   if (!here.defined()) return {};
   if (to_gpu && here.bytes() != device.bytes())
-    return internal("'{}' has {} bytes, not {}", program_->slots[s].name, here.bytes(), device.bytes());
+    return internal("'{}' has {}, not {}", program_->slots[s].name, counted(here.bytes(), "byte"), device.bytes());
   HONE_CHECK(to_gpu ? stream_->copy_to_device(device.mutable_raw(), here.raw(), here.bytes())
                     : stream_->copy_to_host(here.mutable_raw(), device.raw(), here.bytes()));
   newest_[s] |= side;

@@ -1,5 +1,6 @@
 #include "ops/matmul_nbits.h"
 
+#include "base/counted.h"
 #include "kernels/cpu/nbits/nbits.h"
 #include "ops/numbers.h"
 #include "tactics/anchor.h"
@@ -35,7 +36,7 @@ std::string refuse(const Problem& problem) {
 std::string supports_rows(const Problem& problem, const Machine&) {
   if (std::string reason = refuse(problem); !reason.empty()) return reason;
   const int64_t m = geometry(problem, *view_anchor(problem)->op.as<MatMulNBits>()).m;
-  return m > kFewRows ? fmt::format("{} rows are more than {}", m, kFewRows) : "";
+  return m > kFewRows ? fmt::format("{} are more than {}", counted(m, "row"), kFewRows) : "";
 }
 
 std::string supports_panels(const Problem& problem, const Machine&) { return refuse(problem); }

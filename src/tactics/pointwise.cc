@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/counted.h"
 #include "ops/pointwise.h"
 #include "tactics/common.h"
 
@@ -34,7 +35,7 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (op == nullptr) return kAnotherOp;
   if (!problem.is_static()) return "shapes are not fixed";
   if (problem.inputs.size() > kMostInputs)
-    return fmt::format("{} inputs, at most {}", problem.inputs.size(), kMostInputs);
+    return fmt::format("{}, at most {}", counted(problem.inputs.size(), "input"), kMostInputs);
   if (const char* reason = cpu::pointwise_supports(op->program)) return reason;
   if (has_rounded_power(op->program)) return "an integer to a real power";
   const auto plan = plan_of(problem, machine);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/counted.h"
 #include "ops/elements.h"
 #include "ops/resize.h"
 #include "tactics/in_bf16.h"
@@ -96,7 +97,8 @@ Result<std::vector<cpu::ResizeTap>> taps_of(std::span<const Tensor> packed, size
   std::vector<double> at;
   for (int64_t i = 0; i < out && line >= packed.size(); ++i) at.push_back(static_cast<double>(i));
   if (line < packed.size()) at = packed[line].to_doubles();
-  if (static_cast<int64_t>(at.size()) != out) return invalid("resize: {} positions for {} elements", at.size(), out);
+  if (static_cast<int64_t>(at.size()) != out)
+    return invalid("resize: {} for {}", counted(at.size(), "position"), counted(out, "element"));
   return cpu::linear_taps(at, in);
 }
 

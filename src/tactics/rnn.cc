@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/counted.h"
 #include "kernels/cpu/bf16/rows.h"
 #include "kernels/cpu/gemm/gemm.h"
 #include "kernels/cpu/pointwise/pointwise.h"
@@ -238,7 +239,8 @@ Result<std::unique_ptr<const Kernel>> RnnKernel::make(const Problem& problem, st
   std::unique_ptr<RnnKernel> made(new RnnKernel(problem, machine, bf16));
   if (!packed.empty()) made->packed_ = packed[0];
   if (made->packed_.defined() && made->packed_.count() != made->at_.dirs * made->at_.total)
-    return invalid("{} packed weights, expected {}", made->packed_.count(), made->at_.dirs * made->at_.total);
+    return invalid("{}, expected {}", counted(made->packed_.count(), "packed weight"),
+                   made->at_.dirs * made->at_.total);
   HONE_CHECK(made->plan(*problem.op.as<Rnn>()));
   made->place(problem, machine);
   return std::unique_ptr<const Kernel>(std::move(made));

@@ -1,5 +1,6 @@
 #include "tactics/windows.h"
 
+#include "base/counted.h"
 #include "ops/elements.h"
 
 namespace hone {
@@ -12,7 +13,8 @@ Result<std::vector<int64_t>> slice_window(const Problem& problem) {
   if (has(problem, 3)) axes = problem.constants[3].to_ints();
   if (has(problem, 4)) steps = problem.constants[4].to_ints();
   if (axes.size() != starts.size() || steps.size() != starts.size())
-    return invalid("{} starts, {} axes, {} steps", starts.size(), axes.size(), steps.size());
+    return invalid("{}, {}, {}", counted(starts.size(), "start"), counted(axes.size(), "axis", "axes"),
+                   counted(steps.size(), "step"));
   std::fill_n(window.begin(), x.size(), 0);
   for (size_t i = 0; i < axes.size(); ++i) {
     HONE_TRY(const int64_t axis, normalize_axis(axes[i], static_cast<int64_t>(x.size())));

@@ -2,6 +2,7 @@
 // unpacked into the workspace first, and of any sizes by a plain kernel.
 #include "ops/matmul_nbits.h"
 
+#include "base/counted.h"
 #include "kernels/cuda/nbits_rows.cuh.h"
 #include "ops/numbers.h"
 #include "tactics/cuda/epilogue.h"
@@ -114,7 +115,7 @@ cuda::Launch launch(const Problem& problem) { return cuda::gemm_launch(view_of(p
 std::string supports_rows(const Problem& problem) {
   if (std::string reason = supports_runs(problem); !reason.empty()) return reason;
   const int64_t m = view_of(problem).gemm.m;
-  return m > kMostRows ? fmt::format("{} rows are more than {}", m, kMostRows) : "";
+  return m > kMostRows ? fmt::format("{} are more than {}", counted(m, "row"), kMostRows) : "";
 }
 
 // A variant is how many columns a warp computes: 4, 2 or 1, which divide all.

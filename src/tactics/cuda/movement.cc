@@ -1,6 +1,7 @@
 // Ops that move elements of any fixed size.
 #include "ops/movement.h"
 
+#include "base/counted.h"
 #include "ops/elements.h"
 #include "ops/gather.h"
 #include "tactics/cuda/movable.h"
@@ -96,8 +97,9 @@ std::vector<int64_t> runs_of(const Types& types, int64_t axis) {
 
 std::string concat_supports(const Problem& problem) {
   if (std::string reason = refuse_unless_movable<Concat>(problem); !reason.empty()) return reason;
-  return problem.inputs.size() > kMostParts ? fmt::format("{} inputs, at most {}", problem.inputs.size(), kMostParts)
-                                            : "";
+  return problem.inputs.size() > kMostParts
+             ? fmt::format("{}, at most {}", counted(problem.inputs.size(), "input"), kMostParts)
+             : "";
 }
 
 Unit concat_unit(const Problem& problem) {
@@ -134,8 +136,9 @@ cuda::Launch concat_launch(const Problem& problem) { return launch_units(problem
 
 std::string split_supports(const Problem& problem) {
   if (std::string reason = refuse_unless_movable<Split>(problem); !reason.empty()) return reason;
-  return problem.outputs.size() > kMostParts ? fmt::format("{} outputs, at most {}", problem.outputs.size(), kMostParts)
-                                             : "";
+  return problem.outputs.size() > kMostParts
+             ? fmt::format("{}, at most {}", counted(problem.outputs.size(), "output"), kMostParts)
+             : "";
 }
 
 Unit split_unit(const Problem& problem) {

@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "base/counted.h"
 #include "kernels/cuda/rnn.cuh.h"
 #include "tactics/cuda/gemm.h"
 #include "tactics/cuda/movable.h"
@@ -57,7 +58,7 @@ std::string supports(const Problem& problem) {
     if (find_activation(name) == nullptr) return fmt::format("activation '{}'", name);
   const Extents e(problem);
   if (e.time * e.batch * e.in == 0) return "empty";
-  if (e.state_bytes() > kMostShared) return fmt::format("states of {} bytes", e.state_bytes());
+  if (e.state_bytes() > kMostShared) return fmt::format("states of {}", counted(e.state_bytes(), "byte"));
   return e.time * e.batch * e.dirs * e.width > INT32_MAX ? "2^31 gates or more" : "";
 }
 
