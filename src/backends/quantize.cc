@@ -6,6 +6,7 @@
 
 #include "backends/integers.h"
 #include "backends/problem.h"
+#include "ops/attention.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"
 #include "ops/pointwise.h"
@@ -70,13 +71,15 @@ class Quantizer {
     std::vector<Int8Layer>& layers = made.layers;
     for (NodeId id : graph_.order()) {
       const Node& node = graph_.node(id);
+      if (node.op.as<Attention>() != nullptr && attention_can_be_in_bytes(id))
+        layers.push_back({name_of(node), threshold(node.inputs[0]), refuse_by_name(node), id});
       if (node.op.as<Conv>() == nullptr && node.op.as<MatMul>() == nullptr) continue;
       layers.push_back({name_of(node), threshold(node.inputs[0]), refuse(id), id});
       if (layers.back().reason.empty()) anchors_.push_back(id);
     }
     for (NodeId id : anchors_) divide_channels(graph_.node(id).inputs[0]);
     for (Int8Layer& layer : layers)
-      if (layer.reason.empty()) convert(layer);
+      if (layer.reason.empty()) graph_.node(layer.node).op.as<Attention>() ? convert_attention(layer) : convert(layer);
     for (NodeId id : graph_.order()) quantize_all_but_one_sum(id);
     const auto quantized = quantized_;
     for (const auto& [from, to] : quantized)
@@ -97,7 +100,9 @@ class Quantizer {
       for (size_t i = 0; keeps_values(node.op) && i < data_inputs(node); ++i) join(node.inputs[i], node.outputs[0]);
     }
     const auto take = [&](ValueId v) {
-      const auto found = thresholds.find(layout::framework_name(graph_, v));
+      const std::vector<std::string> names = layout::framework_names(graph_, v);
+      if (names.size() > 1) return take_side_by_side(v, names, thresholds);
+      const auto found = thresholds.find(names[0]);
       if (found == thresholds.end()) return;
       double& shared = thresholds_[leader(v)];
       // e4m3 has an exponent: where it clips nothing, small values are as exact as large ones.
@@ -109,6 +114,22 @@ class Quantizer {
     for (ValueId v : graph_.inputs()) take(v);
     for (NodeId id : graph_.order())
       for (ValueId v : graph_.node(id).outputs) take(v);
+  }
+
+  // Queries, keys and values in one tensor have a step each, where all their thresholds are known.
+  void take_side_by_side(ValueId v, std::span<const std::string> names, const Thresholds& thresholds) {
+    std::array<double, 3> parts{};
+    const Dim& channels = graph_.type(v).shape.dims.back();
+    if (type_ != DType::i8 || names.size() != parts.size() || !channels.known()) return;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const auto found = thresholds.find(names[i]);
+      if (found == thresholds.end() || !(found->second.whole > 0)) return;
+      parts[i] = found->second.whole;
+      const auto each = static_cast<size_t>(channels.value) / parts.size();
+      steps_[v].insert(steps_[v].end(), each, parts[i] / largest_of(type_));
+    }
+    thresholds_[leader(v)] = *std::ranges::max_element(parts);
+    side_by_side_[leader(v)] = parts;
   }
 
   std::string name_of(const Node& node) const {
@@ -138,6 +159,33 @@ class Quantizer {
       steps_[v] = channel_steps(graph_, v, known->second, threshold(v), type_, exponent_);
   }
 
+  std::string refuse_by_name(const Node& node) const {
+    return floats_.contains(name_of(node)) ? "it is to stay in floats" : "";
+  }
+
+  // The thresholds of q, k and v; 0 where one is not known.
+  std::array<double, 3> attended(const Node& node) const {
+    if (node.op.as<Attention>()->layout != "packed")
+      return {threshold(node.inputs[0]), threshold(node.inputs[1]), threshold(node.inputs[2])};
+    if (const auto found = side_by_side_.find(leader(node.inputs[0])); found != side_by_side_.end())
+      return found->second;
+    const double all = threshold(node.inputs[0]);
+    return {all, all, all};
+  }
+
+  bool attention_can_be_in_bytes(NodeId id) const {
+    const Node& node = graph_.node(id);
+    Problem problem = problem_of(graph_, id);
+    const size_t data = node.op.as<Attention>()->layout == "packed" ? 1 : 3;
+    for (size_t i = 0; i < data; ++i) {
+      if (problem.inputs[i].dtype != DType::f32) return false;
+      problem.inputs[i].dtype = DType::i8;
+    }
+    const auto known = attended(node);
+    return type_ == DType::i8 && std::ranges::all_of(known, [](double t) { return t > 0; }) &&
+           has_fast_kernel(problem, machine_);
+  }
+
   std::string refuse(NodeId id) const {
     const ValueId data = graph_.node(id).inputs[0];
     const Problem before = problem_of(graph_, id);
@@ -146,7 +194,7 @@ class Quantizer {
     if (before.inputs[1].shape.rank() < 2) return "its weights are a vector";
     if (!is_finite(before.constants[1])) return "its weights are not finite";
     if (!(threshold(data) > 0)) return fmt::format("no range for '{}'", layout::framework_name(graph_, data));
-    if (floats_.contains(name_of(graph_.node(id)))) return "it is to stay in floats";
+    if (std::string reason = refuse_by_name(graph_.node(id)); !reason.empty()) return reason;
     const auto after = product_of(before, type_);
     return after && has_fast_kernel(*after, machine_)
                ? ""
@@ -172,14 +220,32 @@ class Quantizer {
                   {type_ == DType::i8 ? DType::i32 : DType::f32, type.shape}, node.sources);
     const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : ValueId::none;
     const ValueId result = add_rescaling(graph_, product, scales, bias, type, name + " scale");
-    graph_.set_name(result, graph_.value(node.outputs[0]).name);
-    // What is known of the old value holds for the new one.
-    leader_[result] = leader(node.outputs[0]);
-    if (const auto known = steps_.find(node.outputs[0]); known != steps_.end()) steps_[result] = known->second;
     results_[result] = node.outputs[0];
-    if (const auto made = quantized_.find(node.outputs[0]); made != quantized_.end()) quantized_[result] = made->second;
-    graph_.replace_uses(node.outputs[0], result);
+    stand_for(node.outputs[0], result);
     layer.result = result;
+  }
+
+  void convert_attention(const Int8Layer& layer) {
+    const Node node = graph_.node(layer.node);
+    Attention op = *node.op.as<Attention>();
+    const auto known = attended(node);
+    const auto step = [&](size_t i) { return known[i] / largest_of(type_); };
+    op.scale = op.scale_of(graph_.type(node.inputs[0]).shape) * step(0) * step(1);
+    op.result_scale = step(2);
+    std::vector<ValueId> inputs = node.inputs;
+    for (size_t i = 0; i < 3; ++i)
+      if (inputs[i] != ValueId::none) inputs[i] = quantized(inputs[i]);
+    const ValueId result = add_value(graph_, op, inputs, graph_.type(node.outputs[0]), node.sources);
+    stand_for(node.outputs[0], result);
+  }
+
+  // What is known of the old value holds for the new one.
+  void stand_for(ValueId old, ValueId result) {
+    graph_.set_name(result, graph_.value(old).name);
+    leader_[result] = leader(old);
+    if (const auto known = steps_.find(old); known != steps_.end()) steps_[result] = known->second;
+    if (const auto made = quantized_.find(old); made != quantized_.end()) quantized_[result] = made->second;
+    graph_.replace_uses(old, result);
   }
 
   // The tensor as it was called before its layer was converted.
@@ -199,6 +265,10 @@ class Quantizer {
   }
 
   ValueId rounded(ValueId v, const TensorType& type) {
+    const NodeId producer = graph_.value(v).producer;
+    if (producer != NodeId::none && graph_.node(producer).op.as<Attention>() != nullptr &&
+        graph_.type(graph_.node(producer).inputs[0]).dtype == type_)
+      return rounded_attention(graph_.node(producer), threshold(v), type);
     const auto steps = steps_.find(v);
     if (steps == steps_.end())
       return add_value(graph_,
@@ -209,6 +279,14 @@ class Quantizer {
       factors.mutable_data<float>()[c] = static_cast<float>(1 / steps->second[c]);
     const ValueId each = graph_.add_constant(factors, graph_.value(v).name + " factors");
     return add_value(graph_, Pointwise{quantizing_by_input(type_, Fn::mul)}, {v, each}, type);
+  }
+
+  // Attention in 8 bits whose result is, too.
+  ValueId rounded_attention(const Node& node, double threshold, const TensorType& type) {
+    Attention op = *node.op.as<Attention>();
+    op.result_scale *= largest_of(type_) / threshold;
+    op.quantizes = true;
+    return add_value(graph_, op, node.inputs, type, node.sources);
   }
 
   // The node on 8 bits, or nothing where it does not only move values.
@@ -254,11 +332,12 @@ class Quantizer {
   const std::set<std::string>& floats_;
   const double exponent_;
   std::vector<NodeId> anchors_;
-  std::map<ValueId, ValueId> leader_;                // towards the value whose threshold a tensor shares
-  std::map<ValueId, double> thresholds_;             // of leaders
-  std::set<ValueId> moved_;                          // read or made by what keeps values: of one scale
-  std::map<ValueId, std::vector<double>> channels_;  // magnitudes of channels
-  std::map<ValueId, std::vector<double>> steps_;     // what 1 stands for in each channel, where channels differ
+  std::map<ValueId, ValueId> leader_;                      // towards the value whose threshold a tensor shares
+  std::map<ValueId, double> thresholds_;                   // of leaders
+  std::map<ValueId, std::array<double, 3>> side_by_side_;  // of leaders: thresholds of what lies in one tensor
+  std::set<ValueId> moved_;                                // read or made by what keeps values: of one scale
+  std::map<ValueId, std::vector<double>> channels_;        // magnitudes of channels
+  std::map<ValueId, std::vector<double>> steps_;           // what 1 stands for in each channel, where channels differ
   std::map<ValueId, ValueId> quantized_;
   std::map<ValueId, ValueId> results_;  // of converted anchors, in f32, and what they stand for
 };

@@ -10,13 +10,13 @@
 
 namespace hone {
 
-// A convolution or matrix product, by the framework's name.
+// A convolution, matrix product or attention, by the framework's name.
 struct Int8Layer {
   std::string name;
   double range = 0;            // threshold of what it reads; 0: not known
   std::string reason;          // why it stays in floats; empty: it is in 8 bits
   NodeId node = NodeId::none;  // in the graph as it was given
-  // Of a layer in 8 bits.
+  // Of a convolution or matrix product in 8 bits.
   ValueId result = ValueId::none;  // its sums, scaled and with its bias, by add_rescaling()
   std::vector<double>
       steps;  // what 1 of the 8-bit numbers that it reads stands for: one number, or one for each channel
@@ -29,7 +29,8 @@ struct Int8Tensor {
 };
 
 struct Int8Network {
-  std::vector<Int8Layer> layers;  // all convolutions and matrix products, in the order of the network
+  // All convolutions and matrix products, and what attention is in 8 bits, in the order of the network.
+  std::vector<Int8Layer> layers;
   std::vector<Int8Tensor> tensors;
 };
 
@@ -52,6 +53,7 @@ Tensor rounded_weights(const Op& op, const Tensor& weights, std::span<const doub
 // make up for: a depthwise convolution's take it whole, others' the part of it that `exponent` says, from 0 (none, the
 // tensor has one scale) to 1, so that weights and activations share it. What else reads a quantised tensor elementwise,
 // as a residual sum does, reads the quantised values too, so that a layer writes no other ones.
+// Attention has its queries, keys and values in int8 where their ranges are known, and weights that the kernel rounds.
 // Maximum pooling, concatenations and movements of such tensors are done on int8. `floats`: layers that are to stay in
 // floats, by name.
 // With `type` f8e4m3fn the same is done in fp8, with sums in f32: q = x * (448 / threshold) as the nearest e4m3, none

@@ -94,7 +94,7 @@ Result<Corrected> corrected(const Graph& floats, std::span<const Int8Layer> laye
   PiecewiseRun exact(floats, samples, options), run(integers, samples, options);
   for (const Int8Layer& layer : layers) {
     made.results.push_back(layer.result);
-    if (!layer.reason.empty() || !has_constant_bias(integers, layer.result)) continue;
+    if (layer.result == ValueId::none || !has_constant_bias(integers, layer.result)) continue;
     HONE_TRY(std::vector<Tensor>* const values, run.values(layer.result));
     HONE_TRY(const std::vector<Tensor>* const wanted, exact.values(floats.node(layer.node).outputs[0]));
     const std::vector<double> offsets = mean_difference(*values, *wanted);

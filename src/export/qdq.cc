@@ -10,6 +10,7 @@
 #include "compile/bias_correction.h"
 #include "compile/smoothing.h"
 #include "export/onnx_edit.h"
+#include "ops/attention.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"
 #include "passes/layout/layout.h"
@@ -101,6 +102,7 @@ class QdqWriter {
   // Plans the nodes that a layer in int8 was made of; says why that is not possible. `floats`: the graph before int8.
   std::string plan(const Graph& floats, const Int8Layer& layer, std::span<const double> offsets) {
     const Node& node = floats.node(layer.node);
+    if (node.op.as<Attention>() != nullptr) return "attention is written in floats";
     const Tensor& weights = floats.value(node.inputs[1]).constant;
     std::map<int, QdqNode> planned;
     int64_t first = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "ops/elements.h"
 #include "ops/eval.h"
@@ -134,7 +135,11 @@ void weigh(const Attention& op, const Head& h, const Bias& bias, std::vector<dou
 
 Result<Types> Attention::infer(const InferArgs& args) const {
   const DType type = args.type(0).dtype;
-  if (!is_float(type)) return invalid("attention over {}", name(type));
+  const bool bytes = type == DType::i8;
+  if (!is_float(type) && !bytes) return invalid("attention over {}", name(type));
+  if (bytes && args.outputs > 1) return invalid("attention over i8 has one output");
+  if (!bytes && (quantizes || result_scale != 1))
+    return invalid("the result of attention over {} has no scale", name(type));
   const bool packed = layout == "packed";
   if (!packed && (args.type(1).dtype != type || args.type(2).dtype != args.type(1).dtype))
     return invalid("q, k and v are {}, {} and {}", name(type), name(args.type(1).dtype), name(args.type(2).dtype));
@@ -157,10 +162,14 @@ Result<Types> Attention::infer(const InferArgs& args) const {
     return invalid("the key lengths are {}", to_text(args.type(4)));
   std::vector<Dim> y{batch, q[1], q[2], v[3]};
   if (layout != "heads") std::swap(y[1], y[2]);
-  Types types{{type, Shape(y)}};
+  Types types{{bytes && !quantizes ? DType::f32 : type, Shape(y)}};
   if (args.outputs > 1) types.push_back({type, Shape(scores)});
   if (args.outputs > 2) return invalid("attention has no output 2");
   return types;
+}
+
+double Attention::scale_of(const Shape& queries) const {
+  return scale != 0 ? scale : 1 / std::sqrt(static_cast<double>(queries.dims.back().value));
 }
 
 namespace {
@@ -189,9 +198,25 @@ Result<Tensors> evaluate_transposed(Attention op, const EvalArgs& args) {
   return out;
 }
 
+// By way of f32, which holds all of i8.
+Result<Tensors> evaluate_bytes(Attention op, const EvalArgs& args) {
+  const Types inputs = types_of(args);
+  HONE_TRY(const Types types, op.infer({inputs, {}, args.outputs}));
+  const double scale = std::exchange(op.result_scale, 1);
+  const bool quantizes = std::exchange(op.quantizes, false);
+  Tensors moved(args.inputs.begin(), args.inputs.end());
+  for (size_t i = 0; i < 3 && i < moved.size(); ++i)
+    if (moved[i].defined()) moved[i] = tensor_from(DType::f32, moved[i].dims(), numbers_of<double>(moved[i]));
+  HONE_TRY(Tensors out, op.evaluate({moved, args.outputs}));
+  std::vector<double> y = numbers_of<double>(out[0]);
+  for (double& v : y) v = quantizes ? std::clamp(std::nearbyint(v * scale), -128.0, 127.0) : v * scale;
+  return Tensors{tensor_from(types[0].dtype, out[0].dims(), y)};
+}
+
 }  // namespace
 
 Result<Tensors> Attention::evaluate(const EvalArgs& args) const {
+  if (args[0].type() == DType::i8) return evaluate_bytes(*this, args);
   if (layout != "heads") return evaluate_transposed(*this, args);
   const Types inputs = types_of(args);
   HONE_TRY(const Types types, infer({inputs, {}, 2}));
@@ -199,7 +224,7 @@ Result<Tensors> Attention::evaluate(const EvalArgs& args) const {
   HONE_CHECK(checked_bytes(DType::f64, s_dims));
   Head h{0, 0, s_dims[2], s_dims[3], args[0].dims()[3], y_dims[3]};
   const int64_t heads = s_dims[1], shared = heads / std::max<int64_t>(args[1].dims()[1], 1);
-  const double factor = scale != 0 ? scale : 1 / std::sqrt(static_cast<double>(h.size));
+  const double factor = scale_of(inputs[0].shape);
   const auto q = numbers_of<double>(args[0]), k = numbers_of<double>(args[1]), v = numbers_of<double>(args[2]);
   const Bias bias(*this, args);
   std::vector<double> y(static_cast<size_t>(element_count(y_dims))),

@@ -13,6 +13,8 @@ namespace hone {
 // output, when asked for, is [batch, heads, queries, keys]: `scores_output` says after which stage.
 // Layout "rows": q, k, v and y are [batch, queries or keys, heads, size]. Layout "packed": q, k and v are one input 0,
 // [batch, queries, 3, heads, size], inputs 1 and 2 are absent, and y is as for "rows". Masks and scores are as ever.
+// q, k and v of i8 are the numbers that they hold: `scale` takes their steps. y is then f32, `result_scale` times as
+// large, or where `quantizes` its nearest i8; there are no scores to be asked for.
 struct Attention {
   static constexpr std::string_view kName = "Attention";
   double scale = 0;    // 0: 1 / sqrt(size)
@@ -20,6 +22,8 @@ struct Attention {
   bool causal = false;
   std::string scores_output = "product";  // product, capped, masked, softmax
   std::string layout = "heads";           // heads, rows, packed
+  double result_scale = 1;                // of i8; else 1
+  bool quantizes = false;                 // of i8
 
   static void fields(auto& self, auto&& field) {
     field("scale", self.scale);
@@ -27,7 +31,11 @@ struct Attention {
     field("causal", self.causal);
     field("scores_output", self.scores_output);
     field("layout", self.layout);
+    field("result_scale", self.result_scale);
+    field("quantizes", self.quantizes);
   }
+  // What scores are multiplied by, of queries of a shape that ends with their size.
+  double scale_of(const Shape& queries) const;
   Result<Types> infer(const InferArgs& args) const;
   Result<Tensors> evaluate(const EvalArgs& args) const;
 };

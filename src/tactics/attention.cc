@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "kernels/cpu/attention/attention_int8.h"
+#include "kernels/cpu/int8/int8.h"
 #include "ops/attention.h"
 #include "tactics/in_bf16.h"
 
@@ -9,6 +11,7 @@ namespace hone {
 namespace {
 
 constexpr size_t kMask = 3, kLengths = 4, kOffset = 5;
+constexpr int64_t kFewestQueries = 8;  // that bytes are packed for
 
 const TensorType& input_type(const Problem& problem, size_t i) {
   static const TensorType kNone;
@@ -49,7 +52,7 @@ void set_operands(Plan& plan, const Problem& problem, const Attention& op) {
   p.depth = dims[0].back();
   p.value_depth = dims[2].back();
   p.y = strides_in(dims_of(problem.outputs[0]), op.layout == "heads" ? "heads" : "rows");
-  p.scale = static_cast<float>(op.scale != 0 ? op.scale : 1 / std::sqrt(static_cast<double>(p.depth)));
+  p.scale = static_cast<float>(op.scale_of(problem.inputs[0].shape));
   p.causal = op.causal;
 }
 
@@ -105,6 +108,20 @@ Result<Prepared> prepare(const Problem& problem, int, const Machine&) {
   return prepared;
 }
 
+int64_t mask_bytes_of(const Plan& plan) {
+  return (plan.mask_elements * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64;
+}
+
+// The numbers that are added, or null; those of booleans are written to the workspace.
+const float* mask_of(const Plan& plan, const KernelArgs& args) {
+  if (args.inputs.size() <= kMask || args.inputs[kMask] == nullptr) return nullptr;
+  if (plan.mask_elements == 0) return args.inputs[kMask]->data<float>();
+  auto* numbers = reinterpret_cast<float*>(args.workspace);
+  const auto* keep = args.inputs[kMask]->data<bool>();
+  for (int64_t i = 0; i < plan.mask_elements; ++i) numbers[i] = keep[i] ? 0.f : -HUGE_VALF;
+  return numbers;
+}
+
 template <class T>
 void run(const Plan& plan, cpu::Tier tier, const float* mask, const KernelArgs& args, int64_t mask_bytes) {
   const T* operands[3];
@@ -118,18 +135,11 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
   Plan plan;
   if (const std::string reason = plan_of(problem, plan); !reason.empty()) return invalid("attention: {}", reason);
   const cpu::Tier tier = tier_of(machine);
-  const bool masked = input_type(problem, kMask).defined();
-  const auto mask_bytes = (plan.mask_elements * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64;
+  const int64_t mask_bytes = mask_bytes_of(plan);
   const bool stored = in_bf16(problem);
   return kernel(
       [=](const KernelArgs& args) -> Status {
-        const float* mask = masked && plan.mask_elements == 0 ? args.inputs[kMask]->data<float>() : nullptr;
-        if (plan.mask_elements > 0) {
-          auto* numbers = reinterpret_cast<float*>(args.workspace);
-          const auto* keep = args.inputs[kMask]->data<bool>();
-          for (int64_t i = 0; i < plan.mask_elements; ++i) numbers[i] = keep[i] ? 0.f : -HUGE_VALF;
-          mask = numbers;
-        }
+        const float* mask = mask_of(plan, args);
         if (stored) run<bf16>(plan, tier, mask, args, mask_bytes);
         else run<float>(plan, tier, mask, args, mask_bytes);
         return {};
@@ -137,10 +147,50 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
       mask_bytes + static_cast<int64_t>(cpu::attention_workspace_bytes(plan.kernel, tier, machine.threads, stored)));
 }
 
+std::string supports_int8(const Problem& problem, const Machine& machine) {
+  Plan plan;
+  if (std::string reason = plan_of(problem, plan); !reason.empty()) return reason;
+  for (size_t i : {size_t{0}, size_t{1}, size_t{2}})
+    if (has(problem, i) && problem.inputs[i].dtype != DType::i8)
+      return fmt::format("an input of {}", name(problem.inputs[i].dtype));
+  if (tier_of(machine) < cpu::Tier::avx512 || !cpu::has_int8_set(cpu::Int8Set::vnni))
+    return fmt::format("needs {}", cpu::int8_set_name(cpu::Int8Set::vnni));
+  if (plan.kernel.queries < kFewestQueries) return fmt::format("fewer than {} queries", kFewestQueries);
+  const char* reason = cpu::attention_int8_supports(plan.kernel);
+  return reason != nullptr ? reason : "";
+}
+
+Result<std::unique_ptr<const Kernel>> make_int8(const Problem& problem, std::span<const Tensor>, int,
+                                                const Machine& machine) {
+  Plan plan;
+  if (const std::string reason = plan_of(problem, plan); !reason.empty()) return invalid("attention: {}", reason);
+  const auto* op = problem.op.as<Attention>();
+  const auto scale = static_cast<float>(op->result_scale);
+  const bool quantizes = op->quantizes;
+  const int64_t mask_bytes = mask_bytes_of(plan);
+  return kernel(
+      [=](const KernelArgs& args) -> Status {
+        const auto operand = [&](size_t i) { return args.inputs[plan.input[i]]->data<int8_t>() + plan.begin[i]; };
+        cpu::attention_int8(plan.kernel, {.q = operand(0),
+                                          .k = operand(1),
+                                          .v = operand(2),
+                                          .mask = mask_of(plan, args),
+                                          .result_scale = scale,
+                                          .quantizes = quantizes,
+                                          .y = args.outputs[0]->mutable_raw(),
+                                          .workspace = args.workspace + mask_bytes,
+                                          .pool = &args.pool});
+        return {};
+      },
+      mask_bytes + static_cast<int64_t>(cpu::attention_int8_workspace_bytes(plan.kernel, machine.threads)));
+}
+
 }  // namespace
 
 std::span<const Tactic> attention_tactics() {
-  static constexpr Tactic kRows[] = {{"attention", supports, one_variant, prepare, make, nullptr, drops_offset}};
+  static constexpr Tactic kRows[] = {
+      {"attention", supports, one_variant, prepare, make, nullptr, drops_offset},
+      {"attention_int8", supports_int8, one_variant, prepare, make_int8, nullptr, drops_offset}};
   return kRows;
 }
 

@@ -160,9 +160,9 @@ std::string projections(std::string_view second_weights, std::string_view more =
     {}
     const %4 : f32[2,2] = [9, 10, 11, 12]
     const %5 : i64[4] = [2, 3, 2, 1]
-    %6 = MatMul(%1, %2)
-    %7 = MatMul(%1, %3)
-    %8 = MatMul(%1, %4)
+    %6 "q" = MatMul(%1, %2)
+    %7 "k" = MatMul(%1, %3)
+    %8 "v" = MatMul(%1, %4)
     %9 = Reshape(%6, %5)
     %10 = Reshape(%7, %5)
     %11 = Reshape(%8, %5)
@@ -177,7 +177,7 @@ TEST(MergeProjections, SideBySide) {
     input %1 "x" : f32[2,3,2]
     const %2 : f32[2,6] = [1, 2, 5, 6, 9, 10, 3, 4, 7, 8, 11, 12]
     const %3 : i64[5] = [2, 3, 3, 2, 1]
-    %4 = MatMul(%1, %2)
+    %4 "q | k | v" = MatMul(%1, %2)
     %5 = Reshape(%4, %3)
     %6 = Attention(%5, _, _) {layout="packed"}
     output %6 "y"

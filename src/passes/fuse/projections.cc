@@ -4,6 +4,7 @@
 #include "ops/matmul_nbits.h"
 #include "ops/movement.h"
 #include "ops/shape.h"
+#include "passes/layout/layout.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
@@ -87,6 +88,8 @@ bool merge(Graph& graph, NodeId id) {
   if (input(graph, nodes[0], parts.bias) != ValueId::none && !join(parts.bias, 0)) return false;
   const ValueId product = emit(graph, graph.node(nodes[0]).op, inputs, {nodes[0], nodes[1], nodes[2]});
   if (product == ValueId::none) return false;
+  layout::name_side_by_side(graph, product,
+                            std::array{output(graph, nodes[0]), output(graph, nodes[1]), output(graph, nodes[2])});
   const auto d = graph.type(input(graph, id, 0)).shape.dims;
   inputs = graph.node(id).inputs;
   inputs[0] = reshape(graph, product, Shape({d[0], d[1], 3, d[2], d[3]}), graph.node(id).sources);

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "ops/conv.h"
 #include "ops/movement.h"
 #include "ops/norm.h"
@@ -27,6 +29,26 @@ std::string framework_name(const Graph& graph, ValueId v) {
   std::string name = graph.value(v).name;
   if (name.ends_with(kChannelsLast)) name.resize(name.size() - kChannelsLast.size());
   return name;
+}
+
+void name_side_by_side(Graph& graph, ValueId whole, std::span<const ValueId> parts) {
+  std::vector<std::string> names;
+  for (const ValueId part : parts) {
+    names.push_back(framework_name(graph, part));
+    if (names.back().empty()) return;
+  }
+  graph.set_name(whole, fmt::format("{}", fmt::join(names, kSideBySide)));
+}
+
+std::vector<std::string> framework_names(const Graph& graph, ValueId v) {
+  std::vector<std::string> names;
+  const std::string whole = framework_name(graph, v);
+  for (size_t from = 0; from != std::string::npos;) {
+    const size_t end = whole.find(kSideBySide, from);
+    names.push_back(whole.substr(from, end - from));
+    from = end == std::string::npos ? end : end + kSideBySide.size();
+  }
+  return names;
 }
 
 }  // namespace layout

@@ -10,10 +10,17 @@ rewrite::Perm to_first(int64_t rank);
 
 // Behind the framework's name of a value: what is computed is that value with its channels moved last.
 inline constexpr std::string_view kChannelsLast = " (channels last)";
+// Between the names of values that lie side by side in one.
+inline constexpr std::string_view kSideBySide = " | ";
 // Names `moved`, of which `original` is the channels-first Transpose.
 void name_channels_last(Graph& graph, ValueId moved, ValueId original);
 // The framework's name of a value that is computed with its channels last or not.
 std::string framework_name(const Graph& graph, ValueId v);
+
+// Names a value that holds others side by side along its last axis, all of one size, where these have names.
+void name_side_by_side(Graph& graph, ValueId whole, std::span<const ValueId> parts);
+// The framework's names of what lies side by side in a value: most often its own alone.
+std::vector<std::string> framework_names(const Graph& graph, ValueId v);
 
 // A node rewritten to work on the inputs of the Transposes before it; `perm` is what its outputs need after it.
 struct Sunk {

@@ -1,20 +1,17 @@
-// A block of queries is the columns of a product whose rows are the keys, as in attention.cc. The weights that softmax
-// makes of the scores are turned, and so the rows of a second one, whose columns are the values.
+// The weights that softmax makes of the scores are turned, and so the rows of a second product, whose columns are the
+// values.
 #include "kernels/cpu/attention/attention_bf16.h"
 
 #include <cstring>
 
-#include "kernels/cpu/attention/attention_kernel.h"
+#include "kernels/cpu/attention/attention_blocks.h"
 #include "kernels/cpu/bf16/block.h"
-#include "kernels/cpu/copy/strides.h"
-#include "kernels/cpu/gemm/dense.h"
-#include "kernels/cpu/transpose/tile.h"
 
 namespace hone::cpu {
 namespace {
 
 constexpr int64_t kBlock = kBf16Panel;  // queries
-constexpr int64_t kHalf = sizeof(bf16), kFloat = sizeof(float), kPair = 2 * kHalf;
+constexpr int64_t kHalf = sizeof(bf16), kFloat = sizeof(float);
 
 // Where a worker's parts begin, in bytes.
 struct Layout {
@@ -105,12 +102,11 @@ struct Run {
     return {.first = mine + l.key_rows, .ld = l.depth * kHalf};
   }
 
-  // Query rows [i0, i0 + m) of one head that has been prepared.
-  void block(std::byte* mine, const TileRows& keys, int64_t n, int64_t h, int64_t i0, int64_t m) const {
-    const int64_t first = p.causal ? i0 + p.keys - p.queries + 1 : p.keys;  // keys that query i0 sees
-    const int64_t seen = p.causal ? std::clamp<int64_t>(first + m - 1, 0, p.keys) : p.keys;
+  // Of a head that has been prepared.
+  void compute(std::byte* mine, const TileRows& keys, const AttentionBlock& b) const {
     const auto floats = [&](int64_t at) { return reinterpret_cast<float*>(mine + at); };
-    kernel.pack_bf16({.from = q + n * p.q.batch + h * p.q.head + i0 * p.q.row,
+    const int64_t n = b.item, h = b.head, m = b.count, seen = b.seen;
+    kernel.pack_bf16({.from = q + n * p.q.batch + h * p.q.head + b.first * p.q.row,
                       .ld = p.q.row,
                       .transposed = true,
                       .columns = m,
@@ -119,22 +115,7 @@ struct Run {
                       .to = reinterpret_cast<uint16_t*>(mine + l.queries),
                       .scratch = mine + l.scratch});
     multiply({keys, seen, l.depth, mine + l.queries, m, mine + l.scores, kBlock, false}, mine);
-    AttentionScores s{.scores = floats(l.scores),
-                      .ld = kBlock,
-                      .keys = seen,
-                      .queries = m,
-                      .scale = p.scale,
-                      .mask = mask == nullptr ? nullptr : mask + n * p.mask.batch + h * p.mask.head,
-                      .mask_key = 1,
-                      .mask_query = 0,
-                      .seen = first,
-                      .inverse = floats(l.inverse)};
-    if (s.mask != nullptr && l.masks) {
-      turn(reinterpret_cast<const std::byte*>(s.mask + i0 * p.mask.row), p.mask.row, m, seen, mine + l.mask, kBlock);
-      s.mask = floats(l.mask);
-      s.mask_key = kBlock;
-      s.mask_query = 1;
-    }
+    const AttentionScores s = scores_of(p, b, floats(l.scores), kBlock, mask, floats(l.mask), floats(l.inverse));
     attention_kernel(Tier::avx512).softmax(s);
     attention_kernel(Tier::avx512).normalize(s);
     const int64_t terms = round_up(seen, form().k_step);
@@ -145,7 +126,7 @@ struct Run {
                      .depth = terms,
                      .to = reinterpret_cast<uint16_t*>(mine + l.weights)});
     turn(mine + l.weights, kBlock, terms / 2, kBlock, mine + l.weight_rows, terms / 2);
-    bf16* const out = y + n * p.y.batch + h * p.y.head + i0 * p.y.row;
+    bf16* const out = y + n * p.y.batch + h * p.y.head + b.first * p.y.row;
     for (int64_t j = 0; j < l.panels; ++j)
       multiply({{.first = mine + l.weight_rows, .ld = terms * kHalf},
                 m,
@@ -156,13 +137,6 @@ struct Run {
                 p.y.row,
                 true},
                mine);
-  }
-
-  // y[c][r] = x[r][c], of elements of 4 bytes, as many as are given from row to row.
-  static void turn(const std::byte* x, int64_t x_row, int64_t rows, int64_t cols, std::byte* y, int64_t y_row) {
-    transpose_tiles(Tier::avx512)
-        .bytes4(
-            {reinterpret_cast<const char*>(x), reinterpret_cast<char*>(y), rows, cols, x_row * kPair, y_row * kPair});
   }
 };
 
@@ -175,18 +149,12 @@ size_t attention_bf16_workspace_bytes(const AttentionProblem& p, const Bf16Kerne
 void attention_bf16(const AttentionProblem& p, const Bf16Kernel& kernel, const bf16* q, const bf16* k, const bf16* v,
                     const float* mask, bf16* y, void* workspace, ThreadPool& pool) {
   const Run run{p, kernel, layout_of(p, kernel.from_bf16), q, k, v, mask, y};
-  const int64_t blocks = ceil_div(p.queries, kBlock), units = p.batch * p.heads * blocks;
-  const int64_t tasks = std::min(units, task_count(units, 1, pool.size()));
-  pool.parallel(tasks, [&](int64_t t, int worker) {
+  share_blocks(p, kBlock, pool, [&](int worker, const AttentionBlocks& blocks) {
     std::byte* const mine = static_cast<std::byte*>(workspace) + worker * run.l.total;
     if (run.form().begin != nullptr) run.form().begin();
     TileRows keys;
-    const Part part = part_of(units, t, tasks);
-    for (int64_t u = part.begin; u < part.end; ++u) {
-      const int64_t head = u / blocks, i0 = u % blocks * kBlock;
-      if (u == part.begin || u % blocks == 0) keys = run.prepare(mine, head / p.heads, head % p.heads);
-      run.block(mine, keys, head / p.heads, head % p.heads, i0, std::min(kBlock, p.queries - i0));
-    }
+    blocks.each([&](const AttentionBlock& b) { keys = run.prepare(mine, b.item, b.head); },
+                [&](const AttentionBlock& b) { run.compute(mine, keys, b); });
     if (run.form().end != nullptr) run.form().end();
   });
 }

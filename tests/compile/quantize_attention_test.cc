@@ -1,0 +1,137 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "backends/quantize.h"
+#include "kernels/cpu/int8/int8.h"
+#include "ops/attention.h"
+#include "ops/matmul.h"
+#include "ops/movement.h"
+#include "ops/shape.h"
+#include "passes/passes.h"
+#include "small_network.h"
+
+namespace hone {
+namespace {
+
+const Machine kMachine{.max_tier = static_cast<int>(cpu::Tier::avx512)};
+constexpr int64_t kLength = 16, kHeads = 2, kSize = 8, kWidth = kHeads * kSize;
+
+// Attention on projections of one input, the values 20 times as large as the queries, and a product behind it.
+struct Network {
+  Graph graph;
+  Tensor x = testing::random_tensor({1, kLength, kWidth}, 9);
+  Thresholds ranges;
+};
+
+Network network() {
+  Network n;
+  Graph& g = n.graph;
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{1, kLength, kWidth})});
+  const auto product = [&](ValueId from, unsigned seed, float scale, const char* name) {
+    const ValueId w = g.add_constant(testing::random_tensor({kWidth, kWidth}, seed, scale), "w");
+    const ValueId y = g.node(*g.add_node(MatMul{}, {from, w}, 1, {name})).outputs[0];
+    g.set_name(y, name);
+    return y;
+  };
+  const auto reshaped = [&](ValueId from, const Dims& dims) {
+    Tensor to(DType::i64, {static_cast<int64_t>(dims.size())});
+    for (size_t i = 0; i < dims.size(); ++i) to.set(static_cast<int64_t>(i), static_cast<double>(dims[i]));
+    return g.node(*g.add_node(Reshape{}, {from, g.add_constant(to)}, 1, {"reshape"})).outputs[0];
+  };
+  const Dims heads{1, kLength, kHeads, kSize};
+  const ValueId q = reshaped(product(x, 1, 0.5F, "q"), heads), k = reshaped(product(x, 2, 0.5F, "k"), heads),
+                v = reshaped(product(x, 3, 10.F, "v"), heads);
+  const ValueId y = g.node(*g.add_node(Attention{.layout = "rows"}, {q, k, v}, 1, {"attention"})).outputs[0];
+  const ValueId flat = reshaped(y, {1, kLength, kWidth});
+  g.set_name(flat, "flat");
+  g.add_output(product(flat, 4, 1, "out"), "y");
+  const auto see = [&](const std::string& name, const Tensor& t) {
+    for (int64_t i = 0; !name.empty() && is_float(t.type()) && i < t.count(); ++i)
+      n.ranges[name].whole = std::max(n.ranges[name].whole, std::fabs(t.at(i)));
+  };
+  see("x", n.x);
+  const auto ran = interpret(g, Tensors{n.x}, [&](NodeId id, std::span<const Tensor> values) {
+    see(g.value(g.node(id).outputs[0]).name, values[0]);
+  });
+  EXPECT_TRUE(ran.ok());
+  return n;
+}
+
+const Node* attention_of(const Graph& g) {
+  for (NodeId id : g.order())
+    if (g.node(id).op.as<Attention>() != nullptr) return &g.node(id);
+  return nullptr;
+}
+
+double signal_to_noise_db(const Graph& got, const Graph& want, const Tensor& x) {
+  const auto a = interpret(got, Tensors{x}), b = interpret(want, Tensors{x});
+  EXPECT_TRUE(a.ok() && b.ok());
+  if (!a.ok() || !b.ok()) return 0;
+  double signal = 0, noise = 0;
+  for (int64_t i = 0; i < (*b)[0].count(); ++i) {
+    signal += (*b)[0].at(i) * (*b)[0].at(i);
+    noise += ((*a)[0].at(i) - (*b)[0].at(i)) * ((*a)[0].at(i) - (*b)[0].at(i));
+  }
+  return 10 * std::log10(signal / noise);
+}
+
+class QuantizeAttention : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!cpu::has_int8_set(cpu::Int8Set::vnni)) GTEST_SKIP() << "this CPU has no AVX-512 VNNI";
+  }
+};
+
+// Uniform errors of half a step of 1/127 of values of a third of that: 42 dB a tensor, of which a path has a handful.
+constexpr double kLeastDb = 30;
+
+TEST_F(QuantizeAttention, IsInBytesWithAStepForEachOperand) {
+  for (const bool packed : {false, true}) {
+    const Network n = network();
+    Graph now = n.graph;
+    if (packed) {
+      ASSERT_EQ(*merge_projections(now, INT_MAX), 1);
+    }
+    const Int8Network made = quantize(now, n.ranges, kMachine);
+    for (const Int8Layer& layer : made.layers) EXPECT_EQ(layer.reason, "") << layer.name;
+    EXPECT_EQ(made.layers.size(), packed ? 3u : 5u);
+    ASSERT_TRUE(verify(now).ok()) << verify(now).message();
+    const Node* node = attention_of(now);
+    ASSERT_NE(node, nullptr);
+    EXPECT_EQ(now.type(node->inputs[0]).dtype, DType::i8);
+    EXPECT_EQ(now.type(node->outputs[0]).dtype, DType::i8);
+    // From the values' steps to those of what the next product reads.
+    EXPECT_NEAR(node->op.as<Attention>()->result_scale, n.ranges.at("v").whole / n.ranges.at("flat").whole, 1e-9);
+    EXPECT_GT(signal_to_noise_db(now, n.graph, n.x), kLeastDb);
+  }
+}
+
+TEST_F(QuantizeAttention, ResultsThatFloatsReadAreFloats) {
+  const Network n = network();
+  Graph now = n.graph;
+  quantize(now, n.ranges, kMachine, {"out"});
+  const Node* node = attention_of(now);
+  ASSERT_NE(node, nullptr);
+  EXPECT_EQ(now.type(node->inputs[0]).dtype, DType::i8);
+  EXPECT_EQ(now.type(node->outputs[0]).dtype, DType::f32);
+  EXPECT_GT(signal_to_noise_db(now, n.graph, n.x), kLeastDb);
+}
+
+TEST_F(QuantizeAttention, StaysInFloatsWhereItMust) {
+  const auto stays = [](const Thresholds& ranges, const std::set<std::string>& floats, const Machine& machine) {
+    Graph now = network().graph;
+    const Int8Network made = quantize(now, ranges, machine, floats);
+    EXPECT_EQ(now.type(attention_of(now)->inputs[0]).dtype, DType::f32);
+    return made.layers.size();
+  };
+  const Network n = network();
+  EXPECT_EQ(stays(n.ranges, {"attention"}, kMachine), 5u);  // which says so
+  Thresholds few = n.ranges;
+  few.erase("k");
+  EXPECT_EQ(stays(few, {}, kMachine), 4u);
+  EXPECT_EQ(stays(n.ranges, {}, {.max_tier = 1}), 4u);
+}
+
+}  // namespace
+}  // namespace hone
