@@ -77,6 +77,50 @@ struct PlainColumns {
 // What is added to sums times scales and biases.
 enum class PlainResidual { none, whole, stepped };
 
+template <PlainResidual kResidual, int COLS>
+class PlainRows {
+ public:
+  HONE_INLINE explicit PlainRows(const PlainColumns& columns)
+      : columns_(columns),
+        n_(columns.columns),
+        ld_(columns.ld),
+        out_(columns.out),
+        low_(_mm512_set1_epi8(columns.low)),
+        high_(_mm512_set1_epi8(columns.high)) {}
+
+  HONE_INLINE void store(const VI (&sums)[COLS], int64_t row) const {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i whole[COLS];
+    HONE_UNROLL
+    for (int j = 0; j < COLS; ++j) {
+      const int at = j * kLanes;
+      V v = to_float(sums[j]) * load(columns_.scale + at) + load(columns_.bias + at);
+      if constexpr (kResidual != PlainResidual::none)
+        v += residual(columns_.residual + row * ld_ + at, n_ - at) * set1(columns_.residual_scale);
+      if constexpr (kResidual == PlainResidual::stepped) v *= load(columns_.step + at);
+      whole[j] = (__m512i)to_int(v);
+    }
+    __m512i bytes = pack_quarters(whole[0], whole[1 % COLS], whole[2 % COLS], whole[3 % COLS]);
+    bytes = _mm512_min_epi8(_mm512_max_epi8(bytes, low_), high_);
+    store_bytes<COLS>(out_ + row * ld_, _mm512_maskz_permutexvar_epi32(0xffff, order, bytes), n_);
+  }
+
+ private:
+  // So many of a vector of bytes.
+  HONE_INLINE static V residual(const int8_t* from, int left) {
+    const __m128i part = left < kLanes ? _mm_maskz_loadu_epi8(lanes_below(left), from)
+                                       : _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    return to_float((VI)_mm512_maskz_cvtepi8_epi32(0xffff, part));
+  }
+
+  const PlainColumns& columns_;
+  // Copies: a store of bytes could change what it is given.
+  const int n_;
+  const int64_t ld_;
+  int8_t* const out_;
+  const __m512i low_, high_;
+};
+
 template <PlainResidual kResidual>
 struct PlainOut {
   const PlainColumns& columns;
@@ -84,32 +128,9 @@ struct PlainOut {
   // Of rows from `row` on.
   template <int ROWS, int COLS>
   HONE_INLINE void store(const VI (&sums)[ROWS][COLS], int64_t row) const {
-    const PlainColumns& c = columns;
-    const __m512i low = _mm512_set1_epi8(c.low), high = _mm512_set1_epi8(c.high);
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const PlainRows<kResidual, COLS> rows(columns);
     HONE_UNROLL
-    for (int i = 0; i < ROWS; ++i) {
-      const int64_t at = (row + i) * c.ld;
-      __m512i whole[COLS];
-      HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) {
-        V v = to_float(sums[i][j]) * load(c.scale + j * kLanes) + load(c.bias + j * kLanes);
-        if constexpr (kResidual != PlainResidual::none) v += residual(at, j);
-        if constexpr (kResidual == PlainResidual::stepped) v *= load(c.step + j * kLanes);
-        whole[j] = (__m512i)to_int(v);
-      }
-      __m512i bytes = pack_quarters(whole[0], whole[1 % COLS], whole[2 % COLS], whole[3 % COLS]);
-      bytes = _mm512_min_epi8(_mm512_max_epi8(bytes, low), high);
-      store_bytes<COLS>(c.out + at, _mm512_maskz_permutexvar_epi32(0xffff, order, bytes), c.columns);
-    }
-  }
-
-  HONE_INLINE V residual(int64_t at, int j) const {
-    const int left = columns.columns - j * kLanes;
-    const int8_t* from = columns.residual + at + j * kLanes;
-    const __m128i part = left < kLanes ? _mm_maskz_loadu_epi8(lanes_below(left), from)
-                                       : _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-    return to_float((VI)_mm512_maskz_cvtepi8_epi32(0xffff, part)) * set1(columns.residual_scale);
+    for (int i = 0; i < ROWS; ++i) rows.store(sums[i], row + i);
   }
 };
 

@@ -51,6 +51,35 @@ void gather_quads(WindowRun run) {
 // A value that GCC would otherwise load again for each use.
 HONE_INLINE void keep(__m512i& v) { asm("" : "+v"(v)); }
 
+template <int ROWS, int COLS>
+HONE_INLINE void start_sums(const Int8Tile& t, VI (&sums)[ROWS][COLS]) {
+  HONE_UNROLL
+  for (int i = 0; i < ROWS; ++i) {
+    HONE_UNROLL
+    for (int j = 0; j < COLS; ++j) sums[i][j] = load_i32(t.start + j * kLanes);
+  }
+}
+
+// One step of rows that begin at at(row), by the columns at b.
+template <int ROWS, int COLS, class At>
+HONE_INLINE void add_step(const int8_t* b, int64_t ahead, VI (&sums)[ROWS][COLS], const At& at) {
+  __m512i columns[COLS];
+  __builtin_prefetch(b + ahead, 0, 2);
+  HONE_UNROLL
+  for (int j = 0; j < COLS; ++j) {
+    columns[j] = _mm512_loadu_si512(b + 4 * j * kLanes);
+    keep(columns[j]);
+  }
+  HONE_UNROLL
+  for (int i = 0; i < ROWS; ++i) {
+    int32_t quad;
+    std::memcpy(&quad, at(i), 4);
+    const __m512i row = _mm512_set1_epi32(quad);
+    HONE_UNROLL
+    for (int j = 0; j < COLS; ++j) sums[i][j] = (VI)_mm512_dpbusd_epi32((__m512i)sums[i][j], row, columns[j]);
+  }
+}
+
 // Rows from `row` on, whose sums go to `last`.
 template <class Last>
 struct QuadRows {
@@ -71,45 +100,24 @@ struct QuadTile {
   HONE_INLINE static void multiply(const QuadRows<Last>& rows) {
     const Int8Tile& t = rows.tile;
     VI sums[ROWS][COLS];
-    const std::byte* a[ROWS];
-    HONE_UNROLL
-    for (int i = 0; i < ROWS; ++i) {
-      a[i] = t.a.first + (rows.row + i) * t.a.ld;
-      HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) sums[i][j] = load_i32(t.start + j * kLanes);
-    }
+    start_sums(t, sums);
     const int8_t* b = t.b;
     // A tile fetches one vector of each step of the next panel, the tiles behind it the others.
     const int64_t ahead = t.a.lines * t.steps * 4 * t.panel + rows.row / ROWS % COLS * 4 * kLanes;
-    if constexpr (!kLines) add_line(t, a, b, ahead, sums);
+    if constexpr (!kLines) {
+      const std::byte* a = t.a.first + rows.row * t.a.ld;
+      const int64_t ld = t.a.ld;
+      for (int64_t s = 0; s < t.steps; ++s, a += 4, b += 4 * t.panel)
+        add_step<ROWS>(b, ahead, sums, [&](int i) { return a + i * ld; });
+    }
     for (int64_t l = 0; kLines && l < t.a.lines; ++l) {
+      const std::byte* a[ROWS];
       HONE_UNROLL
       for (int i = 0; i < ROWS; ++i) a[i] = t.a.line(l, rows.row + i);
-      add_line(t, a, b, ahead, sums);
+      for (int64_t s = 0; s < t.steps; ++s, b += 4 * t.panel)
+        add_step<ROWS>(b, ahead, sums, [&](int i) { return a[i] + 4 * s; });
     }
     rows.last.store(sums, rows.row);
-  }
-
-  template <int ROWS, int COLS>
-  HONE_INLINE static void add_line(const Int8Tile& t, const std::byte* const (&a)[ROWS], const int8_t*& b,
-                                   int64_t ahead, VI (&sums)[ROWS][COLS]) {
-    for (int64_t s = 0; s < t.steps; ++s, b += 4 * t.panel) {
-      __m512i columns[COLS];
-      __builtin_prefetch(b + ahead, 0, 2);
-      HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) {
-        columns[j] = _mm512_loadu_si512(b + 4 * j * kLanes);
-        keep(columns[j]);
-      }
-      HONE_UNROLL
-      for (int i = 0; i < ROWS; ++i) {
-        int32_t quad;
-        std::memcpy(&quad, a[i] + 4 * s, 4);
-        const __m512i row = _mm512_set1_epi32(quad);
-        HONE_UNROLL
-        for (int j = 0; j < COLS; ++j) sums[i][j] = (VI)_mm512_dpbusd_epi32((__m512i)sums[i][j], row, columns[j]);
-      }
-    }
   }
 };
 
@@ -141,18 +149,51 @@ void run_quads(const Int8Tile& t) {
   kColumns[(t.columns - 1) / kLanes](t);
 }
 
-// Weights that stay in the first cache are read for a few rows at once, so that these are finished while the next ones
-// are multiplied. Others are read for as many rows as registers hold.
-constexpr int64_t kNearBytes = 16 << 10;
-constexpr int kNearRows[] = {8, 6, 5, 4};  // by vectors of columns
+// Weights that stay in the first cache are read for a few rows at once, and while these are multiplied, those before
+// them are finished, a row behind each of the first steps: a CPU does not look far enough ahead to do both at once by
+// itself.
+constexpr int64_t kNearBytes = 32 << 10;
+constexpr int kNearRows[] = {6, 6, 4, 3};  // by vectors of columns
+
+// Returns how many rows were.
+template <PlainResidual kResidual, int ROWS, int COLS>
+int64_t store_near(const Int8Tile& t, const PlainColumns& columns) {
+  const PlainRows<kResidual, COLS> finished(columns);
+  const int64_t ld = t.a.ld, b_step = 4 * t.panel, next_panel = t.steps * b_step;
+  VI sums[ROWS][COLS];
+  int64_t row = 0;
+  for (int part = 0; row + ROWS <= t.rows; row += ROWS, part = part + 1 < COLS ? part + 1 : 0) {
+    const std::byte* const a = t.a.first + row * ld;
+    const int8_t* b = t.b;
+    const int64_t ahead = next_panel + part * 4 * kLanes;
+    VI next[ROWS][COLS];
+    start_sums(t, next);
+    const auto step = [&](int64_t s) { add_step(b, ahead, next, [&](int i) { return a + i * ld + 4 * s; }); };
+    HONE_UNROLL
+    for (int i = 0; i < ROWS; ++i, b += b_step) {
+      step(i);
+      if (row > 0) finished.store(sums[i], row - ROWS + i);
+    }
+    for (int64_t s = ROWS; s < t.steps; ++s, b += b_step) step(s);
+    HONE_UNROLL
+    for (int i = 0; i < ROWS; ++i) {
+      HONE_UNROLL
+      for (int j = 0; j < COLS; ++j) sums[i][j] = next[i][j];
+    }
+  }
+  HONE_UNROLL
+  for (int i = 0; i < ROWS && row > 0; ++i) finished.store(sums[i], row - ROWS + i);
+  return row;
+}
 
 template <PlainResidual kResidual, bool kLines, int COLS>
 void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
   using Tile = QuadTile<PlainOut<kResidual>, kLines>;
   int64_t row = 0;
-  if (t.a.lines * t.steps * t.panel * 4 <= kNearBytes) {
+  if constexpr (!kLines) {
     constexpr int kRows = kNearRows[COLS - 1];
-    for (; row + kRows <= t.rows; row += kRows) Tile::template multiply<kRows, COLS>({t, out, row});
+    if (t.steps >= kRows && t.steps * t.panel * 4 <= kNearBytes)
+      row = store_near<kResidual, kRows, COLS>(t, out.columns);
   }
   const int64_t rest = t.rows - row, most = kHeights<COLS>.size(), tiles = (rest + most - 1) / most;
   for (int64_t i = 0; i < tiles; ++i) {  // of as equal heights as can be
