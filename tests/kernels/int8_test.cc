@@ -348,14 +348,15 @@ void check_plain(const ConvProblem& p, float size, bool unsigned_in = false) {
 }
 
 TEST(Int8, PlainEpilogues) {
-  for (int64_t n : {3, 16, 32, 50, 83, 128, 144}) check_plain({.w = 45, .cin = 33, .cout = n}, 1);
+  for (int64_t k : {7, 16, 33})
+    for (int64_t n : {3, 16, 32, 50, 83, 128, 144}) check_plain({.w = 45, .cin = k, .cout = n}, 1);
   for (int64_t n : {16, 30, 44, 64}) check_plain({.w = 13, .cin = 1030, .cout = n}, 0.1f);
   // Beyond what i32 holds.
   check_plain({.w = 9, .cin = 12, .cout = 40}, 1e9f);
 }
 
 TEST(Int8, PlainDepthwise) {
-  for (int64_t channels : {3, 32, 37, 68, 96})
+  for (int64_t channels : {3, 32, 37, 64, 68, 96, 108, 160})
     for (int64_t size : {1, 2, 7, 14})
       for (int64_t stride : {1, 2})
         for (bool unsigned_in : {false, true})

@@ -67,8 +67,8 @@ struct LinesLayout {
   int64_t zero_bytes, worker_bytes, blocks, band, bands;
   LinesLayout(const ConvProblem& p, int threads) {
     zero_bytes = round_up(p.w * p.in_pitch() + kLine, kLine);
-    worker_bytes = 2 * p.out_w() * kDepthwiseBlock * static_cast<int64_t>(sizeof(int32_t));
-    blocks = ceil_div(p.cin, kDepthwiseBlock);
+    worker_bytes = 2 * p.out_w() * kLinesBlock * static_cast<int64_t>(sizeof(int32_t));
+    blocks = ceil_div(p.cin, kLinesBlock);
     const int64_t most = std::max<int64_t>(kBandBytes / (2 * p.stride_h * p.w * p.in_pitch()), 1) * 2;
     bands = round_up(ceil_div(p.out_h(), most), threads);
     band = round_up(ceil_div(p.out_h(), bands), 2);

@@ -84,6 +84,8 @@ struct Int8DepthwiseKernel {
 // For activations of i8, or of u8.
 const Int8DepthwiseKernel& int8_depthwise_kernel(Int8Set set, bool unsigned_in);
 
+constexpr int64_t kLinesBlock = 64;  // channels
+
 // Lines [first, last) of an image's results, for one block of channels.
 struct Int8LinesTask {
   const ConvProblem* p = nullptr;

@@ -1,4 +1,4 @@
-// Blocks of 32 channels whose bytes were interleaved by fours: a vector of sums has a quarter of each half of them.
+// Blocks of channels whose bytes were interleaved by fours: a vector of sums has a quarter of each 16 of them.
 #pragma once
 
 #include "kernels/cpu/int8/kernel.h"
@@ -7,7 +7,10 @@
 namespace hone::cpu::HONE_TIER_NS {
 
 // Where channel c of a block lies among its sums.
-constexpr int64_t place_of(int64_t c) { return c % 16 / 4 * 8 + c / 16 * 4 + c % 4; }
+template <int64_t kBlock = kDepthwiseBlock>
+constexpr int64_t place_of(int64_t c) {
+  return c % 16 / 4 * (kBlock / 4) + c / 16 * 4 + c % 4;
+}
 
 HONE_INLINE void store_in_order(int32_t* to, __m256i a, __m256i b, __m256i c, __m256i d) {
   auto* at = reinterpret_cast<__m256i*>(to);
