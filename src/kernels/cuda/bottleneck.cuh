@@ -105,8 +105,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 128, 1)
         barrier_wait(full + 8 * slot_of(chunk), (i * CHUNKS + chunk) / SLOTS & 1);
         const u64 a = operand_of<ROW_BYTES>(first + chunk * MATRIX_BYTES), b = operand_of<ROW_BYTES>(input_at(chunk));
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-#pragma unroll
-        for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, chunk + k > 0);
+        multiply(sums, a, b, chunk > 0);
         asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
         if (chunk > 0 && !KEEPS_INPUT) {
           asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
@@ -139,8 +138,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 128, 1)
       for (int tap = 0; tap < 9; ++tap) {
         const u64 a = operand_of<ROW_BYTES>(second + tap * MATRIX_BYTES),
                   b = operand_of<ROW_BYTES>(between + (tap / 3 * 16 + tap % 3) * ROW_BYTES);
-#pragma unroll
-        for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, tap + k > 0);
+        multiply(sums, a, b, tap > 0);
       }
       asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
       meet(group);  // what is overwritten has been read by all

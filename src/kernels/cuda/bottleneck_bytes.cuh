@@ -20,14 +20,12 @@ __device__ inline void last_layer(const Here& here, const Tile& tile, int turn, 
     Sum sums[RESULTS / 2];
     const u64 a = operand_of<ROW_BYTES>(here.last + part * MATRIX_BYTES), b = operand_of<ROW_BYTES>(here.between);
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-#pragma unroll
-    for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, k > 0);
+    multiply(sums, a, b, false);
 #if SHORTCUT
     Sum sides[RESULTS / 2];
     const u64 side_a = operand_of<ROW_BYTES>(here.shortcut + part * MATRIX_BYTES),
               side_b = operand_of<ROW_BYTES>(input_at(0) + INSIDE * ROW_BYTES);
-#pragma unroll
-    for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sides, side_a + k * 2, side_b + k * 2, k > 0);
+    multiply(sides, side_a, side_b, false);
 #endif
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 #if !SHORTCUT

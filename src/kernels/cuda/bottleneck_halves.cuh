@@ -35,13 +35,11 @@ __device__ inline void last_layer(const Here& here, const Tile& tile, int, const
     const unsigned rows = part % (COUT / TILE_N) * TILE_N * ROW_BYTES;
     const u64 a = operand_of<ROW_BYTES>(here.between + m * MATRIX_BYTES), b = operand_of<ROW_BYTES>(here.last + rows);
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-#pragma unroll
-    for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, k > 0);
+    multiply(sums, a, b, false);
 #if SHORTCUT
     const u64 side_a = operand_of<ROW_BYTES>(input_at(0) + m * MATRIX_BYTES + INSIDE * ROW_BYTES),
               side_b = operand_of<ROW_BYTES>(here.shortcut + rows);
-#pragma unroll
-    for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sides, side_a + k * 2, side_b + k * 2, k > 0);
+    multiply(sides, side_a, side_b, false);
 #endif
     asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
     if (SHORTCUT && part + 1 == kParts) release(0);

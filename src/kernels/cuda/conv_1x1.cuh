@@ -92,8 +92,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32, 1)
       for (int chunk = 0; chunk < CHUNKS; ++chunk) {
         const u64 a = operand_of<IN_BYTES>(weights + (chunk * CHANNELS + part * 64) * IN_BYTES),
                   b = operand_of<IN_BYTES>(slots + slot * SLOT_BYTES + chunk * CHUNK_BYTES);
-#pragma unroll
-        for (int k = 0; k < IN_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, chunk + k > 0);
+        multiply(sums, a, b, chunk > 0);
       }
       asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
       if (leads) {

@@ -95,9 +95,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
       const int chunk = tap / (KH * KW), down = tap / KW % KH, across = tap % KW;
       const u64 a = operand(places + place * PLACE_BYTES + chunk * CHUNK_BYTES + (down * 16 + across) * ROW_BYTES);
       const u64 b = operand(taps + tap * TAP_BYTES);
-#pragma unroll
-      for (int k = 0; k < ROW_BYTES / 32; ++k)
-        multiply(products, a + k * 2, b + k * 2, (tap > 0 && !promotes<A>) || k > 0);
+      multiply(products, a, b, tap > 0 && !promotes<A>);
       if (promotes<A>) {
         asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
 #pragma unroll

@@ -99,8 +99,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
                               (r / STRIDE_H * PITCH + s / STRIDE_W) * ROW_BYTES);
         const u64 b = operand(ring + stage * TAP_BYTES);
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-#pragma unroll
-        for (int k = 0; k < ROW_BYTES / 32; ++k) multiply(sums, a + k * 2, b + k * 2, unit >= WAYS || k > 0);
+        multiply(sums, a, b, unit >= WAYS);
         asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
         asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
         if (unit >= WAYS && threadIdx.x % 128 == 0) barrier_arrive(empty + 8 * ((unit - WAYS) % STAGES));

@@ -20,12 +20,14 @@ __device__ inline int staged_at(int row, int column) {
 
 // The columns from c0 on of a warp's 16 rows.
 __device__ inline void stage(Sum* staged, const Sum (&sums)[TILE_N / 2], int c0) {
-  const int lane = threadIdx.x % 32;
+  const int row = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
+  // Of columns that lie a multiple of 64 behind, and of those 32 behind them.
+  Sum* const at[] = {staged + staged_at(row, column), staged + staged_at(row, column + 32) - 32};
 #pragma unroll
   for (int j = 0; j < STAGED / 8; ++j)
 #pragma unroll
     for (int half = 0; half < 2; ++half)
-      *(Run<Sum, 2>*)(staged + staged_at(lane / 4 + half * 8, j * 8 + lane % 4 * 2)) = {
+      *(Run<Sum, 2>*)(at[j / 4 % 2] + half * 8 * STAGED_PITCH + j * 8) = {
           {sums[(c0 / 8 + j) * 4 + half * 2], sums[(c0 / 8 + j) * 4 + half * 2 + 1]}};
 }
 
@@ -63,9 +65,11 @@ template <class Rows>
 __device__ inline void bring_out(PARAMETERS, i64 z, int n0, const Rows& m_of, Sum* staged,
                                  const Sum (&sums)[TILE_N / 2], Operands (&operands)[RUNS_A_LANE], Columns& columns) {
   const int lane = threadIdx.x % 32, first = lane / RUNS_A_ROW, column = lane % RUNS_A_ROW * RUN;
-#pragma unroll
+#pragma unroll 1
   for (int c0 = 0; c0 < TILE_N; c0 += STAGED) {
-    stage(staged, sums, c0);
+#pragma unroll
+    for (int c = 0; c < TILE_N; c += STAGED)
+      if (c == c0) stage(staged, sums, c);
     __syncwarp();
     Operands next[RUNS_A_LANE];
     Columns next_columns;
@@ -76,7 +80,7 @@ __device__ inline void bring_out(PARAMETERS, i64 z, int n0, const Rows& m_of, Su
       const int row = first + r * (32 / RUNS_A_ROW), m = m_of(row);
       __align__(16) Sum run[RUN];
 #pragma unroll
-      for (int j = 0; j < RUN; j += 4) *(Run<Sum, 4>*)(run + j) = load_run<4>(staged + staged_at(row, column + j));
+      for (int j = 0; j < RUN; j += 4) *(Run<Sum, 4>*)(run + j) = load_run<4>(staged + staged_at(first, column + j) + (row - first) * STAGED_PITCH);
       if (m >= 0 && n < N) store(ARGUMENTS, z, m, n, operands[r], columns, run);
       operands[r] = next[r];
     }

@@ -128,8 +128,9 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
                           g.heads / g.kv_heads, t.keys, t.groups, t.rounds, t.stages, t.resident ? 1 : 0,
                           blocks_at_once(g, t)) +
               kernels::attention_rows_cuh + kernels::boxes_cuh + load_rows(layout_of(problem)) +
-              cuda::wgmma_multiply(type, t.keys, false) +
-              cuda::wgmma_multiply(type, static_cast<int>(g.v_size), true, true) + kernels::attention_wgmma_cuh,
+              cuda::wgmma_multiply(type, t.keys, {}) +
+              cuda::wgmma_multiply(type, static_cast<int>(g.v_size), {.a_in_registers = true, .b_by_rows = true}) +
+              kernels::attention_wgmma_cuh,
       .arch_specific = true};
 }
 

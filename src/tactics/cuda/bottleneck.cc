@@ -237,7 +237,8 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
       cuda::element_type(g.type), cuda::sum_type(g.type));
   std::set<int64_t> widths{tile.pixels(), tile.results()};
   if (tile.n > 0) widths.insert(tile.n);
-  for (const int64_t n : widths) text += cuda::wgmma_multiply(g.type, static_cast<int>(n), false);
+  for (const int64_t n : widths)
+    text += cuda::wgmma_multiply(g.type, static_cast<int>(n), {.bytes = block.row_bytes()});
   text += results_of(block) + kernels::boxes_cuh + kernels::channels_cuh + kernels::bottleneck_parts_cuh +
           (tile.buffers > 0 ? kernels::bottleneck_bytes_cuh : kernels::bottleneck_halves_cuh) + kernels::bottleneck_cuh;
   cuda::Source source{.text = std::move(text),

@@ -95,8 +95,9 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
                       "#define COLUMNS {}\n#define PARAMETERS {}\ntypedef signed char A;\ntypedef int Sum;\n",
                       kPixels, tiles(g), share.channels, shares, g.cin / row, row, layout.slots, share.groups,
                       share.buffers, added ? 1 : 0, columns_of(problem), parameters) +
-          cuda::wgmma_multiply(g.type, kPixels, false) + cuda::result_function("result", problem) + kernels::boxes_cuh +
-          kernels::channels_cuh + cuda::wgmma_load_a(cuda::conv_product(problem)) + kernels::conv_1x1_cuh,
+          cuda::wgmma_multiply(g.type, kPixels, {.bytes = row}) + cuda::result_function("result", problem) +
+          kernels::boxes_cuh + kernels::channels_cuh + cuda::wgmma_load_a(cuda::conv_product(problem)) +
+          kernels::conv_1x1_cuh,
       .drops = std::vector<bool>(problem.inputs.size(), true),
       .packed = {Tensor(DType::u8, {shares * (layout.weights + layout.columns)})},
       .arch_specific = true};

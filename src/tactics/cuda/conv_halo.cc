@@ -80,8 +80,8 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
                           g.n * g.oh * g.ow, g.cout, g.n, parameters, cuda::arguments_of(parameters),
                           cuda::wgmma_run(g.cout, problem.outputs[0].dtype), n, cuda::wgmma_staged(n), halo.groups,
                           row_bytes(g), chunks(g), cuda::element_type(g.type), cuda::sum_type(g.type)) +
-              g.defines() + cuda::wgmma_multiply(g.type, n, false) + anchor.store + kernels::boxes_cuh +
-              kernels::warpgroup_cuh + kernels::halo_cuh,
+              g.defines() + cuda::wgmma_multiply(g.type, n, {.bytes = row_bytes(g)}) + anchor.store +
+              kernels::boxes_cuh + kernels::warpgroup_cuh + kernels::halo_cuh,
       .arch_specific = true};
   const Tensor& weights = problem.constants[1];
   return cuda::with_weights(std::move(source), cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)));

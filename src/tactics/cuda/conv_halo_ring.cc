@@ -121,7 +121,7 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
                           cuda::wgmma_run(g.cout, problem.outputs[0].dtype), n, staged(share), share.ways, share.split,
                           stages(g, share), kRowBytes, chunks(g) / share.split, piece.pitch, piece.rows, piece.box_rows,
                           piece.bytes, cuda::element_type(g.type), cuda::sum_type(g.type)) +
-              g.defines() + cuda::wgmma_multiply(g.type, n, false) + anchor.store + kernels::boxes_cuh +
+              g.defines() + cuda::wgmma_multiply(g.type, n, {.bytes = kRowBytes}) + anchor.store + kernels::boxes_cuh +
               kernels::warpgroup_cuh + kernels::halo_ring_cuh,
       .arch_specific = true};
   const Tensor& weights = problem.constants[1];

@@ -129,9 +129,9 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
       y[y.size() - 2], share.steps, share.warps, cuda::element_type(problem.inputs[0].dtype),
       cuda::element_type(result), cuda::element_type(g.type), cuda::sum_type(g.type), g.defines(),
       cuda::image_element(anchor), anchor.value);
-  cuda::Source source{
-      .text = text + cuda::wgmma_multiply(g.type, static_cast<int>(g.cout), true) + anchor.store + kernels::stem_cuh,
-      .arch_specific = true};
+  cuda::Source source{.text = text + cuda::wgmma_multiply(g.type, static_cast<int>(g.cout), {.a_in_registers = true}) +
+                              anchor.store + kernels::stem_cuh,
+                      .arch_specific = true};
   return cuda::with_weights(std::move(source), packed_weights(problem.constants[1], g, layout));
 }
 

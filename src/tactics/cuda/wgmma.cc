@@ -207,7 +207,7 @@ int wgmma_run(int64_t columns, DType result) { return size_of(result) <= 2 && co
 
 int wgmma_staged(int n) { return n % 64 == 0 ? 64 : 32; }
 
-std::string wgmma_multiply(DType type, int n, bool a_in_registers, bool b_by_rows) {
+std::string wgmma_multiply(DType type, int n, const Multiplication& form) {
   std::string registers, sums;
   for (int i = 0; i < n / 2; ++i) {
     registers += fmt::format("{}%{}", i > 0 ? ", " : "", i);
@@ -219,18 +219,27 @@ std::string wgmma_multiply(DType type, int n, bool a_in_registers, bool b_by_row
                      : type == DType::f8e4m3fn ? "k32.f32.e4m3.e4m3"
                                                : "k16.f32.bf16.bf16";
   // Signs, of floats; and of 16-bit ones the order of the dims of what is in memory.
-  const std::string order = fmt::format("{}, {}", a_in_registers ? "" : ", 0", b_by_rows ? 1 : 0);
+  const std::string order = fmt::format("{}, {}", form.a_in_registers ? "" : ", 0", form.b_by_rows ? 1 : 0);
   const std::string flags = type == DType::i8 ? "" : size_of(type) == 2 ? ", 1, 1" + order : ", 1, 1";
-  const int first = n / 2, b = first + (a_in_registers ? 4 : 1);
-  const std::string a = a_in_registers ? fmt::format("{{%{}, %{}, %{}, %{}}}", first, first + 1, first + 2, first + 3)
-                                       : fmt::format("%{}", first);
+  const int first = n / 2, b = first + (form.a_in_registers ? 4 : 1);
+  const std::string a_registers = fmt::format("{{%{}, %{}, %{}, %{}}}", first, first + 1, first + 2, first + 3);
+  // One statement for all: the compiler takes its time for each of the sums.
+  std::string instructions;
+  for (int64_t at = 0; at < form.bytes; at += kBytesOfK) {
+    std::string from_a = form.a_in_registers ? a_registers : fmt::format("%{}", first), from_b = fmt::format("%{}", b);
+    if (at > 0) {
+      instructions += fmt::format("add.s64 a, {}, {};\\nadd.s64 b, {}, {};\\n", from_a, at / 16, from_b, at / 16);
+      from_a = "a", from_b = "b";
+    }
+    instructions += fmt::format("wgmma.mma_async.sync.aligned.m64n{}{} {{{}}}, {}, {}, {}{};\\n", n, kind, registers,
+                                from_a, from_b, at > 0 ? "always" : "add", flags);
+  }
   return fmt::format(
       "__device__ inline void multiply(Sum (&c)[{0}], {1}, u64 b, bool add) {{\n"
-      "  asm volatile(\"{{\\n.reg .pred add;\\nsetp.ne.b32 add, %{2}, 0;\\n"
-      "wgmma.mma_async.sync.aligned.m64n{3}{4} {{{5}}}, {6}, %{7}, add{8};\\n}}\" : {9} : {10}, \"l\"(b), "
-      "\"r\"((int)add));\n}}\n",
-      first, a_in_registers ? "unsigned a0, unsigned a1, unsigned a2, unsigned a3" : "u64 a", b + 1, n, kind, registers,
-      a, b, flags, sums, a_in_registers ? "\"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3)" : "\"l\"(a)");
+      "  asm volatile(\"{{\\n.reg .pred add, always;\\n.reg .b64 a, b;\\nsetp.ne.b32 add, %{2}, 0;\\n"
+      "setp.eq.b32 always, 0, 0;\\n{3}}}\" : {4} : {5}, \"l\"(b), \"r\"((int)add));\n}}\n",
+      first, form.a_in_registers ? "unsigned a0, unsigned a1, unsigned a2, unsigned a3" : "u64 a", b + 1, instructions,
+      sums, form.a_in_registers ? "\"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3)" : "\"l\"(a)");
 }
 
 std::string refuse_other_than_hopper(const Machine& machine) {
@@ -274,8 +283,8 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
       wgmma_run(p.gemm.n, p.result), tile.n, staged_columns(tile), tile.groups, tile.stages, row_bytes(p), tile.split,
       tile.cluster, tile.alternate, tile.registers(p.gemm.type), p.b_batched, p.b_constant, rows_first,
       element_type(p.gemm.type), sum_type(p.gemm.type));
-  text += wgmma_multiply(p.gemm.type, tile.n, false) + store + kernels::boxes_cuh + kernels::warpgroup_cuh +
-          wgmma_load_a(p) + kernels::wgmma_cuh;
+  text += wgmma_multiply(p.gemm.type, tile.n, {.bytes = row_bytes(p)}) + store + kernels::boxes_cuh +
+          kernels::warpgroup_cuh + wgmma_load_a(p) + kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};
 }
 

@@ -41,10 +41,17 @@ Source wgmma_source(const WarpgroupProduct& product, int variant, const std::str
 int wgmma_run(int64_t columns, DType result);
 // Columns of a tile of n that warpgroup.cuh brings out at once.
 int wgmma_staged(int n);
-// `void multiply(Sum (&)[n / 2], u64 a, u64 b, bool add)`: the instruction for a tile of 64 x n, of operands in shared
+// Of k, that one instruction multiplies.
+inline constexpr int64_t kBytesOfK = 32;
+struct Multiplication {
+  int64_t bytes = kBytesOfK;    // of k, one behind the other in a row of both operands
+  bool a_in_registers = false;  // of one instruction
+  bool b_by_rows = false;       // of 16-bit types: B lies [k][n]
+};
+// `void multiply(Sum (&)[n / 2], u64 a, u64 b, bool add)`: a product for a tile of 64 x n, of operands in shared
 // memory, or with A in registers: `(Sum (&)[n / 2], unsigned a0, unsigned a1, unsigned a2, unsigned a3, u64 b, bool
-// add)`. The sums need no value where the product is not added to them. `b_by_rows`, of 16-bit types: B lies [k][n].
-std::string wgmma_multiply(DType type, int n, bool a_in_registers, bool b_by_rows = false);
+// add)`. The sums need no value where the product is not added to them.
+std::string wgmma_multiply(DType type, int n, const Multiplication& form);
 // `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int k)`: asks for a box of
 // A, rows from m0 on of 64 bytes of k, if a tap has no more, or of 128; and its map.
 std::string wgmma_load_a(const WarpgroupProduct& product);
