@@ -10,7 +10,7 @@
 // channels. Results between the layers are rounded to A, as they are where each layer is a kernel. The last layer is
 // that of bottleneck_halves.cuh or bottleneck_bytes.cuh.
 //
-// Around it, boxes.cuh, channels.cuh, bottleneck_parts.cuh and the last layer's file, the source defines H, W, TILES,
+// Around it, boxes.cuh, channels.cuh, bottleneck_parts.cuh and the last layer's file, the source defines H, W,
 // CHUNKS (of the input), COUT, TILE_H, GROUPS, SLOTS (for chunks), BUFFERS (of a group, for 64 channels of its results;
 // 0: none), REGISTERS and SPARE (of a thread that multiplies, and of another), A (f16, bf16 or signed char), Sum,
 // SHORTCUT (1: what is added is another 1x1 convolution of the input, of one chunk, else the input), COLUMNS (numbers
@@ -32,7 +32,7 @@ __device__ inline void pass_turn(int group) {
   asm volatile("bar.arrive %0, 256;" ::"r"(1 + GROUPS + group) : "memory");
 }
 extern "C" __global__ void __launch_bounds__(CONSUMERS + 128, 1)
-    kernel(const __grid_constant__ TensorMap image, PARAMETERS, const unsigned char* __restrict__ w) {
+    kernel(const __grid_constant__ TensorMap image, PARAMETERS, const unsigned char* __restrict__ w, int tiles) {
   extern __shared__ unsigned char unaligned[];
   unsigned char* const shared = unaligned + (-to_shared(unaligned) & 1023);
   const unsigned first = to_shared(shared), second = first + FIRST_BYTES, last = second + 9 * MATRIX_BYTES;
@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 128, 1)
       bring(second, w + FIRST_BYTES, LATER_BYTES, weights_here + 8);
       asm volatile("griddepcontrol.wait;" ::: "memory");
       int use = 0;
-      for (int t = blockIdx.x; t < TILES; t += gridDim.x)
+      for (int t = blockIdx.x; t < tiles; t += gridDim.x)
         for (int chunk = 0; chunk < CHUNKS; ++chunk, ++use) {
           const int slot = use % SLOTS;
           barrier_wait(empty + 8 * slot, (use / SLOTS & 1) ^ 1);
@@ -90,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 128, 1)
   load_columns(first_columns, columns, 64, 0);
   load_columns(second_columns, columns + 64 * COLUMNS, 64, 0);
 
-  for (int i = group, t = blockIdx.x + group * gridDim.x; t < TILES; i += GROUPS, t += GROUPS * gridDim.x) {
+  for (int i = group, t = blockIdx.x + group * gridDim.x; t < tiles; i += GROUPS, t += GROUPS * gridDim.x) {
     const Tile tile{t / (TILES_W * TILES_H), t / TILES_W % TILES_H * TILE_H, t % TILES_W * WIDTH};
     const auto slot_of = [&](int chunk) { return (i * CHUNKS + chunk) % SLOTS; };
     const auto input_at = [&](int chunk) { return slots + slot_of(chunk) * SLOT_BYTES; };

@@ -4,7 +4,7 @@
 // goes through the channels in parts of 64, a product of channels x pixels each (channels.cuh); the others' products
 // and boxes run meanwhile.
 //
-// Around it, boxes.cuh and channels.cuh, the source defines TILES (of pixels), SHARES (of the channels, one a block),
+// Around it, boxes.cuh and channels.cuh, the source defines SHARES (of the channels, one a block),
 // CHUNKS (of a pixel, IN_BYTES each), SLOTS (for tiles, a multiple of GROUPS), BUFFERS (of a group, for 64 channels
 // of a tile), ADDS (1: something is added), PARAMETERS (the maps `image`, `result` and `added`, and their pointers), A
 // (signed char), Sum,
@@ -20,7 +20,7 @@
 #define BUFFER_BYTES (TILE * ROW_BYTES)
 
 extern "C" __global__ void __launch_bounds__(CONSUMERS + 32, 1)
-    kernel(PARAMETERS, const unsigned char* __restrict__ w) {
+    kernel(PARAMETERS, const unsigned char* __restrict__ w, int tiles) {
   extern __shared__ unsigned char unaligned[];
   unsigned char* const shared = unaligned + (-to_shared(unaligned) & 1023);
   const unsigned weights = to_shared(shared), slots = weights + WEIGHT_BYTES, buffers = slots + SLOTS * SLOT_BYTES;
@@ -47,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32, 1)
       bring(weights, own, WEIGHT_BYTES, weights_here);
       bring(columns_at, own + WEIGHT_BYTES, COLUMN_BYTES, weights_here);
       asm volatile("griddepcontrol.wait;" ::: "memory");
-      for (int t = first, i = 0; t < TILES; t += stride, ++i) {
+      for (int t = first, i = 0; t < tiles; t += stride, ++i) {
         const int slot = i % SLOTS;
         barrier_wait(empty + 8 * slot, (i / SLOTS & 1) ^ 1);
         barrier_expect(full + 8 * slot, SLOT_BYTES);
@@ -76,11 +76,11 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32, 1)
 #endif
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #if ADDS
-  if (leads && t < TILES) bring_added(0, t, 0);
+  if (leads && t < tiles) bring_added(0, t, 0);
 #endif
   barrier_wait(weights_here, 0);
   // A group's turns are its tiles' parts.
-  for (int i = group, turn = 0; t < TILES; i += GROUPS, t += GROUPS * stride) {
+  for (int i = group, turn = 0; t < tiles; i += GROUPS, t += GROUPS * stride) {
     const int slot = i % SLOTS;
     barrier_wait(full + 8 * slot, i / SLOTS & 1);
 #pragma unroll 1
@@ -100,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32, 1)
         asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(BUFFERS - 2) : "memory");
 #if ADDS
         const int next = part + 1 < PARTS ? t : t + GROUPS * stride;
-        if (next < TILES) bring_added(turn + 1, next, (part + 1) % PARTS);
+        if (next < tiles) bring_added(turn + 1, next, (part + 1) % PARTS);
 #endif
       }
       float own[2][COLUMNS];

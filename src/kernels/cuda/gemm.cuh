@@ -1,8 +1,8 @@
 // C = A * B with operands and sums of the type Sum, float or int: tiles of TILE_M x TILE_N through shared memory,
 // THREAD_M x THREAD_N results a thread, 256 threads.
 //
-// Around it the source defines M, N, K, PARAMETERS (the kernel's), and for batch item `z`:
-//   struct Row, `Row row_of(i64 z, int m)` and `Sum load_a(parameters, Row, int k)`: A[m][k] with 0 outside,
+// Around it the source defines N, K, PARAMETERS (the kernel's, M among them), and for batch item `z`:
+//   struct Row, `Row row_of(parameters, i64 z, int m)` and `Sum load_a(parameters, Row, int k)`: A[m][k] with 0 outside,
 //   `Sum load_b(parameters, i64 z, int k, int n)`, `void store(parameters, i64 z, int m, int n, const Sum
 //   (&)[RUN])`: RUN neighbouring columns; RUN divides N and THREAD_N.
 #define TILE_K 16
@@ -21,7 +21,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) kernel(PARAMETERS) {
   const int b_n = thread % TILE_N, b_k = thread / TILE_N;
   Row rows[TILE_M * TILE_K / THREADS];
 #pragma unroll
-  for (int i = 0; i < TILE_M * TILE_K / THREADS; ++i) rows[i] = row_of(z, m0 + a_m + i * (THREADS / TILE_K));
+  for (int i = 0; i < TILE_M * TILE_K / THREADS; ++i) rows[i] = row_of(ARGUMENTS, z, m0 + a_m + i * (THREADS / TILE_K));
 
   Sum acc[THREAD_M][THREAD_N] = {};
   const int row = thread / THREADS_N * THREAD_M, column = thread % THREADS_N * THREAD_N;

@@ -5,7 +5,7 @@
 // which the last KW - 1 are computed in vain. Each of GROUPS groups of 4 warps takes tiles of its own and has two
 // places for them; one warp asks for all.
 //
-// Around it, and warpgroup.cuh, the source defines OH, OW, KH, KW, PAD_TOP, PAD_LEFT, IMAGES, CHUNKS, GROUPS and
+// Around it, and warpgroup.cuh, the source defines OH, OW, KH, KW, PAD_TOP, PAD_LEFT, CHUNKS, GROUPS and
 // `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b, bool add)`.
 #define CONSUMERS (128 * GROUPS)
 #define GRID_H (4 + KH - 1)
@@ -40,7 +40,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     asm volatile("fence.mbarrier_init.release.cluster;");
   }
   __syncthreads();
-  const int tiles = IMAGES * TILES_H * TILES_W;
+  const int tiles = M / (OH * OW) * (TILES_H * TILES_W);
 
   if (warp == CONSUMERS / 32) {
     if (lane == 0) {

@@ -4,11 +4,11 @@
 // slice of TILE_K words of 4 bytes, with STAGES slices of each on their way through shared memory at once; their sums
 // are added in order, so that a result has the same bits on every run.
 //
-// Around it the source defines M, N, K, PARAMETERS, ARGUMENTS, MMA (the instruction), and for batch item `z`:
-//   `y`, the output, among the parameters, struct Row, `Row row_of(i64 z, int m)`, `const A* a_at(parameters, Row, int
-//   k)`: 16 bytes of neighbouring values of A from k on, aligned, or null for zeros; `const A* b_at(parameters, i64 z,
-//   int n, int k)`: the same of column n of B, already rounded to TF32 when B_ROUNDED; `void store(parameters, i64 z,
-//   int m, int n, const Sum (&)[RUN])`: RUN neighbouring columns, which divide N and TILE_N.
+// Around it the source defines N, K, PARAMETERS, ARGUMENTS, MMA (the instruction), and for batch item `z`:
+//   `y`, the output, and M among the parameters, struct Row, `Row row_of(parameters, i64 z, int m)`, `const A*
+//   a_at(parameters, Row, int k)`: 16 bytes of neighbouring values of A from k on, aligned, or null for zeros; `const A*
+//   b_at(parameters, i64 z, int n, int k)`: the same of column n of B, already rounded to TF32 when B_ROUNDED; `void
+//   store(parameters, i64 z, int m, int n, const Sum (&)[RUN])`: RUN neighbouring columns, which divide N and TILE_N.
 // Where A has no 16 bytes in a row, GATHERED is 1, and `float element_a(parameters, Row, int k)` takes the place of
 // a_at.
 #define WORD ((int)(4 / sizeof(A)))  // elements
@@ -57,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(THREADS* GROUPS) kernel(PARAMETERS)
   const int chunk = thread % CHUNKS, first_row = thread / CHUNKS;
   Row rows[TILE_M / ROWS_A_PASS];
 #pragma unroll
-  for (int i = 0; i < TILE_M / ROWS_A_PASS; ++i) rows[i] = row_of(z, m0 + first_row + i * ROWS_A_PASS);
+  for (int i = 0; i < TILE_M / ROWS_A_PASS; ++i) rows[i] = row_of(ARGUMENTS, z, m0 + first_row + i * ROWS_A_PASS);
 
   // The group's own slice number `step`.
   const auto load = [&](int step) {

@@ -4,10 +4,10 @@
 // rows of results: a warp 16 columns of each. Where they are pooled, those are 8 places of the next image, the first of
 // which only lends its right column, and what a step's second row adds to the next step's maxima stays in registers.
 //
-// Around it the source defines M, N, PARAMETERS, ARGUMENTS, RUN (2), CIN, H, W, OH, OW, KH, KW, STRIDE_H, PAD_TOP,
+// Around it the source defines N, PARAMETERS, `int M, int steps` (of a block) among them, ARGUMENTS, RUN (2), CIN, H, W, OH, OW, KH, KW, STRIDE_H, PAD_TOP,
 // PAD_LEFT, X (the image's type), T (the result's), A and Sum (see wgmma.cuh), POOL, RISING (where 1, no result falls
 // as its sum grows), LOWEST (of what maxima are taken of), RING (rows of the image that are held, a power of two), ROWS
-// and COLUMNS (of y), STEPS and WARPS (of a block), `X raw_at(const X* x, int n, int h, int w, int c)`, `A
+// and COLUMNS (of y), WARPS (of a block), `X raw_at(const X* x, int n, int h, int w, int c)`, `A
 // element_of(X)`, `multiply(Sum (&)[N / 2], unsigned, unsigned, unsigned, unsigned, u64 b, bool add)` with A in
 // registers, and what AnchorView::store does.
 #define THREADS (32 * WARPS)
@@ -54,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) kernel(PARAMETERS) {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   begin();
 
-  const int n = blockIdx.z, first = blockIdx.y * STEPS, last = min(first + STEPS, POOL ? ROWS : (ROWS + 1) / 2);
+  const int n = blockIdx.z, first = blockIdx.y * steps, last = min(first + steps, POOL ? ROWS : (ROWS + 1) / 2);
   // The step ahead gives the row above.
   const int from = POOL && first > 0 ? first - 1 : first;
   const int column0 = blockIdx.x * PLACES_A_WARP * WARPS * (POOL ? 2 : 1) - (POOL ? 2 : 0);

@@ -8,7 +8,7 @@
 // takes one tile instead, each a part of k, and the sums are added in order of the parts. REGISTERS, unless 0, are what
 // a multiplying thread gets: those of a whole group that only asks for boxes are handed over.
 //
-// Around it, and warpgroup.cuh, the source defines M, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each),
+// Around it, and warpgroup.cuh, the source defines M, unless it is a parameter, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each),
 // PARAMETERS, ARGUMENTS, `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int
 // k)`, B_BATCHED, B_CONSTANT, ROWS_FIRST (the order of tiles) and `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b, bool
 // add)`.
@@ -19,7 +19,6 @@
 #define STEPS (TAPS * CHUNKS)
 #define BYTES_A (TILE_M * ROW_BYTES)
 #define BYTES_B (TILE_N * ROW_BYTES)
-#define TILES_M ((M + TILE_M * CLUSTER - 1) / (TILE_M * CLUSTER) * CLUSTER)
 #define TILES_N ((N + TILE_N - 1) / TILE_N)
 #define CONSUMERS (128 * GROUPS)
 #define PRODUCERS (REGISTERS > 0 ? 128 : 32)
@@ -44,11 +43,11 @@ struct Tile {
   int m0, n0;
 };
 
-// Tile t of the block with that rank in its cluster.
-__device__ inline Tile tile_of(int t, int rank) {
-  const int rows = TILES_M / CLUSTER, in_item = t % (rows * TILES_N);
+// Tile t of the block with that rank in its cluster; `rows` of tiles are those of a cluster.
+__device__ inline Tile tile_of(int t, int rank, int rows) {
+  const int z = BATCH == 1 ? 0 : t / (rows * TILES_N), in_item = t - z * (rows * TILES_N);
   const int m = ROWS_FIRST ? in_item % rows : in_item / TILES_N, n = ROWS_FIRST ? in_item / rows : in_item % TILES_N;
-  return {t / (rows * TILES_N), (m * CLUSTER + rank) * TILE_M, n * TILE_N};
+  return {z, (m * CLUSTER + rank) * TILE_M, n * TILE_N};
 }
 
 extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 0)
@@ -73,7 +72,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
   const int part = blockIdx.x % SPLIT, first_step = STEPS * part / SPLIT,
             steps = STEPS * (part + 1) / SPLIT - first_step;
   const int rank = blockIdx.x % CLUSTER, first = blockIdx.x / (SPLIT * CLUSTER), stride = gridDim.x / (SPLIT * CLUSTER);
-  const int tiles = TILES_M / CLUSTER * TILES_N * BATCH;
+  const int rows = (M + TILE_M * CLUSTER - 1) / (TILE_M * CLUSTER), tiles = rows * TILES_N * BATCH;
 
   if (warp >= CONSUMERS / 32) {
     if (REGISTERS > 0) asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(GROUPS == 2 ? 40 : 32));
@@ -101,12 +100,12 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
 #pragma unroll 1
       for (int i = 0; i < early; ++i) {
         barrier_expect(full + 8 * i, BYTES_A + BYTES_B);
-        load_b(tile_of(first, rank), first_step + i, i);
+        load_b(tile_of(first, rank, rows), first_step + i, i);
       }
       asm volatile("griddepcontrol.wait;" ::: "memory");
       int i = 0;
       for (int t = first; t < tiles; t += stride) {
-        const Tile tile = tile_of(t, rank);
+        const Tile tile = tile_of(t, rank, rows);
 #pragma unroll 1
         for (int step = first_step; step < first_step + steps; ++step, ++i) {
           const int stage = i % STAGES;
@@ -129,7 +128,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
     asm volatile("griddepcontrol.wait;" ::: "memory");
     int i = turn * steps;
     for (int t = first + turn * stride; t < tiles; t += turns * stride, i += (turns - 1) * steps) {
-      const Tile tile = tile_of(t, rank);
+      const Tile tile = tile_of(t, rank, rows);
       const auto m_of = [&](int row) { return tile.m0 + row0 + row < M ? tile.m0 + row0 + row : -1; };
       Operands operands[RUNS_A_LANE];
       Columns columns;
@@ -176,7 +175,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
 #if SPLIT > 1
   cluster_barrier();
   if (threadIdx.x < CONSUMERS) {
-    const Tile tile = tile_of(first, 0);
+    const Tile tile = tile_of(first, 0, rows);
     for (int e = part * CONSUMERS + threadIdx.x; e < TILE_M * TILE_N / RUN; e += SPLIT * CONSUMERS) {
       const int row = e / (TILE_N / RUN), column = e % (TILE_N / RUN) * RUN, m = tile.m0 + row, n = tile.n0 + column;
       if (m >= M || n >= N) continue;

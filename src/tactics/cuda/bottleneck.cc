@@ -229,12 +229,12 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
   const Layout layout = layout_of(block, tile);
   const cuda::ConvGeometry g = cuda::conv_geometry(block.first);
   std::string text = fmt::format(
-      "#define H {}\n#define W {}\n#define TILES {}\n#define CHUNKS {}\n#define COUT {}\n#define TILE_H {}\n"
+      "#define H {}\n#define W {}\n#define CHUNKS {}\n#define COUT {}\n#define TILE_H {}\n"
       "#define TILE_N {}\n#define GROUPS {}\n#define SLOTS {}\n#define BUFFERS {}\n#define REGISTERS {}\n"
       "#define SPARE {}\n#define SHORTCUT {}\n#define COLUMNS {}\ntypedef {} A;\ntypedef {} Sum;\n",
-      g.h, g.w, tiles(g, tile), layout.chunks, block.cout(), tile.height, tile.n, tile.groups, layout.slots,
-      tile.buffers, tile.registers(), tile.spare(), block.shortcut ? 1 : 0, columns_of(block),
-      cuda::element_type(g.type), cuda::sum_type(g.type));
+      g.h, g.w, layout.chunks, block.cout(), tile.height, tile.n, tile.groups, layout.slots, tile.buffers,
+      tile.registers(), tile.spare(), block.shortcut ? 1 : 0, columns_of(block), cuda::element_type(g.type),
+      cuda::sum_type(g.type));
   std::set<int64_t> widths{tile.pixels(), tile.results()};
   if (tile.n > 0) widths.insert(tile.n);
   for (const int64_t n : widths)
@@ -268,7 +268,8 @@ cuda::Launch launch(const Problem& problem, int variant) {
           .block = {static_cast<unsigned>(128 * tile.groups + 128)},
           .shared_bytes = static_cast<unsigned>(layout_of(block, tile).shared_bytes()),
           .persistent = true,
-          .maps = std::move(maps)};
+          .maps = std::move(maps),
+          .extents = {static_cast<int>(tiles(g, tile))}};
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace {
 // Rows of the product are output pixels; those behind the last lie outside of the image.
 constexpr const char* kRowOf = R"cuda(
 struct Row { int n, h, w; };
-__device__ inline Row row_of(i64, int m) {
+__device__ inline Row row_of(PARAMETERS, i64, int m) {
   if (m >= M) return {0, -(1 << 29), 0};
   return {m / (OH * OW), m / OW % OH * STRIDE_H - PAD_TOP, m % OW * STRIDE_W - PAD_LEFT};
 })cuda";

@@ -90,11 +90,11 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
                                  (added ? map + "added, A*, const A*, const A*" : "A*, const A*");
   cuda::Source source{
       .text =
-          fmt::format("#define TILE {}\n#define TILES {}\n#define CHANNELS {}\n#define SHARES {}\n#define CHUNKS {}\n"
+          fmt::format("#define TILE {}\n#define CHANNELS {}\n#define SHARES {}\n#define CHUNKS {}\n"
                       "#define IN_BYTES {}\n#define SLOTS {}\n#define GROUPS {}\n#define BUFFERS {}\n#define ADDS {}\n"
                       "#define COLUMNS {}\n#define PARAMETERS {}\ntypedef signed char A;\ntypedef int Sum;\n",
-                      kPixels, tiles(g), share.channels, shares, g.cin / row, row, layout.slots, share.groups,
-                      share.buffers, added ? 1 : 0, columns_of(problem), parameters) +
+                      kPixels, share.channels, shares, g.cin / row, row, layout.slots, share.groups, share.buffers,
+                      added ? 1 : 0, columns_of(problem), parameters) +
           cuda::wgmma_multiply(g.type, kPixels, {.bytes = row}) + cuda::result_function("result", problem) +
           kernels::boxes_cuh + kernels::channels_cuh + cuda::wgmma_load_a(cuda::conv_product(problem)) +
           kernels::conv_1x1_cuh,
@@ -124,7 +124,8 @@ cuda::Launch launch(const Problem& problem, int variant) {
   return {.grid = {static_cast<unsigned>(blocks(g, share) * (g.cout / share.channels))},
           .block = {static_cast<unsigned>(128 * share.groups + 32)},
           .shared_bytes = static_cast<unsigned>(layout_of(problem, share).shared_bytes()),
-          .maps = std::move(maps)};
+          .maps = std::move(maps),
+          .extents = {static_cast<int>(tiles(g))}};
 }
 
 }  // namespace

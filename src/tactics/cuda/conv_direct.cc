@@ -57,29 +57,26 @@ Result<cuda::Source> source(const Problem& problem) {
       positions, cuda::element_type(problem.outputs[0].dtype), has(problem, 2) ? " + (Sum)bias[c + j]" : "");
   return cuda::Source{fmt::format(
       R"cuda(
-#define M {0}
-#define N {1}
-#define RUN {2}
-#define CIN_GROUP {3}
-#define COUT_GROUP {4}
-#define TAPS {5}
-#define CHANNEL {6}
-#define PIXEL {7}
-#define PARAMETERS {8}
-#define ARGUMENTS {9}
-typedef {10} Sum;
-{11}
+#define N {0}
+#define RUN {1}
+#define CIN_GROUP {2}
+#define COUT_GROUP {3}
+#define TAPS {4}
+#define CHANNEL {5}
+#define PIXEL {6}
+{7}typedef {8} Sum;
+{9}
 extern "C" __global__ void kernel(PARAMETERS) {{
   begin();
   const i64 run_index = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (run_index >= (i64)M * (N / RUN)) return;
-  const int {12};
-  const auto* image = x + (i64)image_index * {13} + (i64)(c / COUT_GROUP * CIN_GROUP) * CHANNEL;
+  const int {10};
+  const auto* image = x + (i64)image_index * {11} + (i64)(c / COUT_GROUP * CIN_GROUP) * CHANNEL;
   const auto* filters = w + (i64)c * (CIN_GROUP * TAPS);
   Sum sums[RUN] = {{}};
-{14}{15}  {{
-    const auto* from = image + (i64){16} * PIXEL;
-    const auto* weights = filters + {17};
+{12}{13}  {{
+    const auto* from = image + (i64){14} * PIXEL;
+    const auto* weights = filters + {15};
 #pragma unroll 4
     for (int i = 0; i < CIN_GROUP; ++i) {{
       const Sum value = from[(i64)i * CHANNEL];
@@ -87,12 +84,12 @@ extern "C" __global__ void kernel(PARAMETERS) {{
       for (int j = 0; j < RUN; ++j) sums[j] += value * (Sum)weights[(j * CIN_GROUP + i) * TAPS];
     }}
   }}
-{18}
+{16}
 }}
 )cuda",
-      y[0] * positions, cout, run_of(problem), w[1], cout / conv.groups, element_count(w) / (w[0] * w[1]),
-      conv.channels_last ? 1 : element_count(x) / x[0] / cin, conv.channels_last ? cin : 1, parameters,
-      cuda::arguments_of(parameters), sum, anchor.store,
+      cout, run_of(problem), w[1], cout / conv.groups, element_count(w) / (w[0] * w[1]),
+      conv.channels_last ? 1 : element_count(x) / x[0] / cin, conv.channels_last ? cin : 1,
+      cuda::define_parameters(parameters + cuda::kRows), sum, anchor.store,
       conv.channels_last
           ? fmt::format("c = run_index % (N / RUN) * RUN, m = run_index / (N / RUN), position = m % {0}, "
                         "image_index = m / {0}",
@@ -105,7 +102,10 @@ extern "C" __global__ void kernel(PARAMETERS) {{
 }
 
 cuda::Launch launch(const Problem& problem) {
-  return cuda::elementwise(element_count(dims_of(problem.outputs[0])) / run_of(problem));
+  const int64_t count = element_count(dims_of(problem.outputs[0])), channels = dims_of(problem.inputs[1])[0];
+  cuda::Launch launch = cuda::elementwise(count / run_of(problem));
+  launch.extents = {static_cast<int>(count / channels)};
+  return launch;
 }
 
 }  // namespace

@@ -74,10 +74,10 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
   const std::string parameters = cuda::conv_parameters(problem, anchor);
   const auto n = static_cast<int>(halo.tile_n);
   cuda::Source source{
-      .text = fmt::format("#define M {}\n#define N {}\n#define IMAGES {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n"
-                          "#define RUN {}\n#define TILE_N {}\n#define STAGED {}\n#define GROUPS {}\n#define ROW_BYTES "
+      .text = fmt::format("{}#define N {}\n#define RUN {}\n#define TILE_N {}\n#define STAGED {}\n#define GROUPS "
+                          "{}\n#define ROW_BYTES "
                           "{}\n#define CHUNKS {}\ntypedef {} A;\ntypedef {} Sum;\n",
-                          g.n * g.oh * g.ow, g.cout, g.n, parameters, cuda::arguments_of(parameters),
+                          cuda::define_parameters(parameters + cuda::kRows), g.cout,
                           cuda::wgmma_run(g.cout, problem.outputs[0].dtype), n, cuda::wgmma_staged(n), halo.groups,
                           row_bytes(g), chunks(g), cuda::element_type(g.type), cuda::sum_type(g.type)) +
               g.defines() + cuda::wgmma_multiply(g.type, n, {.bytes = row_bytes(g)}) + anchor.store +
@@ -96,7 +96,8 @@ cuda::Launch launch(const Problem& problem, int variant) {
           .shared_bytes = static_cast<unsigned>(shared_bytes(g, halo)),
           .persistent = true,
           .maps = {{1, cuda::image_map(g, row, 16, 4 + g.kh - 1)},
-                   {count_present(problem.inputs), cuda::filter_map(g, row, halo.tile_n)}}};
+                   {count_present(problem.inputs), cuda::filter_map(g, row, halo.tile_n)}},
+          .extents = {static_cast<int>(g.gemm().m)}};
 }
 
 }  // namespace

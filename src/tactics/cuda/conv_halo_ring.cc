@@ -113,11 +113,11 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
   const std::string parameters = cuda::conv_parameters(problem, anchor);
   const auto n = static_cast<int>(share.tile_n);
   cuda::Source source{
-      .text = fmt::format("#define M {}\n#define N {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n#define RUN {}\n"
+      .text = fmt::format("{}#define N {}\n#define RUN {}\n"
                           "#define TILE_N {}\n#define STAGED {}\n#define WAYS {}\n#define SPLIT {}\n#define STAGES {}\n"
                           "#define ROW_BYTES {}\n#define CHUNKS {}\n#define PITCH {}\n#define PIECE_H {}\n"
                           "#define BOX_H {}\n#define PIECE_BYTES {}\ntypedef {} A;\ntypedef {} Sum;\n",
-                          g.n * g.oh * g.ow, g.cout, parameters, cuda::arguments_of(parameters),
+                          cuda::define_parameters(parameters + cuda::kRows), g.cout,
                           cuda::wgmma_run(g.cout, problem.outputs[0].dtype), n, staged(share), share.ways, share.split,
                           stages(g, share), kRowBytes, chunks(g) / share.split, piece.pitch, piece.rows, piece.box_rows,
                           piece.bytes, cuda::element_type(g.type), cuda::sum_type(g.type)) +
@@ -137,7 +137,8 @@ cuda::Launch launch(const Problem& problem, int variant) {
           .shared_bytes = static_cast<unsigned>(shared_bytes(g, share)),
           .cluster = static_cast<unsigned>(share.split),
           .maps = {{1, cuda::image_map(g, channels_of(g), piece.pitch, piece.box_rows)},
-                   {count_present(problem.inputs), cuda::filter_map(g, channels_of(g), share.tile_n)}}};
+                   {count_present(problem.inputs), cuda::filter_map(g, channels_of(g), share.tile_n)}},
+          .extents = {static_cast<int>(g.gemm().m)}};
 }
 
 }  // namespace

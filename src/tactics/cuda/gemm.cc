@@ -43,11 +43,8 @@ Stream::Dim3 grid_of(const Gemm& gemm, int tile_m, int tile_n) {
 }
 
 std::string size_defines(const Gemm& gemm, const std::string& parameters) {
-  return fmt::format(
-      "typedef {} Sum;\n#define M {}\n#define N {}\n#define K {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n#define "
-      "RUN "
-      "{}\n",
-      sum_type(gemm.type), gemm.m, gemm.n, gemm.k, parameters, arguments_of(parameters), gemm.n % 4 == 0 ? 4 : 1);
+  return fmt::format("typedef {} Sum;\n#define N {}\n#define K {}\n#define RUN {}\n{}", sum_type(gemm.type), gemm.n,
+                     gemm.k, gemm.n % 4 == 0 ? 4 : 1, define_parameters(parameters + kRows));
 }
 
 const Tile& tile_of(const Gemm& gemm) {
@@ -81,7 +78,7 @@ std::string gemm_source(const Gemm& gemm, const std::string& parameters, const s
 
 Launch gemm_launch(const Gemm& gemm) {
   const Tile& tile = tile_of(gemm);
-  return {grid_of(gemm, tile.m, tile.n), {256}};
+  return {.grid = grid_of(gemm, tile.m, tile.n), .block = {256}, .extents = {static_cast<int>(gemm.m)}};
 }
 
 std::string refuse_mma(const Gemm& gemm) {
@@ -116,9 +113,10 @@ std::string mma_source(const Gemm& gemm, int variant, Operands operands, const s
 
 Launch mma_launch(const Gemm& gemm, int variant) {
   const MmaTile& tile = kMmaTiles[variant];
-  return {grid_of(gemm, tile.m, tile.n),
-          {static_cast<unsigned>(32 * tile.warps_m * tile.warps_n * tile.groups)},
-          static_cast<unsigned>(shared_bytes(tile))};
+  return {.grid = grid_of(gemm, tile.m, tile.n),
+          .block = {static_cast<unsigned>(32 * tile.warps_m * tile.warps_n * tile.groups)},
+          .shared_bytes = static_cast<unsigned>(shared_bytes(tile)),
+          .extents = {static_cast<int>(gemm.m)}};
 }
 
 bool has_fp8(std::string_view arch) { return std::atoi(arch.data() + 3) >= 89; }
@@ -155,6 +153,10 @@ Tensor rounded_to_tf32(const Tensor& weights) {
 Tensor permuted_for_tensor_cores(const Tensor& weights, const std::vector<int64_t>& perm) {
   const Tensor packed = permuted(weights, perm);
   return packed.type() == DType::f32 ? rounded_to_tf32(packed) : packed;
+}
+
+std::string define_parameters(const std::string& parameters) {
+  return fmt::format("#define PARAMETERS {}\n#define ARGUMENTS {}\n", parameters, arguments_of(parameters));
 }
 
 std::string arguments_of(const std::string& parameters) {

@@ -42,6 +42,11 @@ Tensor permuted(const Tensor& weights, const std::vector<int64_t>& perm);
 // The same for tensor cores: f32 is rounded to TF32.
 Tensor permuted_for_tensor_cores(const Tensor& weights, const std::vector<int64_t>& perm);
 
+// The rows of a product as a kernel's last parameter: the launch's one extent. They depend on the batch, so that they
+// are no constant where they only bound something.
+inline constexpr const char* kRows = ", int M";
+// PARAMETERS and ARGUMENTS, for functions that are given what the kernel is.
+std::string define_parameters(const std::string& parameters);
 // "const float* x, float* y": the last word of each is its name.
 std::string arguments_of(const std::string& parameters);
 int64_t blocks(int64_t size, int64_t tile);

@@ -40,14 +40,13 @@ class CompiledKernel final : public Kernel {
       HONE_TRY(const TensorMap map, encode(m.spec, pointers[m.pointer]));
       maps.push_back(map);
     }
-    std::vector<void*> parameters;
-    if (launch_.before) {
-      for (const void*& p : pointers) parameters.push_back(&p);
-      HONE_CHECK(args.stream->launch(loaded.before, *launch_.before, parameters));
-      parameters.clear();
-    }
+    std::vector<int> extents = launch_.extents;
+    std::vector<void*> plain, parameters;
+    for (const void*& p : pointers) plain.push_back(&p);
+    for (int& e : extents) plain.push_back(&e);
+    if (launch_.before) HONE_CHECK(args.stream->launch(loaded.before, *launch_.before, plain));
     for (TensorMap& map : maps) parameters.push_back(&map);
-    for (const void*& p : pointers) parameters.push_back(&p);
+    parameters.insert(parameters.end(), plain.begin(), plain.end());
     return args.stream->launch(loaded.function, loaded.shape, parameters);
   }
 

@@ -25,11 +25,13 @@ struct Launch {
   int64_t workspace_bytes = 0;  // when not 0, `T* workspace` comes after `packed`
   // A launch ahead of it: of the kernel `before` of the same source, with the same parameters but for the maps.
   std::optional<Stream::Shape> before = {};
-  std::string_view fault = {};  // see Kernel::fault; the kernel's last parameter is `int* fault` then
+  std::string_view fault = {};  // see Kernel::fault; the kernel's last pointer is `int* fault` then
+  // Of type int, behind the pointers: what follows from the batch, so that the code of one is that of others too.
+  std::vector<int> extents = {};
 };
 
 // The kernel is `extern "C" __global__ void kernel(...)`; its parameters are the maps of the launch, the outputs, the
-// inputs that are there and not dropped, then `packed`.
+// inputs that are there and not dropped, then `packed`, and what else the launch names.
 struct Source {
   std::string text;
   std::vector<bool> drops = {};

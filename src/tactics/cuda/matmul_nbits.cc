@@ -102,7 +102,7 @@ Result<cuda::Source> source(const Problem& problem) {
   const View view = view_of(problem);
   const std::string functions = defines(view, problem.constants[3]) + kWeight + R"cuda(
 struct Row { i64 at; };
-__device__ inline Row row_of(i64, int m) { return Row{m < M ? (i64)m * K : -1}; }
+__device__ inline Row row_of(PARAMETERS, i64, int m) { return Row{m < M ? (i64)m * K : -1}; }
 __device__ inline Sum load_a(PARAMETERS, Row row, int k) { return row.at < 0 ? Sum(0) : (Sum)a[row.at + k]; }
 __device__ inline Sum load_b(PARAMETERS, i64, int k, int n) { return weight_of(ARGUMENTS, n, k); }
 )cuda" + view.anchor.store;
@@ -202,7 +202,7 @@ Result<cuda::Source> mma_source(const Problem& problem, int variant) {
   const View view = view_of(problem);
   const std::string functions = defines(view, problem.constants[3]) + kWeight + kUnpack + R"cuda(
 struct Row { i64 at; };
-__device__ inline Row row_of(i64, int m) { return Row{m < M ? (i64)m * K : -1}; }
+__device__ inline Row row_of(PARAMETERS, i64, int m) { return Row{m < M ? (i64)m * K : -1}; }
 __device__ inline const A* a_at(PARAMETERS, Row row, int k) { return row.at < 0 ? nullptr : a + row.at + k; }
 __device__ inline const A* b_at(PARAMETERS, i64, int n, int k) { return workspace + (i64)n * K + k; }
 )cuda" + view.anchor.store;

@@ -118,17 +118,15 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
   const bool rising = cuda::rises_with_sum(convolution);
   const std::string parameters = cuda::conv_parameters(convolution, anchor);
   const std::string text = fmt::format(
-      "#define M {}\n#define N {}\n#define PARAMETERS {}\n#define ARGUMENTS {}\n#define RUN 2\n#define POOL {}\n"
-      "#define RING {}\n#define RISING {}\n#define LOWEST {}\n#define ROWS {}\n#define COLUMNS {}\n#define STEPS "
-      "{}\n#define WARPS {}\n"
+      "{}#define N {}\n#define RUN 2\n#define POOL {}\n#define RING {}\n#define RISING {}\n#define LOWEST {}\n"
+      "#define ROWS {}\n#define COLUMNS {}\n#define WARPS {}\n"
       "typedef {} X;\ntypedef {} T;\ntypedef {} A;\ntypedef {} Sum;\n{}"
       "__device__ inline X raw_at(const X* x, int n, int h, int w_, int c) {{ return {}; }}\n"
       "__device__ inline A element_of(X raw) {{\n{}  return (A)value;\n}}\n",
-      g.n * g.oh * g.ow, g.cout, parameters, cuda::arguments_of(parameters), stem.pool ? 1 : 0, layout.ring,
+      cuda::define_parameters(parameters + cuda::kRows + ", int steps"), g.cout, stem.pool ? 1 : 0, layout.ring,
       rising ? 1 : 0, (rising ? g.type : result) == DType::i8 ? "(-2147483647 - 1)" : "-INF", y.size() == 3 ? 1 : y[1],
-      y[y.size() - 2], share.steps, share.warps, cuda::element_type(problem.inputs[0].dtype),
-      cuda::element_type(result), cuda::element_type(g.type), cuda::sum_type(g.type), g.defines(),
-      cuda::image_element(anchor), anchor.value);
+      y[y.size() - 2], share.warps, cuda::element_type(problem.inputs[0].dtype), cuda::element_type(result),
+      cuda::element_type(g.type), cuda::sum_type(g.type), g.defines(), cuda::image_element(anchor), anchor.value);
   cuda::Source source{.text = text + cuda::wgmma_multiply(g.type, static_cast<int>(g.cout), {.a_in_registers = true}) +
                               anchor.store + kernels::stem_cuh,
                       .arch_specific = true};
@@ -145,7 +143,8 @@ cuda::Launch launch(const Problem& problem, int variant) {
                    static_cast<unsigned>(cuda::blocks(steps_of(problem, pooled), share.steps)),
                    static_cast<unsigned>(y[0])},
           .block = {static_cast<unsigned>(32 * share.warps)},
-          .shared_bytes = static_cast<unsigned>(layout.shared_bytes)};
+          .shared_bytes = static_cast<unsigned>(layout.shared_bytes),
+          .extents = {static_cast<int>(cuda::conv_geometry(stem.before).gemm().m), static_cast<int>(share.steps)}};
 }
 
 }  // namespace

@@ -68,6 +68,11 @@ int row_bytes(const WarpgroupProduct& p) {
 int64_t elements_a_row(const WarpgroupProduct& p) { return row_bytes(p) / static_cast<int64_t>(size_of(p.gemm.type)); }
 int64_t steps(const WarpgroupProduct& p) { return taps(p) * blocks(tap_k(p), elements_a_row(p)); }
 
+// The operand that is the larger is read once; the smaller one stays in the cache.
+bool rows_first(const WarpgroupProduct& p) { return p.gemm.n > p.gemm.m; }
+// Whether the order of tiles takes a division by their rows, which are a constant then.
+bool divides_by_rows(const WarpgroupProduct& p) { return rows_first(p) || p.gemm.batch > 1; }
+
 bool may_win(const WarpgroupProduct& p, const Tile& t) {
   if (t.sums(p.gemm.type) > 256) return false;
   const int64_t count = tiles(p.gemm, t), columns = blocks(p.gemm.n, t.n) * t.n;
@@ -269,20 +274,18 @@ int wgmma_variants(const WarpgroupProduct& product) { return static_cast<int>(ca
 
 Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& parameters, const std::string& store) {
   const Tile tile = candidates(p)[static_cast<size_t>(variant)];
-  // The operand that is the larger is read once; the smaller one stays in the cache.
-  const bool rows_first = p.gemm.n > p.gemm.m;
   std::string text = fmt::format(
-      "#define M {}\n#define N {}\n#define BATCH {}\n#define TAPS {}\n#define TAP_K {}\n#define PARAMETERS {}\n#define "
-      "ARGUMENTS {}\n#define RUN {}\n"
+      "{}#define N {}\n#define BATCH {}\n#define TAPS {}\n#define TAP_K {}\n#define RUN {}\n"
       "#define TILE_N {}\n#define STAGED {}\n#define GROUPS {}\n#define STAGES {}\n#define ROW_BYTES {}\n#define SPLIT "
       "{}\n#define "
       "CLUSTER {}\n#define "
       "ALTERNATE {}\n#define REGISTERS {}\n#define B_BATCHED {}\n#define B_CONSTANT {}\n#define ROWS_FIRST {}\n"
       "typedef {} A;\ntypedef {} Sum;\n",
-      p.gemm.m, p.gemm.n, p.gemm.batch, taps(p), tap_k(p), parameters, arguments_of(parameters),
-      wgmma_run(p.gemm.n, p.result), tile.n, staged_columns(tile), tile.groups, tile.stages, row_bytes(p), tile.split,
-      tile.cluster, tile.alternate, tile.registers(p.gemm.type), p.b_batched, p.b_constant, rows_first,
-      element_type(p.gemm.type), sum_type(p.gemm.type));
+      divides_by_rows(p) ? fmt::format("#define M {}\n", p.gemm.m) + define_parameters(parameters)
+                         : define_parameters(parameters + kRows),
+      p.gemm.n, p.gemm.batch, taps(p), tap_k(p), wgmma_run(p.gemm.n, p.result), tile.n, staged_columns(tile),
+      tile.groups, tile.stages, row_bytes(p), tile.split, tile.cluster, tile.alternate, tile.registers(p.gemm.type),
+      p.b_batched, p.b_constant, rows_first(p), element_type(p.gemm.type), sum_type(p.gemm.type));
   text += wgmma_multiply(p.gemm.type, tile.n, {.bytes = row_bytes(p)}) + store + kernels::boxes_cuh +
           kernels::warpgroup_cuh + wgmma_load_a(p) + kernels::wgmma_cuh;
   return {.text = std::move(text), .arch_specific = true};
@@ -303,7 +306,8 @@ Launch wgmma_launch(const WarpgroupProduct& p, int variant, const OperandPlaces&
           .cluster = static_cast<unsigned>(tile.split * tile.cluster),
           .persistent = tile.split == 1,
           .maps = {{places.a, wgmma_a_map(p, tile.rows())},
-                   {places.b, rows_map(p, gemm.n, p.b_batched ? gemm.batch : 1, tile.n / tile.cluster)}}};
+                   {places.b, rows_map(p, gemm.n, p.b_batched ? gemm.batch : 1, tile.n / tile.cluster)}},
+          .extents = divides_by_rows(p) ? std::vector<int>{} : std::vector<int>{static_cast<int>(gemm.m)}};
 }
 
 }  // namespace hone::cuda
