@@ -93,16 +93,32 @@ Result<Peaks> measure(const cuda::Device& device) {
   return peaks;
 }
 
+std::string key_of(const cuda::Device& device) { return fmt::format("cuda {} '{}'", device.arch(), device.name); }
+
+std::optional<Peaks> known_peaks(const cuda::Device& device, const TacticCache& cache) {
+  auto known = cache.peaks(key_of(device));
+  return known && known->known() ? known : std::nullopt;
+}
+
 }  // namespace
 
 Result<Tensor> gpu_peaks_code(const std::string& arch) { return cuda::compile(kSource, arch); }
 
+std::future<void> expect_gpu_peaks(const Machine& machine, const TacticCache& cache) {
+  const auto device = cuda::device(machine.cuda_device);
+  if (!device.ok() || known_peaks(*device, cache)) return {};
+  try {
+    return std::async(std::launch::async, [arch = device->arch()] { (void)gpu_peaks_code(arch); });
+  } catch (const std::system_error&) {  // no more threads to be had
+    return {};
+  }
+}
+
 Result<Peaks> gpu_peaks(const Machine& machine, TacticCache& cache) {
   HONE_TRY(const cuda::Device device, cuda::device(machine.cuda_device));
-  const std::string key = fmt::format("cuda {} '{}'", device.arch(), device.name);
-  if (const auto known = cache.peaks(key); known && known->known()) return *known;
+  if (auto known = known_peaks(device, cache)) return *known;
   HONE_TRY(Peaks peaks, measure(device));
-  cache.put_peaks(key, peaks);
+  cache.put_peaks(key_of(device), peaks);
   return peaks;
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <future>
+
 #include "base/peaks.h"
 #include "tactics/tactic.h"
 #include "tune/cache.h"
@@ -14,6 +16,9 @@ Peaks cpu_peaks(const Machine& machine, TacticCache& cache);
 
 // The same of the machine's GPU, which must be here: fp32 multiply-adds on its cores, not tensor cores, and copies.
 Result<Peaks> gpu_peaks(const Machine& machine, TacticCache& cache);
+// Compiles what it runs beside what the caller does, unless the cache has its numbers: NVRTC's first program takes a
+// while. Waits when it is destroyed.
+std::future<void> expect_gpu_peaks(const Machine& machine, const TacticCache& cache);
 // The device code that it runs; needs no GPU.
 Result<Tensor> gpu_peaks_code(const std::string& arch);
 

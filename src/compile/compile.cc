@@ -245,7 +245,7 @@ Result<Compiled> compile_best(const Graph& graph, const CompileOptions& options,
                                      .runs = here,
                                      .timed = timed,
                                      .reduces = reduces,
-                                     .peaks = timed ? peaks_of(machine, *select.cache) : Peaks()});
+                                     .peaks = [&] { return timed ? peaks_of(machine, *select.cache) : Peaks(); }});
 }
 
 constexpr int kLeastMajor = 8;  // of compute capabilities
@@ -358,6 +358,7 @@ Result<Compiled> compile(const Graph& graph, const CompileOptions& given, Start 
     machine.store = &store;
   }
   const std::future<void> opened = machine.cuda_device >= 0 ? open_gpu(machine.cuda_device) : std::future<void>();
+  const std::future<void> expected = options.tune ? expect_gpu_peaks(machine, cache) : std::future<void>();
   const int64_t known_faults = cache.count_faults();
   auto compiled = compile_best(graph, options, machine,
                                {.machine = machine,

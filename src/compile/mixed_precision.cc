@@ -123,7 +123,7 @@ class Chooser {
     const Program& program = floats_.engine.program;
     for (const Step& step : program.steps)
       if (is_reduced(precision_of(step))) operations += operations_of(program, step);
-    if (const double rate = ways_.peaks.operations_per_s("fp32"); rate > 0)
+    if (const double rate = ways_.peaks().operations_per_s("fp32"); rate > 0)
       least_full_us_ = operations / (kReachedInFp32 * rate) * 1e6;
     hopeless_ = least_full_us_ >= floats_.us;
     if (hopeless_) return {};
@@ -142,7 +142,7 @@ class Chooser {
   // Layers that fp16 or bf16 slows down go back to fp32, where the network is faster so.
   Status leave_slow_layers() {
     const auto types = options_.half == DType::none ? std::vector<DType>() : std::vector{options_.half};
-    HONE_TRY(reduced_gains_, measure_gains(floats_.engine, full_->engine, types, reduced_name(), ways_.peaks));
+    HONE_TRY(reduced_gains_, measure_gains(floats_.engine, full_->engine, types, reduced_name(), ways_.peaks()));
     if (types.empty() || !reduced_gains_.worth_trying()) return {};
     CompileOptions some = options_;
     some.thresholds.clear();
@@ -238,7 +238,7 @@ class Chooser {
     for (Quantized& q : quantized_) {
       if (!q.all) continue;
       if (timed_) {
-        auto gains = measure_gains(q.all->engine, floats_.engine, std::array{q.type}, q.name(), ways_.peaks);
+        auto gains = measure_gains(q.all->engine, floats_.engine, std::array{q.type}, q.name(), ways_.peaks());
         HONE_TRY(timed_, could_be_timed(gains.status()));
         if (timed_) q.gains = std::move(*gains);
         HONE_CHECK(make_mixed(q));

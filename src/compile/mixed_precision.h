@@ -11,8 +11,8 @@ struct PrecisionWays {
   std::function<Result<double>(const EngineData&)> time_us;  // of a run of the whole network
   bool runs = false;                                         // the target is here
   bool timed = false;
-  bool reduces = false;  // the target has what the options allow of fp16, bf16 and TF32
-  Peaks peaks;           // of the target; may not be known
+  bool reduces = false;          // the target has what the options allow of fp16, bf16 and TF32
+  std::function<Peaks()> peaks;  // of the target, measured when they are first asked for; may not be known
 };
 
 // Fills in what the program computes its layers in.

@@ -63,7 +63,9 @@ struct Build {
                                        .runs = true,
                                        .timed = timed,
                                        .reduces = true,
-                                       .peaks = {.rates = {{"fp32", fp32_operations_per_s}}, .bandwidths = {}}});
+                                       .peaks = [&]() -> Peaks {
+                                         return {.rates = {{"fp32", fp32_operations_per_s}}, .bandwidths = {}};
+                                       }});
   }
 };
 

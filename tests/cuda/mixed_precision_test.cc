@@ -54,7 +54,9 @@ class MixedPrecision : public ::testing::Test {
                   .runs = true,
                   .timed = true,
                   .reduces = true,
-                  .peaks = {.rates = {{"fp32", 1e15}}, .bandwidths = {{.bytes = 1, .bytes_per_s = bytes_per_s}}}});
+                  .peaks = [&]() -> Peaks {
+                    return {.rates = {{"fp32", 1e15}}, .bandwidths = {{.bytes = 1, .bytes_per_s = bytes_per_s}}};
+                  }});
     EXPECT_TRUE(chosen.ok()) << chosen.status().message();
     return chosen.ok() ? chosen->engine : EngineData();
   }

@@ -5,8 +5,8 @@
 // which the last KW - 1 are computed in vain. Each of GROUPS groups of 4 warps takes tiles of its own and has two
 // places for them; one warp asks for all.
 //
-// Around it, and warpgroup.cuh, the source defines OH, OW, KH, KW, PAD_TOP, PAD_LEFT, CHUNKS, GROUPS and
-// `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b, bool add)`.
+// Around it, and warpgroup.cuh, the source defines OH (by M, where ONE_IMAGE is 1: all pixels are one image's), OW, KH,
+// KW, PAD_TOP, PAD_LEFT, CHUNKS, GROUPS and `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b, bool add)`.
 #define CONSUMERS (128 * GROUPS)
 #define GRID_H (4 + KH - 1)
 #define GRID_BYTES (GRID_H * 16 * ROW_BYTES)
@@ -17,9 +17,18 @@
 #define WIDTH (16 - (KW - 1))
 #define CHANNELS (ROW_BYTES / (int)sizeof(A))
 #define TILES_W ((OW + WIDTH - 1) / WIDTH)
-#define TILES_H ((OH + 3) / 4)
 #define TILES_N ((N + TILE_N - 1) / TILE_N)
 #define PLACES (2 * GROUPS)
+
+struct Tile {
+  int n, h, w;
+};
+
+// Tile t, where an image has `tiles_h` rows of them.
+__device__ inline Tile tile_of(int t, int tiles_h) {
+  const int row = t / TILES_W, n = ONE_IMAGE ? 0 : row / tiles_h;
+  return {n, (row - n * tiles_h) * 4, (t - row * TILES_W) * WIDTH};
+}
 
 extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     kernel(const __grid_constant__ TensorMap image, const __grid_constant__ TensorMap filter, PARAMETERS) {
@@ -40,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     asm volatile("fence.mbarrier_init.release.cluster;");
   }
   __syncthreads();
-  const int tiles = M / (OH * OW) * (TILES_H * TILES_W);
+  const int tiles_h = (OH + 3) / 4, tiles = (ONE_IMAGE ? 1 : M / (OH * OW)) * tiles_h * TILES_W;
 
   if (warp == CONSUMERS / 32) {
     if (lane == 0) {
@@ -56,13 +65,14 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
         const int place = i % GROUPS * 2 + i / GROUPS % 2, round = i / PLACES;
         barrier_wait(empty + 8 * place, (round & 1) ^ 1);
         barrier_expect(full + 8 * place, CHUNKS * GRID_BYTES);
+        const Tile tile = tile_of(t, tiles_h);
         for (int chunk = 0; chunk < CHUNKS; ++chunk)
           asm volatile(
               "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, "
               "%6}], "
               "[%2];" ::"r"(places + place * PLACE_BYTES + chunk * CHUNK_BYTES),
-              "l"(&image), "r"(full + 8 * place), "r"(chunk * CHANNELS), "r"(t % TILES_W * WIDTH - PAD_LEFT),
-              "r"(t / TILES_W % TILES_H * 4 - PAD_TOP), "r"(t / (TILES_W * TILES_H))
+              "l"(&image), "r"(full + 8 * place), "r"(chunk * CHANNELS), "r"(tile.w - PAD_LEFT),
+              "r"(tile.h - PAD_TOP), "r"(tile.n)
               : "memory");
       }
       asm volatile("griddepcontrol.launch_dependents;");
@@ -74,9 +84,10 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
   asm volatile("griddepcontrol.wait;" ::: "memory");
   barrier_wait(weights_here, 0);
   for (int i = group, t = first + group * stride; t < tiles; i += GROUPS, t += GROUPS * stride) {
-    const int ow0 = t % TILES_W * WIDTH, oh = t / TILES_W % TILES_H * 4 + row0 / 16, n = t / (TILES_W * TILES_H);
+    const Tile tile = tile_of(t, tiles_h);
+    const int oh = tile.h + row0 / 16;
     const auto m_of = [&](int row) {
-      return row < WIDTH && ow0 + row < OW && oh < OH ? (n * OH + oh) * OW + ow0 + row : -1;
+      return row < WIDTH && tile.w + row < OW && oh < OH ? (tile.n * OH + oh) * OW + tile.w + row : -1;
     };
     Operands operands[RUNS_A_LANE];
     Columns columns;

@@ -69,19 +69,23 @@ int variants(const Problem& problem, const Machine&) {
 
 Result<cuda::Source> source(const Problem& problem, int variant) {
   const auto anchor = cuda::conv_anchor(problem);
+  const bool one_image = cuda::conv_geometry(problem).pointwise();
   const cuda::ConvGeometry g = geometry_of(problem);
   const Halo halo = candidates(g)[static_cast<size_t>(variant)];
   const std::string parameters = cuda::conv_parameters(problem, anchor);
   const auto n = static_cast<int>(halo.tile_n);
   cuda::Source source{
-      .text = fmt::format("{}#define N {}\n#define RUN {}\n#define TILE_N {}\n#define STAGED {}\n#define GROUPS "
-                          "{}\n#define ROW_BYTES "
-                          "{}\n#define CHUNKS {}\ntypedef {} A;\ntypedef {} Sum;\n",
-                          cuda::define_parameters(parameters + cuda::kRows), g.cout,
-                          cuda::wgmma_run(g.cout, problem.outputs[0].dtype), n, cuda::wgmma_staged(n), halo.groups,
-                          row_bytes(g), chunks(g), cuda::element_type(g.type), cuda::sum_type(g.type)) +
-              g.defines() + cuda::wgmma_multiply(g.type, n, {.bytes = row_bytes(g)}) + anchor.store +
-              kernels::boxes_cuh + kernels::warpgroup_cuh + kernels::halo_cuh,
+      .text = fmt::format(
+                  "{}#define N {}\n#define ONE_IMAGE {}\n#define OH {}\n#define OW {}\n#define KH {}\n#define KW {}\n"
+                  "#define PAD_TOP {}\n#define PAD_LEFT {}\n#define RUN {}\n#define TILE_N {}\n"
+                  "#define STAGED {}\n#define GROUPS {}\n#define ROW_BYTES {}\n#define CHUNKS {}\ntypedef {} "
+                  "A;\ntypedef {} Sum;\n",
+                  cuda::define_parameters(parameters + cuda::kRows), g.cout, one_image ? 1 : 0,
+                  one_image ? "(M / OW)" : std::to_string(g.oh), g.ow, g.kh, g.kw, g.pad_top, g.pad_left,
+                  cuda::wgmma_run(g.cout, problem.outputs[0].dtype), n, cuda::wgmma_staged(n), halo.groups,
+                  row_bytes(g), chunks(g), cuda::element_type(g.type), cuda::sum_type(g.type)) +
+              cuda::wgmma_multiply(g.type, n, {.bytes = row_bytes(g)}) + anchor.store + kernels::boxes_cuh +
+              kernels::warpgroup_cuh + kernels::halo_cuh,
       .arch_specific = true};
   const Tensor& weights = problem.constants[1];
   return cuda::with_weights(std::move(source), cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)));
