@@ -326,6 +326,44 @@ TEST(Cuda, UnknownArchitecturesAreRefused) {
   EXPECT_FALSE(compile_graph(parse(kRows[0].graph), {.target = "cpu", .cuda_arch = "sm_90"}).ok());
 }
 
+// What follows from the batch alone is a parameter: code that was compiled for one batch is found for another.
+TEST(Cuda, OneProgramServesSeveralBatches) {
+  if (!cuda::nvrtc_version().ok()) GTEST_SKIP() << "NVRTC is missing";
+  const Machine machine{.cuda_arch = "sm_90", .tf32 = true};
+  struct Case {
+    const char* tactic;
+    DType type;
+    int64_t batches[2], size, cin, cout, filter, stride = 1;
+  };
+  const Case cases[] = {{"cuda.conv_wgmma", DType::f16, {64, 128}, 56, 64, 128, 1},
+                        {"cuda.conv_halo_wgmma", DType::f16, {8, 12}, 56, 64, 64, 3},
+                        {"cuda.conv_halo_wgmma", DType::f16, {8, 12}, 28, 128, 512, 1},
+                        {"cuda.conv_halo_ring_wgmma", DType::f16, {7, 8}, 14, 256, 256, 3},
+                        {"cuda.conv_stem_wgmma", DType::f16, {16, 128}, 224, 3, 64, 7, 2},
+                        {"cuda.conv_1x1_wgmma", DType::i8, {32, 64}, 28, 128, 128, 1},
+                        {"cuda.conv_mma", DType::f16, {2, 3}, 14, 64, 64, 3},
+                        {"cuda.conv", DType::f32, {2, 3}, 56, 16, 16, 3},
+                        {"cuda.conv_direct", DType::f32, {2, 3}, 14, 16, 16, 3}};
+  for (const Case& c : cases) {
+    const Tactic& tactic = *find_tactic(c.tactic);
+    std::vector<std::string> first;
+    bool found = false;
+    for (const int64_t n : c.batches) {
+      Problem problem = conv_problem(c.type, n, c.size, c.cin, c.cout, c.filter, c.stride);
+      if (c.type == DType::i8) problem.outputs[0].dtype = DType::i8;
+      ASSERT_EQ(tactic.supports(problem, machine), "") << c.tactic;
+      for (int v = 0; v < std::min(3, tactic.variants(problem, machine)); ++v) {
+        const auto prepared = tactic.prepare(problem, v, machine);
+        ASSERT_TRUE(prepared.ok()) << c.tactic << ": " << prepared.status().message();
+        std::string code(prepared->packed[0].data<char>(), prepared->packed[0].bytes());
+        if (n == c.batches[0]) first.push_back(std::move(code));
+        else found = found || std::ranges::find(first, code) != first.end();
+      }
+    }
+    EXPECT_TRUE(found) << c.tactic;
+  }
+}
+
 TEST(Cuda, PartsOfABatchAreViews) {
   if (!cuda::nvrtc_version().ok()) GTEST_SKIP() << "NVRTC is missing";
   auto divided = in_sub_batches(testing::batch_of_images(4), {.part = 8 << 10, .whole = 8 << 10});

@@ -91,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
     int unit = group;
     for (int chunk = group; chunk < CHUNKS; chunk += WAYS) {
       barrier_wait(here + 8 * chunk, 0);
-#pragma unroll 1
+#pragma unroll
       for (int tap = 0; tap < TAPS; ++tap, unit += WAYS) {
         const int stage = unit % STAGES, r = tap / KW, s = tap % KW;
         barrier_wait(full + 8 * stage, unit / STAGES & 1);

@@ -65,11 +65,9 @@ template <class Rows>
 __device__ inline void bring_out(PARAMETERS, i64 z, int n0, const Rows& m_of, Sum* staged,
                                  const Sum (&sums)[TILE_N / 2], Operands (&operands)[RUNS_A_LANE], Columns& columns) {
   const int lane = threadIdx.x % 32, first = lane / RUNS_A_ROW, column = lane % RUNS_A_ROW * RUN;
-#pragma unroll 1
-  for (int c0 = 0; c0 < TILE_N; c0 += STAGED) {
 #pragma unroll
-    for (int c = 0; c < TILE_N; c += STAGED)
-      if (c == c0) stage(staged, sums, c);
+  for (int c0 = 0; c0 < TILE_N; c0 += STAGED) {
+    stage(staged, sums, c0);
     __syncwarp();
     Operands next[RUNS_A_LANE];
     Columns next_columns;

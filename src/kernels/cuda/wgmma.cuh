@@ -60,7 +60,6 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
   Sum* const staging = (Sum*)(SPLIT > 1 ? shared : shared + STAGES * (BYTES_A + BYTES_B) + 16 * STAGES);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (threadIdx.x == 0) {
-#pragma unroll 1
     for (int s = 0; s < STAGES; ++s) {
       barrier_init(full + 8 * s, 1);
       barrier_init(empty + 8 * s, GROUPS_A_TILE * CLUSTER);
@@ -97,7 +96,6 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
       };
       // Weights do not depend on the launch ahead.
       const int early = !B_CONSTANT ? 0 : steps < STAGES ? steps : STAGES;
-#pragma unroll 1
       for (int i = 0; i < early; ++i) {
         barrier_expect(full + 8 * i, BYTES_A + BYTES_B);
         load_b(tile_of(first, rank, rows), first_step + i, i);
@@ -106,7 +104,6 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
       int i = 0;
       for (int t = first; t < tiles; t += stride) {
         const Tile tile = tile_of(t, rank, rows);
-#pragma unroll 1
         for (int step = first_step; step < first_step + steps; ++step, ++i) {
           const int stage = i % STAGES;
           if (i >= early) {
@@ -141,7 +138,6 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
         for (int j = 0; j < TILE_N / 2; ++j) sums[j] = 0;
       }
       if (ALTERNATE) await_turn(turn);
-#pragma unroll 1
       for (int step = 0; step < steps; ++step, ++i) {
         const int stage = i % STAGES;
         barrier_wait(full + 8 * stage, i / STAGES & 1);
