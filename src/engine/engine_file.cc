@@ -14,7 +14,7 @@ namespace {
 using Json = StrictJson;
 
 constexpr std::string_view kMagic = "HONEENG\n";
-constexpr uint32_t kVersion = 9;
+constexpr uint32_t kVersion = 10;
 constexpr uint32_t kMaxSections = 64;
 constexpr size_t kAlign = 64;
 

@@ -10,8 +10,8 @@
 // channels. Results between the layers are rounded to A, as they are where each layer is a kernel. The last layer is
 // that of bottleneck_halves.cuh or bottleneck_bytes.cuh.
 //
-// Around it, boxes.cuh, channels.cuh, bottleneck_parts.cuh and the last layer's file, the source defines H, W,
-// CHUNKS (of the input), COUT, TILE_H, GROUPS, SLOTS (for chunks), BUFFERS (of a group, for 64 channels of its results;
+// Around it, boxes.cuh, channels.cuh, bottleneck_parts.cuh and the last layer's file, the source defines H, W, CHUNKS
+// (of the input), COUT, TILE_H, GROUPS, SLOTS (for chunks), BUFFERS (of a group, for 64 channels of its results;
 // 0: none), REGISTERS and SPARE (of a thread that multiplies, and of another), A (f16, bf16 or signed char), Sum,
 // SHORTCUT (1: what is added is another 1x1 convolution of the input, of one chunk, else the input), COLUMNS (numbers
 // that a layer has for each channel), `multiply(Sum (&)[n / 2], u64 a, u64 b, bool add)` for each n, and what makes

@@ -4,10 +4,9 @@
 // goes through the channels in parts of 64, a product of channels x pixels each (channels.cuh); the others' products
 // and boxes run meanwhile.
 //
-// Around it, boxes.cuh and channels.cuh, the source defines SHARES (of the channels, one a block),
-// CHUNKS (of a pixel, IN_BYTES each), SLOTS (for tiles, a multiple of GROUPS), BUFFERS (of a group, for 64 channels
-// of a tile), ADDS (1: something is added), PARAMETERS (the maps `image`, `result` and `added`, and their pointers), A
-// (signed char), Sum,
+// Around it, boxes.cuh and channels.cuh, the source defines SHARES (of the channels, one a block), CHUNKS (of a pixel,
+// IN_BYTES each), SLOTS (for tiles, a multiple of GROUPS), BUFFERS (of a group, for 64 channels of a tile), ADDS (1:
+// something is added), PARAMETERS (the maps `image`, `result` and `added`, and their pointers), A (signed char), Sum,
 // `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int k)`, `multiply(Sum
 // (&)[TILE / 2], u64 a, u64 b, bool add)`, and `result_of(Sum sum, const float (&columns)[COLUMNS][, other])`. `w` is
 // what stays in shared memory, for each share: rows with their swizzle, then the columns one behind the other.

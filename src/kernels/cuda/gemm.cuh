@@ -2,8 +2,8 @@
 // THREAD_M x THREAD_N results a thread, 256 threads.
 //
 // Around it the source defines N, K, PARAMETERS (the kernel's, M among them), and for batch item `z`:
-//   struct Row, `Row row_of(parameters, i64 z, int m)` and `Sum load_a(parameters, Row, int k)`: A[m][k] with 0 outside,
-//   `Sum load_b(parameters, i64 z, int k, int n)`, `void store(parameters, i64 z, int m, int n, const Sum
+//   struct Row, `Row row_of(parameters, i64 z, int m)` and `Sum load_a(parameters, Row, int k)`: A[m][k] with 0
+//   outside, `Sum load_b(parameters, i64 z, int k, int n)`, `void store(parameters, i64 z, int m, int n, const Sum
 //   (&)[RUN])`: RUN neighbouring columns; RUN divides N and THREAD_N.
 #define TILE_K 16
 #define THREADS 256

@@ -6,9 +6,10 @@
 //
 // Around it the source defines N, K, PARAMETERS, ARGUMENTS, MMA (the instruction), and for batch item `z`:
 //   `y`, the output, and M among the parameters, struct Row, `Row row_of(parameters, i64 z, int m)`, `const A*
-//   a_at(parameters, Row, int k)`: 16 bytes of neighbouring values of A from k on, aligned, or null for zeros; `const A*
-//   b_at(parameters, i64 z, int n, int k)`: the same of column n of B, already rounded to TF32 when B_ROUNDED; `void
-//   store(parameters, i64 z, int m, int n, const Sum (&)[RUN])`: RUN neighbouring columns, which divide N and TILE_N.
+//   a_at(parameters, Row, int k)`: 16 bytes of neighbouring values of A from k on, aligned, or null for zeros; `const
+//   A* b_at(parameters, i64 z, int n, int k)`: the same of column n of B, already rounded to TF32 when B_ROUNDED;
+//   `void store(parameters, i64 z, int m, int n, const Sum (&)[RUN])`: RUN neighbouring columns, which divide N and
+//   TILE_N.
 // Where A has no 16 bytes in a row, GATHERED is 1, and `float element_a(parameters, Row, int k)` takes the place of
 // a_at.
 #define WORD ((int)(4 / sizeof(A)))  // elements

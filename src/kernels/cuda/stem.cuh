@@ -4,12 +4,12 @@
 // rows of results: a warp 16 columns of each. Where they are pooled, those are 8 places of the next image, the first of
 // which only lends its right column, and what a step's second row adds to the next step's maxima stays in registers.
 //
-// Around it the source defines N, PARAMETERS, `int M, int steps` (of a block) among them, ARGUMENTS, RUN (2), CIN, H, W, OH, OW, KH, KW, STRIDE_H, PAD_TOP,
-// PAD_LEFT, X (the image's type), T (the result's), A and Sum (see wgmma.cuh), POOL, RISING (where 1, no result falls
-// as its sum grows), LOWEST (of what maxima are taken of), RING (rows of the image that are held, a power of two), ROWS
-// and COLUMNS (of y), WARPS (of a block), `X raw_at(const X* x, int n, int h, int w, int c)`, `A
-// element_of(X)`, `multiply(Sum (&)[N / 2], unsigned, unsigned, unsigned, unsigned, u64 b, bool add)` with A in
-// registers, and what AnchorView::store does.
+// Around it the source defines N, PARAMETERS, the last of which are `int M, int steps` (of a block), ARGUMENTS, RUN
+// (2), CIN, H, W, OH, OW, KH, KW, STRIDE_H, PAD_TOP, PAD_LEFT, X (the image's type), T (the result's), A and Sum (see
+// wgmma.cuh), POOL, RISING (where 1, no result falls as its sum grows), LOWEST (of what maxima are taken of), RING
+// (rows of the image that are held, a power of two), ROWS and COLUMNS (of y), WARPS (of a block), `X raw_at(const X* x,
+// int n, int h, int w, int c)`, `A element_of(X)`, `multiply(Sum (&)[N / 2], unsigned, unsigned, unsigned, unsigned,
+// u64 b, bool add)` with A in registers, and what AnchorView::store does.
 #define THREADS (32 * WARPS)
 // Pixels next to each other are read in pairs, 4 lanes a pair each; k is the filter's pairs, row after row.
 #define PAIRS_W ((KW + 1) / 2)

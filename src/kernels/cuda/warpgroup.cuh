@@ -1,10 +1,10 @@
 // What products on the tensor cores of compute capability 9.0 share: operands in shared memory, and the way of a warp's
 // sums through it to the results.
 //
-// Around it, and boxes.cuh, the source defines M, N (of the result), TILE_N, STAGED (columns that are brought out at
-// once), ROW_BYTES (of k), RUN, PARAMETERS, ARGUMENTS, Sum and `void store(parameters, i64 z, int m, int n, Operands,
-// Columns, const Sum (&)[RUN])`: RUN neighbouring columns, which divide N, with what `Operands operands_at(parameters,
-// i64 index)` and `Columns columns_at(parameters, int n)` loaded.
+// Around it, and boxes.cuh, the source defines M (or a parameter is), N (of the result), TILE_N, STAGED (columns that
+// are brought out at once), ROW_BYTES (of k), RUN, PARAMETERS, ARGUMENTS, Sum and `void store(parameters, i64 z, int m,
+// int n, Operands, Columns, const Sum (&)[RUN])`: RUN neighbouring columns, which divide N, with what `Operands
+// operands_at(parameters, i64 index)` and `Columns columns_at(parameters, int n)` loaded.
 #define STAGED_PITCH (STAGED + 8)
 #define RUNS_A_ROW (STAGED / RUN)
 #define RUNS_A_LANE (16 * RUNS_A_ROW / 32)
@@ -78,7 +78,9 @@ __device__ inline void bring_out(PARAMETERS, i64 z, int n0, const Rows& m_of, Su
       const int row = first + r * (32 / RUNS_A_ROW), m = m_of(row);
       __align__(16) Sum run[RUN];
 #pragma unroll
-      for (int j = 0; j < RUN; j += 4) *(Run<Sum, 4>*)(run + j) = load_run<4>(staged + staged_at(first, column + j) + (row - first) * STAGED_PITCH);
+      for (int j = 0; j < RUN; j += 4)
+        *(Run<Sum, 4>*)(run + j) =
+            load_run<4>(staged + staged_at(first, column + j) + (row - first) * STAGED_PITCH);
       if (m >= 0 && n < N) store(ARGUMENTS, z, m, n, operands[r], columns, run);
       operands[r] = next[r];
     }

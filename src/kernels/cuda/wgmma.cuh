@@ -8,10 +8,10 @@
 // takes one tile instead, each a part of k, and the sums are added in order of the parts. REGISTERS, unless 0, are what
 // a multiplying thread gets: those of a whole group that only asks for boxes are handed over.
 //
-// Around it, and warpgroup.cuh, the source defines M, unless it is a parameter, N, BATCH, TAPS (of a filter) and TAP_K (values of k for each),
-// PARAMETERS, ARGUMENTS, `void load_a(const TensorMap&, unsigned barrier, unsigned address, i64 z, int m0, int tap, int
-// k)`, B_BATCHED, B_CONSTANT, ROWS_FIRST (the order of tiles) and `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b, bool
-// add)`.
+// Around it, and warpgroup.cuh, the source defines M (or a parameter is, where BATCH is 1 and ROWS_FIRST is not), N,
+// BATCH, TAPS (of a filter) and TAP_K (values of k for each), PARAMETERS, ARGUMENTS, `void load_a(const TensorMap&,
+// unsigned barrier, unsigned address, i64 z, int m0, int tap, int k)`, B_BATCHED, B_CONSTANT, ROWS_FIRST (the order of
+// tiles) and `multiply(Sum (&)[TILE_N / 2], u64 a, u64 b, bool add)` for ROW_BYTES of k.
 #define GROUPS_A_TILE (ALTERNATE ? 1 : GROUPS)
 #define TILE_M (64 * GROUPS_A_TILE)
 #define TILE_K (ROW_BYTES / (int)sizeof(A))

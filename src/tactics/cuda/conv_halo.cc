@@ -36,6 +36,8 @@ int64_t shared_bytes(const cuda::ConvGeometry& g, const Halo& halo) {
          places * chunks(g) * cuda::blocks(grid, 1024) * 1024 + 16 * places + 16 + staging;
 }
 
+int64_t blocks(const cuda::ConvGeometry& g, const Halo& halo) { return tiles(g) * cuda::blocks(g.cout, halo.tile_n); }
+
 std::vector<Halo> candidates(const cuda::ConvGeometry& g) {
   std::vector<Halo> all;
   for (const Halo halo : {Halo{64, 2}, {64, 3}, {64, 4}, {128, 2}, {128, 3}, {256, 2}, {32, 2}, {32, 4}}) {
@@ -43,7 +45,9 @@ std::vector<Halo> candidates(const cuda::ConvGeometry& g) {
     // Each tile of columns reads the image again.
     const bool narrow = g.cout > 5 * halo.tile_n;
     const bool fits = g.type != DType::f8e4m3fn || halo.tile_n <= 64;  // its sums need twice the registers
-    if (fits && !wide && !narrow && shared_bytes(g, halo) <= cuda::kMostSharedBytes) all.push_back(halo);
+    // Where each block has one tile, more groups have nothing to do.
+    const bool idle = blocks(g, halo) <= cuda::kMultiprocessors && !all.empty() && all.back().tile_n == halo.tile_n;
+    if (fits && !wide && !narrow && !idle && shared_bytes(g, halo) <= cuda::kMostSharedBytes) all.push_back(halo);
   }
   return all;
 }
@@ -95,7 +99,7 @@ cuda::Launch launch(const Problem& problem, int variant) {
   const cuda::ConvGeometry g = geometry_of(problem);
   const Halo halo = candidates(g)[static_cast<size_t>(variant)];
   const int64_t row = row_bytes(g) / size_of_element(g);
-  return {.grid = {static_cast<unsigned>(tiles(g) * cuda::blocks(g.cout, halo.tile_n))},
+  return {.grid = {static_cast<unsigned>(blocks(g, halo))},
           .block = {static_cast<unsigned>(128 * halo.groups + 32)},
           .shared_bytes = static_cast<unsigned>(shared_bytes(g, halo)),
           .persistent = true,

@@ -114,7 +114,9 @@ Result<cuda::Source> mma_source(const Problem& problem, int variant) {
   const std::string functions =
       fmt::format(R"cuda(
 struct Row {{ i64 at; }};
-__device__ inline Row row_of(PARAMETERS, i64 z, int m) {{ return m < M ? Row{{({}) * ((i64)M * K) + (i64)m * K}} : Row{{-1}}; }}
+__device__ inline Row row_of(PARAMETERS, i64 z, int m) {{
+  return m < M ? Row{{({}) * ((i64)M * K) + (i64)m * K}} : Row{{-1}};
+}}
 __device__ inline const A* a_at(PARAMETERS, Row row, int k) {{ return row.at < 0 ? nullptr : a + row.at + k; }}
 __device__ inline const A* b_at(PARAMETERS, i64 z, int n, int k) {{ return b + ({}) * ((i64)N * K) + (i64)n * K + k; }}
 )cuda",
