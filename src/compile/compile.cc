@@ -358,7 +358,8 @@ Result<Compiled> compile(const Graph& graph, const CompileOptions& given, Start 
     machine.store = &store;
   }
   const std::future<void> opened = machine.cuda_device >= 0 ? open_gpu(machine.cuda_device) : std::future<void>();
-  const std::future<void> expected = options.tune ? expect_gpu_peaks(machine, cache) : std::future<void>();
+  const bool timed = options.tune && machine.cuda_device >= 0;
+  const std::future<void> expected = timed ? expect_gpu_peaks(machine, cache) : std::future<void>();
   const int64_t known_faults = cache.count_faults();
   auto compiled = compile_best(graph, options, machine,
                                {.machine = machine,
