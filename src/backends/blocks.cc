@@ -2,10 +2,13 @@
 
 #include <algorithm>
 
+#include "backends/join.h"
 #include "backends/problem.h"
 #include "cuda/device.h"
 #include "ops/conv.h"
 #include "ops/fused.h"
+#include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "passes/rewrite.h"
 #include "tactics/common.h"
 
@@ -29,8 +32,7 @@ bool is_convolution(const Graph& graph, NodeId id) {
 
 // The convolution that computes `v` for one reader alone.
 NodeId layer_before(const Graph& graph, ValueId v) {
-  if (v == ValueId::none || !used_once(graph, v)) return NodeId::none;
-  const NodeId id = graph.value(v).producer;
+  const NodeId id = sole_producer(graph, v);
   return is_convolution(graph, id) ? id : NodeId::none;
 }
 
@@ -74,7 +76,7 @@ std::optional<Chain> chain_before(const Graph& graph, NodeId last) {
 
 // Three convolutions in a row, to the sums of which their input, or another convolution of it, is added; or they to
 // that one's sums.
-std::optional<Block> block_that_ends_in(const Graph& graph, NodeId end) {
+std::optional<Block> residual_block_that_ends_in(const Graph& graph, NodeId end) {
   if (!is_convolution(graph, end)) return std::nullopt;
   const auto chain = chain_before(graph, end);
   for (const ValueId added : graph.node(end).inputs) {
@@ -91,6 +93,25 @@ std::optional<Block> block_that_ends_in(const Graph& graph, NodeId end) {
     return block_of(graph, {added_chain->first, added_chain->second, other, end});
   }
   return std::nullopt;
+}
+
+// The mean of an image's pixels, two convolutions of it, and what scales the image by their result.
+std::optional<Block> squeeze_excite_that_ends_in(const Graph& graph, NodeId end) {
+  if (op_of<Pointwise>(graph, end) == nullptr) return std::nullopt;
+  const auto& inputs = graph.node(end).inputs;
+  for (const ValueId gate : inputs) {
+    const NodeId second = layer_before(graph, gate);
+    const NodeId first = second == NodeId::none ? second : layer_before(graph, input(graph, second, 0));
+    const NodeId mean = first == NodeId::none ? first : sole_producer(graph, input(graph, first, 0));
+    if (mean == NodeId::none || op_of<Reduce>(graph, mean) == nullptr) continue;
+    if (std::ranges::count(inputs, input(graph, mean, 0)) == 1) return block_of(graph, {mean, first, second, end});
+  }
+  return std::nullopt;
+}
+
+std::optional<Block> block_that_ends_in(const Graph& graph, NodeId end) {
+  const auto residual = residual_block_that_ends_in(graph, end);
+  return residual ? residual : squeeze_excite_that_ends_in(graph, end);
 }
 
 // The GPU's tactics that take such a problem, each with why it refuses this one, or an empty reason.

@@ -34,20 +34,6 @@ struct Bottleneck {
   bool adds(const Problem& layer) const { return &layer == (shortcut_adds ? &*shortcut : &last); }
 };
 
-// A node of the body with the constants that the whole problem has for it.
-Problem layer_of(const Problem& problem, const Graph& body, NodeId id) {
-  const Node& node = body.node(id);
-  Problem layer{.op = node.op, .outputs = {body.type(node.outputs[0])}};
-  for (ValueId v : node.inputs) {
-    layer.inputs.push_back(body.type(v));
-    const auto at = std::find(body.inputs().begin(), body.inputs().end(), v) - body.inputs().begin();
-    const bool known = static_cast<size_t>(at) < problem.constants.size();
-    if (!problem.constants.empty())
-      layer.constants.push_back(known ? problem.constants[static_cast<size_t>(at)] : Tensor());
-  }
-  return layer;
-}
-
 std::optional<Bottleneck> view(const Problem& problem) {
   const auto* fused = problem.op.as<Fused>();
   if (fused == nullptr) return std::nullopt;
@@ -70,14 +56,14 @@ std::optional<Bottleneck> view(const Problem& problem) {
   const NodeId last = shortcut_adds ? added : end, side = shortcut_adds ? end : added;
   const NodeId second = before(last), first = before(second);
   if (first == NodeId::none || reads(first) != x || body.node(end).op.as<Fused>() == nullptr) return std::nullopt;
-  Bottleneck block{layer_of(problem, body, first),
-                   layer_of(problem, body, second),
-                   layer_of(problem, body, last),
+  Bottleneck block{cuda::layer_of(problem, body, first),
+                   cuda::layer_of(problem, body, second),
+                   cuda::layer_of(problem, body, last),
                    {},
                    shortcut_adds};
   if (order.size() == 4) {
     if (side == NodeId::none || side == second || reads(side) != x) return std::nullopt;
-    block.shortcut = layer_of(problem, body, side);
+    block.shortcut = cuda::layer_of(problem, body, side);
   } else if (added != NodeId::none || std::ranges::count(body.node(end).inputs, x) != 1) {
     return std::nullopt;
   }

@@ -18,6 +18,19 @@ bool is_added(const Problem& layer, size_t input) {
 
 }  // namespace
 
+Problem layer_of(const Problem& problem, const hone::Graph& body, NodeId id) {
+  const Node& node = body.node(id);
+  Problem layer{.op = node.op, .outputs = {body.type(node.outputs[0])}};
+  for (ValueId v : node.inputs) {
+    layer.inputs.push_back(body.type(v));
+    const auto at = std::find(body.inputs().begin(), body.inputs().end(), v) - body.inputs().begin();
+    const bool known = static_cast<size_t>(at) < problem.constants.size();
+    if (!problem.constants.empty())
+      layer.constants.push_back(known ? problem.constants[static_cast<size_t>(at)] : Tensor());
+  }
+  return layer;
+}
+
 std::vector<size_t> columns_of(const Problem& layer) {
   std::vector<size_t> columns;
   for (size_t i = 2; i < layer.inputs.size(); ++i)

@@ -1,11 +1,14 @@
 #pragma once
 
+#include "ir/graph.h"
 #include "tactics/cuda/conv.h"
 
 // Convolutions whose product is channels x pixels (kernels/cuda/channels.cuh): a thread's sums are of two channels, for
 // each of which its epilogue has a few numbers, the columns. At most one operand more is added, of the result's shape.
 namespace hone::cuda {
 
+// A node of a fused op's body with the constants that the whole problem has for it.
+Problem layer_of(const Problem& problem, const hone::Graph& body, NodeId id);
 // The inputs that have a number for each channel, or one for all, the bias first.
 std::vector<size_t> columns_of(const Problem& layer);
 // Another input of the result's shape, if there is one.
