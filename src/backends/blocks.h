@@ -8,9 +8,9 @@ namespace hone {
 // Microseconds that the fastest kernel of a problem takes; 0 where nothing is timed.
 using TimeProblem = std::function<Result<double>(const Problem&)>;
 
-// A network for a GPU whose residual blocks (three convolutions and what is added to them) and squeeze-and-excite blocks
-// (an image's mean, two convolutions of it, and what scales the image by their result) are each one node where one
-// kernel of the machine's GPU computes it in less time than those of its layers take together.
+// A network for a GPU whose residual blocks (three convolutions and what is added to them) and squeeze-and-excite
+// blocks (an image's mean, two convolutions of it, and what scales the image by their result) are each one node where
+// one kernel of the machine's GPU computes it in less time than those of its layers take together.
 struct JoinedBlocks {
   struct Block {
     NodeId last, joined;  // of its layers, in the network as it was; the node in `graph`
