@@ -1,6 +1,7 @@
 // Squeeze-and-excite blocks as one kernel, for a GPU that need not be here: which are found, what they compute.
 #include <gtest/gtest.h>
 
+#include "backends/agreement.h"
 #include "backends/blocks.h"
 #include "backends/gpu_fusion.h"
 #include "cuda/nvrtc.h"
@@ -15,6 +16,7 @@ using testing::SqueezeExciteCase;
 const Machine kHopper{.cuda_arch = "sm_90"};
 
 const Tactic& tactic() { return *find_tactic("cuda.squeeze_excite"); }
+const Tactic& plain() { return *find_tactic("cuda.squeeze_excite_plain"); }
 
 Graph fused_graph(const SqueezeExciteCase& c, const Machine& machine = kHopper) {
   Graph graph = testing::squeeze_excite(c);
@@ -26,7 +28,7 @@ Graph fused_graph(const SqueezeExciteCase& c, const Machine& machine = kHopper) 
 // As if a block took so long, and each of its layers 10 us.
 JoinedBlocks joined(const Graph& graph, double block_us = 1, const Machine& machine = kHopper) {
   auto blocks = join_blocks(graph, machine, [&](const Problem& problem) -> Result<double> {
-    return tactic().supports(problem, machine).empty() ? block_us : 10;
+    return plain().supports(problem, machine).empty() ? block_us : 10;
   });
   EXPECT_TRUE(blocks.ok()) << blocks.status().message();
   return std::move(*blocks);
@@ -51,12 +53,17 @@ TEST(SqueezeExcite, IsOneNodeWhereItsKernelIsFaster) {
   }
 }
 
-// By none of the tactics that take other fused ops.
-TEST(SqueezeExcite, IsDoneByItsKernelAlone) {
+// By none of the tactics that take other fused ops. The plain kernel is its witness, and all there is without clusters.
+TEST(SqueezeExcite, IsDoneByItsKernelsAlone) {
   const Problem problem = block_problems(fused_graph({}), kHopper).at(0);
   for (const Tactic& other : tactic_table())
-    EXPECT_EQ(other.supports(problem, kHopper).empty(), other.name == tactic().name || other.name == "reference")
+    EXPECT_EQ(other.supports(problem, kHopper).empty(),
+              &other == &tactic() || &other == &plain() || other.name == "reference")
         << other.name;
+  EXPECT_EQ(witness_of(problem, kHopper), &plain());
+  const Machine ampere{.cuda_arch = "sm_86"};
+  EXPECT_EQ(tactic().supports(problem, ampere), "it needs clusters of blocks, of compute capability 9.0");
+  EXPECT_EQ(joined(fused_graph({}, ampere), 1, ampere).blocks.at(0).tactic, plain().name);
 }
 
 std::string refusal(const SqueezeExciteCase& c, const Machine& machine = kHopper) {
@@ -69,11 +76,11 @@ std::string refusal(const SqueezeExciteCase& c, const Machine& machine = kHopper
 }
 
 TEST(SqueezeExcite, OtherShapesAreRefusedWithAReason) {
-  EXPECT_EQ(refusal({.channels = 12}), "a pixel's channels are not a multiple of 16 bytes");
-  EXPECT_EQ(refusal({.channels = 2056}), "more than 2048 channels, or 512 between the layers");
-  EXPECT_EQ(refusal({.hidden = 513}), "more than 2048 channels, or 512 between the layers");
-  EXPECT_EQ(refusal({.filter = 3}), "a layer of other than 1x1");
-  EXPECT_EQ(refusal({}, {.cuda_arch = "sm_86"}), "it needs clusters of blocks, of compute capability 9.0");
+  const auto twice = [](const std::string& reason) { return reason + reason; };  // by both kernels
+  EXPECT_EQ(refusal({.channels = 12}), twice("a pixel's channels are not a multiple of 16 bytes"));
+  EXPECT_EQ(refusal({.channels = 2056}), twice("more than 2048 channels, or 512 between the layers"));
+  EXPECT_EQ(refusal({.hidden = 513}), twice("more than 2048 channels, or 512 between the layers"));
+  EXPECT_EQ(refusal({.filter = 3}), twice("a layer of other than 1x1"));
   EXPECT_EQ(refusal({.kind = "max"}), "");
   EXPECT_EQ(refusal({.read_again = true}), "");
 }
@@ -86,6 +93,7 @@ TEST(SqueezeExcite, EveryVariantCompiles) {
                                      {.channels = 2048, .hidden = 512, .type = DType::f32}}) {
     const Problem problem = block_problems(fused_graph(c), kHopper).at(0);
     EXPECT_EQ(tactic().variants(problem, kHopper), 3);
+    for (const char* arch : {"sm_80", "sm_90"}) EXPECT_TRUE(plain().prepare(problem, 0, {.cuda_arch = arch}).ok());
     for (int v = 0; v < 3; ++v) {
       const auto prepared = tactic().prepare(problem, v, kHopper);
       ASSERT_TRUE(prepared.ok()) << prepared.status().message();

@@ -50,7 +50,6 @@ TEST_F(GpuSqueezeExcite, IsRight) {
     auto box = GpuSandbox::create(problem, 0, values);
     ASSERT_TRUE(box.ok()) << box.status().message();
     const double unit = c.type == DType::f32 ? 0x1p-20 : c.type == DType::f16 ? 0x1p-10 : 0x1p-7;
-    Tensor first;
     for (Candidate& candidate : candidates_of(problem, machine_)) {
       const auto got = candidate.run(problem, machine_, **box, pool_);
       ASSERT_TRUE(got.ok()) << got.status().message();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cuda/squeeze_excite_plain.cuh.h"
 #include "ops/elements.h"
 #include "ops/fused.h"
 #include "ops/pointwise.h"
@@ -75,11 +76,10 @@ std::string refuse_layer(const Problem& layer, DType type, int64_t out) {
   return cuda::refuse_columns(layer);
 }
 
-std::string supports(const Problem& problem, const Machine& machine) {
+std::string plain_supports(const Problem& problem) {
   const auto view_of = view(problem);
   if (!view_of) return kAnotherOp;
   const SqueezeExcite& v = *view_of;
-  if (!cuda::has_clusters(machine.cuda_arch)) return "it needs clusters of blocks, of compute capability 9.0";
   if (!cuda::is_real_element(v.type()) || problem.inputs[0].dtype != v.type() || problem.outputs[0].dtype != v.type() ||
       problem.outputs[0].shape != problem.inputs[0].shape)
     return "not fp32, fp16 or bf16 throughout";
@@ -91,6 +91,12 @@ std::string supports(const Problem& problem, const Machine& machine) {
   if (v.channels > std::min(kMostChannels, kThreads * run) || v.hidden > kMostHidden)
     return fmt::format("more than {} channels, or {} between the layers", kMostChannels, kMostHidden);
   return v.images == 0 || v.pixels == 0 ? "empty" : v.pixels > INT32_MAX / 8 ? "images of 2^28 pixels" : "";
+}
+
+std::string supports(const Problem& problem, const Machine& machine) {
+  const std::string reason = plain_supports(problem);
+  if (!reason.empty() || cuda::has_clusters(machine.cuda_arch)) return reason;
+  return "it needs clusters of blocks, of compute capability 9.0";
 }
 
 int variants(const Problem&, const Machine&) { return static_cast<int>(std::size(kSplits)); }
@@ -114,7 +120,8 @@ Tensor rows_of(const Problem& layer, int64_t run) {
   return rows;
 }
 
-Result<cuda::Source> source(const Problem& problem, int variant) {
+// `split`: blocks that share an image, 1 for the plain kernel.
+cuda::Source source_for(const Problem& problem, int64_t split, const std::string& kernel) {
   const SqueezeExcite v = *view(problem);
   const char* type = cuda::element_type(v.type());
   const int64_t run = 16 / static_cast<int64_t>(size_of(v.type())), columns = columns_of(v);
@@ -126,18 +133,23 @@ Result<cuda::Source> source(const Problem& problem, int variant) {
   const std::vector<std::string> operands =
       v.scaled == 0 ? std::vector<std::string>{"v", "gate"} : std::vector<std::string>{"gate", "v"};
   cuda::Source source{
-      .text =
-          fmt::format("#define RUN {}\n#define PIXELS {}\n#define CHANNELS {}\n#define HIDDEN {}\n#define SPLIT {}\n"
-                      "#define THREADS {}\n#define COLUMNS {}\ntypedef {} T;\ntypedef float Sum;\n",
-                      run, v.pixels, v.channels, v.hidden, kSplits[variant], kThreads, columns, type) +
-          cuda::result_function("first", v.first) + cuda::result_function("second", v.second) +
-          fmt::format("__device__ inline float scaled(float v, float gate) {{\n{}  return v{};\n}}\n",
-                      cuda::statements(v.scale, operands), v.scale.code.size() - 1) +
-          kernels::squeeze_excite_cuh,
+      .text = fmt::format("#define RUN {}\n#define PIXELS {}\n#define CHANNELS {}\n#define HIDDEN {}\n"
+                          "#define HIDDEN_ROW {}\n#define SPLIT {}\n#define THREADS {}\n#define COLUMNS {}\ntypedef {} "
+                          "T;\ntypedef float Sum;\n",
+                          run, v.pixels, v.channels, v.hidden, cuda::blocks(v.hidden, run) * run, split, kThreads,
+                          columns, type) +
+              cuda::result_function("first", v.first) + cuda::result_function("second", v.second) +
+              fmt::format("__device__ inline float scaled(float v, float gate) {{\n{}  return v{};\n}}\n",
+                          cuda::statements(v.scale, operands), v.scale.code.size() - 1) +
+              kernel,
       .drops = std::vector<bool>(problem.inputs.size(), true),
       .packed = {rows_of(v.first, run), rows_of(v.second, run), std::move(of_layers)}};
   source.drops[0] = false;
   return source;
+}
+
+Result<cuda::Source> source(const Problem& problem, int variant) {
+  return source_for(problem, kSplits[variant], kernels::squeeze_excite_cuh);
 }
 
 cuda::Launch launch(const Problem& problem, int variant) {
@@ -147,10 +159,20 @@ cuda::Launch launch(const Problem& problem, int variant) {
           .cluster = split};
 }
 
+Result<cuda::Source> plain_source(const Problem& problem) {
+  return source_for(problem, 1, kernels::squeeze_excite_plain_cuh);
+}
+
+cuda::Launch plain_launch(const Problem& problem) {
+  return {.grid = {static_cast<unsigned>(view(problem)->images)}, .block = {static_cast<unsigned>(kThreads)}};
+}
+
 }  // namespace
 
 std::span<const Tactic> cuda_squeeze_excite_tactics() {
-  static constexpr Tactic kRows[] = {cuda::row<supports, source, launch, variants>("cuda.squeeze_excite")};
+  static constexpr Tactic kRows[] = {
+      cuda::row<supports, source, launch, variants>("cuda.squeeze_excite"),
+      cuda::row<plain_supports, plain_source, plain_launch>("cuda.squeeze_excite_plain", 1)};
   return kRows;
 }
 
