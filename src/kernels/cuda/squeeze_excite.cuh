@@ -6,8 +6,8 @@
 // Around it, the source defines T, RUN (neighbouring elements that a thread takes at once), PIXELS, CHANNELS and HIDDEN
 // (between the layers), SPLIT, THREADS, Sum, COLUMNS (numbers that a layer has for each of its results), `first_of(Sum
 // sum, const float (&columns)[COLUMNS])` and `second_of`, and `scaled(float v, float gate)`. Of the weights, `first`
-// has CHANNELS elements a row and `second` HIDDEN_ROW, a multiple of RUN, those behind HIDDEN zero; `columns` are those of the first
-// layer, one behind the other, then of the second.
+// has CHANNELS elements a row and `second` HIDDEN_ROW, a multiple of RUN, those behind HIDDEN zero; `columns` are those
+// of the first layer, one behind the other, then of the second.
 #define LANES (CHANNELS / RUN)
 #define ROWS (THREADS / LANES)
 #define HIDDEN_RUNS (HIDDEN_ROW / RUN)
