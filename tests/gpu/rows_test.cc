@@ -19,7 +19,9 @@ constexpr std::pair<std::string_view, const char*> kElsewhere[] = {
     {"cuda.conv_1x1_wgmma", "GpuConvolutions1x1.SmallOnesGiveTheBitsOfOtherKernels"},
     {"cuda.conv_stem_wgmma", "Types/GpuStem.SmallOnesAreRight/f16"},
     {"cuda.conv_stem_wgmma", "Types/GpuStem.SmallOnesAreRight/bf16"},
-    {"cuda.conv_stem_wgmma", "Types/GpuStem.SmallOnesAreRight/i8"}};
+    {"cuda.conv_stem_wgmma", "Types/GpuStem.SmallOnesAreRight/i8"},
+    {"cuda.squeeze_excite", "GpuSqueezeExcite.SmallOnesAreRight"},
+    {"cuda.squeeze_excite_plain", "GpuSqueezeExcite.SmallOnesAreRight"}};
 
 std::vector<RowCase> all_cases() {
   std::vector<RowCase> all(std::begin(kProductRows), std::end(kProductRows));
