@@ -55,7 +55,7 @@ void check(const SqueezeExciteCase& c, const Machine& machine, cpu::ThreadPool& 
 
 TEST_F(GpuSqueezeExcite, SmallOnesAreRight) {
   for (const SqueezeExciteCase& c : {SqueezeExciteCase{},
-                                     {.n = 1, .h = 1, .w = 1, .channels = 8, .hidden = 1},
+                                     {.n = 1, .h = 1, .w = 2, .channels = 8, .hidden = 1},
                                      {.n = 5, .h = 5, .w = 5, .channels = 72, .hidden = 24, .type = DType::bf16},
                                      {.n = 2, .h = 5, .w = 7, .channels = 40, .hidden = 10, .type = DType::f32}})
     check(c, machine_, pool_);
