@@ -69,17 +69,39 @@ __device__ inline void columns_of(float (&columns)[COLUMNS], const float* of_lay
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     kernel(T* y, const T* x, const T* first, const T* second, const float* columns) {
-  constexpr int kMostRuns = (LANES + SPLIT - 1) / SPLIT;
+  constexpr int kMostRuns = (LANES + SPLIT - 1) / SPLIT, kOwn = kMostRuns * RUN;
+  // A block's weights and columns, where there is room for them: they do not wait for the launch ahead.
+  constexpr int kWeights = kOwn * (HIDDEN + HIDDEN_ROW), kColumns = COLUMNS * (HIDDEN + kOwn);
+  constexpr bool kHeld =
+      kWeights * sizeof(T) + 4 * (kColumns + (ROWS + 1) * CHANNELS + kOwn + HIDDEN_ROW + SPLIT * HIDDEN) <= 47 * 1024;
+  __shared__ __align__(16) T held[kHeld ? kWeights : 1];
+  __shared__ float held_columns[kHeld ? kColumns : 1];
   __shared__ __align__(16) float rows[ROWS * CHANNELS];
   __shared__ __align__(16) float sums[CHANNELS];  // later what scales the channels
   __shared__ __align__(16) float means[kMostRuns * RUN];
   __shared__ __align__(16) float hidden[HIDDEN_ROW];
   __shared__ float parts[SPLIT * HIDDEN];
-  begin();
   const int part = blockIdx.x % SPLIT, lane = threadIdx.x % LANES, row = threadIdx.x / LANES;
   const int first_pixel = PIXELS * part / SPLIT, last_pixel = row < ROWS ? PIXELS * (part + 1) / SPLIT : 0;
   const int first_run = LANES * part / SPLIT, runs = LANES * (part + 1) / SPLIT - first_run, channel = first_run * RUN;
   const i64 image = (i64)(blockIdx.x / SPLIT) * PIXELS * CHANNELS + lane * RUN;
+  const T* const of_hidden = kHeld ? held : first + channel;
+  const T* const of_channels = kHeld ? held + HIDDEN * kOwn : second + (i64)channel * HIDDEN_ROW;
+  const float* const first_columns = kHeld ? held_columns : columns;
+  const float* const second_columns = kHeld ? held_columns + COLUMNS * HIDDEN : columns + COLUMNS * HIDDEN + channel;
+  if (kHeld) {
+    for (int i = threadIdx.x; i < HIDDEN * kMostRuns; i += THREADS) {
+      const int h = i / kMostRuns, run = i % kMostRuns;
+      if (run < runs) *(Run<T, RUN>*)(held + i * RUN) = load_run<RUN>(first + (i64)h * CHANNELS + channel + run * RUN);
+    }
+    for (int i = threadIdx.x; i < runs * RUN * HIDDEN_RUNS; i += THREADS)
+      *(Run<T, RUN>*)(held + HIDDEN * kOwn + i * RUN) = load_run<RUN>(second + (i64)channel * HIDDEN_ROW + i * RUN);
+    for (int i = threadIdx.x; i < COLUMNS * HIDDEN; i += THREADS) held_columns[i] = columns[i];
+    for (int i = threadIdx.x; i < COLUMNS * kOwn; i += THREADS)
+      if (i % kOwn < runs * RUN)
+        held_columns[COLUMNS * HIDDEN + i] = columns[COLUMNS * HIDDEN + i / kOwn * CHANNELS + channel + i % kOwn];
+  }
+  begin();
 
   float acc[RUN] = {};
   for (int pixel = first_pixel + row; pixel < last_pixel; pixel += AT_ONCE * ROWS) {
@@ -110,9 +132,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     means[c] = (float)(T)(sum / PIXELS);
   }
   __syncthreads();
-  multiply<kMostRuns>(first + channel, CHANNELS, HIDDEN, runs, means, [&](int h, float sum, int from, int step) {
-    for (int p = from; p < SPLIT; p += step) store_there(parts + part * HIDDEN + h, p, sum);
-  });
+  multiply<kMostRuns>(of_hidden, kHeld ? kOwn : CHANNELS, HIDDEN, runs, means,
+                      [&](int h, float sum, int from, int step) {
+                        for (int p = from; p < SPLIT; p += step) store_there(parts + part * HIDDEN + h, p, sum);
+                      });
   meet();
 
   float of_result[COLUMNS];
@@ -121,16 +144,15 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     if (h < HIDDEN) {
 #pragma unroll
       for (int p = 0; p < SPLIT; ++p) sum += parts[p * HIDDEN + h];
-      columns_of<HIDDEN>(of_result, columns, h);
+      columns_of<HIDDEN>(of_result, first_columns, h);
       sum = (float)(T)first_of(sum, of_result);
     }
     hidden[h] = sum;
   }
   __syncthreads();
-  const T* const of_channels = second + (i64)channel * HIDDEN_ROW;
   multiply<HIDDEN_RUNS>(of_channels, HIDDEN_ROW, runs * RUN, HIDDEN_RUNS, hidden,
                         [&](int c, float sum, int from, int step) {
-                          columns_of<CHANNELS>(of_result, columns + COLUMNS * HIDDEN, channel + c);
+                          columns_of<kHeld ? kOwn : CHANNELS>(of_result, second_columns, c);
                           const float gate = (float)(T)second_of(sum, of_result);
                           for (int p = from; p < SPLIT; p += step) store_there(sums + channel + c, p, gate);
                         });
