@@ -46,8 +46,7 @@ extern "C" __global__ void __launch_bounds__(128 * GROUPS, BLOCKS_AT_ONCE)
   const int group = threadIdx.x / 128, warp = threadIdx.x % 128 / 32, lane = threadIdx.x % 32;
   const int head = blockIdx.y, batch = blockIdx.z, tile0 = blockIdx.x * (GROUPS * ROUNDS);
   if (threadIdx.x == 0) {
-    for (const TensorMap* map : {&q_map, &k_map, &v_map})
-      asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+    for (const TensorMap* map : {&q_map, &k_map, &v_map}) prefetch(*map);
     for (int i = 0; i < GROUPS * BUFFERS_Q + 2 * STAGES; ++i) barrier_init(q_here + 8 * i, 1);
     asm volatile("fence.mbarrier_init.release.cluster;");
   }

@@ -43,6 +43,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 128, 1)
   const float* const columns = (const float*)(shared + (columns_at - first));
   const int warp = threadIdx.x / 32;
   if (threadIdx.x == 0) {
+    prefetch(image);
     barrier_init(weights_here, 1);
     barrier_init(weights_here + 8, 1);
     for (int s = 0; s < SLOTS; ++s) {

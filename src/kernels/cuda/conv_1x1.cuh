@@ -29,6 +29,7 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32, 1)
   const int warp = threadIdx.x / 32, share = blockIdx.x % SHARES;
   const int first = blockIdx.x / SHARES, stride = gridDim.x / SHARES;  // of the blocks with the same share
   if (threadIdx.x == 0) {
+    prefetch(image);
     barrier_init(weights_here, 1);
     for (int s = 0; s < SLOTS; ++s) {
       barrier_init(full + 8 * s, 1);

@@ -41,6 +41,8 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
   // Of the blocks for the same columns.
   const int first = blockIdx.x / TILES_N, stride = (gridDim.x - blockIdx.x % TILES_N + TILES_N - 1) / TILES_N;
   if (threadIdx.x == 0) {
+    prefetch(image);
+    prefetch(filter);
     barrier_init(weights_here, 1);
     for (int p = 0; p < PLACES; ++p) {
       barrier_init(full + 8 * p, 1);

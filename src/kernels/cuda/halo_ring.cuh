@@ -36,6 +36,8 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + 32)
   const int n0 = tile % TILES_N * TILE_N, piece = tile / TILES_N;
   const int image_n = piece / PIECES_H, h0 = piece % PIECES_H * PIECE_H;
   if (threadIdx.x == 0) {
+    prefetch(image);
+    prefetch(filter);
     for (int s = 0; s < STAGES; ++s) {
       barrier_init(full + 8 * s, 1);
       barrier_init(empty + 8 * s, 1);

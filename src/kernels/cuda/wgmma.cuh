@@ -60,6 +60,8 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
   Sum* const staging = (Sum*)(SPLIT > 1 ? shared : shared + STAGES * (BYTES_A + BYTES_B) + 16 * STAGES);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (threadIdx.x == 0) {
+    prefetch(a_map);
+    prefetch(b_map);
     for (int s = 0; s < STAGES; ++s) {
       barrier_init(full + 8 * s, 1);
       barrier_init(empty + 8 * s, GROUPS_A_TILE * CLUSTER);
@@ -76,10 +78,11 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
   if (warp >= CONSUMERS / 32) {
     if (REGISTERS > 0) asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(GROUPS == 2 ? 40 : 32));
     if (threadIdx.x == CONSUMERS) {
+      const auto k_of = [](int step) { return step / CHUNKS * TAP_K + step % CHUNKS * TILE_K; };
+      const auto n_of = [&](const Tile& tile) { return tile.n0 + rank * (TILE_N / CLUSTER); };
       const auto load_b = [&](const Tile& tile, int step, int stage) {
-        const int k = step / CHUNKS * TAP_K + step % CHUNKS * TILE_K;
         const unsigned to = b_tiles + stage * BYTES_B + rank * (BYTES_B / CLUSTER);
-        const int n = tile.n0 + rank * (TILE_N / CLUSTER), z = B_BATCHED ? (int)tile.z : 0;
+        const int k = k_of(step), n = n_of(tile), z = B_BATCHED ? (int)tile.z : 0;
         if (CLUSTER == 1) {
           asm volatile(
               "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], "
@@ -100,6 +103,13 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
         barrier_expect(full + 8 * i, BYTES_A + BYTES_B);
         load_b(tile_of(first, rank, rows), first_step + i, i);
       }
+      // Of few rows they are most of what is read, and likely not in the second-level cache: more of them is brought
+      // there, but no more than A's first boxes can wait behind.
+      if (B_CONSTANT && M <= 256)
+        for (int i = early; i < steps && i < early + 8; ++i)
+          asm volatile("cp.async.bulk.prefetch.tensor.3d.L2.global.tile [%0, {%1, %2, 0}];" ::"l"(&b_map),
+                       "r"(k_of(first_step + i)), "r"(n_of(tile_of(first, rank)))
+                       : "memory");
       asm volatile("griddepcontrol.wait;" ::: "memory");
       int i = 0;
       for (int t = first; t < tiles; t += stride) {

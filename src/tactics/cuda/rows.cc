@@ -127,7 +127,7 @@ cuda::Launch norm_launch(const Problem& problem) { return launch_rows(norm_rows(
 
 // A warp a row, which it holds in registers.
 constexpr int64_t kNormWarps = 8;
-constexpr int64_t kMostNormExtent = 4096;
+constexpr int64_t kMostNormExtent = 4096, kMostEarlyExtent = 1024;
 
 // A norm, alone or with elementwise work on its result that reads nothing else.
 struct Norm {
@@ -171,12 +171,17 @@ Result<cuda::Source> norm_warp_source(const Problem& given) {
   const bool real = cuda::is_held_in_float(type);
   const LayerNorm& op = *problem.op.as<LayerNorm>();
   const Rows rows = norm_rows(problem);
-  std::string parameters, loads, affine;
+  std::string parameters, ahead, loads, affine;
   for (size_t i = 1; i < 3; ++i) {
     if (!has(problem, i)) continue;
     parameters += fmt::format(", const {}* p{}", cuda::element_type(problem.inputs[i].dtype), i);
-    loads += fmt::format("    const auto p{0}_run = load_run<RUN>(p{0} + at(t));\n", i);
-    affine += fmt::format("      norm {} (float)p{}_run.v[j];\n", i == 1 ? "*=" : "+=", i);
+    // Constants do not wait for the launch ahead; of long rows they would take too many registers.
+    const bool early = problem.is_constant(i) && rows.extent <= kMostEarlyExtent;
+    (early ? ahead : loads) += fmt::format(
+        "  Run<{1}, RUN> p{0}_runs[TURNS];\n#pragma unroll\n  for (int t = 0; t < TURNS; ++t)\n"
+        "    if (at(t) < EXTENT) p{0}_runs[t] = load_run<RUN>(p{0} + at(t));\n",
+        i, cuda::element_type(problem.inputs[i].dtype));
+    affine += fmt::format("      norm {} (float)p{}_runs[t].v[j];\n", i == 1 ? "*=" : "+=", i);
   }
   if (after) affine += cuda::statements(*after, {"norm"});
   affine += fmt::format("      results[j] = {};\n", after ? fmt::format("v{}", after->code.size() - 1) : "norm");
@@ -187,11 +192,11 @@ Result<cuda::Source> norm_warp_source(const Problem& given) {
 #define TURNS ((EXTENT / RUN + 31) / 32)
 typedef {3} T;
 extern "C" __global__ void __launch_bounds__({4}) kernel({10}* __restrict__ y, const T* __restrict__ x{5}) {{
-  begin();
   const int row = blockIdx.x * ({4} / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
-  if (row >= ROWS) return;
   const i64 base = (i64)row * EXTENT;
   const auto at = [&](int t) {{ return (t * 32 + lane) * RUN; }};
+{12}  begin();
+  if (row >= ROWS) return;
   float values[TURNS][RUN], mean = 0, square = 0;
 #pragma unroll
   for (int t = 0; t < TURNS; ++t) {{
@@ -207,10 +212,10 @@ extern "C" __global__ void __launch_bounds__({4}) kernel({10}* __restrict__ y, c
     for (int j = 0; j < RUN; ++j)
       if (at(t) < EXTENT) square += (values[t][j] - mean) * (values[t][j] - mean);
   const float scale = 1 / sqrtf(reduce_warp<combine_sum>(square) / EXTENT + {7});
-#pragma unroll
+{8}#pragma unroll
   for (int t = 0; t < TURNS; ++t) {{
     if (at(t) >= EXTENT) continue;
-{8}    {11} results[RUN];
+    {11} results[RUN];
 #pragma unroll
     for (int j = 0; j < RUN; ++j) {{
       float norm = (values[t][j] - mean) * scale;
@@ -224,7 +229,7 @@ extern "C" __global__ void __launch_bounds__({4}) kernel({10}* __restrict__ y, c
                                                        type_of(problem), 32 * kNormWarps, parameters,
                                                        op.rms ? "0" : "reduce_warp<combine_sum>(mean) / EXTENT",
                                                        cuda::float_literal(op.epsilon), loads, affine,
-                                                       cuda::element_type(type), real ? "float" : "i64")};
+                                                       cuda::element_type(type), real ? "float" : "i64", ahead)};
 }
 
 cuda::Launch norm_warp_launch(const Problem& given) {
