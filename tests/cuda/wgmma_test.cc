@@ -63,5 +63,35 @@ TEST(WarpgroupTiles, ThoseThatWonOnAnH200AreAmongTheFewThatAreTimed) {
   }
 }
 
+// [n][k] of small whole numbers, no two neighbours alike.
+Tensor weights_of(const Gemm& gemm) {
+  Tensor weights(gemm.type, {gemm.n, gemm.k});
+  for (int64_t i = 0; i < weights.count(); ++i) weights.set(i, static_cast<double>(i % 97 + 1));
+  return weights;
+}
+
+// Each step has 128 bytes of k of every column, or 64 where a tap has no more; behind the last of a tap are zeros.
+void check(const WarpgroupProduct& product, int64_t taps, int64_t row, int64_t chunks) {
+  const auto& [m, n, k, batch, type] = product.gemm;
+  const Tensor from = weights_of(product.gemm), packed = wgmma_weights(product, from);
+  ASSERT_EQ(packed.dims(), (Dims{taps * chunks, n, row}));
+  const int64_t tap_k = k / taps;
+  for (int64_t step = 0; step < taps * chunks; ++step)
+    for (int64_t column = 0; column < n; ++column)
+      for (int64_t e = 0; e < row; ++e) {
+        const int64_t in_tap = step % chunks * row + e;
+        const double want = in_tap < tap_k ? from.at(column * k + step / chunks * tap_k + in_tap) : 0;
+        ASSERT_EQ(packed.at((step * n + column) * row + e), want) << step << " " << column << " " << e;
+      }
+}
+
+TEST(WarpgroupWeights, LieBySteps) {
+  check({.gemm = {.m = 8, .n = 12, .k = 200, .type = DType::f16}, .b_constant = true}, 1, 64, 4);
+  check({.gemm = {.m = 8, .n = 4, .k = 24, .type = DType::bf16}, .b_constant = true}, 1, 32, 1);
+  check({.gemm = {.m = 8, .n = 4, .k = 160, .type = DType::i8}, .b_constant = true}, 1, 128, 2);
+  Patches patches{.n = 1, .h = 4, .w = 4, .channels = 72, .oh = 4, .ow = 3, .kh = 1, .kw = 2};
+  check({.gemm = {.m = 12, .n = 8, .k = 144, .type = DType::f16}, .patches = patches, .b_constant = true}, 2, 64, 2);
+}
+
 }  // namespace
 }  // namespace hone::cuda

@@ -78,11 +78,12 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
   if (warp >= CONSUMERS / 32) {
     if (REGISTERS > 0) asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(GROUPS == 2 ? 40 : 32));
     if (threadIdx.x == CONSUMERS) {
-      const auto k_of = [](int step) { return step / CHUNKS * TAP_K + step % CHUNKS * TILE_K; };
+      // Constant weights lie by steps.
+      const auto k_of = [](int step) { return B_CONSTANT ? 0 : step / CHUNKS * TAP_K + step % CHUNKS * TILE_K; };
       const auto n_of = [&](const Tile& tile) { return tile.n0 + rank * (TILE_N / CLUSTER); };
       const auto load_b = [&](const Tile& tile, int step, int stage) {
         const unsigned to = b_tiles + stage * BYTES_B + rank * (BYTES_B / CLUSTER);
-        const int k = k_of(step), n = n_of(tile), z = B_BATCHED ? (int)tile.z : 0;
+        const int k = k_of(step), n = n_of(tile), z = B_CONSTANT ? step : B_BATCHED ? (int)tile.z : 0;
         if (CLUSTER == 1) {
           asm volatile(
               "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], "
@@ -107,8 +108,8 @@ extern "C" __global__ void __launch_bounds__(CONSUMERS + PRODUCERS, REGISTERS > 
       // there, but no more than A's first boxes can wait behind.
       if (B_CONSTANT && M <= 256)
         for (int i = early; i < steps && i < early + 8; ++i)
-          asm volatile("cp.async.bulk.prefetch.tensor.3d.L2.global.tile [%0, {%1, %2, 0}];" ::"l"(&b_map),
-                       "r"(k_of(first_step + i)), "r"(n_of(tile_of(first, rank)))
+          asm volatile("cp.async.bulk.prefetch.tensor.3d.L2.global.tile [%0, {0, %1, %2}];" ::"l"(&b_map),
+                       "r"(n_of(tile_of(first, rank, rows))), "r"(first_step + i)
                        : "memory");
       asm volatile("griddepcontrol.wait;" ::: "memory");
       int i = 0;

@@ -120,10 +120,11 @@ int wgmma_variants(const Problem& problem, const Machine&) { return cuda::wgmma_
 
 Result<cuda::Source> wgmma_source(const Problem& problem, int variant) {
   const auto anchor = cuda::conv_anchor(problem);
+  const cuda::WarpgroupProduct product = cuda::conv_product(problem);
   const Tensor& weights = problem.constants[1];
   return cuda::with_weights(
-      cuda::wgmma_source(cuda::conv_product(problem), variant, cuda::conv_parameters(problem, anchor), anchor.store),
-      cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)));
+      cuda::wgmma_source(product, variant, cuda::conv_parameters(problem, anchor), anchor.store),
+      cuda::wgmma_weights(product, cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights))));
 }
 
 cuda::Launch wgmma_launch(const Problem& problem, int variant) {

@@ -125,7 +125,8 @@ extern "C" __global__ void before(PARAMETERS) {{
 )cuda",
                              c.channels, c.h, c.w, c.stride, g.cin, g.n, g.pad_top, g.pad_left, g.h, g.w,
                              cuda::image_value(anchor));
-  return cuda::with_weights(std::move(source), packed_weights(problem.constants[1], g, c));
+  return cuda::with_weights(std::move(source),
+                            cuda::wgmma_weights(product_of(problem), packed_weights(problem.constants[1], g, c)));
 }
 
 cuda::Launch launch(const Problem& problem, int variant) {

@@ -152,9 +152,12 @@ int wgmma_variants(const Problem& problem, const Machine&) { return cuda::wgmma_
 
 Result<cuda::Source> wgmma_source(const Problem& problem, int variant) {
   const View view = matmul_view(problem);
-  return finish(problem, view,
-                cuda::wgmma_source(product_of(problem), variant, parameters_of(problem, view.anchor, packs_b(problem)),
-                                   view.anchor.store));
+  const cuda::WarpgroupProduct product = product_of(problem);
+  cuda::Source source = finish(
+      problem, view,
+      cuda::wgmma_source(product, variant, parameters_of(problem, view.anchor, packs_b(problem)), view.anchor.store));
+  if (packs_b(problem)) source.packed[0] = cuda::wgmma_weights(product, source.packed[0]);
+  return source;
 }
 
 cuda::Launch wgmma_launch(const Problem& problem, int variant) {

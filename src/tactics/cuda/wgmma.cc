@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/cuda/boxes.cuh.h"
 #include "kernels/cuda/warpgroup.cuh.h"
@@ -187,6 +188,15 @@ TensorMapSpec rows_map(const WarpgroupProduct& p, int64_t rows, int64_t batch, i
           .element_strides = {1, 1, 1}};
 }
 
+TensorMapSpec weights_map(const WarpgroupProduct& p, int64_t box_rows) {
+  const int64_t row = row_bytes(p);
+  return {.type = p.gemm.type,
+          .dims = unsigned_of({elements_a_row(p), p.gemm.n, steps(p)}),
+          .strides = unsigned_of({row, p.gemm.n * row}),
+          .box = {static_cast<uint32_t>(elements_a_row(p)), static_cast<uint32_t>(box_rows), 1},
+          .element_strides = {1, 1, 1}};
+}
+
 TensorMapSpec patches_map(const WarpgroupProduct& product, int64_t pixels) {
   const DType type = product.gemm.type;
   const Patches& p = *product.patches;
@@ -291,6 +301,19 @@ Source wgmma_source(const WarpgroupProduct& p, int variant, const std::string& p
   return {.text = std::move(text), .arch_specific = true};
 }
 
+Tensor wgmma_weights(const WarpgroupProduct& p, const Tensor& weights) {
+  const int64_t n = p.gemm.n, row = elements_a_row(p), chunks = blocks(tap_k(p), row);
+  const auto size = static_cast<int64_t>(size_of(weights.type()));
+  Tensor packed(weights.type(), {steps(p), n, row});
+  auto* to = packed.mutable_data<std::byte>();
+  for (int64_t step = 0; step < steps(p); ++step) {
+    const int64_t k = step % chunks * row, from = step / chunks * tap_k(p) + k, count = std::min(row, tap_k(p) - k);
+    for (int64_t column = 0; column < n; ++column, to += row * size)
+      std::memcpy(to, weights.data<std::byte>() + (column * p.gemm.k + from) * size, static_cast<size_t>(count * size));
+  }
+  return packed;
+}
+
 std::string wgmma_load_a(const WarpgroupProduct& p) { return p.patches ? load_patches(*p.patches) : kLoadRows; }
 
 TensorMapSpec wgmma_a_map(const WarpgroupProduct& p, int64_t rows) {
@@ -306,7 +329,8 @@ Launch wgmma_launch(const WarpgroupProduct& p, int variant, const OperandPlaces&
           .cluster = static_cast<unsigned>(tile.split * tile.cluster),
           .persistent = tile.split == 1,
           .maps = {{places.a, wgmma_a_map(p, tile.rows())},
-                   {places.b, rows_map(p, gemm.n, p.b_batched ? gemm.batch : 1, tile.n / tile.cluster)}},
+                   {places.b, p.b_constant ? weights_map(p, tile.n / tile.cluster)
+                                           : rows_map(p, gemm.n, p.b_batched ? gemm.batch : 1, tile.n / tile.cluster)}},
           .extents = divides_by_rows(p) ? std::vector<int>{} : std::vector<int>{static_cast<int>(gemm.m)}};
 }
 

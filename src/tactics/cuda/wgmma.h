@@ -15,7 +15,7 @@ struct Patches {
 struct WarpgroupProduct {
   Gemm gemm;                       // k counts all taps
   std::optional<Patches> patches;  // else A is [batch][m][k]
-  bool b_constant = false;         // B, [batch or 1][n][k], is known when the engine is built
+  bool b_constant = false;         // B is what wgmma_weights makes of [n][k], else [batch or 1][n][k]
   bool b_batched = false;
   DType result = DType::f32;  // what is stored
 };
@@ -56,6 +56,9 @@ std::string wgmma_multiply(DType type, int n, const Multiplication& form);
 // A, rows from m0 on of 64 bytes of k, if a tap has no more, or of 128; and its map.
 std::string wgmma_load_a(const WarpgroupProduct& product);
 TensorMapSpec wgmma_a_map(const WarpgroupProduct& product, int64_t rows);
+// Weights [n][k] as [step of k][n][a row's elements]: a box is one piece of memory. Pieces of 128 bytes, kilobytes
+// apart, come slower where they are not in the cache.
+Tensor wgmma_weights(const WarpgroupProduct& product, const Tensor& weights);
 Launch wgmma_launch(const WarpgroupProduct& product, int variant, const OperandPlaces& places);
 
 }  // namespace hone::cuda
