@@ -141,11 +141,12 @@ Status ObservedModel::run_and_show(const std::vector<Tensor>& inputs, const Sink
     for (size_t k = 0; k < tensors_.size(); ++k) show({{k}});
     return status;
   }
-  show(appearances_.given);
   context_.observer = [&](size_t step, auto) { show(appearances_.behind[step]); };
   const Status ran = context_.run();
   context_.observer = {};
-  return ran.ok() ? status : ran;
+  HONE_CHECK(ran);
+  show(appearances_.given);  // parts of an input are those of this run only now
+  return status;
 }
 
 Status ObservedModel::run(const std::vector<Tensor>& inputs, const Sink& sink) {

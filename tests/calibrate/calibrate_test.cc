@@ -92,6 +92,20 @@ TEST_F(Calibrate, SeesTensorsThatShareMemory) {
   }
 }
 
+// A view of the input is that of the run's own input, the first time as the last.
+TEST_F(Calibrate, SeesViewsOfTheInput) {
+  ModelBuilder m;
+  m.input("x", {1, 3, 8, 8});
+  m.weight("w", {192, 5});
+  m.node("Flatten", {"x"}, {"rows"});
+  m.node("MatMul", {"rows", "w"}, {"y"});
+  m.output("y");
+  save(m);
+  const auto report = run(batches_of(1), {.calibrator = "minmax"});
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_EQ(expect_what_the_source_has(*report), (std::vector<std::string>{"x", "rows", "y"}));
+}
+
 TEST_F(Calibrate, DoesNotDependOnOrderOrBatches) {
   for (const char* calibrator : {"entropy", "percentile", "mse", "minmax", "legacy"}) {
     const auto whole = run(batches_of(12), {.calibrator = calibrator, .rows = 0});
