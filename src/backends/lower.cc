@@ -62,7 +62,7 @@ class Lowering {
     for (size_t i = 0; i < graph.outputs().size(); ++i) {
       const int slot = slot_for(top_, graph.outputs()[i]);
       program().outputs.push_back({graph.output_names()[i], slot, graph.type(graph.outputs()[i])});
-      if (keep_outputs || on_gpu()) extend(slot, static_cast<int>(program().steps.size()));
+      if (keep_outputs) extend(slot, static_cast<int>(program().steps.size()));
     }
     plan();
     count_weights();

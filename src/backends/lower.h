@@ -13,8 +13,8 @@ using Progress = std::function<bool(size_t done, size_t total, std::string_view 
 using Refusals = std::map<NodeId, std::vector<std::pair<std::string, std::string>>>;
 
 // Turns a graph into steps: a tactic for every node, then offsets for every tensor and workspace. Without
-// `keep_outputs` the memory of an output of a CPU's program is free again when the last step has read it: only an
-// observer of its steps sees it.
+// `keep_outputs` the memory of an output is free again when the last step has read it: only an observer of the steps
+// sees it.
 Result<EngineData> lower(const Graph& graph, Selector& selector, const Machine& machine, const Progress& progress = {},
                          const Refusals& refusals = {}, bool keep_outputs = true);
 

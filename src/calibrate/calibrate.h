@@ -44,11 +44,10 @@ std::string target_for(const CompileOptions& build);
 // Runs the fp32 network on all data, once, and chooses a range for every observed tensor. Everything but what `auto`
 // needs is independent of the order of the data and of how it is batched (up to the rounding of the network itself).
 // On a GPU what it computes is observed there, by the same rules; what `auto` needs beside is done on the CPU.
-// Memory: one run of the network (on a GPU with every observed tensor kept there), and for each of up to four shapes of
-// the inputs 16 KB and 16 bytes a channel for each tensor; with `auto` copies of what a few layers read, and the inputs
-// of its runs. Errors: invalid (no data; data that does not fit the model or holds NaN or
-// infinities; a tensor that becomes NaN, with the node and the data), unsupported, device (no such target, or its
-// memory is too small), cancelled.
+// Memory: one run of the network, and for each of up to four shapes of the inputs 16 KB and 16 bytes a channel for each
+// tensor; with `auto` copies of what a few layers read, and the inputs of its runs. Errors: invalid (no data; data that
+// does not fit the model or holds NaN or infinities; a tensor that becomes NaN, with the node and the data),
+// unsupported, device (no such target, or its memory is too small), cancelled.
 Result<Report> calibrate(const std::string& model_path, Batches& data, const Options& options);
 
 }  // namespace hone::calibrate

@@ -62,7 +62,7 @@ Status DeviceStatistics::forget_odd() {
   return stream_->synchronize();
 }
 
-Status DeviceStatistics::observe(size_t k, const Tensor& values) {
+Status DeviceStatistics::observe(size_t k, const Tensor& values, cuda::Stream& stream) {
   Place& place = places_[k];
   if (values.count() != place.layout.count())
     return internal("statistics of {}, not {}", counted(values.count(), "value"), place.layout.count());
@@ -75,20 +75,20 @@ Status DeviceStatistics::observe(size_t k, const Tensor& values) {
   int64_t of_channel = outer * inner, all = values.count();
   auto [threads, lanes, channel_blocks, part_count, count_blocks] = launches;
   void* reduce[] = {&parts, &x, &channels, &inner, &of_channel, &lanes};
-  HONE_CHECK(stream_->launch(place.kernels->reduce, {.grid = {channel_blocks, part_count}, .block = block}, reduce));
+  HONE_CHECK(stream.launch(place.kernels->reduce, {.grid = {channel_blocks, part_count}, .block = block}, reduce));
   void* take[] = {&state, &parts, &part_count, &channels};
-  HONE_CHECK(stream_->launch(place.kernels->take, {.grid = {1}, .block = block}, take));
+  HONE_CHECK(stream.launch(place.kernels->take, {.grid = {1}, .block = block}, take));
   void* count[] = {&state, &odd, &x, &all};
-  HONE_CHECK(stream_->launch(place.kernels->count, {.grid = {count_blocks}, .block = block}, count));
+  HONE_CHECK(stream.launch(place.kernels->count, {.grid = {count_blocks}, .block = block}, count));
   ++place.runs;
   return {};
 }
 
-Result<std::vector<NotFinite>> DeviceStatistics::finish() {
+Result<std::vector<NotFinite>> DeviceStatistics::finish(cuda::Stream& stream) {
   HONE_CHECK(cuda::make_current(ordinal_));
   std::vector<NotFinite> odd(places_.size());
-  HONE_CHECK(stream_->copy_to_host(odd.data(), odd_.get(), odd.size() * sizeof(NotFinite)));
-  HONE_CHECK(stream_->synchronize());
+  HONE_CHECK(stream.copy_to_host(odd.data(), odd_.get(), odd.size() * sizeof(NotFinite)));
+  HONE_CHECK(stream.synchronize());
   if (std::ranges::any_of(odd, &NotFinite::any)) HONE_CHECK(forget_odd());
   for (size_t k = 0; k < odd.size(); ++k) {
     places_[k].odd.nans += odd[k].nans;
@@ -98,7 +98,7 @@ Result<std::vector<NotFinite>> DeviceStatistics::finish() {
 }
 
 Result<std::vector<Statistics>> DeviceStatistics::take() {
-  HONE_CHECK(finish());
+  HONE_CHECK(cuda::make_current(ordinal_));
   std::vector<std::byte> seen(empty_.size());
   HONE_CHECK(stream_->copy_to_host(seen.data(), states_.get(), seen.size()));
   HONE_CHECK(stream_->synchronize());

@@ -23,11 +23,11 @@ class DeviceStatistics {
 
   // Whether tensor k has a place.
   bool takes(size_t k) const { return places_[k].bytes > 0; }
-  // Takes in the values of tensor k, which have been computed and stay as they are until finish().
-  Status observe(size_t k, const Tensor& values);
-  // Waits, and says what is not finite in the values that were taken in since it was called last.
-  Result<std::vector<NotFinite>> finish();
-  // The statistics of all runs, which begin anew.
+  // Takes in the values of tensor k behind what `stream` has been given, one stream for all.
+  Status observe(size_t k, const Tensor& values, cuda::Stream& stream);
+  // Waits for the stream, and says what is not finite in the values that were taken in since it was called last.
+  Result<std::vector<NotFinite>> finish(cuda::Stream& stream);
+  // The statistics of all runs that were finished; they begin anew.
   Result<std::vector<Statistics>> take();
 
  private:

@@ -128,30 +128,26 @@ Result<std::unique_ptr<ObservedModel>> ObservedModel::make(const std::string& pa
   return model;
 }
 
-Status ObservedModel::run_and_show(const std::vector<Tensor>& inputs, const Sink& sink) {
+Status ObservedModel::run_and_show(const std::vector<Tensor>& inputs, const std::function<Status(size_t)>& show) {
   const Program& program = context_.engine().program();
   for (size_t i = 0; i < program.inputs.size(); ++i) HONE_CHECK(context_.bind_input(program.inputs[i].name, inputs[i]));
-  Status status;
-  const auto show = [&](std::span<const size_t> outputs) {
-    for (const size_t k : outputs)
-      if (status.ok() && context_.left_output(k) == nullptr) status = sink(k, context_.output(k));
+  context_.observer = [&](size_t step) -> Status {
+    for (const size_t k : appearances_.behind[step]) HONE_CHECK(show(k));
+    return {};
   };
-  if (device_) {
-    HONE_CHECK(context_.run());
-    for (size_t k = 0; k < tensors_.size(); ++k) show({{k}});
-    return status;
-  }
-  context_.observer = [&](size_t step, auto) { show(appearances_.behind[step]); };
   const Status ran = context_.run();
   context_.observer = {};
   HONE_CHECK(ran);
-  show(appearances_.given);  // parts of an input are those of this run only now
-  return status;
+  for (const size_t k : appearances_.given) HONE_CHECK(show(k));  // parts of an input are those of this run only now
+  return {};
 }
 
 Status ObservedModel::run(const std::vector<Tensor>& inputs, const Sink& sink) {
   context_.leave_outputs({});
-  return run_and_show(inputs, sink);
+  return run_and_show(inputs, [&](size_t k) -> Status {
+    HONE_TRY(const Tensor values, context_.fetch_output(k));
+    return sink(k, values);
+  });
 }
 
 Result<std::vector<ObservedModel::Seen>> ObservedModel::observe(const std::vector<Tensor>& inputs,
@@ -160,19 +156,19 @@ Result<std::vector<ObservedModel::Seen>> ObservedModel::observe(const std::vecto
   for (size_t k = 0; k < left.size(); ++k) left[k] = device_ && device_->takes(k);
   context_.leave_outputs(left);
   std::vector<Seen> seen(tensors_.size());
-  HONE_CHECK(run_and_show(inputs, [&](size_t k, const Tensor& values) -> Status {
+  HONE_CHECK(run_and_show(inputs, [&](size_t k) -> Status {
+    if (const Tensor* there = context_.left_output(k)) {
+      seen[k].values = there->count();
+      return device_->observe(k, *there, *context_.gpu_stream());
+    }
+    HONE_TRY(const Tensor values, context_.fetch_output(k));
     seen[k] = {statistics_[k].observe(values, tensors_[k].axis, pool), values.count()};
     return {};
   }));
   if (!device_) return seen;
+  HONE_TRY(const auto odd, device_->finish(*context_.gpu_stream()));
   for (size_t k = 0; k < seen.size(); ++k)
-    if (const Tensor* there = context_.left_output(k)) {
-      HONE_CHECK(device_->observe(k, *there));
-      seen[k].values = there->count();
-    }
-  HONE_TRY(const auto odd, device_->finish());
-  for (size_t k = 0; k < seen.size(); ++k)
-    if (context_.left_output(k) != nullptr) seen[k].odd = odd[k];
+    if (odd[k].any()) seen[k].odd = odd[k];
   return seen;
 }
 

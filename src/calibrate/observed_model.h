@@ -28,8 +28,8 @@ class ObservedModel {
                                                      const CompileOptions& options);
 
   const std::vector<ObservedTensor>& tensors() const { return tensors_; }
-  // Called with each of tensors(), by its number, in memory of the host. A CPU calls as it makes them, and uses their
-  // memory again: the values are valid until this returns.
+  // Called with each of tensors(), by its number, in memory of the host, as it is made. Its memory is used again: the
+  // values are valid until this returns.
   using Sink = std::function<Status(size_t tensor, const Tensor& values)>;
   Status run(const std::vector<Tensor>& inputs, const Sink& sink);
 
@@ -53,8 +53,8 @@ class ObservedModel {
         context_(std::move(engine)),
         statistics_(tensors_.size()) {}
 
-  // Runs, and shows what is not left on the GPU.
-  Status run_and_show(const std::vector<Tensor>& inputs, const Sink& sink);
+  // Runs, and calls for each of tensors() as soon as it is whole.
+  Status run_and_show(const std::vector<Tensor>& inputs, const std::function<Status(size_t tensor)>& show);
 
   Graph graph_;
   std::vector<ObservedTensor> tensors_;

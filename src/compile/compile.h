@@ -36,7 +36,7 @@ struct CompileOptions {
   bool tune = true;
   double time_budget_s = 60;
   std::string timing_cache;  // file, with a store beside it (tune/cache.h); empty: none
-  // False: on a CPU an output lives until the last step that reads it, for who observes steps.
+  // False: an output lives until the last step that reads it, for who observes steps.
   bool keep_outputs = true;
   bool verify_passes = false;
   Progress progress;

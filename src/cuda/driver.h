@@ -55,7 +55,7 @@ struct CUlaunchConfig {
   X(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, size_t bytes, CUstr* stream))                                \
   X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstr * stream))                         \
   X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t bytes, CUstr* stream))                            \
-  X(cuPointerGetAttribute, (void* value, int attribute, CUdeviceptr pointer))                                       \
+  X(cuPointerGetAttributes, (unsigned count, int* attributes, void** values, CUdeviceptr pointer))                  \
   X(cuModuleLoadData, (CUmod * *module, const void* image))                                                         \
   X(cuModuleUnload, (CUmod * module))                                                                               \
   X(cuModuleGetFunction, (CUfunc * *function, CUmod * module, const char* name))                                    \

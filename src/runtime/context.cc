@@ -270,7 +270,7 @@ Status ExecutionContext::run_steps(size_t begin, size_t end) {
     const Status status = run_step(i);
     if (!status.ok()) return status.within(steps[i].label);
     if (timed) profiler(i, microseconds_since(start));
-    HONE_CHECK(show(i));
+    if (observer) HONE_CHECK(observer(i));
   }
   return {};
 }
@@ -293,15 +293,21 @@ Status ExecutionContext::run_side_by_side(size_t begin, size_t end) {
   return first_failure;
 }
 
-Status ExecutionContext::show(size_t index) {
-  if (!observer) return {};
-  const Step& step = engine_->program().steps[index];
-  if (engine_->on_gpu()[index]) {
-    for (int s : step.outputs) HONE_CHECK(device_->fetch(s, false, slots_).within(step.label));
-    HONE_CHECK(device_->finish().within(step.label));
-  }
-  observer(index, step_outputs_[index]);
-  return {};
+Status ExecutionContext::fetch(std::span<const int> slots) {
+  if (!device_) return {};
+  for (const int s : slots) HONE_CHECK(device_->fetch(s, false, slots_));
+  return device_->finish();
+}
+
+Result<std::span<const Tensor* const>> ExecutionContext::fetch_step(size_t step) {
+  const Step& of = engine_->program().steps[step];
+  if (engine_->on_gpu()[step]) HONE_CHECK(fetch(of.outputs).within(of.label));
+  return std::span<const Tensor* const>(step_outputs_[step]);
+}
+
+Result<Tensor> ExecutionContext::fetch_output(size_t index) {
+  HONE_CHECK(fetch({&engine_->program().outputs[index].slot, 1}));
+  return output(index);
 }
 
 Status ExecutionContext::check_bound() const {
@@ -452,7 +458,7 @@ Status ExecutionContext::run_on_both_sides() {
       HONE_CHECK(device_->finish().within(step.label));
       profiler(i, microseconds_since(start));
     }
-    HONE_CHECK(show(i));
+    if (observer) HONE_CHECK(observer(i));
   }
   return {};
 }

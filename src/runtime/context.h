@@ -84,14 +84,20 @@ class ExecutionContext {
   // and, on a GPU, by waiting for it. Control steps are not reported, only the steps that they run.
   std::function<void(size_t step, double us)> profiler;
 
-  // Called after each step, control steps and the steps of their bodies included, with its index and its outputs as the
-  // host can read them until it returns. What a GPU computed is copied for it.
-  std::function<void(size_t step, std::span<const Tensor* const> outputs)> observer;
+  // Called after each step, control steps and the steps of their bodies included, with its index; an error ends the
+  // run. What the step wrote is there until it returns: on the host, where the next two give it, or on the GPU, for
+  // left_output() and what is launched on gpu_stream(). Runs are not recorded then.
+  std::function<Status(size_t step)> observer;
+  // For an observer: what its step wrote, or an output that is whole, in memory of the host, copied there if need be.
+  Result<std::span<const Tensor* const>> fetch_step(size_t step);
+  Result<Tensor> fetch_output(size_t index);
+  // Of a run's launches; null before the first, and without a GPU.
+  cuda::Stream* gpu_stream() { return device_ ? &device_->stream() : nullptr; }
 
   const LoadedEngine& engine() const { return *engine_; }
 
  private:
-  Status show(size_t step);
+  Status fetch(std::span<const int> slots);
   Status check_bound() const;
   Status check_all_on_gpu() const;
   Status run_steps(size_t begin, size_t end);

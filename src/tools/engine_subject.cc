@@ -48,28 +48,30 @@ class EngineSubject : public Subject {
     ExecutionContext context(engine_);
     for (const auto& [name, value] : inputs) HONE_CHECK(context.bind_input(name, value));
     std::set<std::string> seen;
-    Status status;
-    const auto show = [&](const std::string& name, const Tensor& value, std::string layer) {
+    const auto show = [&](const std::string& name, const Tensor& value, std::string layer) -> Status {
       const std::string known = framework_name(name);
-      if (!status.ok() || !wanted.contains(known) || !seen.insert(known).second) return;
+      if (!wanted.contains(known) || !seen.insert(known).second) return {};
       auto shown = framework_value(name, value);
-      if (shown.ok()) sink({known, std::move(*shown), std::move(layer)});
-      else status = shown.status().within(known);
+      if (!shown.ok()) return shown.status().within(known);
+      sink({known, std::move(*shown), std::move(layer)});
+      return {};
     };
-    context.observer = [&](size_t index, std::span<const Tensor* const> outputs) {
-      if (!top_.contains(index)) return;
+    context.observer = [&](size_t index) -> Status {
+      if (!top_.contains(index)) return {};
+      HONE_TRY(const auto outputs, context.fetch_step(index));
       const Step& step = program().steps[index];
       for (size_t k = 0; k < outputs.size(); ++k)
         if (step.outputs[k] >= 0)
-          show(slot_name(step.outputs[k]), *outputs[k],
-               fmt::format("{} ({})", fmt::join(step.sources, " + "), step.tactic));
+          HONE_CHECK(show(slot_name(step.outputs[k]), *outputs[k],
+                          fmt::format("{} ({})", fmt::join(step.sources, " + "), step.tactic)));
+      return {};
     };
     HONE_CHECK(context.run());
     for (const Binding& b : program().outputs) {
       HONE_TRY(const Tensor value, context.output(b.name));
-      show(b.name, value, {});
+      HONE_CHECK(show(b.name, value, {}));
     }
-    return status;
+    return {};
   }
 
  private:

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "compile/compile.h"
+#include "cuda/nvrtc.h"
 
 namespace hone::calibrate {
 namespace {
@@ -41,21 +42,29 @@ TEST(Appearances, AreBehindTheLastStepThatWrites) {
 }
 
 // Of ten steps in a row no more than two results live at once, though all are outputs.
-TEST(Appearances, OutputsThatAreNotKeptShareMemory) {
+void expect_shared_memory(const std::string& cuda_arch) {
   Graph graph;
   ValueId v = graph.add_input("x", {DType::f32, Shape::of(Dims{64, 64})});
   for (int k = 0; k < 10; ++k) {
     v = graph.node(*graph.add_node(*make_op("Softmax", Attrs{}), {v})).outputs[0];
     graph.add_output(v, std::to_string(k));
   }
-  CompileOptions options{.target = "cpu", .threads = 1, .tune = false};
+  CompileOptions options{
+      .target = cuda_arch.empty() ? "cpu" : "cuda", .cuda_arch = cuda_arch, .threads = 1, .tune = false};
   const auto kept = compile_graph(graph, options);
   options.keep_outputs = false;
   const auto shared = compile_graph(graph, options);
-  ASSERT_TRUE(kept.ok() && shared.ok());
+  ASSERT_TRUE(kept.ok() && shared.ok()) << kept.status().message() << shared.status().message();
   constexpr int64_t kBytes = 64 * 64 * 4;
   EXPECT_GE(kept->program.memory.arena_bytes, 10 * kBytes);
   EXPECT_LE(shared->program.memory.arena_bytes, 3 * kBytes);
+}
+
+TEST(Appearances, OutputsThatAreNotKeptShareMemory) { expect_shared_memory(""); }
+
+TEST(Appearances, OutputsThatAreNotKeptShareMemoryOfAGpu) {
+  if (!cuda::nvrtc_version().ok()) GTEST_SKIP() << "NVRTC is missing";
+  expect_shared_memory("sm_90");
 }
 
 }  // namespace

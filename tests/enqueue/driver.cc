@@ -53,7 +53,7 @@ std::function<void(void**)>& on_launch() {
 
 namespace {
 
-constexpr int kInvalidValue = 1, kUnjoined = 904;
+constexpr int kUnjoined = 904;
 constexpr int kProgrammaticSerialization = 6;
 constexpr int kDeviceMemory = 2;
 int streams = 0, events = 0;
@@ -194,9 +194,8 @@ int cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstr* 
 int cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUstr*) {
   return std::memset(reinterpret_cast<void*>(to), value, bytes), 0;
 }
-int cuPointerGetAttribute(void* value, int, CUdeviceptr pointer) {
-  if (!allocated().contains(pointer)) return kInvalidValue;
-  return *static_cast<unsigned*>(value) = kDeviceMemory, 0;
+int cuPointerGetAttributes(unsigned, int*, void** values, CUdeviceptr pointer) {
+  return *static_cast<unsigned*>(values[0]) = allocated().contains(pointer) ? kDeviceMemory : 0, 0;
 }
 
 int cuModuleLoadData(CUmod** module, const void*) {

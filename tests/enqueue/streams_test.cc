@@ -117,6 +117,38 @@ TEST_F(EngineStreams, StepsForkAndJoin) {
   EXPECT_EQ(testing::captured().edges, branches);
 }
 
+// What an observer launches comes behind its step and before the next, in every run; outputs are left where they are.
+TEST_F(EngineStreams, AnObserverLaunchesBehindItsStep) {
+  make();
+  ASSERT_TRUE(context_->bind_device_output("y", {}).ok());
+  context_->leave_outputs({true});
+  std::vector<bool> whole;
+  context_->observer = [&](size_t) {
+    whole.push_back(context_->left_output(0) != nullptr);
+    return context_->gpu_stream()->copy_on_device(memory_[3], memory_[0], 64);
+  };
+  for (int run = 0; run < 3; ++run) {
+    calls().clear();
+    whole.clear();
+    ASSERT_TRUE(context_->run().ok());
+    EXPECT_EQ(whole, (std::vector{false, false, true}));
+    Calls order;
+    for (const std::string& call : taken())
+      if (call.starts_with("launch ") || call.starts_with("copy ")) order.push_back(call.substr(0, call.find(' ')));
+    EXPECT_EQ(order, (Calls{"launch", "copy", "launch", "copy", "launch", "copy"}));
+  }
+  ASSERT_NE(context_->left_output(0), nullptr);
+
+  context_->observer = [&](size_t) { return invalid("enough"); };
+  EXPECT_EQ(context_->run().message(), "enough");
+  context_->observer = [&](size_t step) -> Status {
+    HONE_TRY(const auto outputs, context_->fetch_step(step));
+    EXPECT_FALSE(context_->lies_on_device(outputs[0]->raw()));
+    return {};
+  };
+  EXPECT_TRUE(context_->run().ok());
+}
+
 TEST_F(EngineStreams, TheFileHoldsThem) {
   ASSERT_EQ(assign_streams(data_.program, 2), 2);
   const std::string path = folder_ / "streams.hone";

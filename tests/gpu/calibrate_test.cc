@@ -57,18 +57,19 @@ class GpuStatistics : public ::testing::Test {
       for (const Tensors& run : runs) {
         std::vector<std::shared_ptr<std::byte>> memory;
         std::vector<NotFinite> odd(tensors.size());
+        auto stream = cuda::Stream::create();
+        ASSERT_TRUE(stream.ok());
         for (size_t k = 0; k < tensors.size(); ++k) {
           odd[k] = want[k].observe(run[k], tensors[k].axis);
-          auto stream = cuda::Stream::create();
           auto there = cuda::allocate(static_cast<int64_t>(run[k].bytes()));
-          ASSERT_TRUE(stream.ok() && there.ok());
+          ASSERT_TRUE(there.ok());
           ASSERT_TRUE((*stream)->copy_to_device(there->get(), run[k].raw(), run[k].bytes()).ok());
-          ASSERT_TRUE((*stream)->synchronize().ok());
-          const Status status = (*device)->observe(k, Tensor(run[k].type(), run[k].dims(), there->get(), *there));
+          const Status status =
+              (*device)->observe(k, Tensor(run[k].type(), run[k].dims(), there->get(), *there), **stream);
           ASSERT_TRUE(status.ok()) << status.message();
           memory.push_back(*there);
         }
-        const auto got = (*device)->finish();
+        const auto got = (*device)->finish(**stream);
         ASSERT_TRUE(got.ok()) << got.status().message();
         for (size_t k = 0; k < tensors.size(); ++k) {
           EXPECT_EQ((*got)[k].nans, odd[k].nans) << k;
