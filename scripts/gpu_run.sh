@@ -7,8 +7,8 @@
 #   models    ONNX's test suite, in a line "N passed, N failed, N skipped", and public models, as far as the bundle has
 #             them, against ONNX Runtime's results: how far outputs are off is in $OUT/PRECISION-MODEL.txt
 #   sanitize  a small problem for each kernel, engines, enqueued runs and calibration under compute-sanitizer: each of
-#             $TOOLS (default: memcheck, racecheck, synccheck), whose processes, $JOBS at once (default: a core each), may
-#             take $LIMIT seconds (default: 1800)
+#             $TOOLS (default: memcheck, racecheck, synccheck), whose processes, $JOBS at once (default: a core each),
+#             may take $LIMIT seconds (default: 1800)
 here=$(cd "$(dirname "$0")" && pwd)
 export OUT="${OUT:-$here/results}"
 mkdir -p "$OUT"
@@ -44,7 +44,8 @@ sanitize() (
     rm -f "$OUT/sanitize/$tool"-*
     seq 0 $((3 * jobs - 1)) | xargs -P "$jobs" -I{} sh -c 'log="$OUT/sanitize/$0-$1.txt"
       GTEST_SHARD_INDEX=$1 timeout "$LIMIT" compute-sanitizer --tool "$0" --error-exitcode 99 gpu_test \
-        --gtest_filter="*GpuRows*:*.Small*:GpuEngine*:GpuEnqueue*:GpuCalibrate*-GpuEngine.Peaks*" > "$log" 2>&1 || echo "exit status $?" >> "$log"' "$tool" {}
+        --gtest_filter="*GpuRows*:*.Small*:GpuEngine*:GpuEnqueue*:GpuCalibrate*-GpuEngine.Peaks*" \
+        > "$log" 2>&1 || echo "exit status $?" >> "$log"' "$tool" {}
     cat "$OUT/sanitize/$tool"-* | awk -v tool="$tool" '
       /^\[       OK/ { passed++ }
       /^\[  FAILED  \].*\(/ { failed++ }
