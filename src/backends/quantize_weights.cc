@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 
+#include "backends/channel_factors.h"
 #include "base/counted.h"
 #include "base/cpu_info.h"
 #include "base/thread_pool.h"
@@ -19,6 +20,11 @@ using namespace rewrite;
 // The largest weight of a block is so many times the largest whole number: those above 1 are clipped.
 constexpr double kFirstRatio = 0.92, kRatioStep = 0.04;
 constexpr int kRatios = 16;
+
+// Factors of columns are the root of their importance to such a power.
+constexpr double kPowers[] = {0.125, 0.25, 0.375, 0.5, 0.75};
+// They must leave so much of the error at most: a gain on the data that is smaller may be none on other data.
+constexpr double kWorthwhile = 0.97;
 
 // Weights of one block by a scale.
 class Block {
@@ -95,8 +101,9 @@ class Block {
 // A row of a matrix while it is rounded from the first column to the last.
 class Row {
  public:
-  Row(const ErrorFeedback& feedback, const float* weights, int64_t step, int64_t columns)
-      : feedback_(feedback), columns_(columns) {
+  Row(const ErrorFeedback& feedback, std::span<const double> factors, const float* weights, int64_t step,
+      int64_t columns)
+      : feedback_(feedback), factors_(factors), columns_(columns) {
     for (int64_t c = 0; c < columns; ++c) weights_.push_back(static_cast<double>(weights[c * step]));
     if (feedback.any()) errors_ = sums_ = std::vector<double>(weights_.size());
   }
@@ -105,12 +112,13 @@ class Row {
     for (int64_t first = 0; first < columns_; first += format.block) {
       const int64_t end = std::min(first + format.block, columns_);
       Block block(format.bits, end - first);
-      for (int64_t c = first; c < end; ++c) block.add(static_cast<float>(aim(c)), feedback_.importance(c));
+      for (int64_t c = first; c < end; ++c)
+        block.add(static_cast<float>(aim(c) * factor(c)), feedback_.importance(c) / (factor(c) * factor(c)));
       const float scale = *scales++ = block.best(format.signed_scales);
       for (int64_t c = first; c < end; ++c) {
-        const float whole = block.whole(static_cast<float>(aim(c)), scale);
+        const float whole = block.whole(static_cast<float>(aim(c) * factor(c)), scale);
         *values++ = static_cast<int8_t>(whole);
-        take(c, static_cast<double>(whole) * static_cast<double>(scale));
+        take(c, static_cast<double>(whole) * static_cast<double>(scale) / factor(c));
       }
     }
   }
@@ -120,6 +128,8 @@ class Row {
   double noise() const { return noise_; }
 
  private:
+  double factor(int64_t c) const { return factors_.empty() ? 1 : factors_[static_cast<size_t>(c)]; }
+
   // The weight, with what earlier ones have left to it.
   double aim(int64_t c) const {
     const auto i = static_cast<size_t>(c);
@@ -145,6 +155,7 @@ class Row {
   }
 
   const ErrorFeedback& feedback_;
+  std::span<const double> factors_;
   int64_t columns_;
   std::vector<double> weights_;
   std::vector<double> errors_, sums_;  // of earlier columns' errors and weights, what falls to each
@@ -184,12 +195,109 @@ Tensor corrected_bias(const Tensor& bias, const Tensor& weights, size_t axis, co
     double sum = bias.defined() ? bias.at(r) : 0;
     for (int64_t c = 0; c < columns; ++c) {
       const auto weight = static_cast<double>(floats[static_cast<size_t>(axis == 1 ? r * columns + c : c * rows + r)]);
-      const auto scale = static_cast<double>(rounded.scales.data<float>()[r * blocks + c / format.block]);
+      const auto scale = static_cast<double>(rounded.scales.data<float>()[r * blocks + c / format.block]) /
+                         (rounded.factors.empty() ? 1 : rounded.factors[static_cast<size_t>(c)]);
       sum += means[static_cast<size_t>(c)] * (weight - rounded.values.data<int8_t>()[r * columns + c] * scale);
     }
     corrected.set(r, sum);
   }
   return corrected;
+}
+
+// A product by a constant matrix that is to be rounded.
+struct Product {
+  NodeId id = NodeId::none;
+  Tensor weights;
+  size_t axis = 0;          // of its sums
+  Tensor bias;              // may be undefined
+  bool takes_data = false;  // a bias that is computed takes nothing back: then no data is looked at
+  size_t report = 0;
+};
+
+// Those of a graph, together where they read the same, in the order of the network; a report for each that is there.
+std::vector<std::vector<Product>> products_by_input(const Graph& graph, std::vector<WeightReport>& reports) {
+  std::vector<std::vector<Product>> groups;
+  for (NodeId id : graph.order()) {
+    const auto* op = op_of<MatMul>(graph, id);
+    if (op == nullptr) continue;
+    const Tensor& weights = graph.value(input(graph, id, 1)).constant;
+    if (!weights.defined() || weights.rank() != 2 || !is_float(weights.type())) continue;
+    WeightReport& report = reports.emplace_back(WeightReport{.name = graph.label(id)});
+    report.bytes_before = report.bytes_after = static_cast<int64_t>(weights.bytes());
+    report.reason = op->trans_a ? "the left operand is transposed" : refuse_weights(weights);
+    if (!report.reason.empty()) continue;
+    const ValueId x = input(graph, id, 0), bias = input(graph, id, 2);
+    auto group = std::ranges::find(groups, x, [&](const auto& g) { return input(graph, g.front().id, 0); });
+    if (group == groups.end()) group = groups.emplace(groups.end());
+    const Tensor constant = bias == ValueId::none ? Tensor() : graph.value(bias).constant;
+    group->push_back({.id = id,
+                      .weights = weights,
+                      .axis = op->trans_b ? size_t{1} : size_t{0},
+                      .bias = constant,
+                      .takes_data = bias == ValueId::none || constant.defined(),
+                      .report = reports.size() - 1});
+  }
+  return groups;
+}
+
+// Whether these products, for data, are all that reads a value.
+bool reads_alone(const Graph& graph, ValueId x, std::span<const Product> products) {
+  const auto is_one = [&](NodeId user) {
+    return std::ranges::any_of(products, [&](const Product& p) { return p.id == user && p.takes_data; });
+  };
+  return std::ranges::find(graph.outputs(), x) == graph.outputs().end() &&
+         std::ranges::all_of(graph.value(x).users, is_one);
+}
+
+// The weights of products that read the same, by the factors of their columns, of a few and of none where `factors`
+// allows no others, with which the results are closest.
+std::vector<RoundedWeights> rounded_together(std::span<const Product> products, const WeightFormat& format,
+                                             const ErrorFeedback& feedback, bool factors) {
+  const auto rounded_by = [&](const std::vector<double>& by) {
+    std::vector<RoundedWeights> all;
+    for (const Product& p : products) {
+      const ErrorFeedback nothing(p.weights.dims()[p.axis]);
+      all.push_back(round_weights(p.weights, p.axis, format, p.takes_data ? feedback : nothing, by));
+    }
+    return all;
+  };
+  const auto lost = [](std::span<const RoundedWeights> all) {
+    double sum = 0;
+    for (const RoundedWeights& r : all) sum += std::pow(10, -r.sqnr_db / 10);
+    return sum;
+  };
+  std::vector<RoundedWeights> best = rounded_by({});
+  double least = kWorthwhile * lost(best);
+  for (const double power : kPowers) {
+    if (!factors) break;
+    std::vector<double> by;
+    for (int64_t c = 0; c < best.front().values.dims()[1]; ++c)
+      by.push_back(std::pow(feedback.importance(c), power / 2));
+    std::vector<RoundedWeights> next = rounded_by(by);
+    if (lost(next) >= least) break;
+    least = lost(next);
+    best = std::move(next);
+  }
+  return best;
+}
+
+// The product, with rounded weights, of `x`, which may be divided by their factors.
+void pack(Graph& graph, const Product& product, ValueId x, const RoundedWeights& rounded, const WeightFormat& format,
+          const std::vector<double>& means, WeightReport& report) {
+  const Node node = graph.node(product.id);
+  ValueId bias = input(graph, product.id, 2);
+  if (product.takes_data && !means.empty())
+    bias = graph.add_constant(corrected_bias(product.bias, product.weights, product.axis, rounded, format, means));
+  const Packed p = packed(rounded, format);
+  std::vector<ValueId> inputs{x, graph.add_constant(p.codes, graph.value(node.inputs[1]).name),
+                              graph.add_constant(p.scales), graph.add_constant(p.zeros)};
+  if (bias != ValueId::none) inputs.push_back(bias);
+  if (!replace(graph, node.outputs[0], emit(graph, p.op, inputs, {product.id}))) {
+    report.reason = "its operands are of two types";
+    return;
+  }
+  report.sqnr_db = rounded.sqnr_db;
+  report.bytes_after = static_cast<int64_t>(p.codes.bytes() + p.scales.bytes());
 }
 
 }  // namespace
@@ -209,16 +317,16 @@ Status check(const WeightFormat& format) {
 }
 
 RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFormat& format,
-                             const ErrorFeedback& feedback) {
+                             const ErrorFeedback& feedback, std::vector<double> factors) {
   const int64_t rows = weights.dims()[1 - axis], columns = weights.dims()[axis];
   const int64_t blocks = columns / format.block + (columns % format.block != 0);
   const int64_t row_step = axis == 1 ? columns : 1, step = axis == 1 ? 1 : rows;
   const Tensor floats = tensor_from(DType::f32, weights.dims(), numbers_of<float>(weights));
-  RoundedWeights result{Tensor(DType::i8, {rows, columns}), Tensor(DType::f32, {rows, blocks})};
+  RoundedWeights result{Tensor(DType::i8, {rows, columns}), Tensor(DType::f32, {rows, blocks}), std::move(factors)};
   std::vector<double> signal(static_cast<size_t>(rows)), noise(signal);
   cpu::ThreadPool pool(cpu::usable_cpu_count());
   pool.parallel(rows, [&](int64_t r, int) {
-    Row row(feedback, floats.data<float>() + r * row_step, step, columns);
+    Row row(feedback, result.factors, floats.data<float>() + r * row_step, step, columns);
     row.round(format, result.values.mutable_data<int8_t>() + r * columns,
               result.scales.mutable_data<float>() + r * blocks);
     signal[static_cast<size_t>(r)] = row.signal();
@@ -246,48 +354,22 @@ std::string refuse_weights(const Tensor& weights) {
 }
 
 Result<std::vector<WeightReport>> quantize_weights(Graph& graph, const WeightFormat& format, const MomentsOf& moments) {
+  const WeightFormat either_sign{format.bits, format.block, true};
   std::vector<WeightReport> reports;
-  // Of the last product's input, which several may read.
-  ValueId known = ValueId::none;
-  std::optional<ErrorFeedback> feedback;
-  std::vector<double> means;
-  for (NodeId id : graph.order()) {
-    const auto* op = op_of<MatMul>(graph, id);
-    if (op == nullptr) continue;
-    const Node node = graph.node(id);
-    const bool rows = op->trans_b;
-    const Tensor weights = graph.value(node.inputs[1]).constant;
-    if (!weights.defined() || weights.rank() != 2 || !is_float(weights.type())) continue;
-    WeightReport& report = reports.emplace_back(WeightReport{.name = graph.label(id)});
-    report.bytes_before = report.bytes_after = static_cast<int64_t>(weights.bytes());
-    report.reason = op->trans_a ? "the left operand is transposed" : refuse_weights(weights);
-    if (!report.reason.empty()) continue;
-    const size_t axis = rows ? 1 : 0;
-    ValueId bias = input(graph, id, 2);
-    const Tensor own = bias == ValueId::none ? Tensor() : graph.value(bias).constant;
-    // A bias that is computed takes nothing back: then no data is looked at.
-    const bool data = moments && (bias == ValueId::none || own.defined());
-    if (data && node.inputs[0] != known) {
-      HONE_TRY(SecondMoments found, moments(id));
-      means = found.means;
-      feedback = found.rows > 0 ? ErrorFeedback(std::move(found)) : ErrorFeedback(weights.dims()[axis]);
-      known = node.inputs[0];
+  for (const std::vector<Product>& products : products_by_input(graph, reports)) {
+    const ValueId x = input(graph, products.front().id, 0);
+    const int64_t columns = products.front().weights.dims()[products.front().axis];
+    SecondMoments known;
+    if (moments && std::ranges::any_of(products, &Product::takes_data)) {
+      HONE_TRY(known, moments(products.front().id));
     }
-    const ErrorFeedback nothing(weights.dims()[axis]);
-    const RoundedWeights rounded =
-        round_weights(weights, axis, {format.bits, format.block, true}, data ? *feedback : nothing);
-    if (data && !means.empty()) bias = graph.add_constant(corrected_bias(own, weights, axis, rounded, format, means));
-    const Packed p = packed(rounded, format);
-    std::vector<ValueId> inputs{node.inputs[0], graph.add_constant(p.codes, graph.value(node.inputs[1]).name),
-                                graph.add_constant(p.scales), graph.add_constant(p.zeros)};
-    if (bias != ValueId::none) inputs.push_back(bias);
-    const ValueId product = emit(graph, p.op, inputs, {id});
-    if (!replace(graph, node.outputs[0], product)) {
-      report.reason = "its operands are of two types";
-      continue;
-    }
-    report.sqnr_db = rounded.sqnr_db;
-    report.bytes_after = static_cast<int64_t>(p.codes.bytes() + p.scales.bytes());
+    const std::vector<double> means = known.means;
+    const ErrorFeedback feedback = known.rows > 0 ? ErrorFeedback(std::move(known)) : ErrorFeedback(columns);
+    const bool factors = feedback.any() && takes_channel_factors(graph, x) && reads_alone(graph, x, products);
+    const std::vector<RoundedWeights> rounded = rounded_together(products, either_sign, feedback, factors);
+    const ValueId divided = rounded.front().factors.empty() ? x : divide_channels(graph, x, rounded.front().factors);
+    for (size_t i = 0; i < products.size(); ++i)
+      pack(graph, products[i], divided, rounded[i], either_sign, means, reports[products[i].report]);
   }
   graph.remove_dead();
   return reports;

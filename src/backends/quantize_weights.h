@@ -35,9 +35,11 @@ struct WeightReport {
   int64_t bytes_before = 0, bytes_after = 0;
 };
 
-// A matrix as whole numbers from -2^(bits - 1) to 2^(bits - 1) - 1, times a scale for each block of a row.
+// A matrix as whole numbers from -2^(bits - 1) to 2^(bits - 1) - 1, times a scale for each block of a row, divided by a
+// factor for each column.
 struct RoundedWeights {
-  Tensor values, scales;  // i8 [rows, columns]; f32 [rows, ceil(columns / block)]
+  Tensor values, scales;        // i8 [rows, columns]; f32 [rows, ceil(columns / block)]
+  std::vector<double> factors;  // above 0; none: they are 1
   double sqnr_db = 0;
 };
 
@@ -46,15 +48,18 @@ struct RoundedWeights {
 // `axis` (0 or 1), which become the rows. With feedback, errors count by the importance of their columns, and each
 // weight takes on what those before it in its row leave to it.
 RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFormat& format,
-                             const ErrorFeedback& feedback);
+                             const ErrorFeedback& feedback, std::vector<double> factors = {});
 RoundedWeights round_weights(const Tensor& weights, size_t axis, const WeightFormat& format);
 
 // Why such weights of a product stay in floats, or empty.
 std::string refuse_weights(const Tensor& weights);
 
 // MatMul by constants of kLeastWeightBytes or more -> MatMulNBits, in a canonical graph, with scales of either sign.
-// One report for each product with a constant matrix on the right. `moments`: of what products read, for feedback and
-// for their biases, which take back what rounding does to the means of results; may be empty.
+// One report for each product with a constant matrix on the right. `moments`: of what products read, for feedback, for
+// their biases, which take back what rounding does to the means of results, and for factors of the columns; may be
+// empty. Columns have factors where what their products read can be divided by them (channel_factors.h), nothing else
+// reads it, and results are closer: a column that counts for more is rounded in smaller steps than others of its block,
+// as AWQ (Lin et al., 2023) has it. The graph is not canonical then: canonicalisation takes the divisions in.
 Result<std::vector<WeightReport>> quantize_weights(Graph& graph, const WeightFormat& format,
                                                    const MomentsOf& moments = {});
 

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
 #include "ops/matmul.h"
+#include "ops/norm.h"
+#include "passes/pipeline.h"
 
 namespace hone {
 namespace {
@@ -244,6 +247,77 @@ TEST(QuantizeWeights, BiasesTakeBackTheErrorOfTheMean) {
     if (constant) EXPECT_LT(error(1), 1e-6);
     else EXPECT_GT(error(1), 1e-4);
   }
+}
+
+SecondMoments moments_of(const Tensor& rows) {
+  const int64_t columns = rows.dims()[1];
+  const auto n = static_cast<size_t>(columns);
+  SecondMoments m{
+      .means = std::vector<double>(n), .sums = std::vector<double>(n * n), .columns = columns, .rows = rows.dims()[0]};
+  for (int64_t i = 0; i < rows.count(); ++i)
+    m.means[static_cast<size_t>(i % columns)] += rows.at(i) / static_cast<double>(m.rows);
+  for (int64_t r = 0; r < m.rows; ++r)
+    for (size_t a = 0; a < n; ++a)
+      for (size_t b = 0; b < n; ++b)
+        m.sums[a * n + b] += (rows.at(r * columns + static_cast<int64_t>(a)) - m.means[a]) *
+                             (rows.at(r * columns + static_cast<int64_t>(b)) - m.means[b]);
+  return m;
+}
+
+// A norm with a scale for each column, from 0.05 to 4, and two products behind it; its result may be an output, too.
+Graph norm_and_products(bool read_elsewhere) {
+  constexpr int64_t n = 160;
+  Graph g;
+  const ValueId x = g.add_input("x", {DType::f32, Shape::of(Dims{600, n})});
+  Tensor scale(DType::f32, {n});
+  for (int64_t c = 0; c < n; ++c) scale.set(c, 0.05 * std::pow(80.0, static_cast<double>(c * 37 % n) / n));
+  const ValueId norm =
+      g.node(*g.add_node(LayerNorm{}, {x, g.add_constant(scale), g.add_constant(normal({n}, 2))})).outputs[0];
+  g.set_name(norm, "norm");
+  for (const unsigned seed : {3u, 4u})
+    g.add_output(g.node(*g.add_node(MatMul{}, {norm, g.add_constant(normal({n, 120}, seed))})).outputs[0],
+                 fmt::format("y{}", seed));
+  if (read_elsewhere) g.add_output(norm, "norm");
+  return g;
+}
+
+double squared_distance(const Tensor& a, const Tensor& b) {
+  double sum = 0;
+  for (int64_t i = 0; i < a.count(); ++i) sum += std::pow(a.at(i) - b.at(i), 2);
+  return sum;
+}
+
+// What products read is divided by factors in the norm before them, where they alone read it: no node is left for it.
+TEST(QuantizeWeights, ColumnsThatCountForMoreAreRoundedInSmallerSteps) {
+  double errors[2];
+  for (const bool read_elsewhere : {false, true}) {
+    const Graph before = norm_and_products(read_elsewhere);
+    Graph g = before;
+    const Tensor x = normal({600, 160}, 1);
+    Tensor normed;
+    const auto want = interpret(before, Tensors{x}, [&](NodeId id, std::span<const Tensor> values) {
+      if (id == before.order()[0]) normed = values[0];
+    });
+    ASSERT_TRUE(want.ok());
+    int asked = 0;
+    const auto reports = quantize_weights(g, {4, 32}, [&](NodeId) -> Result<SecondMoments> {
+      ++asked;
+      return moments_of(normed);
+    });
+    ASSERT_TRUE(reports.ok() && canonicalize(g, {}).ok() && verify(g).ok()) << verify(g).message();
+    EXPECT_EQ(asked, 1);
+    EXPECT_EQ(g.order().size(), 3u) << to_text(g, {.max_inline = 4});
+    const auto got = interpret(g, Tensors{x});
+    ASSERT_TRUE(got.ok());
+    errors[read_elsewhere] = squared_distance((*got)[0], (*want)[0]) + squared_distance((*got)[1], (*want)[1]);
+    if (read_elsewhere) {
+      EXPECT_EQ((*got)[2], (*want)[2]);
+    }
+    // What the norm makes then is no value of the model.
+    const bool named = std::ranges::any_of(g.values(), [&](ValueId v) { return g.value(v).name == "norm"; });
+    EXPECT_EQ(named, read_elsewhere);
+  }
+  EXPECT_LT(errors[false], 0.95 * errors[true]);
 }
 
 TEST(QuantizeWeights, FormatsThatCannotBeAreNamed) {

@@ -118,6 +118,27 @@ TEST(RecogniseNorms, LayerNorm) {
   expect_no_pass("recognise_norms", fmt::format(fmt::runtime(kLayerNorm), 1));  // not the last dims
 }
 
+constexpr const char* kScaledNorm = R"hone(graph {{
+    input %1 "x" : f32[2,3,2]
+    const %2 : f32[2] = [1, 2]
+    const %3 : f32[2] = [3, 4]
+    const %4 : f32[{}] = {}
+    %5 = LayerNorm(%1, %2, %3) {{axis=2, epsilon=0.5, rms=false}}
+    %6 = Pointwise(%5, %4) {{program="in0:f32; in1:f32; mul:f32(0,1)"}}
+    output %6 "y"
+  }})hone";
+
+TEST(RecogniseNorms, ScalesParametersThatAreThere) {
+  expect_pass("recognise_norms", fmt::format(fmt::runtime(kScaledNorm), "1,2", "[10, 100]"), R"hone(graph {
+    input %1 "x" : f32[2,3,2]
+    const %2 : f32[2] = [10, 200]
+    const %3 : f32[2] = [30, 400]
+    %5 = LayerNorm(%1, %2, %3) {axis=2, epsilon=0.5, rms=false}
+    output %5 "y"
+  })hone");
+  expect_no_pass("recognise_norms", fmt::format(fmt::runtime(kScaledNorm), "3,1", "[1, 2, 3]"));  // by row
+}
+
 TEST(RecogniseNorms, RmsNorm) {
   expect_pass("recognise_norms", R"hone(graph {
     input %1 "x" : f32[2,4]

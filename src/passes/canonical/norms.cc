@@ -158,6 +158,40 @@ bool absorb_parameters(Graph& graph, NodeId id) {
   return false;
 }
 
+// A parameter times another of the same dims.
+ValueId product(Graph& graph, ValueId parameter, ValueId by) {
+  const Tensor &t = graph.value(parameter).constant, &factors = graph.value(by).constant;
+  Tensor scaled(t.type(), t.dims());
+  for (int64_t i = 0; i < t.count(); ++i) scaled.set(i, t.at(i) * factors.at(i));
+  return graph.add_constant(std::move(scaled), graph.value(parameter).name);
+}
+
+// LayerNorm that has its parameters, times a constant -> LayerNorm with both times that.
+bool scale_parameters(Graph& graph, NodeId id) {
+  const auto* norm = op_of<LayerNorm>(graph, id);
+  if (norm == nullptr || graph.node(id).outputs.size() != 1 || input(graph, id, 1) == ValueId::none) return false;
+  const ValueId out = output(graph, id);
+  const NodeId user = only_user(graph, out);
+  const auto axis = normal_axis(norm->axis, graph.type(out).shape.rank());
+  const auto c = op_of<Pointwise>(graph, user) ? call(graph, output(graph, user)) : std::nullopt;
+  if (!c || !axis || c->fn != Fn::mul) return false;
+  for (int k = 0; k < 2; ++k) {
+    const ValueId other = c->args[1 - k].value;
+    if (c->args[k].value != out || other == ValueId::none) continue;
+    const auto as_parameter = [&](ValueId v) { return parameter(graph, v, graph.type(out).shape, *axis); };
+    const ValueId by = as_parameter(other);
+    if (by == ValueId::none) continue;
+    std::vector<ValueId> inputs = graph.node(id).inputs;
+    for (ValueId& v : std::span(inputs).subspan(1)) {
+      const ValueId own = as_parameter(v);
+      if (own == ValueId::none) return false;
+      v = product(graph, own, by);
+    }
+    return replace(graph, output(graph, user), emit(graph, *norm, inputs, {id, user}));
+  }
+  return false;
+}
+
 // exp(x - max(x)) / sum(exp(x - max(x))), the maximum or not -> Softmax.
 bool recognise_softmax(Graph& graph, NodeId id) {
   if (op_of<Pointwise>(graph, id) == nullptr) return false;
@@ -178,7 +212,7 @@ bool recognise_softmax(Graph& graph, NodeId id) {
 }  // namespace
 
 Result<int> recognise_norms(Graph& graph, int limit) {
-  return apply(graph, limit, {recognise_norm, absorb_parameters, recognise_softmax});
+  return apply(graph, limit, {recognise_norm, absorb_parameters, scale_parameters, recognise_softmax});
 }
 
 }  // namespace hone
