@@ -112,7 +112,9 @@ class Calibration {
   }
 
   Status observe(const std::vector<Tensor>& inputs, const std::string& source) {
-    HONE_TRY(ObservedModel* const model, network(inputs));
+    const auto found = network(inputs);
+    if (!found.ok()) return found.status().code() == Code::invalid ? found.status().within(source) : found.status();
+    ObservedModel* const model = *found;
     const auto seen = model->observe(inputs, pool_);
     if (!seen.ok()) return seen.status().within(source);
     for (size_t i = 0; i < inputs.size(); ++i)

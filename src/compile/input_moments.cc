@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ops/matmul.h"
+#include "passes/layout/layout.h"
 
 namespace hone {
 namespace {
@@ -57,7 +58,7 @@ Tensor transposed(const Tensor& rows) {
 }  // namespace
 
 InputMoments::InputMoments(const Graph& graph, std::span<const Tensors> samples, const CompileOptions& options)
-    : options_(options), run_(graph, as_many_as_fit(graph, samples), options) {}
+    : graph_(graph), options_(options), run_(graph, as_many_as_fit(graph, samples), options) {}
 
 Result<SecondMoments> InputMoments::of(ValueId v) {
   HONE_TRY(const std::vector<Tensor>* const values, run_.values(v));
@@ -65,7 +66,9 @@ Result<SecondMoments> InputMoments::of(ValueId v) {
   if (first.type() != DType::f32 || first.rank() == 0 || first.count() == 0) return SecondMoments();
   SecondMoments moments{.columns = first.dims().back()};
   moments.means = means_of(*values, moments.columns);
-  if (!std::ranges::all_of(moments.means, [](double m) { return std::isfinite(m); })) return SecondMoments();
+  if (!std::ranges::all_of(moments.means, [](double m) { return std::isfinite(m); }))
+    return invalid("tensor '{}' holds NaN or infinite values when run on the data: weights cannot be rounded for it",
+                   layout::framework_name(graph_, v));
   const Dims rows{first.count() / moments.columns, moments.columns};
   HONE_TRY(auto engine, own_product({rows[1], rows[0]}, rows, options_));
   ExecutionContext context(std::move(engine));

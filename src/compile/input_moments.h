@@ -12,10 +12,11 @@ class InputMoments {
   InputMoments(const Graph& graph, std::span<const Tensors> samples, const CompileOptions& options);
 
   // Of the rows along the last axis of a value; of one that is not in fp32, nothing. Values are to be asked for in the
-  // order of the network.
+  // order of the network. Errors: invalid, where a value is not finite.
   Result<SecondMoments> of(ValueId v);
 
  private:
+  const Graph& graph_;
   const CompileOptions& options_;
   PiecewiseRun run_;
 };

@@ -243,8 +243,9 @@ Result<Network> read_network(const ModelOptions& model, const std::map<std::stri
     HONE_TRY(options.budget->samples, budget_samples(graph, data.held_back, output));
   }
   if (model.allows("int8") || model.allows("fp8")) options.samples = calibrate::fitted(data.typical, graph);
-  HONE_TRY(auto weights, model.weights.apply(graph, calibrate::fitted(data.typical, graph), options));
-  return Network{std::move(graph), std::move(options), start, std::move(weights)};
+  auto weights = model.weights.apply(graph, calibrate::fitted(data.typical, graph), options);
+  if (!weights.ok()) return weights.status().within(model.model);
+  return Network{std::move(graph), std::move(options), start, std::move(*weights)};
 }
 
 Result<EngineData> build_model(const ModelOptions& model, const std::map<std::string, Dims>& inputs, int64_t batch,

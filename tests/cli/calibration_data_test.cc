@@ -111,6 +111,11 @@ TEST_F(CalibrationData, WeightsThatAreNotFiniteAreNamed) {
   }
 }
 
+TEST_F(CalibrationData, OfASizeThatTheNetworkCannotTakeIsNamed) {
+  data(wave, {4, 3, 2, 2});
+  both_refuse("conv.onnx", {"x.npy", "conv.onnx", "'n_h' (Conv)"});
+}
+
 TEST_F(CalibrationData, ImagesAreAsLargeAsTheBuildSays) {
   images(8, 8);
   expect_error(calibrate("conv.onnx"), 2, {"x.png", "--preprocess"});

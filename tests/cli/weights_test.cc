@@ -114,6 +114,23 @@ TEST_F(Weights, AreTheSameInAnEngine) {
   EXPECT_LT(onnx_error, 1.3 * direct_error);
 }
 
+TEST_F(Weights, AreNotRoundedForWhatIsNotFinite) {
+  ModelBuilder b;
+  b.input("x", {3, 200});
+  vary(b.weight("w1", {200, 160}), 1);
+  b.weight("zero", {160}).set_float_data(7, NAN);
+  vary(b.weight("w2", {160, 160}), 2);
+  b.node("MatMul", {"x", "w1"}, {"h"});
+  b.node("Add", {"h", "zero"}, {"sum"});
+  b.node("MatMul", {"sum", "w2"}, {"y"});
+  b.output("y");
+  save(b, "broken.onnx");
+  expect_error({"build", path("broken.onnx"), "--weights", "int4", "--calibrate", path("x.npy"), "--no-tune",
+                "--target", "cpu", "-o", path("e.hone")},
+               2, {"broken.onnx", "tensor 'sum' holds NaN or infinite values"});
+  EXPECT_FALSE(fs::exists(path("e.hone")));
+}
+
 // Inputs whose elements go together, as those of layers do: rounding for them halves the error and more on others of
 // the same kind.
 TEST_F(Weights, AreRoundedForData) {
