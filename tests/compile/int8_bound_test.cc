@@ -320,8 +320,7 @@ Network network(unsigned seed) {
     n.values[v] = t;
   };
   see(n.floats.inputs()[0], n.inputs[0]);
-  Graph& graph = n.floats;
-  const Graph copy = graph;
+  const Graph copy = n.floats;
   EXPECT_TRUE(interpret(copy, n.inputs, [&](NodeId id, std::span<const Tensor> values) {
                 see(copy.node(id).outputs[0], values[0]);
               }).ok());
