@@ -6,6 +6,7 @@
 #include <cmath>
 #include <random>
 
+#include "backends/channel_factors.h"
 #include "ops/matmul.h"
 #include "ops/norm.h"
 #include "passes/pipeline.h"
@@ -318,6 +319,30 @@ TEST(QuantizeWeights, ColumnsThatCountForMoreAreRoundedInSmallerSteps) {
     EXPECT_EQ(named, read_elsewhere);
   }
   EXPECT_LT(errors[false], 0.95 * errors[true]);
+}
+
+TEST(ChannelFactors, AreTakenWhereTheyCostNothing) {
+  const auto graph = graph_from_text(R"hone(graph {
+    input %1 "x" : f32[2,4]
+    input %2 "computed" : f32[4]
+    const %3 : f32[4] = [1, 2, 3, 4]
+    const %4 : f32[4,4] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]
+    %5 = LayerNorm(%1, %3) {rms=true} from "yes norm"
+    %6 = LayerNorm(%1, %2) {rms=true} from "no norm"
+    %7 = MatMul(%1, %4, %3) from "yes product"
+    %8 = MatMul(%1, %4, %2) from "no bias"
+    %9 = Pointwise(%1) {program="in0:f32; tanh:f32(0)"} from "yes elementwise"
+    %10 = Pointwise(%7) {program="in0:f32; tanh:f32(0)"} from "no epilogue"
+    %11 = Pointwise(%9, %10) {program="in0:f32; in1:f32; add:f32(0,1)"} from "no residual"
+    %12 = Reduce(%1) {kind="sum"} from "no reduction"
+    output %11 "y"
+  })hone");
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  EXPECT_FALSE(takes_channel_factors(*graph, graph->inputs()[0]));
+  for (NodeId id : graph->order())
+    EXPECT_EQ(takes_channel_factors(*graph, graph->node(id).outputs[0]),
+              graph->label(id).find("yes") != std::string::npos)
+        << graph->label(id);
 }
 
 TEST(QuantizeWeights, FormatsThatCannotBeAreNamed) {
