@@ -40,6 +40,7 @@ constexpr int64_t kLanes = 4;
 #endif
 typedef float V __attribute__((vector_size(kLanes * 4)));
 typedef int32_t VI __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t VU __attribute__((vector_size(kLanes * 4)));
 typedef float VUnaligned __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
 HONE_INLINE V set1(float x) { return x - V{}; }

@@ -135,9 +135,10 @@ HONE_INLINE V log_parts(V f, V e, V extra) {
   return fma(e, set1(0.693359375f), f - (half_square - low));
 }
 
-// Splits a positive normal x into f in [sqrt(1/2) - 1, sqrt(2) - 1) and e with x = (1 + f) 2^e.
+// Splits a positive normal x into f in [sqrt(1/2) - 1, sqrt(2) - 1) and e with x = (1 + f) 2^e. The difference is
+// unsigned since it wraps for a negative x, whose parts nobody reads.
 HONE_INLINE V split_exponent(V x, V* e) {
-  const VI bits = as_int(x) - set1i(0x3f3504f3);
+  const VI bits = (VI)((VU)as_int(x) - (VU)set1i(0x3f3504f3));
   *e = __builtin_convertvector(bits >> 23, V);
   return as_float((bits & set1i(0x7fffff)) + set1i(0x3f3504f3)) - set1(1.f);
 }
