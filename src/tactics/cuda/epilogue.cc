@@ -61,6 +61,81 @@ bool is_row(const Dims& dims, int64_t columns) {
   return !dims.empty() && element_count(dims) == columns && dims.back() == columns;
 }
 
+// How the kernel reads its data: the strides, and the statements from `raw` to `value`.
+void read_data(const Problem& problem, const Body& body, AnchorView* view) {
+  view->strides = strides_of(dims_of(problem.inputs[0]));
+  view->value = "  const auto value = raw;\n";
+  view->prologue = body.transpose != nullptr || body.before != nullptr;
+  if (body.transpose != nullptr) {
+    const Dims before = view->strides;
+    const auto& perm = body.transpose->op.as<Transpose>()->perm;
+    for (size_t d = 0; d < perm.size(); ++d) view->strides[d] = before[static_cast<size_t>(perm[d])];
+  }
+  if (body.before != nullptr && refuse_program(program_of(*body.before)).empty()) {
+    const auto& program = program_of(*body.before);
+    // The bits above a byte's are not its sign's.
+    view->value = statements(program, {"raw"}) + fmt::format("  const auto value = {}v{};\n",
+                                                             program.result_type() == DType::i8 ? "(signed char)" : "",
+                                                             program.code.size() - 1);
+  }
+}
+
+// The statements of the nodes after the anchor, from `acc` to `result`; nothing when they read what is no input.
+std::optional<std::string> after_statements(const Problem& problem, const Body& body, RunOperands* operands,
+                                            AnchorView* view) {
+  const auto& inputs = body.graph->inputs();
+  const auto& program = program_of(*body.after);
+  const Dims out = dims_of(problem.outputs[0]);
+  std::vector<std::string> expressions;
+  std::vector<bool> known(problem.inputs.size(), false);
+  for (ValueId v : body.after->inputs) {
+    if (v == body.anchor->outputs[0]) {
+      expressions.push_back("acc");
+      continue;
+    }
+    const auto at = static_cast<size_t>(std::find(inputs.begin(), inputs.end(), v) - inputs.begin());
+    if (at < view->inputs || at >= problem.inputs.size()) return std::nullopt;
+    const TensorType& type = problem.inputs[at];
+    RunOperands again;
+    expressions.push_back(
+        (known[at] ? &again : operands)->add(fmt::format("e{}", at), type.dtype, dims_of(type), out, true));
+    known[at] = true;
+  }
+  for (size_t i = view->inputs; i < problem.inputs.size(); ++i)
+    view->parameters += fmt::format(", const {}* __restrict__ e{}", element_type(problem.inputs[i].dtype), i);
+  return statements(program, expressions) + fmt::format("  const auto result = v{};\n", program.code.size() - 1);
+}
+
+// The functions that store results, given the statements from `acc` to `result`.
+std::string store_functions(DType result, const RunOperands& operands, std::string_view terms) {
+  const char* results = is_held_in_float(result)                       ? "float"
+                        : size_of(result) <= 4 && result != DType::u32 ? "int"
+                                                                       : "i64";
+  return operands.define("PARAMETERS") + operands.define_columns("PARAMETERS") +
+         fmt::format(R"cuda(
+typedef {2} Result;
+__device__ inline void results_of(PARAMETERS, i64 index, const Operands& operands, const Columns& columns,
+                                  const Sum (&sums)[RUN], Result (&results)[RUN]) {{
+{0}#pragma unroll
+  for (int j = 0; j < RUN; ++j) {{
+    Sum acc = sums[j];
+    {1}    results[j] = result;
+  }}
+}}
+__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const Columns& columns,
+                             const Sum (&sums)[RUN]) {{
+  const i64 index = (z * M + m) * N + n;
+  Result results[RUN];
+  results_of(ARGUMENTS, index, operands, columns, sums, results);
+  store_run(y + index, results);
+}}
+__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Sum (&sums)[RUN]) {{
+  store(ARGUMENTS, z, m, n, operands_at(ARGUMENTS, (z * M + m) * N + n), columns_at(ARGUMENTS, n), sums);
+}}
+)cuda",
+                     operands.loads, terms, results);
+}
+
 }  // namespace
 
 std::optional<SimpleEpilogue> simple_epilogue(const Problem& problem) {
@@ -164,81 +239,22 @@ std::optional<AnchorView> view_anchor(const Problem& problem, std::string_view o
                   .data = fused ? body.graph->type(body.anchor->inputs[0]) : problem.inputs[0]};
   if (!problem.is_static()) return view;
 
-  const Dims out = dims_of(problem.outputs[0]);
+  read_data(problem, body, &view);
   RunOperands operands;
-  std::string terms = "const Sum result = acc;\n";
+  std::string terms;
   if (const size_t bias = bias_input(op); view.inputs > bias && has(problem, bias)) {
     view.parameters += fmt::format(", const {}* __restrict__ bias", element_type(problem.inputs[bias].dtype));
-    terms = "acc += " + operands.add_column("bias", problem.inputs[bias].dtype) + ";\n    " + terms;
+    terms = "acc += " + operands.add_column("bias", problem.inputs[bias].dtype) + ";\n    ";
   }
-  view.strides = strides_of(dims_of(problem.inputs[0]));
-  view.value = "  const auto value = raw;\n";
-  if (body.transpose != nullptr || body.before != nullptr) {
-    view.prologue = true;
-    if (body.transpose != nullptr) {
-      const Dims before = view.strides;
-      const auto& perm = body.transpose->op.as<Transpose>()->perm;
-      for (size_t d = 0; d < perm.size(); ++d) view.strides[d] = before[static_cast<size_t>(perm[d])];
-    }
-    if (body.before != nullptr && refuse_program(program_of(*body.before)).empty()) {
-      const auto& program = program_of(*body.before);
-      // The bits above a byte's are not its sign's.
-      view.value = statements(program, {"raw"}) + fmt::format("  const auto value = {}v{};\n",
-                                                              program.result_type() == DType::i8 ? "(signed char)" : "",
-                                                              program.code.size() - 1);
-    }
+  if (body.after == nullptr) {
+    terms += "const Sum result = acc;\n";
+  } else {
+    if (!refuse_program(program_of(*body.after)).empty()) return view;
+    const auto after = after_statements(problem, body, &operands, &view);
+    if (!after) return std::nullopt;
+    terms += *after;
   }
-  if (body.after != nullptr) {
-    const auto& inputs = fused->body->inputs();
-    const auto& program = program_of(*body.after);
-    if (!refuse_program(program).empty()) return view;
-    std::vector<std::string> expressions;
-    std::vector<bool> known(problem.inputs.size(), false);
-    for (ValueId v : body.after->inputs) {
-      if (v == body.anchor->outputs[0]) {
-        expressions.push_back("acc");
-        continue;
-      }
-      const auto at = static_cast<size_t>(std::find(inputs.begin(), inputs.end(), v) - inputs.begin());
-      if (at < view.inputs || at >= problem.inputs.size()) return std::nullopt;
-      const TensorType& type = problem.inputs[at];
-      RunOperands again;
-      expressions.push_back(
-          (known[at] ? again : operands).add(fmt::format("e{}", at), type.dtype, dims_of(type), out, true));
-      known[at] = true;
-    }
-    for (size_t i = view.inputs; i < problem.inputs.size(); ++i)
-      view.parameters += fmt::format(", const {}* __restrict__ e{}", element_type(problem.inputs[i].dtype), i);
-    terms = terms.substr(0, terms.find("const Sum result")) + statements(program, expressions) +
-            fmt::format("  const auto result = v{};\n", program.code.size() - 1);
-  }
-  const DType result = problem.outputs[0].dtype;
-  const char* results = is_held_in_float(result)                       ? "float"
-                        : size_of(result) <= 4 && result != DType::u32 ? "int"
-                                                                       : "i64";
-  view.store = operands.define("PARAMETERS") + operands.define_columns("PARAMETERS") +
-               fmt::format(R"cuda(
-typedef {2} Result;
-__device__ inline void results_of(PARAMETERS, i64 index, const Operands& operands, const Columns& columns,
-                                  const Sum (&sums)[RUN], Result (&results)[RUN]) {{
-{0}#pragma unroll
-  for (int j = 0; j < RUN; ++j) {{
-    Sum acc = sums[j];
-    {1}    results[j] = result;
-  }}
-}}
-__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Operands& operands, const Columns& columns,
-                             const Sum (&sums)[RUN]) {{
-  const i64 index = (z * M + m) * N + n;
-  Result results[RUN];
-  results_of(ARGUMENTS, index, operands, columns, sums, results);
-  store_run(y + index, results);
-}}
-__device__ inline void store(PARAMETERS, i64 z, int m, int n, const Sum (&sums)[RUN]) {{
-  store(ARGUMENTS, z, m, n, operands_at(ARGUMENTS, (z * M + m) * N + n), columns_at(ARGUMENTS, n), sums);
-}}
-)cuda",
-                           operands.loads, terms, results);
+  view.store = store_functions(problem.outputs[0].dtype, operands, terms);
   return view;
 }
 

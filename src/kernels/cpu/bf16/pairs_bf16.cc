@@ -76,12 +76,11 @@ constexpr TileForm form_of(int in_bytes, void (*gather)(WindowRun)) {
 
 }  // namespace
 
-extern const Bf16Kernel kBf16Pairs;
-const Bf16Kernel kBf16Pairs{form_of(4, gather_runs<float>),
-                            form_of(2, gather_runs<bf16>),
-                            run_pairs<float>,
-                            run_pairs<bf16>,
-                            pack_panel<float>,
-                            pack_panel<bf16>};
+extern const Bf16Kernel kBf16Pairs{form_of(4, gather_runs<float>),
+                                   form_of(2, gather_runs<bf16>),
+                                   run_pairs<float>,
+                                   run_pairs<bf16>,
+                                   pack_panel<float>,
+                                   pack_panel<bf16>};
 
 }  // namespace hone::cpu::HONE_TIER_NS

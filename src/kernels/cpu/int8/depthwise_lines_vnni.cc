@@ -324,7 +324,6 @@ void run(const Int8LinesTask& task) {
 
 }  // namespace
 
-extern const Int8LinesKernel kInt8Lines, kUint8Lines;
-const Int8LinesKernel kInt8Lines{ready_bytes, ready, run<true>}, kUint8Lines{ready_bytes, ready, run<false>};
+extern const Int8LinesKernel kInt8Lines{ready_bytes, ready, run<true>}, kUint8Lines{ready_bytes, ready, run<false>};
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -77,8 +77,7 @@ void depthwise_quads(const Int8DepthwisePixels& p) {
 
 }  // namespace
 
-extern const Int8DepthwiseKernel kInt8DepthwiseQuads, kUint8DepthwiseQuads;
-const Int8DepthwiseKernel kInt8DepthwiseQuads{kTaps, depthwise_quads<true>, ready_bytes, ready},
+extern const Int8DepthwiseKernel kInt8DepthwiseQuads{kTaps, depthwise_quads<true>, ready_bytes, ready},
     kUint8DepthwiseQuads{kTaps, depthwise_quads<false>, ready_bytes, ready};
 
 }  // namespace hone::cpu::HONE_TIER_NS

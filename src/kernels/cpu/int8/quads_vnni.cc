@@ -243,7 +243,6 @@ constexpr Int8Kernel quads() {
 
 }  // namespace
 
-extern const Int8Kernel kInt8Quads, kUint8Quads;
-const Int8Kernel kInt8Quads = quads<128>(), kUint8Quads = quads<0>();
+extern const Int8Kernel kInt8Quads = quads<128>(), kUint8Quads = quads<0>();
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -16,7 +16,6 @@ static void narrow(const BlockArgs& args) {
   if (const int rest = static_cast<int>(args.n - i); rest > 0) store_n(out + i, load_n(a + i, rest), rest);
 }
 
-extern const StoredBlocks kStoredBlocks;
-const StoredBlocks kStoredBlocks{find_stored, narrow};
+extern const StoredBlocks kStoredBlocks{find_stored, narrow};
 
 }  // namespace hone::cpu::HONE_TIER_NS
