@@ -126,8 +126,9 @@ template <class T>
 void run(const Plan& plan, cpu::Tier tier, const float* mask, const KernelArgs& args, int64_t mask_bytes) {
   const T* operands[3];
   for (size_t i = 0; i < 3; ++i) operands[i] = args.inputs[plan.input[i]]->data<T>() + plan.begin[i];
-  cpu::attention(plan.kernel, tier, operands[0], operands[1], operands[2], mask, args.outputs[0]->mutable_data<T>(),
-                 args.workspace + mask_bytes, args.pool);
+  const cpu::AttentionTensors<T> tensors{operands[0], operands[1], operands[2], mask,
+                                         args.outputs[0]->mutable_data<T>()};
+  cpu::attention(plan.kernel, tier, tensors, args.workspace + mask_bytes, args.pool);
 }
 
 Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<const Tensor>, int,

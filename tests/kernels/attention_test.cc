@@ -22,9 +22,11 @@ void check_in_bf16(const AttentionProblem& p, const std::vector<bf16>& q, const 
       of_floats(attention_workspace_bytes(p, Tier::avx512, 2));
   std::vector<float> want(static_cast<size_t>(p.batch * p.y.batch));
   std::vector<bf16> got(want.size());
-  attention(p, Tier::avx512, in_f32(q).data(), in_f32(k).data(), in_f32(v).data(), mask, want.data(), of_floats.get(),
-            pool);
-  attention(p, Tier::avx512, q.data(), k.data(), v.data(), mask, got.data(), workspace.get(), pool);
+  const auto q_f32 = in_f32(q), k_f32 = in_f32(k), v_f32 = in_f32(v);
+  const AttentionTensors<float> floats{q_f32.data(), k_f32.data(), v_f32.data(), mask, want.data()};
+  attention(p, Tier::avx512, floats, of_floats.get(), pool);
+  const AttentionTensors<bf16> halves{q.data(), k.data(), v.data(), mask, got.data()};
+  attention(p, Tier::avx512, halves, workspace.get(), pool);
   const double slack = 6e-6 + (p.queries > 4 ? std::ldexp(largest_magnitude(v), -8) : 0);
   for (size_t i = 0; i < want.size(); ++i)
     EXPECT_NEAR(to_float(got[i]), want[i], slack + bf16_rounding(want[i], slack)) << "element " << i;
@@ -48,7 +50,8 @@ void check(AttentionProblem p, bool masked) {
       ThreadPool pool(threads);
       Workspace workspace(attention_workspace_bytes(p, tier, threads));
       std::vector<float> y(static_cast<size_t>(p.batch * p.y.batch));
-      attention(p, tier, q.data(), k.data(), v.data(), masked ? mask.data() : nullptr, y.data(), workspace.get(), pool);
+      const AttentionTensors<float> of{q.data(), k.data(), v.data(), masked ? mask.data() : nullptr, y.data()};
+      attention(p, tier, of, workspace.get(), pool);
       for_each_index({p.batch, p.heads, p.queries}, [&](const std::vector<int64_t>& at) {
         const int64_t n = at[0], h = at[1], i = at[2], kv = h / (p.heads / p.kv_heads);
         std::vector<double> s(static_cast<size_t>(p.keys), 0);

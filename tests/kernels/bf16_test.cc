@@ -428,6 +428,7 @@ TEST(Bf16, Attention) {
   p.mask = {0, 0, p.keys};
   const auto q = in_bf16(random_floats(p.batch * p.q.batch, 1)), k = in_bf16(random_floats(p.batch * p.k.batch, 2)),
              v = in_bf16(random_floats(p.batch * p.v.batch, 3));
+  const auto q_f32 = in_f32(q), k_f32 = in_f32(k), v_f32 = in_f32(v);
   const auto mask = random_floats(p.queries * p.keys, 4);
   const double slack = std::ldexp(largest_magnitude(v), -8);
   for (const bool causal : {false, true}) {
@@ -437,11 +438,12 @@ TEST(Bf16, Attention) {
       std::vector<bf16> got(want.size());
       ThreadPool pool(1);
       Workspace of_floats(attention_workspace_bytes(p, Tier::avx512, 1));
-      attention(p, Tier::avx512, in_f32(q).data(), in_f32(k).data(), in_f32(v).data(), added, want.data(),
-                of_floats.get(), pool);
+      const AttentionTensors<float> floats{q_f32.data(), k_f32.data(), v_f32.data(), added, want.data()};
+      attention(p, Tier::avx512, floats, of_floats.get(), pool);
       for (const Named& named : kernels()) {
         Workspace workspace(attention_bf16_workspace_bytes(p, *named.kernel, 1));
-        attention_bf16(p, *named.kernel, q.data(), k.data(), v.data(), added, got.data(), workspace.get(), pool);
+        const AttentionTensors<bf16> halves{q.data(), k.data(), v.data(), added, got.data()};
+        attention_bf16(p, *named.kernel, halves, workspace.get(), pool);
         for (size_t i = 0; i < want.size(); ++i)
           ASSERT_NEAR(to_float(got[i]), want[i], slack + bf16_rounding(want[i], slack)) << named.name << " at " << i;
       }

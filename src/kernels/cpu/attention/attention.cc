@@ -98,7 +98,6 @@ struct Values {
 void copy_row(const float* x, int64_t count, float* y) { std::copy_n(x, count, y); }
 void copy_row(const bf16* x, int64_t count, float* y) { avx512_bf16::widen_row(x, count, y); }
 
-// T is what q, k, v and y hold.
 template <class T>
 struct Run {
   static constexpr bool kInBf16 = std::is_same_v<T, bf16>;
@@ -106,15 +105,13 @@ struct Run {
   const AttentionProblem& p;
   const Layout l;
   Tier tier;
-  const T *q, *k, *v;
-  const float* mask;
-  T* y;
+  const AttentionTensors<T>& of;
 
   // Points to the keys of one head; returns its values.
   Values prepare(const Worker& w, int64_t n, int64_t h) const {
     const int64_t kv = h / (p.heads / p.kv_heads);
-    const T* const keys = k + n * p.k.batch + kv * p.k.head;
-    const T* const values = v + n * p.v.batch + kv * p.v.head;
+    const T* const keys = of.k + n * p.k.batch + kv * p.k.head;
+    const T* const values = of.v + n * p.v.batch + kv * p.v.head;
     const bool copies = kInBf16 || p.queries > l.block;
     for (int64_t i = 0; copies && i < p.keys; ++i) copy_row(keys + i * p.k.row, p.depth, w.keys + i * p.depth);
     for (int64_t i = 0; copies && i < p.keys; ++i) w.key_rows[i] = w.keys + i * p.depth;
@@ -200,9 +197,9 @@ struct Run {
                       .mask_query = 0,
                       .seen = first,
                       .inverse = w.inverse};
-    if (seen > 0) s.ld = multiply(w, q + n * p.q.batch + h * p.q.head + i0 * p.q.row, m, seen);
-    if (mask != nullptr) s.mask = mask + n * p.mask.batch + h * p.mask.head;
-    if (mask != nullptr && p.mask.row != 0) {
+    if (seen > 0) s.ld = multiply(w, of.q + n * p.q.batch + h * p.q.head + i0 * p.q.row, m, seen);
+    if (of.mask != nullptr) s.mask = of.mask + n * p.mask.batch + h * p.mask.head;
+    if (of.mask != nullptr && p.mask.row != 0) {
       transpose(tier, s.mask + i0 * p.mask.row, p.mask.row, m, seen, w.mask, l.block);
       s.mask = w.mask;
       s.mask_key = l.block;
@@ -210,7 +207,7 @@ struct Run {
     }
     const AttentionKernel& kernel = attention_kernel(tier);
     kernel.softmax(s);
-    T* const out = y + n * p.y.batch + h * p.y.head + i0 * p.y.row;
+    T* const out = of.y + n * p.y.batch + h * p.y.head + i0 * p.y.row;
     for (int64_t j = 0; j < l.v_panels; ++j) {
       const int64_t depth = std::min(l.block, p.value_depth - j * l.block);
       float* results = w.wide;
@@ -250,9 +247,8 @@ size_t attention_workspace_bytes(const AttentionProblem& p, Tier tier, int threa
 namespace {
 
 template <class T>
-void attend(const AttentionProblem& p, Tier tier, const T* q, const T* k, const T* v, const float* mask, T* y,
-            void* workspace, ThreadPool& pool) {
-  const Run<T> run{p, layout_of(p, tier, Run<T>::kInBf16), tier, q, k, v, mask, y};
+void attend(const AttentionProblem& p, Tier tier, const AttentionTensors<T>& of, void* workspace, ThreadPool& pool) {
+  const Run<T> run{p, layout_of(p, tier, Run<T>::kInBf16), tier, of};
   const int64_t blocks = p.queries == 0 ? 0 : ceil_div(p.queries, run.l.block), units = p.batch * p.heads * blocks;
   const int64_t tasks = std::min(units, task_count(units, 1, pool.size()));
   pool.parallel(tasks, [&](int64_t t, int worker) {
@@ -269,16 +265,15 @@ void attend(const AttentionProblem& p, Tier tier, const T* q, const T* k, const 
 
 }  // namespace
 
-void attention(const AttentionProblem& p, Tier tier, const float* q, const float* k, const float* v, const float* mask,
-               float* y, void* workspace, ThreadPool& pool) {
-  attend(p, tier, q, k, v, mask, y, workspace, pool);
+void attention(const AttentionProblem& p, Tier tier, const AttentionTensors<float>& of, void* workspace,
+               ThreadPool& pool) {
+  attend(p, tier, of, workspace, pool);
 }
 
-void attention(const AttentionProblem& p, Tier tier, const bf16* q, const bf16* k, const bf16* v, const float* mask,
-               bf16* y, void* workspace, ThreadPool& pool) {
-  if (p.queries > kFewQueries)
-    return attention_bf16(p, bf16_kernel(*best_bf16_set()), q, k, v, mask, y, workspace, pool);
-  attend(p, tier, q, k, v, mask, y, workspace, pool);
+void attention(const AttentionProblem& p, Tier tier, const AttentionTensors<bf16>& of, void* workspace,
+               ThreadPool& pool) {
+  if (p.queries > kFewQueries) return attention_bf16(p, bf16_kernel(*best_bf16_set()), of, workspace, pool);
+  attend(p, tier, of, workspace, pool);
 }
 
 }  // namespace hone::cpu

@@ -28,15 +28,23 @@ struct AttentionProblem {
   bool causal = false;    // query i sees keys up to i + keys - queries
 };
 
+// T: float or bf16. `mask` may be null; y must not overlap the others.
+template <class T>
+struct AttentionTensors {
+  const T *q, *k, *v;
+  const float* mask;
+  T* y;
+};
+
 const char* attention_supports(const AttentionProblem& p);
 size_t attention_workspace_bytes(const AttentionProblem& p, Tier tier, int threads, bool in_bf16 = false);
 
-// mask may be null. A row that sees no key gives zeros. y must not overlap the inputs.
-void attention(const AttentionProblem& p, Tier tier, const float* q, const float* k, const float* v, const float* mask,
-               float* y, void* workspace, ThreadPool& pool);
+// A row that sees no key gives zeros.
+void attention(const AttentionProblem& p, Tier tier, const AttentionTensors<float>& of, void* workspace,
+               ThreadPool& pool);
 // Of q, k, v and y that lie in memory as bf16, for CPUs with AVX-512 BF16, at the tier avx512: of up to 4 queries in
 // fp32, of more by products of bf16, with weights rounded to bf16.
-void attention(const AttentionProblem& p, Tier tier, const bf16* q, const bf16* k, const bf16* v, const float* mask,
-               bf16* y, void* workspace, ThreadPool& pool);
+void attention(const AttentionProblem& p, Tier tier, const AttentionTensors<bf16>& of, void* workspace,
+               ThreadPool& pool);
 
 }  // namespace hone::cpu

@@ -61,31 +61,29 @@ struct Run {
   const AttentionProblem& p;
   const Bf16Kernel& kernel;
   const Layout l;
-  const bf16 *q, *k, *v;
-  const float* mask;
-  bf16* y;
+  const AttentionTensors<bf16>& of;
 
   const TileForm& form() const { return kernel.from_bf16; }
 
-  void multiply(const Product& of, std::byte* mine) const {
+  void multiply(const Product& product, std::byte* mine) const {
     static const Epilogue none;
-    multiply_rows(kernel, of.in_bf16,
-                  {.a = of.a,
-                   .steps = of.depth / 2,
-                   .b = reinterpret_cast<const uint16_t*>(of.b),
-                   .columns = static_cast<int>(of.columns),
+    multiply_rows(kernel, product.in_bf16,
+                  {.a = product.a,
+                   .steps = product.depth / 2,
+                   .b = reinterpret_cast<const uint16_t*>(product.b),
+                   .columns = static_cast<int>(product.columns),
                    .sums = reinterpret_cast<float*>(mine + l.sums),
-                   .out = of.out,
-                   .ld = of.ld,
+                   .out = product.out,
+                   .ld = product.ld,
                    .epilogue = &none},
-                  of.rows, form().tile_rows(of.depth));
+                  product.rows, form().tile_rows(product.depth));
   }
 
   // The keys of one head; its values are packed.
   TileRows prepare(std::byte* mine, int64_t n, int64_t h) const {
     const int64_t kv = h / (p.heads / p.kv_heads);
-    const bf16* const keys = k + n * p.k.batch + kv * p.k.head;
-    const bf16* const values = v + n * p.v.batch + kv * p.v.head;
+    const bf16* const keys = of.k + n * p.k.batch + kv * p.k.head;
+    const bf16* const values = of.v + n * p.v.batch + kv * p.v.head;
     for (int64_t j = 0; j < l.panels; ++j)
       kernel.pack_bf16({.from = values + j * kBf16Panel,
                         .ld = p.v.row,
@@ -106,7 +104,7 @@ struct Run {
   void compute(std::byte* mine, const TileRows& keys, const AttentionBlock& b) const {
     const auto floats = [&](int64_t at) { return reinterpret_cast<float*>(mine + at); };
     const int64_t n = b.item, h = b.head, m = b.count, seen = b.seen;
-    kernel.pack_bf16({.from = q + n * p.q.batch + h * p.q.head + b.first * p.q.row,
+    kernel.pack_bf16({.from = of.q + n * p.q.batch + h * p.q.head + b.first * p.q.row,
                       .ld = p.q.row,
                       .transposed = true,
                       .columns = m,
@@ -115,7 +113,7 @@ struct Run {
                       .to = reinterpret_cast<uint16_t*>(mine + l.queries),
                       .scratch = mine + l.scratch});
     multiply({keys, seen, l.depth, mine + l.queries, m, mine + l.scores, kBlock, false}, mine);
-    const AttentionScores s = scores_of(p, b, floats(l.scores), kBlock, mask, floats(l.mask), floats(l.inverse));
+    const AttentionScores s = scores_of(p, b, floats(l.scores), kBlock, of.mask, floats(l.mask), floats(l.inverse));
     attention_kernel(Tier::avx512).softmax(s);
     attention_kernel(Tier::avx512).normalize(s);
     const int64_t terms = round_up(seen, form().k_step);
@@ -126,7 +124,7 @@ struct Run {
                      .depth = terms,
                      .to = reinterpret_cast<uint16_t*>(mine + l.weights)});
     turn(mine + l.weights, kBlock, terms / 2, kBlock, mine + l.weight_rows, terms / 2);
-    bf16* const out = y + n * p.y.batch + h * p.y.head + b.first * p.y.row;
+    bf16* const out = of.y + n * p.y.batch + h * p.y.head + b.first * p.y.row;
     for (int64_t j = 0; j < l.panels; ++j)
       multiply({{.first = mine + l.weight_rows, .ld = terms * kHalf},
                 m,
@@ -146,9 +144,9 @@ size_t attention_bf16_workspace_bytes(const AttentionProblem& p, const Bf16Kerne
   return static_cast<size_t>(layout_of(p, kernel.from_bf16).total) * static_cast<size_t>(threads);
 }
 
-void attention_bf16(const AttentionProblem& p, const Bf16Kernel& kernel, const bf16* q, const bf16* k, const bf16* v,
-                    const float* mask, bf16* y, void* workspace, ThreadPool& pool) {
-  const Run run{p, kernel, layout_of(p, kernel.from_bf16), q, k, v, mask, y};
+void attention_bf16(const AttentionProblem& p, const Bf16Kernel& kernel, const AttentionTensors<bf16>& of,
+                    void* workspace, ThreadPool& pool) {
+  const Run run{p, kernel, layout_of(p, kernel.from_bf16), of};
   share_blocks(p, kBlock, pool, [&](int worker, const AttentionBlocks& blocks) {
     std::byte* const mine = static_cast<std::byte*>(workspace) + worker * run.l.total;
     if (run.form().begin != nullptr) run.form().begin();

@@ -9,7 +9,7 @@ namespace hone::cpu {
 size_t attention_bf16_workspace_bytes(const AttentionProblem& p, const Bf16Kernel& kernel, int threads);
 
 // As attention(). Scores are summed and become weights in f32; the weights are rounded to bf16, the results too.
-void attention_bf16(const AttentionProblem& p, const Bf16Kernel& kernel, const bf16* q, const bf16* k, const bf16* v,
-                    const float* mask, bf16* y, void* workspace, ThreadPool& pool);
+void attention_bf16(const AttentionProblem& p, const Bf16Kernel& kernel, const AttentionTensors<bf16>& of,
+                    void* workspace, ThreadPool& pool);
 
 }  // namespace hone::cpu
