@@ -103,6 +103,7 @@ Result<Tensor> compile_now(const Nvrtc& api, const std::string& source, const st
     return internal("nvrtcCreateProgram: {}", api.nvrtcGetErrorString(status));
   const std::vector<std::string> options = options_for(arch, api);
   std::vector<const char*> texts;
+  texts.reserve(options.size());
   for (const std::string& option : options) texts.push_back(option.c_str());
   const int status = api.nvrtcCompileProgram(program, static_cast<int>(texts.size()), texts.data());
   Result<Tensor> result = Tensor();

@@ -159,7 +159,7 @@ ValueId reshape(Graph& graph, ValueId x, Shape shape, const std::vector<std::str
   const auto target = reshape_target(graph.type(x).shape, shape);
   if (!target) return ValueId::none;
   const ValueId v = emit(graph, Reshape{.allow_zero = target->allow_zero}, {x, add_ints(graph, target->dims)}, sources);
-  if (v != ValueId::none && !graph.type(v).shape.known()) graph.set_type(v, {graph.type(x).dtype, shape});
+  if (v != ValueId::none && !graph.type(v).shape.known()) graph.set_type(v, {graph.type(x).dtype, std::move(shape)});
   return v;
 }
 

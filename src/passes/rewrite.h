@@ -63,7 +63,7 @@ struct Target {
   bool allow_zero = false;
 };
 std::optional<Target> reshape_target(const Shape& from, const Shape& to);
-// x under `shape`, or none when no target says so.
+// x under `shape`, or none when no target says so. A copy: one of the graph's would move as the graph grows.
 ValueId reshape(Graph& graph, ValueId x, Shape shape, const std::vector<std::string>& sources);
 
 using Perm = std::vector<int64_t>;

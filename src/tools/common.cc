@@ -75,8 +75,8 @@ Progress progress_line(const Output& output) {
 
 void show_progress(std::string_view what, size_t done, size_t total) {
   const size_t width = 30, filled = width * done / total;
-  fmt::print(stderr, "\r{} [{:<{}}] {}/{}{}", what, std::string(filled, '='), width, done, total,
-             done == total ? "\r\033[K" : "");
+  tell(fmt::format("\r{} [{:<{}}] {}/{}{}", what, std::string(filled, '='), width, done, total,
+                   done == total ? "\r\033[K" : ""));
   std::fflush(stderr);
 }
 
@@ -208,7 +208,7 @@ Status Output::write_text(const std::string& text) const {
 }
 
 void warn(const Output& output, std::string_view text) {
-  if (!output.quiet) fmt::print(stderr, "hone: warning: {}\n", text);
+  if (!output.quiet) tell(fmt::format("hone: warning: {}\n", text));
 }
 
 Result<Graph> import_filled(const std::string& path, const std::map<std::string, Dims>& shapes, int64_t batch) {
@@ -338,14 +338,15 @@ int exit_status(Code code) {
   }
 }
 
-int report(const Status& status) {
-  if (status.ok()) return 0;
-  fmt::print(stderr, "hone: error: {}\n", status.message());
-  if (status.code() == Code::internal)
-    fmt::print(
-        stderr,
-        "This is a bug in Hone: please report it with the command and the model, or the first node named above.\n");
-  return exit_status(status.code());
+void tell(const std::string& text) { std::fputs(text.c_str(), stderr); }
+
+int report(Code code, const char* message) noexcept {
+  std::fprintf(stderr, "hone: error: %s\n", message);
+  if (code == Code::internal)
+    std::fputs(
+        "This is a bug in Hone: please report it with the command and the model, or the first node named above.\n",
+        stderr);
+  return exit_status(code);
 }
 
 }  // namespace hone::tools

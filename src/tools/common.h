@@ -97,8 +97,11 @@ void show_progress(std::string_view what, size_t done, size_t total);
 Json type_json(const TensorType& type);  // {"dtype", "shape"}
 std::string default_cache_path();
 int exit_status(Code code);
+// Writes to standard error. Where that cannot be written, the text is lost and nothing else.
+void tell(const std::string& text);
 // Writes "hone: error: ..." and returns the exit status.
-int report(const Status& status);
+int report(Code code, const char* message) noexcept;
+inline int report(const Status& status) { return status.ok() ? 0 : report(status.code(), status.message().c_str()); }
 
 // Commands: each adds its subcommand, whose result lands in `exit`.
 void add_build(CLI::App& app, int& exit);

@@ -3,12 +3,15 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 #include "tools/common.h"
 
-int main(int argc, char** argv) {
-  using namespace hone::tools;
-  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
+namespace hone::tools {
+namespace {
+
+// The exit status.
+int run(int argc, char** argv) {
   CLI::App app{"Hone: optimises trained networks for the machine at hand and runs them."};
   app.require_subcommand(1);
   app.set_version_flag("--version", "hone 0.1.0");
@@ -27,17 +30,33 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    const bool no_command = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
-    fmt::print(stderr, "hone: error: {}\nTry: hone --help\n",
-               no_command ? fmt::format("there is no command '{}'", argv[1]) : e.what());
-    return 2;
-  } catch (const std::bad_alloc&) {
-    return report({hone::Code::device, "out of memory"});
-  } catch (const std::exception& e) {
-    return report({hone::Code::internal, e.what()});
+    if (e.get_exit_code() != 0) {
+      const bool no_command = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
+      tell(fmt::format("hone: error: {}\nTry: hone --help\n",
+                       no_command ? fmt::format("there is no command '{}'", argv[1]) : e.what()));
+      return 2;
+    }
+    app.exit(e);  // writes what --help or --version asks for
+  } catch (const std::system_error& e) {
+    if (std::ferror(stdout) == 0) throw;
+    return report(invalid("standard output: cannot be written: {}", e.code().message()));
   }
   if (std::fflush(stdout) != 0 && exit == 0)
-    return report(hone::invalid("standard output: cannot be written: {}", std::strerror(errno)));
+    return report(invalid("standard output: cannot be written: {}", std::strerror(errno)));
   return exit;
+}
+
+}  // namespace
+}  // namespace hone::tools
+
+int main(int argc, char** argv) {
+  using namespace hone::tools;
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return report(hone::Code::device, "out of memory");
+  } catch (const std::exception& e) {
+    return report(hone::Code::internal, e.what());
+  }
 }

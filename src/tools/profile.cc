@@ -50,8 +50,8 @@ struct Profile {
     std::vector<std::vector<double>> sums(steps, std::vector<double>(profiled.size(), 0.0));
     for (size_t i = 0; i < profiled.size(); ++i)
       for (const StepRun& run : profiled[i].steps) sums[run.step][i] += run.duration_us;
-    std::vector<double> times;
-    for (const auto& of_step : sums) times.push_back(median(of_step));
+    std::vector<double> times(steps);
+    std::transform(sums.begin(), sums.end(), times.begin(), median);
     return times;
   }
 

@@ -25,7 +25,7 @@ void restart(const Status& fault) {
   std::vector<char*> arguments;
   for (size_t at = 0; at < words.size(); at = words.find('\0', at) + 1) arguments.push_back(&words[at]);
   arguments.push_back(nullptr);
-  fmt::print(stderr, "hone: warning: {}: the build begins again without it\n", fault.message());
+  tell(fmt::format("hone: warning: {}: the build begins again without it\n", fault.message()));
   setenv(kRestarts, std::to_string(restarts + 1).c_str(), 1);
   execv("/proc/self/exe", arguments.data());
 }

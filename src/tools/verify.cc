@@ -150,6 +150,7 @@ struct Verify {
   // An engine does not say which of its inputs and outputs are optional: they are read as what they may hold.
   static std::vector<RecordedKind> kinds_of(const std::vector<Binding>& bindings) {
     std::vector<RecordedKind> kinds;
+    kinds.reserve(bindings.size());
     for (const Binding& b : bindings)
       kinds.push_back(b.type.dtype == DType::sequence ? RecordedKind::sequence : RecordedKind::tensor);
     return kinds;
