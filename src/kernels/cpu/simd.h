@@ -26,7 +26,9 @@
 
 #define HONE_INLINE inline __attribute__((always_inline))
 // For loops over registers: left rolled, they would keep the accumulators in memory.
+#ifndef HONE_UNROLL
 #define HONE_UNROLL _Pragma("GCC unroll 32")
+#endif
 
 namespace hone::cpu::HONE_TIER_NS {
 
