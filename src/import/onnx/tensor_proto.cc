@@ -173,7 +173,7 @@ Result<Tensor> from_external(const TensorProto& proto, DType type, const Dims& d
   return over(type, dims, all.substr(offset, want), file);
 }
 
-Result<Tensor> decode(const TensorProto& proto, const std::string& folder, std::shared_ptr<std::string> raw) {
+Result<Tensor> decode(const TensorProto& proto, const std::string& folder, const std::shared_ptr<std::string>& raw) {
   const DType type = dtype_of(proto.data_type());
   if (type == DType::none)
     return unsupported("tensor '{}' has element type {}, which is unknown", proto.name(), proto.data_type());
@@ -200,7 +200,7 @@ DType dtype_of(int data_type) {
 Result<Tensor> to_tensor(onnx::TensorProto& proto, const std::string& folder) {
   std::shared_ptr<std::string> raw;
   if (proto.has_raw_data()) raw.reset(proto.release_raw_data());
-  return decode(proto, folder, std::move(raw));
+  return decode(proto, folder, raw);
 }
 
 Result<Tensor> to_tensor(const onnx::TensorProto& proto, const std::string& folder) {
