@@ -178,7 +178,7 @@ TEST_F(Cli, AFullStandardOutputIsAnError) {
   const std::string name(9000, 'x');
   ModelBuilder m;
   m.input(name, {2});
-  m.node("Relu", {name}, {"y"});
+  m.node("Relu", {name.c_str()}, {"y"});
   m.output("y");
   save(m, "long.onnx");
   // Less than what a stream holds back, more, and what the parser of the command line writes.
