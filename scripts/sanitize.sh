@@ -1,8 +1,8 @@
 #!/bin/sh
 # sanitize.sh [asan|tsan] [SUITE...]: tests under sanitizers, in a build of its own for each. asan: ASan and UBSan over
-# the unit tests and a tenth of ONNX's. tsan: TSan over what threads share, and a few of ONNX's. Suites (folders of
-# tests/, or `onnx`) narrow it. A program may take 30 minutes and 8 GiB. All run, whatever some find; the last line says
-# whether there was anything.
+# the unit tests and a tenth of ONNX's. tsan: TSan over what threads share, and a few of ONNX's, with overflow of
+# integers, also in vectors. Suites (folders of tests/, or `onnx`) narrow it. A program may take 30 minutes and 8 GiB.
+# All run, whatever some find; the last line says whether there was anything.
 set -e
 cd "$(dirname "$0")/.."
 
