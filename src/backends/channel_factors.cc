@@ -25,13 +25,13 @@ bool are_constant_from(const Graph& graph, NodeId id, size_t slot) {
                      [&](ValueId v) { return v != ValueId::none && graph.value(v).is_constant(); });
 }
 
-// Elementwise work that begins with a product's results.
+// Elementwise work that begins with a product's results, under whatever shape.
 bool is_behind_product(const Graph& graph, NodeId id) {
   return std::ranges::any_of(graph.node(id).inputs, [&](ValueId v) {
     const NodeId producer = graph.value(v).producer;
     if (producer == NodeId::none) return false;
     const Op& op = graph.node(producer).op;
-    return is_product(op) || (op.as<Pointwise>() != nullptr && is_behind_product(graph, producer));
+    return is_product(op) || ((op.as<Pointwise>() != nullptr || op.view()) && is_behind_product(graph, producer));
   });
 }
 

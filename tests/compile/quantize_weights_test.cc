@@ -335,6 +335,9 @@ TEST(ChannelFactors, AreTakenWhereTheyCostNothing) {
     %10 = Pointwise(%7) {program="in0:f32; tanh:f32(0)"} from "no epilogue"
     %11 = Pointwise(%9, %10) {program="in0:f32; in1:f32; add:f32(0,1)"} from "no residual"
     %12 = Reduce(%1) {kind="sum"} from "no reduction"
+    const %13 : i64[2] = [1, 8]
+    %14 = Reshape(%7, %13) from "no view"
+    %15 = Pointwise(%14) {program="in0:f32; tanh:f32(0)"} from "no epilogue behind a view"
     output %11 "y"
   })hone");
   ASSERT_TRUE(graph.ok()) << graph.status().message();
