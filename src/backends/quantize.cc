@@ -265,11 +265,11 @@ class Quantizer {
   }
 
   ValueId rounded(ValueId v, const TensorType& type) {
-    const NodeId producer = graph_.value(v).producer;
-    if (producer != NodeId::none && graph_.node(producer).op.as<Attention>() != nullptr &&
-        graph_.type(graph_.node(producer).inputs[0]).dtype == type_)
-      return rounded_attention(graph_.node(producer), threshold(v), type);
     const auto steps = steps_.find(v);
+    const NodeId producer = graph_.value(v).producer;
+    const bool attends = producer != NodeId::none && graph_.node(producer).op.as<Attention>() != nullptr;
+    if (steps == steps_.end() && attends && graph_.type(graph_.node(producer).inputs[0]).dtype == type_)
+      return rounded_attention(graph_.node(producer), threshold(v), type);
     if (steps == steps_.end())
       return add_value(graph_,
                        Pointwise{quantizing(type_, Fn::mul, static_cast<float>(largest_of(type_) / threshold(v)))}, {v},

@@ -64,16 +64,19 @@ const Node* attention_of(const Graph& g) {
   return nullptr;
 }
 
+double signal_to_noise_db(const Tensor& got, const Tensor& want) {
+  double signal = 0, noise = 0;
+  for (int64_t i = 0; i < want.count(); ++i) {
+    signal += want.at(i) * want.at(i);
+    noise += (got.at(i) - want.at(i)) * (got.at(i) - want.at(i));
+  }
+  return 10 * std::log10(signal / noise);
+}
+
 double signal_to_noise_db(const Graph& got, const Graph& want, const Tensor& x) {
   const auto a = interpret(got, Tensors{x}), b = interpret(want, Tensors{x});
   EXPECT_TRUE(a.ok() && b.ok());
-  if (!a.ok() || !b.ok()) return 0;
-  double signal = 0, noise = 0;
-  for (int64_t i = 0; i < (*b)[0].count(); ++i) {
-    signal += (*b)[0].at(i) * (*b)[0].at(i);
-    noise += ((*a)[0].at(i) - (*b)[0].at(i)) * ((*a)[0].at(i) - (*b)[0].at(i));
-  }
-  return 10 * std::log10(signal / noise);
+  return a.ok() && b.ok() ? signal_to_noise_db((*a)[0], (*b)[0]) : 0;
 }
 
 class QuantizeAttention : public ::testing::Test {
@@ -105,6 +108,47 @@ TEST_F(QuantizeAttention, IsInBytesWithAStepForEachOperand) {
     EXPECT_NEAR(node->op.as<Attention>()->result_scale, n.ranges.at("v").whole / n.ranges.at("flat").whole, 1e-9);
     EXPECT_GT(signal_to_noise_db(now, n.graph, n.x), kLeastDb);
   }
+}
+
+// Attention of one head, whose result a product reads as it is: its channels, the last of which is 4 times as large,
+// have steps that the product's weights make up for.
+TEST_F(QuantizeAttention, ChannelsOfTheResultMayHaveSteps) {
+  Graph g;
+  const Dims dims{1, 1, kLength, kSize};
+  Tensor values[] = {testing::random_tensor(dims, 1), testing::random_tensor(dims, 2), testing::random_tensor(dims, 3)};
+  for (int64_t i = kSize - 1; i < values[2].count(); i += kSize) values[2].set(i, 4 * values[2].at(i));
+  std::vector<ValueId> inputs;
+  for (const char* name : {"q", "k", "v"}) inputs.push_back(g.add_input(name, {DType::f32, Shape::of(dims)}));
+  const ValueId y = g.node(*g.add_node(Attention{.scale = 1}, inputs, 1, {"attention"})).outputs[0];
+  g.set_name(y, "attended");
+  Tensor weights = testing::random_tensor({kSize, kSize}, 4);
+  for (int64_t i = weights.count() - kSize; i < weights.count(); ++i) weights.set(i, weights.at(i) / 4);
+  const ValueId w = g.add_constant(weights, "w");
+  g.add_output(g.node(*g.add_node(MatMul{}, {y, w}, 1, {"out"})).outputs[0], "y");
+  Thresholds ranges;
+  for (size_t i = 0; i < 3; ++i)
+    for (int64_t e = 0; e < values[i].count(); ++e) {
+      double& whole = ranges[g.value(inputs[i]).name].whole;
+      whole = std::max(whole, std::fabs(values[i].at(e)));
+    }
+  Magnitude& attended = ranges["attended"];
+  const auto ran = interpret(g, values, [&](NodeId id, std::span<const Tensor> made) {
+    if (g.node(id).outputs[0] != y) return;
+    attended.channels.resize(kSize);
+    for (int64_t e = 0; e < made[0].count(); ++e) {
+      double& own = attended.channels[static_cast<size_t>(e % kSize)];
+      own = std::max(own, std::fabs(made[0].at(e)));
+      attended.whole = std::max(attended.whole, own);
+    }
+  });
+  ASSERT_TRUE(ran.ok());
+  Graph now = g;
+  const Int8Network made = quantize(now, ranges, kMachine);
+  ASSERT_EQ(made.layers.size(), 2u);
+  EXPECT_EQ(made.layers[1].steps.size(), static_cast<size_t>(kSize));
+  const auto got = interpret(now, values);
+  ASSERT_TRUE(got.ok());
+  EXPECT_GT(signal_to_noise_db((*got)[0], (*ran)[0]), 25);
 }
 
 TEST_F(QuantizeAttention, ResultsThatFloatsReadAreFloats) {
