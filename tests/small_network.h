@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 
 #include "ir/graph.h"
@@ -15,6 +16,15 @@ inline Tensor random_tensor(Dims dims, unsigned seed, float scale = 1) {
   for (int64_t i = 0; i < t.count(); ++i)
     t.mutable_data<float>()[i] = scale * (static_cast<float>(random() % 2001) / 1000.0f - 1.0f);
   return t;
+}
+
+inline double signal_to_noise_db(const Tensor& got, const Tensor& want) {
+  double signal = 0, noise = 0;
+  for (int64_t i = 0; i < want.count(); ++i) {
+    signal += want.at(i) * want.at(i);
+    noise += (got.at(i) - want.at(i)) * (got.at(i) - want.at(i));
+  }
+  return 10 * std::log10(signal / noise);
 }
 
 inline ValueId add(Graph& g, const char* op, const Attrs& attrs, std::vector<ValueId> inputs) {

@@ -14,6 +14,8 @@
 namespace hone {
 namespace {
 
+using testing::signal_to_noise_db;
+
 const Machine kMachine{.max_tier = static_cast<int>(cpu::Tier::avx512)};
 constexpr int64_t kLength = 16, kHeads = 2, kSize = 8, kWidth = kHeads * kSize;
 
@@ -62,15 +64,6 @@ const Node* attention_of(const Graph& g) {
   for (NodeId id : g.order())
     if (g.node(id).op.as<Attention>() != nullptr) return &g.node(id);
   return nullptr;
-}
-
-double signal_to_noise_db(const Tensor& got, const Tensor& want) {
-  double signal = 0, noise = 0;
-  for (int64_t i = 0; i < want.count(); ++i) {
-    signal += want.at(i) * want.at(i);
-    noise += (got.at(i) - want.at(i)) * (got.at(i) - want.at(i));
-  }
-  return 10 * std::log10(signal / noise);
 }
 
 double signal_to_noise_db(const Graph& got, const Graph& want, const Tensor& x) {

@@ -16,6 +16,8 @@
 namespace hone {
 namespace {
 
+using testing::signal_to_noise_db;
+
 const Machine kHopper{.cuda_arch = "sm_90"};
 
 // Names every value "v1", "v2", ... and returns the largest magnitudes that `inputs` give them.
@@ -49,15 +51,6 @@ size_t count_of(const Graph& g, DType type, std::string_view op = {}) {
 std::vector<Int8Layer> left_in_floats(std::vector<Int8Layer> layers) {
   std::erase_if(layers, [](const Int8Layer& layer) { return layer.reason.empty(); });
   return layers;
-}
-
-double signal_to_noise_db(const Tensor& got, const Tensor& want) {
-  double signal = 0, noise = 0;
-  for (int64_t i = 0; i < want.count(); ++i) {
-    signal += want.at(i) * want.at(i);
-    noise += (got.at(i) - want.at(i)) * (got.at(i) - want.at(i));
-  }
-  return 10 * std::log10(signal / noise);
 }
 
 TEST(Quantize, ANetworkIsComputedInIntegersAndIsCloseToItsFloats) {
