@@ -14,7 +14,7 @@ template <int ROWS, int COLS>
 HONE_INLINE void step(V (&sums)[ROWS][COLS], const std::byte* const (&a)[ROWS], int64_t at, const uint16_t* b) {
   __m512bh columns[COLS];
   HONE_UNROLL
-  for (int j = 0; j < COLS; ++j) columns[j] = (__m512bh)_mm512_loadu_si512(b + 2 * j * kLanes);
+  for (int j = 0; j < COLS; ++j) columns[j] = (__m512bh)_mm512_loadu_si512(b + kLanes * 2 * j);
   HONE_UNROLL
   for (int i = 0; i < ROWS; ++i) {
     int32_t pair;
@@ -32,7 +32,7 @@ struct PairTile {
   static void run(const Bf16Tile& t) {
     // Few sums in flight would wait for each other: short tiles keep several partial sums.
     constexpr int kWays = ROWS * COLS >= 6 ? 1 : ROWS * COLS >= 3 ? 2 : 4;
-    constexpr int64_t kUnit = 2 * kPairPanel;
+    constexpr int64_t kUnit = int64_t{2} * kPairPanel;
     V sums[kWays][ROWS][COLS] = {};
     const uint16_t* b = t.b;
     for (int64_t l = 0; l < t.a.lines; ++l) {

@@ -30,8 +30,8 @@ ProductPlan product_plan(const Bf16Product& p, const TileForm& form, const Produ
 }
 
 // Panels [first, last) of an item's B.
-void pack_panels(const Bf16Product& p, const Bf16Kernel& kernel, const GatherPlan& plan, const Bf16Args& args,
-                 int64_t item, int64_t first, int64_t last, std::byte* packed, std::byte* scratch) {
+void pack_panels(const Bf16Product& p, const Bf16Kernel& kernel, const ProductPlan& plan, const Bf16Args& args,
+                 int64_t item, int64_t first, int64_t last, std::byte* packed) {
   const int64_t bytes = args.in_bf16 ? sizeof(bf16) : sizeof(float), step = p.transposed ? p.k : 1;
   for (int64_t panel = first; panel < last; ++panel) {
     const int64_t column = panel * kBf16Panel;
@@ -40,9 +40,9 @@ void pack_panels(const Bf16Product& p, const Bf16Kernel& kernel, const GatherPla
                         .transposed = p.transposed,
                         .columns = std::min(kBf16Panel, p.n - column),
                         .k = p.k,
-                        .depth = plan.depth,
-                        .to = reinterpret_cast<uint16_t*>(packed + (panel - first) * plan.panel_bytes),
-                        .scratch = scratch};
+                        .depth = plan.rows.depth,
+                        .to = reinterpret_cast<uint16_t*>(packed + (panel - first) * plan.rows.panel_bytes),
+                        .scratch = packed + plan.packed_bytes()};
     (args.in_bf16 ? kernel.pack_bf16 : kernel.pack_f32)(one);
   }
 }
@@ -66,12 +66,11 @@ void bf16_product(const Bf16Product& p, const Bf16Kernel& kernel, const ProductS
     const ConvProblem own = rows_of_product(p, count);
     const std::byte* in = static_cast<const std::byte*>(args.in) + first_row * p.k * bytes;
     std::byte* packed = static_cast<std::byte*>(args.workspace) + worker * plan.worker_bytes();
-    std::byte* scratch = packed + plan.packed_bytes();
-    std::byte* mine = scratch + plan.scratch_bytes();
+    std::byte* mine = packed + plan.packed_bytes() + plan.scratch_bytes();
     if (rows.form.begin != nullptr) rows.form.begin();
     for (int64_t first = 0; first < rows.panels; first += plan.panels) {
       const int64_t last = std::min(rows.panels, first + plan.panels);
-      pack_panels(p, kernel, rows, args, item, first, last, packed, scratch);
+      pack_panels(p, kernel, plan, args, item, first, last, packed);
       for (int64_t row = 0; row < count; row += rows.row_block) {
         const GatherTask gathered{0, first, last, row, std::min(rows.row_block, count - row)};
         multiply(kernel, rows, args,
