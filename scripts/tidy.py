@@ -2,7 +2,8 @@
 """Runs .clang-tidy over the sources whose path below src/ begins with one of the words given, or over all.
 
 Sources with the same flags are read several at once: most of the time goes into the standard library's headers. Where
-names of two of them clash, each is read alone. The last line says whether anything was found; exit status 1 if so.
+names of two of them clash, or one declares what another defines, each is read alone. The last line says whether
+anything was found; exit status 1 if so.
 """
 
 import concurrent.futures
@@ -22,6 +23,8 @@ AT_ONCE = 8
 GNU_ONLY = re.compile(r"-Winvalid-pch -include \S+|-fvect-cost-model=\S+")
 LENIENT = ["-Wno-unknown-warning-option", "-Wno-unknown-pragmas"]
 INCLUDE = re.compile(r'#include "(.*\.cc)"')
+# What may come of reading several sources as one.
+TOGETHER = re.compile(r"\[clang-diagnostic-error|\[readability-redundant-declaration")
 # Names at global scope are findings in headers, for which it takes all that is included.
 FINDING = re.compile(r"^/(?!.*\.cc:.*\[google-global-names-in-headers).*: error: .*\]$", re.M)
 
@@ -55,7 +58,7 @@ def tidy(sources, flags):
         unit.flush()
         done = subprocess.run(["clang-tidy", "-quiet", f"--config-file={ROOT}/.clang-tidy", unit.name, "--", *flags,
                                *LENIENT], capture_output=True, text=True)
-    if "[clang-diagnostic-error" in done.stdout and len(sources) > 1:
+    if TOGETHER.search(done.stdout) and len(sources) > 1:
         return "".join(tidy([source], flags) for source in sources)
     if done.returncode == 0 or "error: " in done.stdout and not FINDING.search(done.stdout):
         return ""
