@@ -74,9 +74,9 @@ struct Channels<64> {
   HONE_INLINE static void store_fours(int8_t* to, Bytes v, int n) { _mm512_mask_storeu_epi32(to, lanes_below(n), v); }
   HONE_INLINE static void store_some(int8_t* to, Bytes v, Mask inside) { _mm512_mask_storeu_epi8(to, inside, v); }
   HONE_INLINE static void store_in_order(int32_t* to, const Sums (&s)[kQuarters]) {
-    for (int lane = 0; lane < 4; ++lane) {
+    for (int64_t lane = 0; lane < 4; ++lane) {
       HONE_UNROLL
-      for (int q = 0; q < kQuarters; ++q)
+      for (int64_t q = 0; q < kQuarters; ++q)
         std::memcpy(to + 16 * lane + 4 * q, reinterpret_cast<const int32_t*>(&s[q]) + 4 * lane, 16);
     }
   }
@@ -161,7 +161,7 @@ struct Reader {
     const Bytes a = line(0, at), b = line(1, at), c = line(2, at), d = line(3, at);
     const Bytes ab[2] = {C::low_bytes(a, b), C::high_bytes(a, b)}, cd[2] = {C::low_bytes(c, d), C::high_bytes(c, d)};
     HONE_UNROLL
-    for (int i = 0; i < 2; ++i) {
+    for (int64_t i = 0; i < 2; ++i) {
       to.quads[2 * i] = C::low_pairs(ab[i], cd[i]);
       to.quads[2 * i + 1] = C::high_pairs(ab[i], cd[i]);
     }

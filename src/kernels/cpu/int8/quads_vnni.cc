@@ -67,7 +67,7 @@ HONE_INLINE void add_step(const int8_t* b, int64_t ahead, VI (&sums)[ROWS][COLS]
   __builtin_prefetch(b + ahead, 0, 2);
   HONE_UNROLL
   for (int j = 0; j < COLS; ++j) {
-    columns[j] = _mm512_loadu_si512(b + 4 * j * kLanes);
+    columns[j] = _mm512_loadu_si512(b + kLanes * 4 * j);
     keep(columns[j]);
   }
   HONE_UNROLL
@@ -107,14 +107,14 @@ struct QuadTile {
     if constexpr (!kLines) {
       const std::byte* a = t.a.first + rows.row * t.a.ld;
       const int64_t ld = t.a.ld;
-      for (int64_t s = 0; s < t.steps; ++s, a += 4, b += 4 * t.panel)
+      for (int64_t s = 0; s < t.steps; ++s, a += 4, b += int64_t{4} * t.panel)
         add_step<ROWS>(b, ahead, sums, [&](int i) { return a + i * ld; });
     }
     for (int64_t l = 0; kLines && l < t.a.lines; ++l) {
       const std::byte* a[ROWS];
       HONE_UNROLL
       for (int i = 0; i < ROWS; ++i) a[i] = t.a.line(l, rows.row + i);
-      for (int64_t s = 0; s < t.steps; ++s, b += 4 * t.panel)
+      for (int64_t s = 0; s < t.steps; ++s, b += int64_t{4} * t.panel)
         add_step<ROWS>(b, ahead, sums, [&](int i) { return a[i] + 4 * s; });
     }
     rows.last.store(sums, rows.row);
@@ -132,7 +132,7 @@ struct SumsOut {
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i) {
       HONE_UNROLL
-      for (int j = 0; j < COLS; ++j) store_i32(tile.sums + i * tile.panel + j * kLanes, sums[i][j]);
+      for (int j = 0; j < COLS; ++j) store_i32(tile.sums + int64_t{i} * tile.panel + j * kLanes, sums[i][j]);
     }
   }
 };
@@ -159,13 +159,13 @@ constexpr int kNearRows[] = {6, 6, 4, 3};  // by vectors of columns
 template <PlainResidual kResidual, int ROWS, int COLS>
 int64_t store_near(const Int8Tile& t, const PlainColumns& columns) {
   const PlainRows<kResidual, COLS> finished(columns);
-  const int64_t ld = t.a.ld, b_step = 4 * t.panel, next_panel = t.steps * b_step;
+  const int64_t ld = t.a.ld, b_step = int64_t{4} * t.panel, next_panel = t.steps * b_step;
   VI sums[ROWS][COLS];
   int64_t row = 0;
   for (int part = 0; row + ROWS <= t.rows; row += ROWS, part = part + 1 < COLS ? part + 1 : 0) {
     const std::byte* const a = t.a.first + row * ld;
     const int8_t* b = t.b;
-    const int64_t ahead = next_panel + part * 4 * kLanes;
+    const int64_t ahead = next_panel + kLanes * 4 * part;
     VI next[ROWS][COLS];
     start_sums(t, next);
     const auto step = [&](int64_t s) { add_step(b, ahead, next, [&](int i) { return a + i * ld + 4 * s; }); };
