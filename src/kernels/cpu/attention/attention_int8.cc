@@ -51,18 +51,16 @@ struct Product {
 
 void multiply(const Int8Kernel& kernel, const Product& of) {
   const int64_t vectors = ceil_div(of.columns, kernel.form.vector);
-  const int64_t tiles = ceil_div(of.rows, std::min<int64_t>(kernel.form.rows, kernel.form.sums / vectors));
-  for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
-    const int64_t from = of.rows * t / tiles;
+  for_tiles(of.rows, std::min<int64_t>(kernel.form.rows, kernel.form.sums / vectors), [&](int64_t from, int height) {
     kernel.run({.a = {.first = of.a + from * of.quads * kQuad, .ld = of.quads * kQuad},
-                .rows = static_cast<int>(of.rows * (t + 1) / tiles - from),
+                .rows = height,
                 .steps = of.quads,
                 .start = of.start,
                 .b = of.b,
                 .panel = static_cast<int>(kBytesPanel),
                 .columns = static_cast<int>(of.columns),
                 .sums = of.sums + from * kBytesPanel});
-  }
+  });
 }
 
 struct Run {

@@ -3,6 +3,7 @@
 
 #include "base/dtype.h"
 #include "kernels/cpu/bf16/block.h"
+#include "kernels/cpu/copy/strides.h"
 #include "kernels/cpu/gemm/dense.h"
 
 namespace hone::cpu {
@@ -10,16 +11,14 @@ namespace hone::cpu {
 void multiply_rows(const Bf16Kernel& kernel, bool in_bf16, const Bf16Tile& first, int64_t rows, int64_t most) {
   const auto run = in_bf16 ? kernel.to_bf16 : kernel.to_f32;
   const int64_t row_bytes = first.ld * static_cast<int64_t>(in_bf16 ? sizeof(bf16) : sizeof(float));
-  const int64_t tiles = ceil_div(rows, most);
   Bf16Tile tile = first;
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t from = rows * t / tiles;
-    tile.rows = static_cast<int>(rows * (t + 1) / tiles - from);
+  for_tiles(rows, most, [&](int64_t from, int height) {
+    tile.rows = height;
     tile.a = first.a.from(from);
     tile.out = static_cast<std::byte*>(first.out) + from * row_bytes;
     if (first.residual != nullptr) tile.residual = static_cast<const std::byte*>(first.residual) + from * row_bytes;
     run(tile);
-  }
+  });
 }
 
 void multiply(const Bf16Kernel& kernel, const GatherPlan& plan, const Bf16Args& args, const Bf16Block& block) {

@@ -12,6 +12,7 @@
 #include "kernels/cpu/conv/winograd_error.h"
 #include "kernels/cpu/conv/winograd_kernel.h"
 #include "kernels/cpu/conv/winograd_scheme.h"
+#include "kernels/cpu/copy/strides.h"
 #include "kernels/cpu/gemm/dense.h"
 
 namespace hone::cpu {
@@ -250,16 +251,14 @@ struct Run {
     static const Epilogue plain;
     const int64_t row_bytes = w.row * static_cast<int64_t>(sizeof(bf16));
     Bf16Tile tile{.a = {.ld = row_bytes}, .steps = ceil_div(p.cin, 2), .columns = nr, .ld = nr, .epilogue = &plain};
-    const int64_t parts = ceil_div(tiles, Points<bf16>::rows(tier));
     for (int e = 0; e < S * S; ++e) {
       tile.b = reinterpret_cast<const uint16_t*>(factors(e));
-      for (int64_t part = 0; part < parts; ++part) {  // of as equal heights as can be
-        const int64_t from = tiles * part / parts;
-        tile.rows = static_cast<int>(tiles * (part + 1) / parts - from);
+      for_tiles(tiles, Points<bf16>::rows(tier), [&](int64_t from, int height) {
+        tile.rows = height;
         tile.a.first = reinterpret_cast<const std::byte*>(v + e * w.v_point + from * w.row);
         tile.out = mine + e * w.m_point + from * nr;
         Points<bf16>::kernel().to_f32(tile);
-      }
+      });
     }
   }
 

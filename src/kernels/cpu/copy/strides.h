@@ -24,4 +24,14 @@ struct Part {
 };
 inline Part part_of(int64_t n, int64_t t, int64_t tasks) { return {n * t / tasks, n * (t + 1) / tasks}; }
 
+// Calls f(first row, height) for tiles of `most` rows at most, of as equal heights as can be.
+template <class F>
+void for_tiles(int64_t rows, int64_t most, const F& f) {
+  const int64_t tiles = (rows + most - 1) / most;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const Part part = part_of(rows, t, tiles);
+    f(part.begin, static_cast<int>(part.end - part.begin));
+  }
+}
+
 }  // namespace hone::cpu

@@ -1,6 +1,7 @@
 // Dense and grouped convolution of i8, by gathered rows.
 #include <algorithm>
 
+#include "kernels/cpu/copy/strides.h"
 #include "kernels/cpu/gemm/dense.h"
 #include "kernels/cpu/int8/kernel.h"
 
@@ -16,7 +17,6 @@ GatherPlan plan_of(const ConvProblem& p, const Int8Context& context) {
 void multiply(const ConvProblem& p, const Int8Kernel& kernel, const GatherPlan& plan, const Int8Args& args,
               Int8FinishFn finish, const GatherTask& task, const TileRows& a, int32_t* sums) {
   const TileForm& form = plan.form;
-  const int64_t tiles = ceil_div(task.count, form.rows);
   for (int64_t panel = task.first; panel < task.last; ++panel) {
     const auto* start =
         static_cast<const std::byte*>(args.packed) + (task.group * plan.panels + panel) * plan.panel_bytes;
@@ -38,16 +38,15 @@ void multiply(const ConvProblem& p, const Int8Kernel& kernel, const GatherPlan& 
       done.at = task.row * done.ld + done.channel;
       if (kernel.run_plain(tile, done)) continue;
     }
-    for (int64_t t = 0; t < tiles; ++t) {  // of as equal heights as can be
-      const int64_t from = task.count * t / tiles;
-      tile.rows = static_cast<int>(task.count * (t + 1) / tiles - from);
+    for_tiles(task.count, form.rows, [&](int64_t from, int height) {
+      tile.rows = height;
       tile.a = a.from(from);
       done.rows = tile.rows;
       done.row = task.row + from;
       done.at = done.row * done.ld + done.channel;
       kernel.run(tile);
       finish(done);
-    }
+    });
   }
 }
 

@@ -93,11 +93,6 @@ template <class Last, bool kLines>
 struct QuadTile {
   template <int ROWS, int COLS>
   static void run(const QuadRows<Last>& rows) {
-    multiply<ROWS, COLS>(rows);
-  }
-
-  template <int ROWS, int COLS>
-  HONE_INLINE static void multiply(const QuadRows<Last>& rows) {
     const Int8Tile& t = rows.tile;
     VI sums[ROWS][COLS];
     start_sums(t, sums);
