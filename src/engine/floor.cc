@@ -45,7 +45,7 @@ std::optional<double> bytes_of(const Program& program, const Step& step) {
 }
 
 // How many times fewer products an algorithm makes than the definition does (kernels/cpu/conv/winograd_scheme.h,
-// kernels/cpu/gemm/strassen.h).
+// kernels/cpu/gemm/strassen.h, kernels/cpu/gemm/fip.h).
 constexpr std::pair<std::string_view, double> kSaved[] = {
     {"cpu.conv_winograd_f4", 4},
     {"cpu.conv_winograd_f5", 225. / 49},
@@ -56,6 +56,11 @@ constexpr std::pair<std::string_view, double> kSaved[] = {
     {"cpu.conv_winograd_phases", 4},  // of 7x7 at stride 2; others save less
     {"cpu.conv_strassen", 8. / 7},
     {"cpu.gemm_strassen", 8. / 7},
+    {"cpu.conv_1x1_fip", 1.5},
+    {"cpu.gemm_fip", 1.5},
+    {"cpu.conv_winograd_f4_fip", 4 * 1.5},
+    {"cpu.conv_winograd_f5_fip", 225. / 49 * 1.5},
+    {"cpu.conv_winograd_s2_f4_fip", 144. / 81 * 1.5},
     {"cpu.conv_winograd_f2_bf16", 2.25},
     {"cpu.conv_winograd_s2_f2_bf16", 36. / 25},
 };

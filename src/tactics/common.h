@@ -22,6 +22,8 @@ inline std::string refuse_error(double bound, double most, const Machine& machin
 // The reason that selection passes over in silence: the row is for another op.
 inline constexpr const char* kAnotherOp = "another op";
 
+inline constexpr const char* kNeedsAvx512 = "it pays with AVX-512 alone";
+
 inline cpu::Tier tier_of(const Machine& machine) {
   return std::min(cpu::best_tier(), static_cast<cpu::Tier>(machine.max_tier));
 }

@@ -1,3 +1,4 @@
+#include "kernels/cpu/gemm/fip.h"
 #include "kernels/cpu/gemm/strassen.h"
 #include "tactics/anchor.h"
 #include "tactics/matmul_layout.h"
@@ -53,6 +54,14 @@ std::string supports_strassen(const Problem& problem, const Machine& machine) {
   return refuse_error(cpu::strassen_error(gemm.k), kErrorBound, machine);
 }
 
+std::string supports_fip(const Problem& problem, const Machine& machine) {
+  if (std::string reason = supports_packed(problem, machine); !reason.empty()) return reason;
+  const cpu::GemmProblem gemm = matmul_layout(problem, *view_anchor(problem)->op.as<MatMul>()).gemm;
+  if (tier_of(machine) < cpu::Tier::avx512) return kNeedsAvx512;
+  if (const char* reason = cpu::refuse_fip(gemm.m, gemm.k)) return reason;
+  return refuse_error(cpu::fip_error(gemm.k), kErrorBound, machine);
+}
+
 // A way to multiply by a constant that was packed when the engine was built.
 struct Packing {
   size_t (*bytes)(int64_t n, int64_t k, cpu::Tier tier);
@@ -78,6 +87,15 @@ constexpr Packing kStrassen{cpu::strassen_packed_bytes,
                             by_items,
                             cpu::gemm_strassen_workspace_bytes,
                             cpu::gemm_strassen};
+
+constexpr Packing kFip{cpu::fip_packed_bytes,
+                       cpu::fip_pack,
+                       [](const cpu::GemmProblem& gemm, cpu::Tier tier, int threads) {
+                         return cpu::fip_tunings({.m = gemm.m, .n = gemm.n, .depth = gemm.k}, tier, threads);
+                       },
+                       kPanels.view,
+                       cpu::gemm_fip_workspace_bytes,
+                       cpu::gemm_fip};
 
 template <const Packing& P>
 int variants(const Problem& problem, const Machine& machine) {
@@ -140,6 +158,8 @@ std::span<const Tactic> matmul_tactics() {
        residual_in_place, drops_second},
       {"cpu.gemm_strassen", supports_strassen, variants<kStrassen>, prepare_packed<kStrassen>, make_packed<kStrassen>,
        residual_in_place, drops_second},
+      {"cpu.gemm_fip", supports_fip, variants<kFip>, prepare_packed<kFip>, make_packed<kFip>, residual_in_place,
+       drops_second},
       {"cpu.gemm", supports_unpacked, variants<kPanels>, nothing_to_prepare, make_unpacked, residual_in_place}};
   return kRows;
 }

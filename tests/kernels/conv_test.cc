@@ -118,7 +118,7 @@ void check(const ConvProblem& p, const Epilogue& ep = {}) {
   const auto want_of_rounded = rounded.run(*find_conv_algorithm("conv_reference"), {}, pools[0]);
   for (const ConvAlgorithm* a : conv_algorithms()) {
     if (a->supports(p) != nullptr) continue;
-    for (int tier = 0; tier <= static_cast<int>(best_tier()); ++tier)
+    for (int tier = static_cast<int>(a->least_tier); tier <= static_cast<int>(best_tier()); ++tier)
       for (int threads : {1, 2}) {
         ConvContext ctx{static_cast<Tier>(tier), threads};
         std::array<ConvVariant, 32> variants;

@@ -1,5 +1,6 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/gemm/gemm.h"
+#include "kernels/cpu/gemm/fip.h"
 #include "kernels/cpu/gemm/strassen.h"
 
 #include <gtest/gtest.h>
@@ -141,6 +142,93 @@ TEST(Gemm, StrassenIsWithinItsErrorBound) {
           }
         }
   }
+}
+
+// Every rest of a sum's groups, rows and columns of any size, values of one sign, and rows that are no numbers or zero:
+// what each result errs by is bounded by the norms of its own row and column.
+TEST(Gemm, FastInnerProductsAreWithinNormsOfRowsAndColumns) {
+  if (best_tier() < Tier::avx512) GTEST_SKIP() << "no AVX-512";
+  for (const int64_t k : {12, 13, 23, 24, 26, 38, 64, 95, 333, 1030})
+    for (const GemmProblem& p : {GemmProblem{.m = 8, .n = 17, .k = k}, GemmProblem{.m = 61, .n = 64, .k = k},
+                                 GemmProblem{.m = 37, .n = 40, .k = k, .lda = k + 5, .ldc = 47}}) {
+      const int64_t lda = p.lda ? p.lda : p.k, ldc = p.ldc ? p.ldc : p.n;
+      auto a = random_floats(p.m * lda, 1), b = random_floats(p.n * k, 2);
+      const auto bias = random_floats(p.n, 3), residual = random_floats(p.m * ldc, 4);
+      const auto scale_row = [&](int64_t i, float by) {
+        for (int64_t j = 0; j < k; ++j) a[i * lda + j] *= by;
+      };
+      for (int64_t j = 0; j < k; ++j) a[j] = std::fabs(a[j]);
+      scale_row(1, 0x1p-120f);
+      scale_row(2, 0x1p100f);
+      scale_row(3, 0);
+      scale_row(4, 1e-3f);
+      a[5 * lda + k / 2] = NAN;
+      a[6 * lda + k - 1] = INFINITY;
+      for (int64_t j = 0; j < k; ++j) {
+        b[j * p.n] *= 1e3f;
+        b[j * p.n + 1] = 0;
+      }
+      for (const int threads : {1, 2})
+        for (const DenseTuning& tuning : fip_tunings({.m = p.m, .n = p.n, .depth = k}, Tier::avx512, threads)) {
+          SCOPED_TRACE("m " + std::to_string(p.m) + " k " + std::to_string(k) + " rows " +
+                       std::to_string(tuning.row_block) + " split " + std::to_string(tuning.split));
+          ThreadPool pool(threads);
+          const GemmContext ctx{Tier::avx512, threads, tuning};
+          Workspace packed(fip_packed_bytes(p.n, k, Tier::avx512)), ws(gemm_fip_workspace_bytes(p, ctx));
+          fip_pack(b.data(), p.n, false, p.n, k, Tier::avx512, static_cast<float*>(packed.get()));
+          std::vector<float> c = residual;
+          const Epilogue ep{.bias = bias.data(), .residual = c.data()};
+          gemm_fip(p, ctx, a.data(), static_cast<const float*>(packed.get()), c.data(), ep, ws.get(), pool);
+          for (int64_t i = 0; i < p.m; ++i) {
+            for (int64_t j = 0; j < p.n; ++j) {
+              double sum = 0, row = 0, column = 0;
+              for (int64_t l = 0; l < k; ++l) {
+                const double x = a[i * lda + l], y = b[l * p.n + j];
+                sum += x * y;
+                row += x * x;
+                column += y * y;
+              }
+              const double want = sum + bias[j] + residual[i * ldc + j];
+              if (!std::isfinite(row)) {
+                ASSERT_TRUE(std::isnan(c[i * ldc + j]) || c[i * ldc + j] == want) << i << " " << j;
+                continue;
+              }
+              // A sum of `k` roundings of at most twice the product of the norms, and those of bias and residual.
+              const double most = FLT_EPSILON * (2.5 * double(k + 8) * std::sqrt(row * column) + 4);
+              ASSERT_NEAR(c[i * ldc + j], want, most) << i << " " << j;
+            }
+            for (int64_t j = p.n; j < ldc; ++j) ASSERT_EQ(c[i * ldc + j], residual[i * ldc + j]) << "wrote outside";
+          }
+        }
+    }
+}
+
+// Where the values of rows and columns are of one sign, sums start from what nearly cancels, and err no more than plain
+// ones, which grow evenly.
+TEST(Gemm, FastInnerProductsOfOneSignErrNoMoreThanPlainOnes) {
+  if (best_tier() < Tier::avx512) GTEST_SKIP() << "no AVX-512";
+  const GemmProblem p{.m = 96, .n = 96, .k = 768};
+  auto a = random_floats(p.m * p.k, 1), b = random_floats(p.n * p.k, 2);
+  for (float& v : a) v = std::fabs(v);
+  for (float& v : b) v = std::fabs(v);
+  ThreadPool pool(1);
+  const GemmContext ctx{Tier::avx512, 1};
+  const auto worst_of = [&](auto bytes, auto pack, auto workspace_bytes, auto run) {
+    Workspace packed(bytes(p.n, p.k, ctx.tier)), ws(workspace_bytes(p, ctx));
+    pack(b.data(), p.n, false, p.n, p.k, ctx.tier, static_cast<float*>(packed.get()));
+    std::vector<float> c(static_cast<size_t>(p.m * p.n));
+    run(p, ctx, a.data(), static_cast<const float*>(packed.get()), c.data(), Epilogue{}, ws.get(), pool);
+    double worst = 0;
+    for (int64_t i = 0; i < p.m; ++i)
+      for (int64_t j = 0; j < p.n; ++j) {
+        double want = 0;
+        for (int64_t l = 0; l < p.k; ++l) want += double{a[i * p.k + l]} * b[l * p.n + j];
+        worst = std::max(worst, std::fabs(c[static_cast<size_t>(i * p.n + j)] - want));
+      }
+    return worst;
+  };
+  EXPECT_LT(worst_of(fip_packed_bytes, fip_pack, gemm_fip_workspace_bytes, gemm_fip),
+            worst_of(gemm_packed_bytes, gemm_pack, gemm_workspace_bytes, gemm));
 }
 
 TEST(Gemm, OddShapes) {

@@ -8,6 +8,7 @@ namespace hone::cpu {
 
 extern const ConvAlgorithm conv_1x1;
 extern const ConvAlgorithm conv_strassen;
+extern const ConvAlgorithm conv_1x1_fip;
 extern const ConvAlgorithm conv_depthwise;
 extern const ConvAlgorithm conv_winograd_f4;
 extern const ConvAlgorithm conv_winograd_f5;
@@ -18,6 +19,9 @@ extern const ConvAlgorithm conv_winograd_s2_f2;
 extern const ConvAlgorithm conv_winograd_f2_bf16;
 extern const ConvAlgorithm conv_winograd_s2_f2_bf16;
 extern const ConvAlgorithm conv_winograd_phases;
+extern const ConvAlgorithm conv_winograd_f4_fip;
+extern const ConvAlgorithm conv_winograd_f5_fip;
+extern const ConvAlgorithm conv_winograd_s2_f4_fip;
 extern const ConvAlgorithm conv_dot;
 extern const ConvAlgorithm conv_direct;
 extern const ConvAlgorithm conv_grouped;

@@ -73,6 +73,7 @@ struct ConvAlgorithm {
   double (*error_bound)(const ConvProblem& p, const float* weights) = nullptr;
   bool takes_bf16 = false;  // whether ConvContext::in_bf16 may be set
   bool takes_f32 = true;    // whether it may not be: what multiplies bf16 takes tensors in bf16 alone
+  Tier least_tier = Tier::scalar;
 };
 
 // Every algorithm, special ones first; the last supports everything.

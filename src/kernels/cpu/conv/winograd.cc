@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <type_traits>
+#include <vector>
 
 #include "kernels/cpu/bf16/kernel.h"
 #include "kernels/cpu/conv/algorithms.h"
@@ -14,6 +15,7 @@
 #include "kernels/cpu/conv/winograd_scheme.h"
 #include "kernels/cpu/copy/strides.h"
 #include "kernels/cpu/gemm/dense.h"
+#include "kernels/cpu/gemm/fip.h"
 
 namespace hone::cpu {
 
@@ -71,23 +73,38 @@ const WinogradKernel<T>& kernel_of(const WinogradKernels<T>& k, WinogradS2F4) {
 // A line between points, so that their rows do not fall into one set of the cache.
 constexpr int64_t kLine = 16;
 
-// The kernel that multiplies points, which hold P: float or bf16.
-template <class P>
-struct Points;
-
-template <>
-struct Points<float> {
+// Ways to multiply points: what these hold, a row of them with what comes before its values, and B's factors.
+struct Plain {
+  using Value = float;
+  static constexpr int64_t kHead = 0;
+  static constexpr Tier kLeast = Tier::scalar;
   static int rows(Tier tier) { return panel_kernel(tier).mr; }
   static int columns(Tier tier) { return panel_kernel(tier).nr; }
-  static int64_t packed_values(const ConvProblem& p, Tier tier) { return packed_floats(1, p.cin, tier); }
+  static int64_t row_values(int64_t cin) { return round_up(cin, kLine); }
+  static int64_t packed_values(int64_t cin, Tier tier) { return packed_floats(1, cin, tier); }
+  static double roundings(int64_t cin) { return plain_roundings(cin); }
 };
 
-template <>
-struct Points<bf16> {
+// Fast inner products.
+struct Pairs {
+  using Value = float;
+  static constexpr int64_t kHead = kFipHead;
+  static constexpr Tier kLeast = Tier::avx512;
+  static int rows(Tier) { return kFipRows; }
+  static int columns(Tier tier) { return panel_kernel(tier).nr; }
+  static int64_t row_values(int64_t cin) { return fip_row_floats(cin); }
+  static int64_t packed_values(int64_t cin, Tier tier) { return fip_panel_floats(cin, columns(tier)); }
+  static double roundings(int64_t cin) { return fip_roundings(cin); }
+};
+
+struct InBf16 {
+  using Value = bf16;
+  static constexpr int64_t kHead = 0;
   static const Bf16Kernel& kernel() { return bf16_kernel(Bf16Set::avx512); }
   static int rows(Tier) { return kernel().from_bf16.rows; }
   static int columns(Tier) { return kernel().from_bf16.panel; }
-  static int64_t packed_values(const ConvProblem& p, Tier tier) { return round_up(p.cin, 2) * columns(tier); }
+  static int64_t row_values(int64_t cin) { return round_up(cin, kLine); }
+  static int64_t packed_values(int64_t cin, Tier tier) { return round_up(cin, 2) * columns(tier); }
 };
 
 // Everything that follows from the problem and the variant; V in its values, the rest in floats unless said otherwise.
@@ -102,18 +119,18 @@ struct Plan {
   bool by_channels;
 };
 
-template <class W, class P>
+template <class W, class Points>
 Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
   constexpr int64_t kPoints = W::kPoints * W::kPoints;
-  constexpr int64_t kValues = std::is_same_v<P, bf16> ? 2 : 1;  // of V in a float
-  const int mr = Points<P>::rows(ctx.tier), nr = Points<P>::columns(ctx.tier);
+  constexpr int64_t kValues = sizeof(float) / sizeof(typename Points::Value);  // of V in a float
+  const int mr = Points::rows(ctx.tier), nr = Points::columns(ctx.tier);
   const CpuInfo& cpu = cpu_info();
   const auto in_floats = [](int64_t bytes) { return bytes / static_cast<int64_t>(sizeof(float)); };
   Plan w{};
   w.tiles_y = ceil_div(p.out_h(), W::kTile);
   w.tiles_x = ceil_div(p.out_w(), W::kTile);
   w.tiles = p.n * w.tiles_y * w.tiles_x;
-  w.row = round_up(p.cin, kLine);
+  w.row = Points::row_values(p.cin);
   w.panels = ceil_div(p.cout, nr);
   w.k_block = in_floats(cpu.l1d) / nr;
 
@@ -141,9 +158,10 @@ Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
 
 int64_t zero_row(const Plan& w) { return w.row; }
 
-template <class W, class T, class P>
+template <class W, class T, class Points>
 struct Run {
   static constexpr int S = W::kPoints;
+  using P = typename Points::Value;
 
   const ConvProblem& p;
   const ConvArgs& args;
@@ -156,9 +174,9 @@ struct Run {
   Run(const ConvProblem& problem, const ConvContext& ctx, const ConvArgs& a)
       : p(problem),
         args(a),
-        w(plan_of<W, P>(problem, ctx)),
+        w(plan_of<W, Points>(problem, ctx)),
         tier(ctx.tier),
-        nr(Points<P>::columns(ctx.tier)),
+        nr(Points::columns(ctx.tier)),
         kernel(kernel_of(kernels_for(ctx.tier, T()), W())),
         oh(problem.out_h()),
         ow(problem.out_w()) {}
@@ -183,10 +201,15 @@ struct Run {
         job.pixels[i * S + j] = inside && x0 + j >= 0 && x0 + j < p.w ? image + line + j * pitch : outside;
     }
     job.channels = p.cin;
-    job.v = v;
+    job.v = v + Points::kHead;
     job.point_stride = w.v_point;
     if constexpr (std::is_same_v<P, bf16>) kernel.input_to_bf16(job);
     else kernel.input(job);
+    if constexpr (std::is_same_v<Points, Pairs>) {
+      const float* rows[S * S];
+      for (int e = 0; e < S * S; ++e) rows[e] = job.v + e * w.v_point;
+      fip_prepare({rows, S * S, p.cin, 0, v, w.v_point});
+    }
   }
 
   void transform_out(int64_t tile, int64_t col, const float* m) const {
@@ -215,16 +238,16 @@ struct Run {
 
   // One block of tiles against one panel of output channels.
   void multiply(int64_t block, int64_t panel_index, const P* v, float* mine) const {
-    const int64_t tiles = block_tiles(block), factor = Points<P>::packed_values(p, tier);
+    const int64_t tiles = block_tiles(block), factor = Points::packed_values(p.cin, tier);
     const auto* u = static_cast<const P*>(args.packed) + panel_index * W::kFactors * W::kFactors * factor;
-    multiply_points(tiles, v, mine,
+    multiply_points(Points(), tiles, v, mine,
                     [&](int e) { return u + (factor_of<W>(e / S) * W::kFactors + factor_of<W>(e % S)) * factor; });
     for (int64_t i = 0; i < tiles; ++i) transform_out(block * w.block + i, panel_index * nr, mine + i * nr);
   }
 
   // M of each point by its factors.
   template <class Factors>
-  void multiply_points(int64_t tiles, const float* v, float* mine, Factors factors) const {
+  void multiply_points(Plain, int64_t tiles, const float* v, float* mine, Factors factors) const {
     static const Epilogue plain;
     auto** rows = reinterpret_cast<const float**>(mine + w.m_block + w.partial);
     for (int64_t i = 0; i < tiles; ++i) rows[i] = v + i * w.row;
@@ -247,17 +270,35 @@ struct Run {
   }
 
   template <class Factors>
-  void multiply_points(int64_t tiles, const bf16* v, float* mine, Factors factors) const {
+  void multiply_points(Pairs, int64_t tiles, const float* v, float* mine, Factors factors) const {
+    static const Epilogue plain;
+    for (int e = 0; e < S * S; ++e) {
+      const float* const first = v + e * w.v_point;
+      PanelJob job;
+      job.rows = &first;
+      job.rows_apart = w.row;
+      job.m = tiles;
+      job.n = job.ldc = nr;
+      job.depth = p.cin;
+      job.b = factors(e);
+      job.c = mine + e * w.m_point;
+      job.epilogue = &plain;
+      fip_run(job);
+    }
+  }
+
+  template <class Factors>
+  void multiply_points(InBf16, int64_t tiles, const bf16* v, float* mine, Factors factors) const {
     static const Epilogue plain;
     const int64_t row_bytes = w.row * static_cast<int64_t>(sizeof(bf16));
     Bf16Tile tile{.a = {.ld = row_bytes}, .steps = ceil_div(p.cin, 2), .columns = nr, .ld = nr, .epilogue = &plain};
     for (int e = 0; e < S * S; ++e) {
       tile.b = reinterpret_cast<const uint16_t*>(factors(e));
-      for_tiles(tiles, Points<bf16>::rows(tier), [&](int64_t from, int height) {
+      for_tiles(tiles, InBf16::rows(tier), [&](int64_t from, int height) {
         tile.rows = height;
         tile.a.first = reinterpret_cast<const std::byte*>(v + e * w.v_point + from * w.row);
         tile.out = mine + e * w.m_point + from * nr;
-        Points<bf16>::kernel().to_f32(tile);
+        InBf16::kernel().to_f32(tile);
       });
     }
   }
@@ -291,60 +332,81 @@ const char* supports(const ConvProblem& p) {
   return nullptr;
 }
 
-template <class W, class P>
+template <class W, class Points>
 size_t packed_bytes(const ConvProblem& p, Tier tier) {
-  const int64_t panels = ceil_div(p.cout, Points<P>::columns(tier));
-  return static_cast<size_t>(panels * W::kFactors * W::kFactors * Points<P>::packed_values(p, tier)) * sizeof(P);
+  const int64_t panels = ceil_div(p.cout, Points::columns(tier));
+  return static_cast<size_t>(panels * W::kFactors * W::kFactors * Points::packed_values(p.cin, tier)) *
+         sizeof(typename Points::Value);
 }
 
-// [panel][factor][cin][nr], or in bf16 [panel][factor][pair of cin][nr][2]
-template <class W, class P>
-void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
+// Each factor of a panel, [cin][nr].
+template <class W>
+std::vector<float> factors_of(const ConvProblem& p, const float* weights, int64_t panel, int64_t nr) {
   constexpr int F = W::kFactors;
-  constexpr int64_t kUnit = std::is_same_v<P, bf16> ? 2 : 1;
-  const int64_t nr = Points<P>::columns(tier), factor = Points<P>::packed_values(p, tier);
-  auto* const out = static_cast<P*>(packed);
-  std::memset(packed, 0, packed_bytes<W, P>(p, tier));
-  for (int64_t oc = 0; oc < p.cout; ++oc)
+  std::vector<float> factors(static_cast<size_t>(F * F * p.cin * nr));
+  for (int64_t j = 0; j < std::min(nr, p.cout - panel * nr); ++j)
     for (int64_t ic = 0; ic < p.cin; ++ic) {
       double u[F][F];
-      transform_weights<W>(weights + (oc * p.cin + ic) * W::kTaps * W::kTaps, u);
-      const int64_t place = (ic / kUnit * nr + oc % nr) * kUnit + ic % kUnit;
-      for (int e = 0; e < F * F; ++e) {
-        P& to = out[(oc / nr * F * F + e) * factor + place];
-        if constexpr (std::is_same_v<P, bf16>) to = to_bf16(u[e / F][e % F]);
-        else to = static_cast<float>(u[e / F][e % F]);
-      }
+      transform_weights<W>(weights + ((panel * nr + j) * p.cin + ic) * W::kTaps * W::kTaps, u);
+      for (int64_t e = 0; e < F * F; ++e)
+        factors[static_cast<size_t>((e * p.cin + ic) * nr + j)] = static_cast<float>(u[e / F][e % F]);
     }
+  return factors;
 }
 
-template <class W, class P>
+void pack_factor(Plain, const float* factor, int64_t cin, int64_t nr, Tier, float* to) {
+  std::copy_n(factor, cin * nr, to);
+}
+void pack_factor(Pairs, const float* factor, int64_t cin, int64_t nr, Tier tier, float* to) {
+  fip_pack(factor, nr, false, nr, cin, tier, to);
+}
+// [pair of cin][nr][2]
+void pack_factor(InBf16, const float* factor, int64_t cin, int64_t nr, Tier, bf16* to) {
+  std::fill_n(to, round_up(cin, 2) * nr, bf16());
+  for (int64_t ic = 0; ic < cin; ++ic)
+    for (int64_t j = 0; j < nr; ++j) to[(ic / 2 * nr + j) * 2 + ic % 2] = to_bf16(factor[ic * nr + j]);
+}
+
+// [panel][factor]
+template <class W, class Points>
+void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
+  const int64_t nr = Points::columns(tier);
+  auto* to = static_cast<typename Points::Value*>(packed);
+  for (int64_t panel = 0; panel * nr < p.cout; ++panel) {
+    const std::vector<float> factors = factors_of<W>(p, weights, panel, nr);
+    for (int64_t e = 0; e < W::kFactors * W::kFactors; ++e, to += Points::packed_values(p.cin, tier))
+      pack_factor(Points(), factors.data() + e * p.cin * nr, p.cin, nr, tier, to);
+  }
+}
+
+template <class W, class Points>
 size_t workspace_bytes(const ConvProblem& p, const ConvContext& ctx) {
-  const Plan w = plan_of<W, P>(p, ctx);
+  const Plan w = plan_of<W, Points>(p, ctx);
   const size_t shared = w.by_channels ? static_cast<size_t>(w.blocks * w.v_block) : 0;
-  return static_cast<size_t>(zero_row(w) + ctx.threads * w.worker) * sizeof(float) + shared * sizeof(P);
+  return static_cast<size_t>(zero_row(w) + ctx.threads * w.worker) * sizeof(float) +
+         shared * sizeof(typename Points::Value);
 }
 
-template <class W, class T, class P>
+template <class W, class T, class Points>
 void run_on(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
-  const Run<W, T, P> r(p, ctx, args);
+  const Run<W, T, Points> r(p, ctx, args);
   std::memset(r.zeros(), 0, static_cast<size_t>(zero_row(r.w)) * sizeof(float));
   r.w.by_channels ? r.run_by_channels() : r.run_by_tiles();
 }
 
-template <class W>
+template <class W, class Points>
 void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
-  ctx.in_bf16 ? run_on<W, bf16, float>(p, ctx, args) : run_on<W, float, float>(p, ctx, args);
+  ctx.in_bf16 ? run_on<W, bf16, Points>(p, ctx, args) : run_on<W, float, Points>(p, ctx, args);
 }
 
-template <class W, class P>
+template <class W, class Points>
 size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVariant> variants) {
   size_t count = 0;
   const auto add = [&](const ConvVariant& v) {
     if (count < variants.size()) variants[count++] = v;
   };
   add({});
-  const int mr = Points<P>::rows(ctx.tier);
+  const int mr = Points::rows(ctx.tier);
   const std::array<int, 3> blocks = W::kStride == 1 ? std::array{2, 4, 8} : std::array{1, 2, 4};
   for (int rows : blocks) add({.split = 1, .tile_block = rows * mr});
   // Sharing out channels keeps every tile transformed at once: only for small outputs.
@@ -353,17 +415,19 @@ size_t candidates(const ConvProblem& p, const ConvContext& ctx, std::span<ConvVa
   return count;
 }
 
-template <class W>
+template <class W, class Points>
 constexpr ConvAlgorithm algorithm(const char* name) {
   return {.name = name,
           .supports = supports<W>,
-          .packed_bytes = packed_bytes<W, float>,
-          .pack = pack<W, float>,
-          .workspace_bytes = workspace_bytes<W, float>,
-          .run = run<W>,
-          .candidates = candidates<W, float>,
-          .error_bound = [](const ConvProblem& p, const float* weights) { return winograd_error<W>(p, weights); },
-          .takes_bf16 = true};
+          .packed_bytes = packed_bytes<W, Points>,
+          .pack = pack<W, Points>,
+          .workspace_bytes = workspace_bytes<W, Points>,
+          .run = run<W, Points>,
+          .candidates = candidates<W, Points>,
+          .error_bound = [](const ConvProblem& p,
+                            const float* weights) { return winograd_error<W>(p, weights, Points::roundings(p.cin)); },
+          .takes_bf16 = true,
+          .least_tier = Points::kLeast};
 }
 
 template <class W>
@@ -371,11 +435,11 @@ constexpr ConvAlgorithm algorithm_in_bf16(const char* name) {
   return {
       .name = name,
       .supports = supports<W>,
-      .packed_bytes = packed_bytes<W, bf16>,
-      .pack = pack<W, bf16>,
-      .workspace_bytes = workspace_bytes<W, bf16>,
-      .run = run_on<W, bf16, bf16>,
-      .candidates = candidates<W, bf16>,
+      .packed_bytes = packed_bytes<W, InBf16>,
+      .pack = pack<W, InBf16>,
+      .workspace_bytes = workspace_bytes<W, InBf16>,
+      .run = run_on<W, bf16, InBf16>,
+      .candidates = candidates<W, InBf16>,
       .error_bound = [](const ConvProblem& p, const float* weights) { return winograd_error_in_bf16<W>(p, weights); },
       .takes_bf16 = true,
       .takes_f32 = false};
@@ -383,12 +447,15 @@ constexpr ConvAlgorithm algorithm_in_bf16(const char* name) {
 
 }  // namespace
 
-const ConvAlgorithm conv_winograd_f4 = algorithm<WinogradF4>("conv_winograd_f4");
-const ConvAlgorithm conv_winograd_f5 = algorithm<WinogradF5>("conv_winograd_f5");
-const ConvAlgorithm conv_winograd_f4_k4 = algorithm<WinogradF4K4>("conv_winograd_f4_k4");
-const ConvAlgorithm conv_winograd_f2 = algorithm<WinogradF2>("conv_winograd_f2");
-const ConvAlgorithm conv_winograd_s2_f4 = algorithm<WinogradS2F4>("conv_winograd_s2_f4");
-const ConvAlgorithm conv_winograd_s2_f2 = algorithm<WinogradS2F2>("conv_winograd_s2_f2");
+const ConvAlgorithm conv_winograd_f4 = algorithm<WinogradF4, Plain>("conv_winograd_f4");
+const ConvAlgorithm conv_winograd_f5 = algorithm<WinogradF5, Plain>("conv_winograd_f5");
+const ConvAlgorithm conv_winograd_f4_k4 = algorithm<WinogradF4K4, Plain>("conv_winograd_f4_k4");
+const ConvAlgorithm conv_winograd_f2 = algorithm<WinogradF2, Plain>("conv_winograd_f2");
+const ConvAlgorithm conv_winograd_s2_f4 = algorithm<WinogradS2F4, Plain>("conv_winograd_s2_f4");
+const ConvAlgorithm conv_winograd_s2_f2 = algorithm<WinogradS2F2, Plain>("conv_winograd_s2_f2");
+const ConvAlgorithm conv_winograd_f4_fip = algorithm<WinogradF4, Pairs>("conv_winograd_f4_fip");
+const ConvAlgorithm conv_winograd_f5_fip = algorithm<WinogradF5, Pairs>("conv_winograd_f5_fip");
+const ConvAlgorithm conv_winograd_s2_f4_fip = algorithm<WinogradS2F4, Pairs>("conv_winograd_s2_f4_fip");
 const ConvAlgorithm conv_winograd_f2_bf16 = algorithm_in_bf16<WinogradF2>("conv_winograd_f2_bf16");
 const ConvAlgorithm conv_winograd_s2_f2_bf16 = algorithm_in_bf16<WinogradS2F2>("conv_winograd_s2_f2_bf16");
 

@@ -76,9 +76,8 @@ double bound(double roundings, int bits, double amplification) {
 }  // namespace
 
 template <class W>
-double winograd_error(const ConvProblem& p, const float* weights) {
-  // The k-th partial sum has k / cin of the final variance, and each one is rounded.
-  return bound(kTransformRoundings + (static_cast<double>(p.cin) + 1) / 2, 24, amplification<W>(p, weights));
+double winograd_error(const ConvProblem& p, const float* weights, double roundings) {
+  return bound(kTransformRoundings + roundings, 24, amplification<W>(p, weights));
 }
 
 template <class W>
@@ -86,12 +85,12 @@ double winograd_error_in_bf16(const ConvProblem& p, const float* weights) {
   return bound(2, 8, amplification<W>(p, weights));
 }
 
-template double winograd_error<WinogradF2>(const ConvProblem&, const float*);
-template double winograd_error<WinogradF4>(const ConvProblem&, const float*);
-template double winograd_error<WinogradF5>(const ConvProblem&, const float*);
-template double winograd_error<WinogradF4K4>(const ConvProblem&, const float*);
-template double winograd_error<WinogradS2F2>(const ConvProblem&, const float*);
-template double winograd_error<WinogradS2F4>(const ConvProblem&, const float*);
+template double winograd_error<WinogradF2>(const ConvProblem&, const float*, double);
+template double winograd_error<WinogradF4>(const ConvProblem&, const float*, double);
+template double winograd_error<WinogradF5>(const ConvProblem&, const float*, double);
+template double winograd_error<WinogradF4K4>(const ConvProblem&, const float*, double);
+template double winograd_error<WinogradS2F2>(const ConvProblem&, const float*, double);
+template double winograd_error<WinogradS2F4>(const ConvProblem&, const float*, double);
 template double winograd_error_in_bf16<WinogradF2>(const ConvProblem&, const float*);
 template double winograd_error_in_bf16<WinogradS2F2>(const ConvProblem&, const float*);
 

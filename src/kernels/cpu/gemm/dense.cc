@@ -5,12 +5,14 @@
 #include <cstring>
 #include <new>
 
+#include "kernels/cpu/gemm/fip.h"
+
 namespace hone::cpu {
 namespace {
 
 // Each worker's part of the workspace.
 struct WorkerLayout {
-  size_t rows, partial, scratch, panel, total;  // offsets; the row block last prepared comes first
+  size_t rows, partial, scratch, panel, prepared, total;  // offsets; the row block last prepared comes first
 };
 
 WorkerLayout layout_of(const DenseShape& s, int nr, const DenseBlocking& b) {
@@ -23,8 +25,10 @@ WorkerLayout layout_of(const DenseShape& s, int nr, const DenseBlocking& b) {
   const size_t scratch = s.scratch ? row_block * static_cast<size_t>(s.taps * s.depth) : 0;
   l.panel = l.scratch + padded(scratch * sizeof(float));
   const size_t panel = s.filled ? static_cast<size_t>(nr * s.taps * s.depth) : 0;
+  l.prepared = l.panel + padded(panel * sizeof(float));
+  const size_t prepared = s.fip ? row_block * static_cast<size_t>(fip_row_floats(s.depth)) : 0;
   // One line more, so that the workers' areas do not all start in one set of the cache.
-  l.total = l.panel + padded(panel * sizeof(float)) + kAlign;
+  l.total = l.prepared + padded(prepared * sizeof(float)) + kAlign;
   return l;
 }
 
@@ -93,6 +97,11 @@ void run_task(const DenseJob& job, const PanelKernel& kernel, const WorkerLayout
   auto& prepared = *reinterpret_cast<RowBlock*>(mine);
   if (prepared.row0 != t.row0) {
     job.fill_rows(job.context, t.row0, t.m, rows, job.blocking.row_block, reinterpret_cast<float*>(mine + l.scratch));
+    if (s.fip) {
+      auto* const to = reinterpret_cast<float*>(mine + l.prepared);
+      fip_prepare({rows, t.m, s.depth, 0, to, fip_row_floats(s.depth)});
+      for (int64_t i = 0; i < t.m; ++i) rows[i] = to + i * fip_row_floats(s.depth);
+    }
     prepared = {t.row0, s.taps == 1 ? distance_between(rows, t.m) : 0};
   }
   PanelJob p;
@@ -127,7 +136,7 @@ void run_task(const DenseJob& job, const PanelKernel& kernel, const WorkerLayout
     p.c = job.c + offset;
     p.bias = ep.bias == nullptr ? nullptr : ep.bias + t.batch * job.bias_stride + col;
     p.residual = ep.residual_at<float>(offset);
-    kernel.run(p);
+    s.fip ? fip_run(p) : kernel.run(p);
     if (ep.tile_hook != nullptr)
       ep.tile_hook(ep.hook_user, p.c, t.row0, t.m, t.batch * job.bias_stride + col, p.n, job.ldc);
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/gemm/fip.h"
 #include "kernels/cpu/gemm/strassen.h"
 
 namespace hone::cpu {
@@ -85,6 +86,22 @@ void gemm_strassen(const GemmProblem& p, const GemmContext& ctx, const float* a,
   DenseJob job = job_of(p, ctx, rows, c, ep);
   job.b = packed_b;
   run_strassen(strassen_shape(p), ctx.tuning, job, pool, workspace);
+}
+
+size_t gemm_fip_workspace_bytes(const GemmProblem& p, const GemmContext& ctx) {
+  DenseShape shape = shape_of(p);
+  shape.fip = true;
+  return dense_workspace_bytes(shape, ctx.tier, blocking_of(p, ctx), ctx.threads);
+}
+
+void gemm_fip(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
+              const Epilogue& ep, void* workspace, ThreadPool& pool) {
+  const Rows rows{a, p.lda > 0 ? p.lda : p.k};
+  DenseJob job = job_of(p, ctx, rows, c, ep);
+  job.shape.fip = true;
+  job.b = packed_b;
+  job.panel_stride = fip_panel_floats(p.k, job.b_ld);
+  run_dense(job, pool, workspace);
 }
 
 size_t gemm_filled_workspace_bytes(const GemmProblem& p, const GemmContext& ctx) {

@@ -34,6 +34,11 @@ size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ct
 void gemm_strassen(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
                    const Epilogue& ep, void* workspace, ThreadPool& pool);
 
+// With B from fip_pack(); one B.
+size_t gemm_fip_workspace_bytes(const GemmProblem& p, const GemmContext& ctx);
+void gemm_fip(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
+              const Epilogue& ep, void* workspace, ThreadPool& pool);
+
 struct PlainB {
   const float* data;
   int64_t ld;  // floats from row to row

@@ -1,0 +1,86 @@
+// Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/gemm/fip.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace hone::cpu {
+
+namespace avx512 {
+void prepare_rows(const FipRows& job);
+void run_fip(const PanelJob& job);
+}  // namespace avx512
+
+void fip_prepare(const FipRows& job) { avx512::prepare_rows(job); }
+void fip_run(const PanelJob& job) { avx512::run_fip(job); }
+
+const char* refuse_fip(int64_t m, int64_t k) {
+  if (k < 12) return "the sum is too short for pairs to pay";
+  if (m < 8) return "too few rows for pairs to pay";
+  return nullptr;
+}
+
+size_t fip_packed_bytes(int64_t n, int64_t k, Tier tier) {
+  const int64_t nr = panel_kernel(tier).nr;
+  return static_cast<size_t>(ceil_div(n, nr) * fip_panel_floats(k, nr)) * sizeof(float);
+}
+
+namespace {
+
+// Which value of a sum the kernel uses as number `used`.
+int64_t place(int64_t used, int64_t k) {
+  const int64_t group = used / kFipGroup * kFipGroup, i = used - group;
+  const int64_t part = std::min(kFipPart, (k - group) / 3);
+  return i < 3 * part ? group + i % 3 * part + i / 3 : used;
+}
+
+// Of the power of two by which a column of such squares gets a norm between 0.7 and 1.42, within what f32 holds.
+int exponent_for(double squares) { return std::clamp(-((std::ilogb(squares) + 1) >> 1), -126, 126); }
+
+}  // namespace
+
+void fip_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, Tier tier, float* packed) {
+  const int64_t nr = panel_kernel(tier).nr, floats = fip_panel_floats(k, nr);
+  std::fill_n(packed, ceil_div(n, nr) * floats, 0.f);
+  for (int64_t column = 0; column < n; ++column) {
+    const auto value = [&](int64_t i) { return double{transposed ? b[column * ldb + i] : b[i * ldb + column]}; };
+    double squares = 0, pairs = 0;
+    for (int64_t i = 0; i < k; ++i) squares += value(i) * value(i);
+    for (int64_t group = 0; group < k; group += kFipGroup) {
+      const int64_t part = std::min(kFipPart, (k - group) / 3);
+      for (int64_t i = 0; i < part; ++i)
+        pairs += (i % 2 == 0 ? 1 : -1) * value(group + part + i) * value(group + 2 * part + i);
+    }
+    if (squares == 0) continue;  // multiplied by 0, as what sums start from would not cancel
+    const int exponent = std::isfinite(squares) ? exponent_for(squares) : 0;
+    float* to = packed + column / nr * floats + column % nr;
+    *to = std::ldexp(1.f, -exponent);
+    *(to += nr) = static_cast<float>(-std::ldexp(pairs, 2 * exponent));
+    for (int64_t i = 0; i < k; ++i) *(to += nr) = static_cast<float>(std::ldexp(value(place(i, k)), exponent));
+  }
+}
+
+std::vector<DenseTuning> fip_tunings(const DenseShape& shape, Tier tier, int threads) {
+  std::vector<DenseTuning> list{{}};
+  for (int split = 1; split <= (threads > 1 ? 2 : 1); ++split)
+    for (const int rows : {32, 64, 128}) list.push_back({.split = split, .row_block = rows});
+  return distinct(std::span<const DenseTuning>(list), [&](const DenseTuning& tuning) {
+    DenseBlocking b = choose_blocking(shape, tier, threads, tuning);
+    if (tuning.row_block == 0) b.row_block = 0;
+    return b;
+  });
+}
+
+double fip_roundings(int64_t k) {
+  // Let the squares of rows and columns add up to x and 1 / x, so that results have the variance 1 / k. Sums start from
+  // one of (x^2 + 1 / x^2) / 3k, which turns evenly into the result's; two roundings for three products. Those of the
+  // two sums of a pair count for 2/3 (x + 1 / x)^2 in all. The scales leave x at 2 in the worst case.
+  constexpr double kX = 2, kStart = (kX * kX + 1 / (kX * kX)) / 3, kSums = 2. / 3 * (kX + 1 / kX) * (kX + 1 / kX);
+  // A result of four deviations is rounded with its bias and when it is stored.
+  constexpr double kResult = 2 * 16;
+  return 2. / 3 * static_cast<double>(k) * (1 + kStart) / 2 + kSums + kResult;
+}
+
+double fip_error(int64_t k) { return 6 * std::ldexp(1.0, -24) / std::sqrt(3.0) * std::sqrt(fip_roundings(k)) / 4; }
+
+}  // namespace hone::cpu
