@@ -58,6 +58,8 @@ constexpr std::pair<std::string_view, double> kSaved[] = {
     {"cpu.gemm_strassen", 8. / 7},
     {"cpu.conv_1x1_fip", 1.5},
     {"cpu.gemm_fip", 1.5},
+    {"cpu.conv_strassen_fip", 8. / 7 * 1.5},
+    {"cpu.gemm_strassen_fip", 8. / 7 * 1.5},
     {"cpu.conv_winograd_f4_fip", 4 * 1.5},
     {"cpu.conv_winograd_f5_fip", 225. / 49 * 1.5},
     {"cpu.conv_winograd_s2_f4_fip", 144. / 81 * 1.5},

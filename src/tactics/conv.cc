@@ -10,7 +10,7 @@ namespace {
 
 // kErrorBound of those that round to bf16: 2.5 times what a product that rounds its factors errs by in that model.
 constexpr double kErrorBoundInBf16 = 1.2e-2;
-constexpr size_t kAlgorithms = 19;  // conv_algorithms() but for its own reference
+constexpr size_t kAlgorithms = 20;  // conv_algorithms() but for its own reference
 
 const cpu::ConvAlgorithm& algorithm(size_t index) { return *cpu::conv_algorithms()[index]; }
 
@@ -105,22 +105,23 @@ std::span<const Tactic> conv_tactics() {
   static const std::array<Tactic, kAlgorithms> kRows = {row<0>("cpu.conv_1x1"),
                                                         row<1>("cpu.conv_strassen"),
                                                         row<2>("cpu.conv_1x1_fip"),
-                                                        row<3>("cpu.conv_depthwise"),
-                                                        row<4>("cpu.conv_winograd_f4"),
-                                                        row<5>("cpu.conv_winograd_f5"),
-                                                        row<6>("cpu.conv_winograd_f2"),
-                                                        row<7>("cpu.conv_winograd_s2_f4"),
-                                                        row<8>("cpu.conv_winograd_s2_f2"),
-                                                        row<9>("cpu.conv_winograd_f4_fip"),
-                                                        row<10>("cpu.conv_winograd_f5_fip"),
-                                                        row<11>("cpu.conv_winograd_s2_f4_fip"),
-                                                        row<12>("cpu.conv_winograd_f2_bf16"),
-                                                        row<13>("cpu.conv_winograd_s2_f2_bf16"),
-                                                        row<14>("cpu.conv_winograd_f4_k4"),
-                                                        row<15>("cpu.conv_winograd_phases"),
-                                                        row<16>("cpu.conv_dot"),
-                                                        row<17>("cpu.conv_direct"),
-                                                        row<18>("cpu.conv_grouped")};
+                                                        row<3>("cpu.conv_strassen_fip"),
+                                                        row<4>("cpu.conv_depthwise"),
+                                                        row<5>("cpu.conv_winograd_f4"),
+                                                        row<6>("cpu.conv_winograd_f5"),
+                                                        row<7>("cpu.conv_winograd_f2"),
+                                                        row<8>("cpu.conv_winograd_s2_f4"),
+                                                        row<9>("cpu.conv_winograd_s2_f2"),
+                                                        row<10>("cpu.conv_winograd_f4_fip"),
+                                                        row<11>("cpu.conv_winograd_f5_fip"),
+                                                        row<12>("cpu.conv_winograd_s2_f4_fip"),
+                                                        row<13>("cpu.conv_winograd_f2_bf16"),
+                                                        row<14>("cpu.conv_winograd_s2_f2_bf16"),
+                                                        row<15>("cpu.conv_winograd_f4_k4"),
+                                                        row<16>("cpu.conv_winograd_phases"),
+                                                        row<17>("cpu.conv_dot"),
+                                                        row<18>("cpu.conv_direct"),
+                                                        row<19>("cpu.conv_grouped")};
   return kRows;
 }
 

@@ -47,11 +47,13 @@ cpu::GemmProblem by_items(const Problem& problem, const cpu::GemmProblem& rows) 
   return gemm;
 }
 
+template <bool FIP>
 std::string supports_strassen(const Problem& problem, const Machine& machine) {
   if (std::string reason = supports_packed(problem, machine); !reason.empty()) return reason;
+  if (FIP && tier_of(machine) < cpu::Tier::avx512) return kNeedsAvx512;
   const cpu::GemmProblem gemm = by_items(problem, matmul_layout(problem, *view_anchor(problem)->op.as<MatMul>()).gemm);
   if (const char* reason = cpu::refuse_strassen({gemm.batch, gemm.m, gemm.n, gemm.k})) return reason;
-  return refuse_error(cpu::strassen_error(gemm.k), kErrorBound, machine);
+  return refuse_error(cpu::strassen_error(gemm.k, FIP), kErrorBound, machine);
 }
 
 std::string supports_fip(const Problem& problem, const Machine& machine) {
@@ -79,15 +81,22 @@ constexpr Packing kPanels{cpu::gemm_packed_bytes,
                           [](const Problem&, const cpu::GemmProblem& rows) { return rows; },
                           cpu::gemm_workspace_bytes,
                           cpu::gemm};
-constexpr Packing kStrassen{cpu::strassen_packed_bytes,
-                            cpu::strassen_pack,
-                            [](const cpu::GemmProblem& gemm, cpu::Tier tier, int threads) {
-                              return cpu::strassen_tunings({gemm.batch, gemm.m, gemm.n, gemm.k}, tier, threads);
-                            },
-                            by_items,
-                            cpu::gemm_strassen_workspace_bytes,
-                            cpu::gemm_strassen};
-
+template <bool FIP>
+constexpr Packing kStrassen{
+    [](int64_t n, int64_t k, cpu::Tier tier) { return cpu::strassen_packed_bytes(n, k, tier, FIP); },
+    [](const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, cpu::Tier tier, float* packed) {
+      cpu::strassen_pack(b, ldb, transposed, n, k, tier, FIP, packed);
+    },
+    [](const cpu::GemmProblem& gemm, cpu::Tier tier, int threads) {
+      return cpu::strassen_tunings({gemm.batch, gemm.m, gemm.n, gemm.k, FIP}, tier, threads);
+    },
+    by_items,
+    [](const cpu::GemmProblem& gemm, const cpu::GemmContext& context) {
+      return cpu::gemm_strassen_workspace_bytes(gemm, context, FIP);
+    },
+    [](const cpu::GemmProblem& gemm, const cpu::GemmContext& context, const float* a, const float* packed, float* c,
+       const cpu::Epilogue& epilogue, void* workspace,
+       cpu::ThreadPool& pool) { cpu::gemm_strassen(gemm, context, a, packed, c, epilogue, workspace, pool, FIP); }};
 constexpr Packing kFip{cpu::fip_packed_bytes,
                        cpu::fip_pack,
                        [](const cpu::GemmProblem& gemm, cpu::Tier tier, int threads) {
@@ -156,10 +165,12 @@ std::span<const Tactic> matmul_tactics() {
   static constexpr Tactic kRows[] = {
       {"cpu.gemm_packed", supports_packed, variants<kPanels>, prepare_packed<kPanels>, make_packed<kPanels>,
        residual_in_place, drops_second},
-      {"cpu.gemm_strassen", supports_strassen, variants<kStrassen>, prepare_packed<kStrassen>, make_packed<kStrassen>,
-       residual_in_place, drops_second},
+      {"cpu.gemm_strassen", supports_strassen<false>, variants<kStrassen<false>>, prepare_packed<kStrassen<false>>,
+       make_packed<kStrassen<false>>, residual_in_place, drops_second},
       {"cpu.gemm_fip", supports_fip, variants<kFip>, prepare_packed<kFip>, make_packed<kFip>, residual_in_place,
        drops_second},
+      {"cpu.gemm_strassen_fip", supports_strassen<true>, variants<kStrassen<true>>, prepare_packed<kStrassen<true>>,
+       make_packed<kStrassen<true>>, residual_in_place, drops_second},
       {"cpu.gemm", supports_unpacked, variants<kPanels>, nothing_to_prepare, make_unpacked, residual_in_place}};
   return kRows;
 }

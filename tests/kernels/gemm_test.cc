@@ -119,28 +119,32 @@ TEST(Gemm, StrassenIsWithinItsErrorBound) {
     for (int64_t k = 0; k < p.k; ++k)
       for (int64_t j = 0; j < p.n; ++j) transposed[j * p.k + k] = b[k * p.n + j];
     for (Tier tier : tiers())
-      for (int threads : {1, 2})
-        for (const DenseTuning& tuning : strassen_tunings({p.batch, p.m, p.n, p.k}, tier, threads)) {
+      for (int way : {1, 2, 3, 4}) {
+        const int threads = way % 2 + 1;
+        const bool fip = way > 2;
+        if (fip && tier < Tier::avx512) continue;
+        for (const DenseTuning& tuning : strassen_tunings({p.batch, p.m, p.n, p.k, fip}, tier, threads)) {
           SCOPED_TRACE(std::string(tier_name(tier)) + " threads " + std::to_string(threads) + " rows " +
                        std::to_string(tuning.row_block) + " m " + std::to_string(p.m));
           ThreadPool pool(threads);
           const GemmContext ctx{tier, threads, tuning};
           const bool from_rows = tuning.split == 1;
-          Workspace packed(strassen_packed_bytes(p.n, p.k, tier)), ws(gemm_strassen_workspace_bytes(p, ctx));
-          strassen_pack(from_rows ? transposed.data() : b.data(), from_rows ? p.k : p.n, from_rows, p.n, p.k, tier,
+          Workspace packed(strassen_packed_bytes(p.n, p.k, tier, fip)), ws(gemm_strassen_workspace_bytes(p, ctx, fip));
+          strassen_pack(from_rows ? transposed.data() : b.data(), from_rows ? p.k : p.n, from_rows, p.n, p.k, tier, fip,
                         static_cast<float*>(packed.get()));
           std::vector<float> c = residual;
           const Epilogue ep{.bias = bias.data(), .residual = c.data()};
-          gemm_strassen(p, ctx, a.data(), static_cast<const float*>(packed.get()), c.data(), ep, ws.get(), pool);
+          gemm_strassen(p, ctx, a.data(), static_cast<const float*>(packed.get()), c.data(), ep, ws.get(), pool, fip);
           for (int64_t i = 0; i < rows; ++i) {
             for (int64_t j = 0; j < p.n; ++j) {
               const double expected = want[i * p.n + j];
               if (std::isnan(expected)) ASSERT_TRUE(std::isnan(c[i * ldc + j])) << i << " " << j;
-              else ASSERT_NEAR(c[i * ldc + j], expected, strassen_error(p.k) * largest) << i << " " << j;
+              else ASSERT_NEAR(c[i * ldc + j], expected, strassen_error(p.k, fip) * largest) << i << " " << j;
             }
             for (int64_t j = p.n; j < ldc; ++j) ASSERT_EQ(c[i * ldc + j], residual[i * ldc + j]) << "wrote outside";
           }
         }
+      }
   }
 }
 

@@ -10,6 +10,7 @@ std::span<const ConvAlgorithm* const> conv_algorithms() {
       &conv_1x1,
       &conv_strassen,
       &conv_1x1_fip,
+      &conv_strassen_fip,
       &conv_depthwise,
       &conv_winograd_f4,
       &conv_winograd_f5,

@@ -354,14 +354,12 @@ std::vector<float> factors_of(const ConvProblem& p, const float* weights, int64_
   return factors;
 }
 
-void pack_factor(Plain, const float* factor, int64_t cin, int64_t nr, Tier, float* to) {
-  std::copy_n(factor, cin * nr, to);
-}
-void pack_factor(Pairs, const float* factor, int64_t cin, int64_t nr, Tier tier, float* to) {
-  fip_pack(factor, nr, false, nr, cin, tier, to);
+void pack_factor(Plain, const float* factor, int64_t cin, int64_t nr, float* to) { std::copy_n(factor, cin * nr, to); }
+void pack_factor(Pairs, const float* factor, int64_t cin, int64_t nr, float* to) {
+  fip_pack_panel(factor, cin, nr, to);
 }
 // [pair of cin][nr][2]
-void pack_factor(InBf16, const float* factor, int64_t cin, int64_t nr, Tier, bf16* to) {
+void pack_factor(InBf16, const float* factor, int64_t cin, int64_t nr, bf16* to) {
   std::fill_n(to, round_up(cin, 2) * nr, bf16());
   for (int64_t ic = 0; ic < cin; ++ic)
     for (int64_t j = 0; j < nr; ++j) to[(ic / 2 * nr + j) * 2 + ic % 2] = to_bf16(factor[ic * nr + j]);
@@ -375,7 +373,7 @@ void pack(const ConvProblem& p, Tier tier, const float* weights, void* packed) {
   for (int64_t panel = 0; panel * nr < p.cout; ++panel) {
     const std::vector<float> factors = factors_of<W>(p, weights, panel, nr);
     for (int64_t e = 0; e < W::kFactors * W::kFactors; ++e, to += Points::packed_values(p.cin, tier))
-      pack_factor(Points(), factors.data() + e * p.cin * nr, p.cin, nr, tier, to);
+      pack_factor(Points(), factors.data() + e * p.cin * nr, p.cin, nr, to);
   }
 }
 

@@ -39,24 +39,37 @@ int exponent_for(double squares) { return std::clamp(-((std::ilogb(squares) + 1)
 
 }  // namespace
 
-void fip_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, Tier tier, float* packed) {
-  const int64_t nr = panel_kernel(tier).nr, floats = fip_panel_floats(k, nr);
-  std::fill_n(packed, ceil_div(n, nr) * floats, 0.f);
-  for (int64_t column = 0; column < n; ++column) {
-    const auto value = [&](int64_t i) { return double{transposed ? b[column * ldb + i] : b[i * ldb + column]}; };
-    double squares = 0, pairs = 0;
-    for (int64_t i = 0; i < k; ++i) squares += value(i) * value(i);
-    for (int64_t group = 0; group < k; group += kFipGroup) {
-      const int64_t part = std::min(kFipPart, (k - group) / 3);
-      for (int64_t i = 0; i < part; ++i)
-        pairs += (i % 2 == 0 ? 1 : -1) * value(group + part + i) * value(group + 2 * part + i);
+void fip_pack_panel(const float* panel, int64_t k, int64_t nr, float* packed) {
+  const auto columns = static_cast<size_t>(nr);
+  std::vector<double> squares(columns), pairs(columns);
+  std::vector<float> scales(columns);
+  for (int64_t i = 0; i < k; ++i)
+    for (size_t j = 0; j < columns; ++j) squares[j] += std::pow(double{panel[i * nr + static_cast<int64_t>(j)]}, 2);
+  for (int64_t group = 0; group < k; group += kFipGroup) {
+    const int64_t part = std::min(kFipPart, (k - group) / 3);
+    for (int64_t i = 0; i < part; ++i) {
+      const float *const first = panel + (group + part + i) * nr, *const second = first + part * nr;
+      for (size_t j = 0; j < columns; ++j) pairs[j] += (i % 2 == 0 ? 1 : -1) * double{first[j]} * second[j];
     }
-    if (squares == 0) continue;  // multiplied by 0, as what sums start from would not cancel
-    const int exponent = std::isfinite(squares) ? exponent_for(squares) : 0;
-    float* to = packed + column / nr * floats + column % nr;
-    *to = std::ldexp(1.f, -exponent);
-    *(to += nr) = static_cast<float>(-std::ldexp(pairs, 2 * exponent));
-    for (int64_t i = 0; i < k; ++i) *(to += nr) = static_cast<float>(std::ldexp(value(place(i, k)), exponent));
+  }
+  for (size_t j = 0; j < columns; ++j) {
+    const int exponent = squares[j] > 0 && std::isfinite(squares[j]) ? exponent_for(squares[j]) : 0;
+    scales[j] = std::ldexp(1.f, exponent);
+    // Zeros are multiplied by 0, as sums that do not quite cancel count for nothing.
+    packed[j] = squares[j] == 0 ? 0 : std::ldexp(1.f, -exponent);
+    packed[columns + j] = static_cast<float>(-std::ldexp(pairs[j], 2 * exponent));
+  }
+  packed += 2 * nr;
+  for (int64_t i = 0; i < k; ++i, packed += nr)
+    for (size_t j = 0; j < columns; ++j) packed[j] = panel[place(i, k) * nr + static_cast<int64_t>(j)] * scales[j];
+}
+
+void fip_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, Tier tier, float* packed) {
+  const int nr = panel_kernel(tier).nr;
+  std::vector<float> panel(static_cast<size_t>(k * nr));
+  for (int64_t i = 0; i * nr < n; ++i, packed += fip_panel_floats(k, nr)) {
+    pack_panel(b, ldb, transposed, n, k, i, nr, panel.data());
+    fip_pack_panel(panel.data(), k, nr, packed);
   }
 }
 

@@ -40,7 +40,7 @@ struct FipRows {
 void fip_prepare(const FipRows& job);
 
 // rows[0] is the first of prepared rows that are rows_apart floats from each other, b a panel of fip_pack(), taps is 1;
-// of k_block, partial, start and sums nothing is read.
+// of k_block and partial nothing is read.
 void fip_run(const PanelJob& job);
 
 // nullptr, or why not: of m rows, and sums of k.
@@ -51,6 +51,7 @@ const char* refuse_fip(int64_t m, int64_t k);
 constexpr int64_t fip_panel_floats(int64_t k, int64_t nr) { return (k + 2) * nr; }
 size_t fip_packed_bytes(int64_t n, int64_t k, Tier tier);
 void fip_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, Tier tier, float* packed);
+void fip_pack_panel(const float* panel, int64_t k, int64_t nr, float* packed);  // of pack_panel()
 
 // What is worth timing, the default first.
 std::vector<DenseTuning> fip_tunings(const DenseShape& shape, Tier tier, int threads);

@@ -29,107 +29,127 @@ HONE_INLINE V sums_of(V (&v)[kLanes]) {
   return v[0];
 }
 
-// A part of a group.
-typedef float P __attribute__((vector_size(kFipPart * 4)));
-typedef float PUnaligned __attribute__((vector_size(kFipPart * 4), aligned(4), may_alias));
-HONE_INLINE P load_of_part(const float* p) { return *reinterpret_cast<const PUnaligned*>(p); }
+// What rows of so many values have in common.
+struct RowShape {
+  int64_t k, vectors;    // whole ones
+  int64_t groups;        // but for the last
+  int64_t last;          // its start
+  __mmask16 rest, part;  // lanes of values behind the whole vectors, and of one of its parts
+  int64_t parts;         // how many values these have
+
+  explicit RowShape(int64_t count)
+      : k(count),
+        vectors(k / kLanes),
+        groups(k / kFipGroup),
+        last(groups * kFipGroup),
+        rest(static_cast<__mmask16>((1u << (k % kLanes)) - 1)),
+        part(static_cast<__mmask16>((1u << ((k - last) / 3)) - 1)),
+        parts((k - last) / 3) {}
+};
 
 // Of a row times `scale`: the squares, and what pairs add too much, to be summed.
-HONE_INLINE void add_up(const float* row, int64_t k, float scale, V& squares, V& pairs) {
+HONE_INLINE void add_up(const float* row, const RowShape& shape, float scale, V& squares, V& pairs) {
   const V s = set1(scale);
+  const auto add_square = [](V v, V& to) { to = fma(v, v, to); };
   V even = {}, odd = {};
   int64_t i = 0;
-  for (; i + 2 * kLanes <= k; i += 2 * kLanes) {
-    const V v = load(row + i) * s, w = load(row + i + kLanes) * s;
-    even = fma(v, v, even);
-    odd = fma(w, w, odd);
+  for (; i + 2 <= shape.vectors; i += 2) {
+    add_square(load(row + i * kLanes) * s, even);
+    add_square(load(row + (i + 1) * kLanes) * s, odd);
   }
-  for (; i + kLanes <= k; i += kLanes) {
-    const V v = load(row + i) * s;
-    even = fma(v, v, even);
-  }
-  if (i < k) {
-    const V v = load_n(row + i, static_cast<int>(k - i)) * s;
-    odd = fma(v, v, odd);
-  }
+  if (i < shape.vectors) add_square(load(row + i * kLanes) * s, even);
+  add_square(V(_mm512_maskz_loadu_ps(shape.rest, row + shape.vectors * kLanes)) * s, odd);
   squares = even + odd;
-  P products[2] = {};
-  const auto add = [&](int64_t at, P& to) {
-    to += (load_of_part(row + at + kFipPart) * scale) * (load_of_part(row + at + 2 * kFipPart) * scale);
+
+  const __m256 scale_of_part = _mm256_set1_ps(scale);
+  const auto part_of = [&](const float* at) { return _mm256_mul_ps(_mm256_loadu_ps(at), scale_of_part); };
+  const auto add_pairs = [&](const float* group, __m256& to) {
+    to = _mm256_fmadd_ps(part_of(group + kFipPart), part_of(group + 2 * kFipPart), to);
   };
-  for (i = 0; i + 2 * kFipGroup <= k; i += 2 * kFipGroup) {
-    add(i, products[0]);
-    add(i + kFipGroup, products[1]);
+  __m256 products[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  for (i = 0; i + 2 <= shape.groups; i += 2) {
+    add_pairs(row + i * kFipGroup, products[0]);
+    add_pairs(row + (i + 1) * kFipGroup, products[1]);
   }
-  if (i + kFipGroup <= k) {
-    add(i, products[0]);
-    i += kFipGroup;
-  }
-  V signs, rest = {};
+  if (i < shape.groups) add_pairs(row + i * kFipGroup, products[0]);
+  const float* const last = row + shape.last;
+  const V of_last = (V(_mm512_maskz_loadu_ps(shape.part, last + shape.parts)) * s) *
+                    (V(_mm512_maskz_loadu_ps(shape.part, last + 2 * shape.parts)) * s);
+  V signs;
   HONE_UNROLL
   for (int j = 0; j < kLanes; ++j) signs[j] = j % 2 == 0 ? 1.f : -1.f;
-  const int part = static_cast<int>(k - i) / 3;
-  const float *const first = row + i + part, *const second = first + part;
-  if (part > 0) rest = (load_n(first, part) * s) * (load_n(second, part) * s);
-  const auto sum = reinterpret_cast<__m256>(products[0] + products[1]);
-  pairs = (V(_mm512_insertf32x8(_mm512_setzero_ps(), sum, 0)) + rest) * signs;
+  const __m256 sum = _mm256_add_ps(products[0], products[1]);
+  pairs = (V(_mm512_insertf32x8(_mm512_setzero_ps(), sum, 0)) + of_last) * signs;
 }
 
 // Exponents of powers of two by which rows of such squares get norms between 0.7 and 1.42.
 HONE_INLINE VI exponents_for(V squares) { return -(((as_int(squares) >> 23) - set1i(126)) >> 1); }
 HONE_INLINE V powers_of_two(VI exponents) { return as_float((exponents + set1i(127)) << 23); }
 
-struct RowTerms {
-  float scale, inverse, start;
-};
+HONE_INLINE void store_scaled(const float* row, const RowShape& shape, float scale, float* to) {
+  const V s = set1(scale);
+  for (int64_t i = 0; i < shape.vectors; ++i) store(to + i * kLanes, load(row + i * kLanes) * s);
+  const int64_t at = shape.vectors * kLanes;
+  _mm512_mask_storeu_ps(to + at, shape.rest, V(_mm512_maskz_loadu_ps(shape.rest, row + at)) * s);
+}
 
 // Of a row whose squares f32 does not hold, or hardly, or which are no numbers.
-static __attribute__((noinline)) RowTerms terms_of_extreme(const float* row, int64_t k) {
+static __attribute__((noinline)) void prepare_extreme(const float* row, const RowShape& shape, float* to) {
   float largest = 0;
-  for (int64_t i = 0; i < k; ++i) largest = __builtin_fabsf(row[i]) > largest ? __builtin_fabsf(row[i]) : largest;
-  if (largest == 0) return {1, 0, 0};  // as it is multiplied by 0, the sums that do not quite cancel count for nothing
+  for (int64_t i = 0; i < shape.k; ++i) largest = __builtin_fabsf(row[i]) > largest ? __builtin_fabsf(row[i]) : largest;
   const auto within = [](int exponent) { return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; };
   const auto power_of_two = [](int exponent) { return powers_of_two(set1i(exponent))[0]; };
   const int first = within(127 - as_int(set1(largest))[0] / (1 << 23));
   V squares[kLanes] = {}, pairs[kLanes] = {};
-  add_up(row, k, power_of_two(first), squares[0], pairs[0]);
+  add_up(row, shape, power_of_two(first), squares[0], pairs[0]);
   const int exponent = within(first + exponents_for(sums_of(squares))[0]);
-  const float rest = power_of_two(exponent - first);
-  return {power_of_two(exponent), power_of_two(-exponent), -sums_of(pairs)[0] * rest * rest};
+  const float rest = power_of_two(exponent - first), start = -sums_of(pairs)[0] * rest * rest;
+  store_scaled(row, shape, power_of_two(exponent), to + kFipHead);
+  to[0] = largest == 0 ? 0 : power_of_two(-exponent);  // of zeros, sums that do not quite cancel count for nothing
+  to[1] = start;
 }
 
-// Up to a vector's lanes of rows.
-static void prepare_some(const FipRows& job, int64_t row0, int count) {
+// Up to a vector's lanes of rows, from row0 on.
+static void prepare_some(const FipRows& job, const RowShape& shape, int64_t row0, int count) {
   const float* const* const rows = job.rows + row0;
+  const int64_t offset = job.a_offset, apart = job.apart;
+  float* const first = job.to + row0 * apart;
   V squares[kLanes], pairs[kLanes];
-  for (int i = 0; i < count; ++i) add_up(rows[i] + job.a_offset, job.k, 1.f, squares[i], pairs[i]);
-  for (int i = count; i < kLanes; ++i) squares[i] = pairs[i] = V{};
+  for (int i = 0; i < count; ++i) add_up(rows[i] + offset, shape, 1.f, squares[i], pairs[i]);
+  for (int i = count; i < kLanes; ++i) {
+    squares[i] = set1(1.f);
+    pairs[i] = V{};
+  }
   const V norms = sums_of(squares);
   const VI exponents = exponents_for(norms);
-  const V scales = powers_of_two(exponents), inverses = powers_of_two(-exponents);
-  const V starts = -sums_of(pairs) * scales * scales;
-  float* to = job.to + row0 * job.apart;
-  for (int i = 0; i < count; ++i, to += job.apart) {
-    const float* const row = rows[i] + job.a_offset;
-    RowTerms terms{scales[i], inverses[i], starts[i]};
-    if (!(norms[i] > 0x1p-100f && norms[i] < 0x1p100f)) terms = terms_of_extreme(row, job.k);
-    to[0] = terms.inverse;
-    to[1] = terms.start;
-    const V scale = set1(terms.scale);
-    int64_t j = 0;
-    for (; j + kLanes <= job.k; j += kLanes) store(to + kFipHead + j, load(row + j) * scale);
-    if (j < job.k) {
-      const int n = static_cast<int>(job.k - j);
-      store_n(to + kFipHead + j, load_n(row + j, n) * scale, n);
+  const V scales = powers_of_two(exponents), inverses = powers_of_two(-exponents),
+          starts = -sums_of(pairs) * scales * scales;
+  float scale[kLanes], inverse[kLanes], start[kLanes];
+  store(scale, scales);
+  store(inverse, inverses);
+  store(start, starts);
+  // Where a norm is no number, this is not true either.
+  const VI ordinary = (norms > set1(0x1p-100f)) & (norms < set1(0x1p100f));
+  const bool all = _mm512_movepi32_mask((__m512i)ordinary) == 0xffff;
+  float* to = first;
+  for (int i = 0; i < count; ++i, to += apart) {
+    if (!all && ordinary[i] == 0) {
+      prepare_extreme(rows[i] + offset, shape, to);
+      continue;
     }
+    to[0] = inverse[i];
+    to[1] = start[i];
+    store_scaled(rows[i] + offset, shape, scale[i], to + kFipHead);
   }
 }
 
 // As many rows at a time as stay in the first-level cache until they are scaled.
 void prepare_rows(const FipRows& job) {
   constexpr int64_t kFloats = 4096;
+  const RowShape shape(job.k);
   const int64_t fit = kFloats / job.k, most = fit > kLanes ? kLanes : fit < 1 ? 1 : fit;
-  for (int64_t i = 0; i < job.m; i += most) prepare_some(job, i, static_cast<int>(job.m - i < most ? job.m - i : most));
+  for (int64_t i = 0; i < job.m; i += most)
+    prepare_some(job, shape, i, static_cast<int>(job.m - i < most ? job.m - i : most));
 }
 
 // With a value of a row from memory: to broadcast it apart would take a slot of the adders. In assembly, as the
@@ -217,6 +237,12 @@ struct FipTiles {
         const V scale = load(job.b + j * kLanes);
         HONE_UNROLL
         for (int i = 0; i < ROWS; ++i) c[i][j] = c[i][j] * scale * set1(first[i * apart]);
+      }
+      for (const float* from : job.start)
+        if (from != nullptr) add_rows<false>(c, from + row * kFipPanel, kFipPanel, kLanes);
+      if (job.sums != nullptr) {
+        store_rows<false>(c, job.sums + row * kFipPanel, kFipPanel, kLanes);
+        continue;
       }
       const float* residual = job.residual == nullptr ? nullptr : job.residual + row * job.ldc;
       finish_and_store(c, *job.epilogue, job.bias, residual, job.c + row * job.ldc, job.ldc, last);

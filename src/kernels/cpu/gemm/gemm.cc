@@ -21,7 +21,9 @@ void fill_rows(const void* context, int64_t row0, int64_t m, const float** rows,
 
 DenseShape shape_of(const GemmProblem& p) { return {.m = p.m, .n = p.n, .taps = 1, .depth = p.k, .batch = p.batch}; }
 
-StrassenShape strassen_shape(const GemmProblem& p) { return {.items = p.batch, .rows = p.m, .n = p.n, .k = p.k}; }
+StrassenShape strassen_shape(const GemmProblem& p, bool fip) {
+  return {.items = p.batch, .rows = p.m, .n = p.n, .k = p.k, .fip = fip};
+}
 
 // With items enough to go round, threads take whole items.
 DenseBlocking blocking_of(const GemmProblem& p, const GemmContext& ctx) {
@@ -76,16 +78,16 @@ void gemm(const GemmProblem& p, const GemmContext& ctx, const float* a, const fl
   run_dense(job, pool, workspace);
 }
 
-size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ctx) {
-  return strassen_workspace_bytes(strassen_shape(p), ctx.tier, ctx.threads, ctx.tuning);
+size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ctx, bool fip) {
+  return strassen_workspace_bytes(strassen_shape(p, fip), ctx.tier, ctx.threads, ctx.tuning);
 }
 
 void gemm_strassen(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
-                   const Epilogue& ep, void* workspace, ThreadPool& pool) {
+                   const Epilogue& ep, void* workspace, ThreadPool& pool, bool fip) {
   const Rows rows{a, p.lda > 0 ? p.lda : p.k};
   DenseJob job = job_of(p, ctx, rows, c, ep);
   job.b = packed_b;
-  run_strassen(strassen_shape(p), ctx.tuning, job, pool, workspace);
+  run_strassen(strassen_shape(p, fip), ctx.tuning, job, pool, workspace);
 }
 
 size_t gemm_fip_workspace_bytes(const GemmProblem& p, const GemmContext& ctx) {

@@ -7,14 +7,16 @@
 #include <cstring>
 #include <new>
 
+#include "kernels/cpu/gemm/fip.h"
+
 namespace hone::cpu {
 namespace {
 
 // Sums of B's quarters, in the order in which run_pair() takes them.
 enum Factor { kB11, kB21, kT2, kT1, kB22, kT3, kMinusT4, kFactors };
 
-// Rows of A that products take: both halves as they are, and sums of their quarters.
-enum Half { kA1, kA2, kS1, kS2, kS3, kS4 };
+// Quarters of A that products take, and sums of quarters.
+enum Quarter { kA11, kA12, kA22, kS1, kS2, kS3, kS4, kQuarters };
 
 std::array<double, kFactors> factors_of(double b11, double b12, double b21, double b22) {
   const double t1 = b12 - b11, t2 = b22 - t1, t3 = b22 - b12, t4 = t2 - b21;
@@ -27,9 +29,11 @@ struct Columns {
   bool left_over;
 };
 
-Columns columns_of(int64_t n, int64_t k, int64_t nr) {
+int64_t factor_floats(int64_t k, int64_t nr, bool fip) { return fip ? fip_panel_floats(k / 2, nr) : k / 2 * nr; }
+
+Columns columns_of(int64_t n, int64_t k, int64_t nr, bool fip) {
   const int64_t panels = ceil_div(n, nr);
-  return {panels / 2, kFactors * k / 2 * nr, panels % 2 != 0};
+  return {panels / 2, kFactors * factor_floats(k, nr, fip), panels % 2 != 0};
 }
 
 // A block of rows is one of `parts` of an item, or `segments` whole items.
@@ -64,12 +68,13 @@ Blocking blocking_of(const StrassenShape& s, Tier tier, int threads, const Dense
 
 // Each worker's part of the workspace; offsets. The block of rows last prepared comes first.
 struct WorkerLayout {
-  int64_t row;  // floats from one row of a sum to the next
+  int64_t row;  // floats from one row of a sum, or of a prepared quarter, to the next
   size_t pointers, sums, products, partial, zeros, total;
 };
 
 // A line between rows, so that they do not fall into one set of the cache.
 constexpr int64_t kLine = 16;
+static_assert(kFipHead == kLine);
 
 WorkerLayout layout_of(const StrassenShape& s, int nr, const Blocking& b) {
   const auto padded = [](int64_t bytes) { return static_cast<size_t>(round_up(bytes, kAlign)); };
@@ -77,8 +82,8 @@ WorkerLayout layout_of(const StrassenShape& s, int nr, const Blocking& b) {
   WorkerLayout l{};
   l.row = round_up(s.k / 2, kLine) + kLine;
   l.pointers = kAlign;
-  l.sums = l.pointers + padded((block + 6 * half) * static_cast<int64_t>(sizeof(float*)));
-  l.products = l.sums + padded(4 * half * l.row * 4);
+  l.sums = l.pointers + padded((block + kQuarters * half) * static_cast<int64_t>(sizeof(float*)));
+  l.products = l.sums + padded((s.fip ? kQuarters : kQuarters - kS1) * half * l.row * 4);
   l.partial = l.products + padded(2 * half * nr * 4);
   l.zeros = l.partial + padded(block * nr * 4);
   l.total = l.zeros + padded(s.k * 4) + kAlign;
@@ -106,10 +111,15 @@ struct Block {
   int64_t lower() const { return rows / 2; }
   int64_t half() const { return segments * upper(); }
   Prepared& prepared() const { return *reinterpret_cast<Prepared*>(mine); }
-  // The block's rows as they are; both halves of them, and the four sums (Half).
+  // The block's rows as they are; those of a quarter or of a sum.
   const float** all_rows() const { return reinterpret_cast<const float**>(mine + l.pointers); }
-  const float** half_rows(int i) const {
-    return all_rows() + blocking.segments * blocking.rows + i * blocking.segments * blocking.half();
+  const float** rows_of(int quarter) const {
+    return all_rows() + blocking.segments * blocking.rows + quarter * blocking.segments * blocking.half();
+  }
+  // Of sums, and with fast inner products of all quarters: memory for row i, with room ahead of its values.
+  float* made_row(int quarter, int64_t i) const {
+    const int64_t first = shape.fip ? 0 : kS1;
+    return reinterpret_cast<float*>(mine + l.sums) + ((quarter - first) * half() + i) * l.row;
   }
   float* product(int i) const {
     return reinterpret_cast<float*>(mine + l.products) + i * blocking.segments * blocking.half() * kernel.nr;
@@ -120,18 +130,32 @@ struct Block {
     job.fill_rows(job.context, row0, segments * rows, all_rows(), blocking.segments * blocking.rows, nullptr);
     auto* const zeros = reinterpret_cast<float*>(mine + l.zeros);
     std::fill_n(zeros, shape.k, 0.f);  // the lower row that an upper one may lack
-    auto* const sums = reinterpret_cast<float*>(mine + l.sums);
+    const int64_t quarter = shape.k / 2;
     for (int64_t i = 0; i < half(); ++i) {
       const int64_t at = i % upper();
       const float** row = all_rows() + i / upper() * rows + at;
       const float *const top = row[0], *const bottom = at < lower() ? row[upper()] : zeros;
-      half_rows(0)[i] = top;
-      half_rows(1)[i] = bottom;
+      rows_of(kA11)[i] = top;
+      rows_of(kA12)[i] = top + quarter;
+      rows_of(kA22)[i] = bottom + quarter;
       float* s[4];
-      for (int j = 0; j < 4; ++j) half_rows(2 + j)[i] = s[j] = sums + (j * half() + i) * l.row;
-      kernel.add_quarters({top, bottom, shape.k / 2, s[0], s[1], s[2], s[3]});
+      for (int j = 0; j < 4; ++j) rows_of(kS1 + j)[i] = s[j] = made_row(kS1 + j, i) + (shape.fip ? kFipHead : 0);
+      kernel.add_quarters({top, bottom, quarter, s[0], s[1], s[2], s[3]});
     }
-    prepared() = {row0, {distance_between(half_rows(0), half()), distance_between(half_rows(1), half())}};
+    prepared() = {row0, {distance_between(rows_of(kA11), half()), distance_between(rows_of(kA22), half())}};
+    if (!shape.fip) return;
+    for (int q = 0; q < kQuarters; ++q) {
+      fip_prepare({rows_of(q), half(), quarter, 0, made_row(q, 0), l.row});
+      for (int64_t i = 0; i < half(); ++i) rows_of(q)[i] = made_row(q, i);
+    }
+  }
+
+  int64_t apart(Quarter q) const { return shape.fip || q >= kS1 ? l.row : prepared().apart[q == kA22]; }
+
+  // Of quarters; whole rows, and sums of products alone, are the panel kernel's.
+  void multiply(const PanelJob& p) const {
+    const bool prepared = shape.fip && p.rows != all_rows() && p.depth > 0;
+    prepared ? fip_run(p) : kernel.run(p);
   }
 
   PanelJob panel_job() const {
@@ -155,7 +179,7 @@ struct Block {
     p.c = job.c + offset;
     p.bias = ep.bias == nullptr ? nullptr : ep.bias + col;
     p.residual = ep.residual_at<float>(offset);
-    kernel.run(p);
+    multiply(p);
     if (ep.tile_hook != nullptr) ep.tile_hook(ep.hook_user, p.c, first, count, col, p.n, job.ldc);
   }
 
@@ -171,33 +195,31 @@ struct Block {
   }
 
   void run_pair(int64_t pair, const float* b) const {
-    const int64_t half = shape.k / 2, left = 2 * pair, right = left + 1;
+    const int64_t left = 2 * pair, right = left + 1, floats = factor_floats(shape.k, kernel.nr, shape.fip);
     float *const u = product(0), *const v = product(1);
-    // A factor of A, from value `offset` of each row on, times one of B, added to what `start` and `other` hold.
-    const auto factor = [&](int a, int64_t offset, Factor f, const float* start = nullptr,
-                            const float* other = nullptr) {
+    // A factor of A times one of B, added to what `start` and `other` hold.
+    const auto factor = [&](Quarter a, Factor f, const float* start = nullptr, const float* other = nullptr) {
       PanelJob p = panel_job();
-      p.rows = half_rows(a);
-      p.rows_apart = a < kS1 ? prepared().apart[a] : l.row;
-      p.a_offset = offset;
-      p.depth = half;
-      p.b = b + f * half * kernel.nr;
+      p.rows = rows_of(a);
+      p.rows_apart = apart(a);
+      p.depth = shape.k / 2;
+      p.b = b + f * floats;
       p.start[0] = start;
       p.start[1] = other;
       return p;
     };
     const auto keep = [&](PanelJob p, float* sums) {
       p.sums = sums;
-      kernel.run(p);
+      multiply(p);
     };
-    keep(factor(kA1, 0, kB11), u);
-    finish_halves(factor(kA1, half, kB21, u), false, left);
-    keep(factor(kS2, 0, kT2, u), u);
-    keep(factor(kS1, 0, kT1), v);
-    finish_halves(factor(kS4, 0, kB22, u, v), false, right);
-    keep(factor(kS3, 0, kT3, u), u);
-    finish_halves(factor(kA2, half, kMinusT4, u), true, left);
-    PanelJob sum = factor(kA2, 0, kB11, u, v);
+    keep(factor(kA11, kB11), u);
+    finish_halves(factor(kA12, kB21, u), false, left);
+    keep(factor(kS2, kT2, u), u);
+    keep(factor(kS1, kT1), v);
+    finish_halves(factor(kS4, kB22, u, v), false, right);
+    keep(factor(kS3, kT3, u), u);
+    finish_halves(factor(kA22, kMinusT4, u), true, left);
+    PanelJob sum = factor(kA22, kB11, u, v);
     sum.depth = 0;
     finish_halves(sum, true, right);
   }
@@ -220,27 +242,36 @@ const char* refuse_strassen(const StrassenShape& s) {
   return nullptr;
 }
 
-size_t strassen_packed_bytes(int64_t n, int64_t k, Tier tier) {
+size_t strassen_packed_bytes(int64_t n, int64_t k, Tier tier, bool fip) {
   const int64_t nr = panel_kernel(tier).nr;
-  const Columns c = columns_of(n, k, nr);
+  const Columns c = columns_of(n, k, nr, fip);
   return static_cast<size_t>(c.pairs * c.pair_floats + c.left_over * k * nr) * sizeof(float);
 }
 
-// [pair][factor][k / 2][nr], then the panel left over, [k][nr].
-void strassen_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, Tier tier, float* packed) {
+// [pair][factor][k / 2][nr], or panels of fip_pack(), then the panel left over, [k][nr].
+void strassen_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, Tier tier, bool fip,
+                   float* packed) {
   const int nr = panel_kernel(tier).nr;
-  const Columns c = columns_of(n, k, nr);
-  const int64_t half = k / 2;
+  const Columns c = columns_of(n, k, nr, fip);
+  const int64_t half = k / 2, floats = factor_floats(k, nr, fip);
   const auto value = [&](int64_t i, int64_t j) {
     return j >= n ? 0.0 : double{transposed ? b[j * ldb + i] : b[i * ldb + j]};
   };
-  for (int64_t pair = 0; pair < c.pairs; ++pair, packed += c.pair_floats)
+  std::vector<float> factors(static_cast<size_t>(kFactors * half * nr));
+  for (int64_t pair = 0; pair < c.pairs; ++pair) {
     for (int64_t i = 0; i < half; ++i)
       for (int64_t j = 0; j < nr; ++j) {
         const int64_t left = 2 * pair * nr + j, right = left + nr;
         const auto f = factors_of(value(i, left), value(i, right), value(half + i, left), value(half + i, right));
-        for (int64_t e = 0; e < kFactors; ++e) packed[(e * half + i) * nr + j] = static_cast<float>(f[e]);
+        for (int64_t e = 0; e < kFactors; ++e)
+          factors[static_cast<size_t>((e * half + i) * nr + j)] = static_cast<float>(f[static_cast<size_t>(e)]);
       }
+    for (int64_t e = 0; e < kFactors; ++e, packed += floats) {
+      const float* const factor = factors.data() + e * half * nr;
+      if (fip) fip_pack_panel(factor, half, nr, packed);
+      else std::copy_n(factor, half * nr, packed);
+    }
+  }
   if (c.left_over) pack_panel(b, ldb, transposed, n, k, 2 * c.pairs, nr, packed);
 }
 
@@ -271,7 +302,7 @@ void run_strassen(const StrassenShape& s, const DenseTuning& tuning, const Dense
   char* const base = static_cast<char*>(workspace);
   for (int w = 0; w < pool.size(); ++w) new (base + static_cast<size_t>(w) * l.total) Prepared;
 
-  const Columns c = columns_of(s.n, s.k, kernel.nr);
+  const Columns c = columns_of(s.n, s.k, kernel.nr, s.fip);
   const int64_t units = c.pairs + c.left_over;  // of columns
   const int64_t groups = std::min(blocking.groups, units);
   const int64_t blocks = ceil_div(s.items, blocking.segments) * blocking.parts;
@@ -297,14 +328,14 @@ void run_strassen(const StrassenShape& s, const DenseTuning& tuning, const Dense
   });
 }
 
-double strassen_error(int64_t k) {
+double strassen_error(int64_t k, bool fip) {
   // Mean squares of the products that make C's lower quarters, where half a column of B and A's values have 1, summed;
   // columns and rows alike or opposite, whichever is worse: A11 B11, S2 T2, S3 T3, and A22 T4 or S1 T1.
   constexpr double kSquares = 1 * 1 + 3 * 9 + 2 * 4 + 1 * 16;
   // Of a sum of A's and of a factor: three additions and a store each at the most.
   constexpr double kSumRoundings = 7;
   // Partial sums grow evenly, and each one is rounded.
-  const double roundings = kSumRoundings + (2 * static_cast<double>(k) + 1) / 2;
+  const double sums = static_cast<double>(k), roundings = kSumRoundings + (fip ? 2 * fip_roundings(k) : sums + 0.5);
   const double unit = std::ldexp(1.0, -24) / std::sqrt(3.0);
   return 6 * unit * std::sqrt(roundings * kSquares) / 4;
 }

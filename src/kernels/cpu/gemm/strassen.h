@@ -15,14 +15,16 @@ namespace hone::cpu {
 // so that what is large or not a number in one item stays there.
 struct StrassenShape {
   int64_t items = 1, rows = 0, n = 0, k = 0;
+  bool fip = false;  // the seven products by fast inner products (fip.h)
 };
 
 // nullptr, or why not.
 const char* refuse_strassen(const StrassenShape& shape);
 
 // B[k][n], or its transpose, as sums of quarters of two panels at a time.
-size_t strassen_packed_bytes(int64_t n, int64_t k, Tier tier);
-void strassen_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, Tier tier, float* packed);
+size_t strassen_packed_bytes(int64_t n, int64_t k, Tier tier, bool fip);
+void strassen_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, Tier tier, bool fip,
+                   float* packed);
 
 // What is worth timing, the default first.
 std::vector<DenseTuning> strassen_tunings(const StrassenShape& shape, Tier tier, int threads);
@@ -33,6 +35,6 @@ void run_strassen(const StrassenShape& shape, const DenseTuning& tuning, const D
                   void* workspace);
 
 // ConvAlgorithm::error_bound for sums of k products, by the model of conv/winograd_error.h: whatever the weights.
-double strassen_error(int64_t k);
+double strassen_error(int64_t k, bool fip);
 
 }  // namespace hone::cpu
