@@ -24,33 +24,33 @@ struct Layer {
 };
 
 constexpr Layer kLayers[] = {
-    {"resnet50", 224, 3, 64, 7, 2, 1, 1},       {"resnet50", 56, 64, 64, 1, 1, 1, 1},
-    {"resnet50", 56, 64, 64, 3, 1, 1, 3},       {"resnet50", 56, 64, 256, 1, 1, 1, 4},
-    {"resnet50", 56, 256, 64, 1, 1, 1, 2},      {"resnet50", 56, 256, 128, 1, 1, 1, 1},
-    {"resnet50", 56, 128, 128, 3, 2, 1, 1},     {"resnet50", 28, 128, 512, 1, 1, 1, 4},
-    {"resnet50", 56, 256, 512, 1, 2, 1, 1},     {"resnet50", 28, 512, 128, 1, 1, 1, 3},
-    {"resnet50", 28, 128, 128, 3, 1, 1, 3},     {"resnet50", 28, 512, 256, 1, 1, 1, 1},
-    {"resnet50", 28, 256, 256, 3, 2, 1, 1},     {"resnet50", 14, 256, 1024, 1, 1, 1, 6},
-    {"resnet50", 28, 512, 1024, 1, 2, 1, 1},    {"resnet50", 14, 1024, 256, 1, 1, 1, 5},
-    {"resnet50", 14, 256, 256, 3, 1, 1, 5},     {"resnet50", 14, 1024, 512, 1, 1, 1, 1},
-    {"resnet50", 14, 512, 512, 3, 2, 1, 1},     {"resnet50", 7, 512, 2048, 1, 1, 1, 3},
-    {"resnet50", 14, 1024, 2048, 1, 2, 1, 1},   {"resnet50", 7, 2048, 512, 1, 1, 1, 2},
-    {"resnet50", 7, 512, 512, 3, 1, 1, 2},
-    {"mobilenetv2", 224, 3, 32, 3, 2, 1, 1},    {"mobilenetv2", 112, 32, 32, 3, 1, 32, 1},
-    {"mobilenetv2", 112, 32, 16, 1, 1, 1, 1},   {"mobilenetv2", 112, 16, 96, 1, 1, 1, 1},
-    {"mobilenetv2", 112, 96, 96, 3, 2, 96, 1},  {"mobilenetv2", 56, 96, 24, 1, 1, 1, 1},
-    {"mobilenetv2", 56, 24, 144, 1, 1, 1, 2},   {"mobilenetv2", 56, 144, 144, 3, 1, 144, 1},
-    {"mobilenetv2", 56, 144, 24, 1, 1, 1, 1},   {"mobilenetv2", 56, 144, 144, 3, 2, 144, 1},
-    {"mobilenetv2", 28, 144, 32, 1, 1, 1, 1},   {"mobilenetv2", 28, 32, 192, 1, 1, 1, 3},
-    {"mobilenetv2", 28, 192, 192, 3, 1, 192, 2}, {"mobilenetv2", 28, 192, 32, 1, 1, 1, 2},
-    {"mobilenetv2", 28, 192, 192, 3, 2, 192, 1}, {"mobilenetv2", 14, 192, 64, 1, 1, 1, 1},
-    {"mobilenetv2", 14, 64, 384, 1, 1, 1, 4},   {"mobilenetv2", 14, 384, 384, 3, 1, 384, 4},
-    {"mobilenetv2", 14, 384, 64, 1, 1, 1, 3},   {"mobilenetv2", 14, 384, 96, 1, 1, 1, 1},
-    {"mobilenetv2", 14, 96, 576, 1, 1, 1, 3},   {"mobilenetv2", 14, 576, 576, 3, 1, 576, 2},
-    {"mobilenetv2", 14, 576, 96, 1, 1, 1, 2},   {"mobilenetv2", 14, 576, 576, 3, 2, 576, 1},
-    {"mobilenetv2", 7, 576, 160, 1, 1, 1, 1},   {"mobilenetv2", 7, 160, 960, 1, 1, 1, 3},
-    {"mobilenetv2", 7, 960, 960, 3, 1, 960, 3}, {"mobilenetv2", 7, 960, 160, 1, 1, 1, 2},
-    {"mobilenetv2", 7, 960, 320, 1, 1, 1, 1},   {"mobilenetv2", 7, 320, 1280, 1, 1, 1, 1},
+    {"resnet50", 224, 3, 64, 7, 2, 1, 1},        {"resnet50", 56, 64, 64, 1, 1, 1, 1},
+    {"resnet50", 56, 64, 64, 3, 1, 1, 3},        {"resnet50", 56, 64, 256, 1, 1, 1, 4},
+    {"resnet50", 56, 256, 64, 1, 1, 1, 2},       {"resnet50", 56, 256, 128, 1, 1, 1, 1},
+    {"resnet50", 56, 128, 128, 3, 2, 1, 1},      {"resnet50", 28, 128, 512, 1, 1, 1, 4},
+    {"resnet50", 56, 256, 512, 1, 2, 1, 1},      {"resnet50", 28, 512, 128, 1, 1, 1, 3},
+    {"resnet50", 28, 128, 128, 3, 1, 1, 3},      {"resnet50", 28, 512, 256, 1, 1, 1, 1},
+    {"resnet50", 28, 256, 256, 3, 2, 1, 1},      {"resnet50", 14, 256, 1024, 1, 1, 1, 6},
+    {"resnet50", 28, 512, 1024, 1, 2, 1, 1},     {"resnet50", 14, 1024, 256, 1, 1, 1, 5},
+    {"resnet50", 14, 256, 256, 3, 1, 1, 5},      {"resnet50", 14, 1024, 512, 1, 1, 1, 1},
+    {"resnet50", 14, 512, 512, 3, 2, 1, 1},      {"resnet50", 7, 512, 2048, 1, 1, 1, 3},
+    {"resnet50", 14, 1024, 2048, 1, 2, 1, 1},    {"resnet50", 7, 2048, 512, 1, 1, 1, 2},
+    {"resnet50", 7, 512, 512, 3, 1, 1, 2},       {"mobilenetv2", 224, 3, 32, 3, 2, 1, 1},
+    {"mobilenetv2", 112, 32, 32, 3, 1, 32, 1},   {"mobilenetv2", 112, 32, 16, 1, 1, 1, 1},
+    {"mobilenetv2", 112, 16, 96, 1, 1, 1, 1},    {"mobilenetv2", 112, 96, 96, 3, 2, 96, 1},
+    {"mobilenetv2", 56, 96, 24, 1, 1, 1, 1},     {"mobilenetv2", 56, 24, 144, 1, 1, 1, 2},
+    {"mobilenetv2", 56, 144, 144, 3, 1, 144, 1}, {"mobilenetv2", 56, 144, 24, 1, 1, 1, 1},
+    {"mobilenetv2", 56, 144, 144, 3, 2, 144, 1}, {"mobilenetv2", 28, 144, 32, 1, 1, 1, 1},
+    {"mobilenetv2", 28, 32, 192, 1, 1, 1, 3},    {"mobilenetv2", 28, 192, 192, 3, 1, 192, 2},
+    {"mobilenetv2", 28, 192, 32, 1, 1, 1, 2},    {"mobilenetv2", 28, 192, 192, 3, 2, 192, 1},
+    {"mobilenetv2", 14, 192, 64, 1, 1, 1, 1},    {"mobilenetv2", 14, 64, 384, 1, 1, 1, 4},
+    {"mobilenetv2", 14, 384, 384, 3, 1, 384, 4}, {"mobilenetv2", 14, 384, 64, 1, 1, 1, 3},
+    {"mobilenetv2", 14, 384, 96, 1, 1, 1, 1},    {"mobilenetv2", 14, 96, 576, 1, 1, 1, 3},
+    {"mobilenetv2", 14, 576, 576, 3, 1, 576, 2}, {"mobilenetv2", 14, 576, 96, 1, 1, 1, 2},
+    {"mobilenetv2", 14, 576, 576, 3, 2, 576, 1}, {"mobilenetv2", 7, 576, 160, 1, 1, 1, 1},
+    {"mobilenetv2", 7, 160, 960, 1, 1, 1, 3},    {"mobilenetv2", 7, 960, 960, 3, 1, 960, 3},
+    {"mobilenetv2", 7, 960, 160, 1, 1, 1, 2},    {"mobilenetv2", 7, 960, 320, 1, 1, 1, 1},
+    {"mobilenetv2", 7, 320, 1280, 1, 1, 1, 1},
 };
 
 ConvProblem problem_of(const Layer& l, int batch) {
@@ -135,8 +135,12 @@ Best best_of(const ConvAlgorithm& a, const ConvProblem& p, ConvContext ctx, Thre
   for (size_t v = 0; v < count; ++v) {
     ctx.variant = variants[v];
     const Buffer workspace(a.workspace_bytes(p, ctx));
-    const ConvArgs args{static_cast<const float*>(in.data.get()), packed.data.get(),
-                        static_cast<float*>(out.data.get()), ep, workspace.data.get(), &pool};
+    const ConvArgs args{static_cast<const float*>(in.data.get()),
+                        packed.data.get(),
+                        static_cast<float*>(out.data.get()),
+                        ep,
+                        workspace.data.get(),
+                        &pool};
     const double t = call_time(ctx.threads, [&] { a.run(p, ctx, args); });
     if (v == 0) first = t;
     if (t < best.seconds) best = {t, variants[v]};
@@ -163,6 +167,7 @@ int main(int argc, char** argv) {
       double fastest = 1e30, fastest_tuned = 1e30;
       for (const ConvAlgorithm* a : conv_algorithms()) {
         if (a->supports(p) != nullptr || std::strcmp(a->name, "conv_reference") == 0) continue;
+        if (tier < a->least_tier || !a->takes_f32) continue;
         if (std::strcmp(a->name, "conv_direct") == 0 && l.kernel == 1) continue;
         if (l.groups > 1 && std::strcmp(a->name, "conv_depthwise") != 0) continue;
         if (keep != "all" && keep != a->name && keep != l.net) continue;
@@ -170,12 +175,12 @@ int main(int argc, char** argv) {
         const Best best = best_of(*a, p, {tier, threads, {}}, pool, first);
         fastest = std::min(fastest, first);
         fastest_tuned = std::min(fastest_tuned, best.seconds);
-        std::printf("  %-11s %3dx%-3d %4d -> %4d k%d s%d %-17s %8.1f us %6.1f GFLOP/s %4.0f%%; tuned %8.1f us %4.0f%%"
-                    " (split %d rows %d k %d tiles %d lines %d)\n",
-                    l.net, l.hw, l.hw, l.cin, l.cout, l.kernel, l.stride, a->name, first * 1e6, flops / first * 1e-9,
-                    flops / first * 1e-7 / peak, best.seconds * 1e6, flops / best.seconds * 1e-7 / peak,
-                    best.variant.split, best.variant.row_block, best.variant.k_block, best.variant.tile_block,
-                    best.variant.join_lines);
+        std::printf(
+            "  %-11s %3dx%-3d %4d -> %4d k%d s%d %-17s %8.1f us %6.1f GFLOP/s %4.0f%%; tuned %8.1f us %4.0f%%"
+            " (split %d rows %d k %d tiles %d lines %d)\n",
+            l.net, l.hw, l.hw, l.cin, l.cout, l.kernel, l.stride, a->name, first * 1e6, flops / first * 1e-9,
+            flops / first * 1e-7 / peak, best.seconds * 1e6, flops / best.seconds * 1e-7 / peak, best.variant.split,
+            best.variant.row_block, best.variant.k_block, best.variant.tile_block, best.variant.join_lines);
         std::fflush(stdout);
       }
       if (fastest > 1e29) continue;

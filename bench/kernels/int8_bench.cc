@@ -148,6 +148,7 @@ int main(int argc, char** argv) {
     for (const ConvAlgorithm* algorithm : conv_algorithms()) {
       if (algorithm->supports(p) != nullptr || std::string(algorithm->name).find("reference") != std::string::npos)
         continue;
+      if (best_tier() < algorithm->least_tier || !algorithm->takes_f32) continue;
       ConvContext context{.tier = best_tier(), .threads = threads};
       void* packed = keep(algorithm->packed_bytes(p, context.tier));
       algorithm->pack(p, context.tier, at<float>(float_weights), packed);

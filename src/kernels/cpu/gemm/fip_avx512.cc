@@ -93,10 +93,23 @@ HONE_INLINE void store_scaled(const float* row, const RowShape& shape, float sca
   _mm512_mask_storeu_ps(to + at, shape.rest, V(_mm512_maskz_loadu_ps(shape.rest, row + at)) * s);
 }
 
-// Of a row whose squares f32 does not hold, or hardly, or which are no numbers.
-static __attribute__((noinline)) void prepare_extreme(const float* row, const RowShape& shape, float* to) {
+HONE_INLINE float largest_of(const float* row, const RowShape& shape) {
+  const int64_t at = shape.vectors * kLanes;
+  V most = abs(V(_mm512_maskz_loadu_ps(shape.rest, row + at)));
+  for (int64_t i = 0; i < at; i += kLanes) most = max(most, abs(load(row + i)));
   float largest = 0;
-  for (int64_t i = 0; i < shape.k; ++i) largest = __builtin_fabsf(row[i]) > largest ? __builtin_fabsf(row[i]) : largest;
+  for (int i = 0; i < kLanes; ++i) largest = most[i] > largest ? most[i] : largest;
+  return largest;
+}
+
+// Of a row of zeros, or whose squares f32 does not hold, or hardly, or which are no numbers.
+static __attribute__((noinline)) void prepare_extreme(const float* row, const RowShape& shape, float* to) {
+  const float largest = largest_of(row, shape);
+  if (largest == 0) {  // or NaN: multiplied by 0, as sums that do not quite cancel count for nothing
+    store_scaled(row, shape, 1.f, to + kFipHead);
+    to[0] = to[1] = 0;
+    return;
+  }
   const auto within = [](int exponent) { return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; };
   const auto power_of_two = [](int exponent) { return powers_of_two(set1i(exponent))[0]; };
   const int first = within(127 - as_int(set1(largest))[0] / (1 << 23));
@@ -105,7 +118,7 @@ static __attribute__((noinline)) void prepare_extreme(const float* row, const Ro
   const int exponent = within(first + exponents_for(sums_of(squares))[0]);
   const float rest = power_of_two(exponent - first), start = -sums_of(pairs)[0] * rest * rest;
   store_scaled(row, shape, power_of_two(exponent), to + kFipHead);
-  to[0] = largest == 0 ? 0 : power_of_two(-exponent);  // of zeros, sums that do not quite cancel count for nothing
+  to[0] = power_of_two(-exponent);
   to[1] = start;
 }
 
@@ -173,11 +186,10 @@ HONE_INLINE void subtract_product(V& c, V a, V b) { asm("vfnmadd231ps %2, %1, %0
 // A value of each row as it is, and one pair.
 template <bool MINUS, int ROWS, int COLS>
 HONE_INLINE void fip_step(V (&c)[ROWS][COLS], const float* a, int64_t apart, int64_t part, const float* b,
-                          int64_t ahead) {
-  const float* next = b + ahead;
-  asm("" : "+r"(next));  // one register, not an offset for each line
-  HONE_UNROLL
-  for (int i = 0; i < 3 * COLS; ++i) __builtin_prefetch(next + i * kLanes, 0, 2);
+                          const float*& ahead) {
+  __builtin_prefetch(ahead, 0, 2);
+  __builtin_prefetch(ahead + kLanes, 0, 2);
+  ahead += 2 * kLanes;
   V plain[COLS], first[COLS], second[COLS];
   HONE_UNROLL
   for (int j = 0; j < COLS; ++j) {
@@ -213,9 +225,11 @@ struct FipTiles {
   template <int ROWS, int COLS>
   static void run(const PanelJob& job, int64_t row, int64_t end) {
     const int last = static_cast<int>(job.n - (COLS - 1) * kLanes);
-    const int64_t apart = job.rows_apart, ahead = fip_panel_floats(job.depth, kFipPanel);  // the next panel
+    const int64_t apart = job.rows_apart, floats = fip_panel_floats(job.depth, kFipPanel);
     for (; row < end; row += ROWS) {
       const float *const first = job.rows[0] + row * apart, *a = first + kFipHead, *b = job.b + kFipPanel;
+      // A third of the next panel, another one in each tile: loads are what there is least room for.
+      const float* ahead = job.b + floats + row / ROWS % 3 * (floats / 3);
       V c[ROWS][COLS];
       HONE_UNROLL
       for (int i = 0; i < ROWS; ++i) HONE_UNROLL
