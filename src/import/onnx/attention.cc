@@ -23,6 +23,7 @@ void import_attention(NodeImport& n) {
   constexpr const char* kStages[] = {"product", "capped", "masked", "softmax"};
   ValueId q = n.input(0), k = n.input(1), v = n.input(2);
   const bool flat = n.rank(q) == 3;
+  n.ignore({"q_num_heads", "kv_num_heads"});  // dims of 4-d inputs
   if (!n.failed() && (n.rank(k) != n.rank(q) || n.rank(v) != n.rank(q))) n.invalid("q, k and v differ in rank");
   if (flat) {
     const int64_t heads = n.i("q_num_heads"), kv_heads = n.i("kv_num_heads");
@@ -78,6 +79,7 @@ void import_rotary_embedding(NodeImport& n) {
   ValueId x = n.input(0), cos = n.input(1), sin = n.input(2);
   const bool flat = n.rank(x) == 3;  // [batch, length, heads * size], else [batch, heads, length, size]
   if (n.failed() || (!flat && n.rank(x) != 4)) return n.invalid("the input is {}", to_text(n.type(x)));
+  n.ignore({"num_heads"});  // a dim of a 4-d input
   const ValueId original = x;
   if (flat) {
     const int64_t heads = n.i("num_heads");

@@ -48,6 +48,7 @@ Subgraph failing(const Status& defect, const Graph& other) {
 void import_if(NodeImport& n) {
   const Tensor condition = n.constant(n.input(0));
   if (condition.defined()) {
+    n.ignore({"then_branch", "else_branch"});  // one is never run
     if (condition.type() != DType::boolean || condition.count() != 1)
       return n.invalid("the condition must be one boolean");
     const Subgraph taken = n.graph(condition.int_at(0) != 0 ? "then_branch" : "else_branch");

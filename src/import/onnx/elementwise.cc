@@ -31,6 +31,7 @@ std::vector<ValueId> operands(NodeImport& n) {
   std::vector<ValueId> inputs = n.inputs();
   if (n.opset() >= 7 || inputs.size() != 2 || n.failed()) return inputs;
   const TensorType &a = n.type(inputs[0]), &b = n.type(inputs[1]);
+  n.ignore({"axis"});  // means nothing without broadcast
   if (n.i("broadcast") == 0) {
     if (a.shape.known() && b.shape.known() && a.shape != b.shape)
       n.invalid("inputs are {} and {} without attribute 'broadcast'", to_text(a), to_text(b));

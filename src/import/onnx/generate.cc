@@ -14,6 +14,7 @@ namespace hone::import_onnx {
 namespace {
 
 void import_range(NodeImport& n) {
+  n.ignore({"stash_type"});  // the reference counts in doubles
   n.output(0, n.add(Range{}, {to_scalar(n, n.input(0)), to_scalar(n, n.input(1)), to_scalar(n, n.input(2))}));
 }
 
@@ -103,6 +104,7 @@ void output_training_dropout(NodeImport& n, ValueId training) {
 
 void import_dropout(NodeImport& n) {
   const ValueId x = n.input(0);
+  n.ignore({"ratio", "seed"});  // of training
   if (n.opset() < 7 && n.i("is_test") == 0) return n.unsupported("training: is_test is 0");
   if (n.has_input(2)) {
     const Tensor& training = n.constant(n.input(2));

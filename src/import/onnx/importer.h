@@ -1,5 +1,7 @@
 #pragma once
 
+#include <initializer_list>
+#include <set>
 #include <span>
 #include <string_view>
 
@@ -42,22 +44,24 @@ class NodeImport {
   Tensor tensor(const char* attr);
   DType dtype(const char* attr, DType fallback = DType::none);  // a TensorProto.DataType number
   TensorType type_attr(const char* attr);
+  // Attributes that a model may give and that change nothing here. All others must be read: see check_attributes().
+  void ignore(std::initializer_list<const char*> attrs);
   // `formals`: types of the subgraph's inputs, where the model leaves them out.
   Subgraph graph(const char* attr, const Types& formals = {});
   // The same for a graph that may never run: what is invalid in it becomes its defect instead of a failure.
   Subgraph branch(const char* attr);
 
   size_t input_count() const;
-  ValueId input(size_t k) const;                               // none when absent
+  ValueId input(size_t k) const;  // none when absent
   bool has_input(size_t k) const { return input(k) != ValueId::none; }
   std::vector<ValueId> inputs() const;
   size_t output_count() const;
   bool has_output(size_t k) const;
 
   const TensorType& type(ValueId v) const;
-  int64_t rank(ValueId v);                                     // fails when unknown
-  Dims dims(ValueId v);                                        // fails unless all are numbers
-  const Tensor& constant(ValueId v) const;                     // undefined unless constant
+  int64_t rank(ValueId v);                  // fails when unknown
+  Dims dims(ValueId v);                     // fails unless all are numbers
+  const Tensor& constant(ValueId v) const;  // undefined unless constant
   // The integers (or floats) of input k, or of attribute `attr` in older opsets; fails unless constant.
   std::vector<int64_t> const_ints(size_t k, const char* attr = nullptr);
   // A negative axis counts from the end; fails when out of range.
@@ -67,8 +71,8 @@ class NodeImport {
   ValueId add(Op op, std::vector<ValueId> inputs);
   std::vector<ValueId> add(Op op, std::vector<ValueId> inputs, size_t outputs);
   ValueId constant(Tensor value);
-  ValueId ints(const std::vector<int64_t>& values);            // an i64 vector constant
-  ValueId scalar(double value, DType type);                    // a rank-0 constant
+  ValueId ints(const std::vector<int64_t>& values);  // an i64 vector constant
+  ValueId scalar(double value, DType type);          // a rank-0 constant
   // One scalar function; inputs already of one type. The result type is bool for predicates, else the first input's.
   ValueId pointwise(Fn fn, std::vector<ValueId> inputs);
   ValueId pointwise(PointwiseProgram program, std::vector<ValueId> inputs);
@@ -77,6 +81,9 @@ class NodeImport {
   ValueId transpose(ValueId x, std::vector<int64_t> perm);
 
   void output(size_t k, ValueId value);
+
+  // Fails when the node has an attribute that its importer neither read nor ignored.
+  void check_attributes();
 
   void fail(Status status);
   // "attribute auto_pad: ..." style failures for what Hone does not do.
@@ -100,6 +107,7 @@ class NodeImport {
   const onnx::NodeProto& node_;
   int64_t opset_;
   Status status_;
+  mutable std::set<std::string_view> known_;  // names of the node's attributes that were asked for
 };
 
 // How one framework op becomes core ops. `since` is the first opset the row is for; the newest that fits wins.

@@ -42,6 +42,7 @@ void import_gemm(NodeImport& n) {
   }
   if (n.opset() < 7 && n.i("broadcast") == 0 && n.has_input(2) && n.type(n.input(2)).shape.rank() != 2)
     return n.invalid("C is {} without attribute 'broadcast'", to_text(n.type(n.input(2))));
+  n.ignore({"beta"});  // means nothing without C
   const ValueId c = n.has_input(2) ? scaled(n, n.input(2), n.f("beta", 1)) : ValueId::none;
   if (n.failed()) return;
   const ValueId bias = c != ValueId::none && alpha == 1 ? as_bias(n, c, columns) : ValueId::none;

@@ -42,6 +42,7 @@ Tensor label_list(NodeImport& n, const std::string& kind) {
 
 // What an unknown label becomes.
 Tensor label_default(NodeImport& n, DType type) {
+  n.ignore({"default_string", "default_int64", "default_float"});  // those of other types
   if (n.has("default_tensor")) return n.tensor("default_tensor");
   if (type == DType::string) return Tensor::strings({1}, {n.s("default_string", "_Unused")});
   if (type == DType::i64) return Tensor::scalar(n.i("default_int64", -1));
@@ -60,6 +61,7 @@ void import_label_encoder(NodeImport& n) {
 void import_label_encoder1(NodeImport& n) {
   const std::vector<std::string> classes = n.strings("classes_strings");
   if (classes.empty()) return n.invalid("attribute 'classes_strings' is missing");
+  n.ignore({"default_string", "default_int64"});
   Tensor positions(DType::i64, {static_cast<int64_t>(classes.size())});
   for (int64_t i = 0; i < positions.count(); ++i) positions.set_int(i, i);
   const bool from_strings = n.type(n.input(0)).dtype == DType::string;
@@ -117,6 +119,7 @@ void import_imputer(NodeImport& n) {
   const ValueId x = n.input(0);
   const DType type = n.type(x).dtype;
   const bool real = is_float(type);
+  n.ignore({"imputed_value_floats", "replaced_value_float", "replaced_value_int64"});  // those of the other type
   const std::vector<int64_t> whole = n.ints("imputed_value_int64s");
   const std::vector<double> values =
       real ? n.floats("imputed_value_floats") : std::vector<double>(whole.begin(), whole.end());
@@ -183,6 +186,7 @@ void import_linear_regressor(NodeImport& n) {
 
 // One score a class; a single score of two classes is that of the second.
 void import_linear_classifier(NodeImport& n) {
+  n.ignore({"multi_class"});  // post_transform says what becomes of the scores
   const Tensor labels = n.has("classlabels_strings") ? string_vector(n.strings("classlabels_strings"))
                                                      : Tensor::vector(n.ints("classlabels_ints"));
   const auto classes = static_cast<size_t>(labels.count());

@@ -25,6 +25,7 @@ void import_slice(NodeImport& n) {
 }
 
 void import_concat(NodeImport& n) {
+  n.ignore({"axis"});  // of one input
   if (n.input_count() == 1) return n.output(0, n.input(0));
   if (!n.has("axis")) return n.invalid("attribute 'axis' is missing");
   n.output(0, n.add(Concat{n.i("axis")}, n.inputs()));

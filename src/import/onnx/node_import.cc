@@ -23,6 +23,7 @@ std::string_view NodeImport::op_type() const { return node_.op_type(); }
 const AttributeProto* NodeImport::find(const char* attr) const {
   for (const AttributeProto& a : node_.attribute()) {
     if (a.name() != attr) continue;
+    known_.insert(a.name());
     if (a.ref_attr_name().empty()) return &a;
     // In a function body: the caller's attribute, or absent when the caller gave none.
     const auto given = scope_.attrs.find(a.ref_attr_name());
@@ -38,6 +39,15 @@ const AttributeProto* NodeImport::find(const char* attr, int type) {
     return nullptr;
   }
   return a;
+}
+
+void NodeImport::ignore(std::initializer_list<const char*> attrs) {
+  for (const char* attr : attrs) (void)find(attr);
+}
+
+void NodeImport::check_attributes() {
+  for (const AttributeProto& a : node_.attribute())
+    if (!known_.contains(a.name())) invalid("attribute '{}' is unknown in opset {}", a.name(), opset_);
 }
 
 bool NodeImport::has(const char* attr) const { return find(attr) != nullptr; }

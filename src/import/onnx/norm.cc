@@ -131,6 +131,7 @@ void batch_norm_training(NodeImport& n, int64_t rank, double epsilon) {
 void import_batch_normalization(NodeImport& n) {
   const ValueId x = n.input(0);
   const double epsilon = n.f("epsilon", 1e-5);
+  n.ignore({"momentum"});  // of training
   const int64_t rank = n.rank(x);
   if (n.i("spatial", 1) == 0) return n.unsupported("attribute spatial = 0");
   if (n.opset() < 7 && n.i("is_test") == 0) return n.unsupported("training: is_test is 0");

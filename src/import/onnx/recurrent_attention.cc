@@ -13,6 +13,7 @@ void import_linear_attention(NodeImport& n) {
   if (n.has_input(4) != gated || n.has_input(5) != delta)
     return n.invalid("update_rule '{}' {} decay and {} beta", rule, gated ? "needs" : "has no",
                      delta ? "needs" : "has no");
+  n.ignore({"chunk_size"});  // how to compute it, not what
   const LinearAttention op{.heads = n.i("q_num_heads"), .groups = n.i("kv_num_heads"), .scale = n.f("scale")};
   const auto results = n.add(op, n.inputs(), 2);
   for (size_t k = 0; k < results.size(); ++k) n.output(k, results[k]);

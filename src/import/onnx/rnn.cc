@@ -61,6 +61,7 @@ void import_recurrent(NodeImport& n, const char* cell, const std::vector<std::st
   op.linear_before_reset = n.i("linear_before_reset") != 0;
   op.input_forget = n.i("input_forget") != 0;
   const bool batch_first = n.i("layout") != 0;
+  n.ignore({"output_sequence"});  // before opset 7: the node's outputs say it
   std::vector<ValueId> inputs = n.inputs();
   if (n.failed()) return;
   for (size_t k : {0u, 5u, 6u})

@@ -116,6 +116,7 @@ void import_node(Scope& scope, const onnx::NodeProto& node) {
   }
   NodeImport import(scope, node, version);
   row->import(import);
+  import.check_attributes();
   if (import.failed()) fail(session, import.status(), node);
 }
 
@@ -131,7 +132,17 @@ bool inputs_ready(Scope& scope, const onnx::NodeProto& node) {
   return ready;
 }
 
+// A name that has two values could mean either.
+void check_outputs(Scope& scope, const Nodes& nodes) {
+  std::set<std::string> seen;
+  for (const auto& node : nodes)
+    for (const auto& name : node.output())
+      if (!name.empty() && (scope.has_own(name) || !seen.insert(name).second))
+        fail(scope.session, invalid("its output '{}' is defined twice", name), node);
+}
+
 void import_nodes(Scope& scope, const Nodes& nodes) {
+  check_outputs(scope, nodes);
   const auto order = sorted(nodes);
   for (const onnx::NodeProto* node : order) {
     const bool known =
@@ -201,6 +212,7 @@ void import_inputs(Scope& scope, const onnx::GraphProto& proto, bool top, const 
   size_t position = 0;
   for (const auto& info : proto.input()) {
     if (initialised.contains(info.name())) continue;
+    if (scope.has_own(info.name())) scope.session.failures.push_back(invalid("there are two inputs '{}'", info.name()));
     const TensorType given = position < formals.size() ? formals[position] : TensorType();
     ++position;
     auto type = top ? type_of(info.type(), info.name()) : formal_type(info, given);
@@ -218,7 +230,7 @@ void import_inputs(Scope& scope, const onnx::GraphProto& proto, bool top, const 
 std::set<std::string> import_initializers(Scope& scope, const onnx::GraphProto& proto) {
   std::set<std::string> names;
   const auto define = [&](const std::string& name, Result<Tensor> value) {
-    names.insert(name);
+    if (!names.insert(name).second) scope.session.failures.push_back(invalid("there are two initialisers '{}'", name));
     if (value.ok()) return scope.define(name, scope.graph.add_constant(std::move(*value), name));
     scope.session.failures.push_back(value.status());
     scope.poison(name);
@@ -272,9 +284,8 @@ void import_graph(Scope& scope, const onnx::GraphProto& proto, bool top, const T
   import_inputs(scope, proto, top, initialised, formals);
   for (const auto& [name, dims] : session.shapes) {
     const auto& inputs = scope.graph.inputs();
-    const bool there = std::any_of(inputs.begin(), inputs.end(), [&, &name = name](ValueId v) {
-      return scope.graph.value(v).name == name;
-    });
+    const bool there = std::any_of(inputs.begin(), inputs.end(),
+                                   [&, &name = name](ValueId v) { return scope.graph.value(v).name == name; });
     if (top && !there && !scope.poisoned(name))
       session.failures.push_back(invalid("the model has no input '{}'", name));
   }

@@ -21,14 +21,14 @@ struct Session {
   const onnx::ModelProto& model;
   std::string folder;  // of external data
   std::map<std::string, Dims> shapes;
-  std::map<std::string, int64_t> opsets;                                 // of the main graph, by domain
+  std::map<std::string, int64_t> opsets;  // of the main graph, by domain
   std::map<std::pair<std::string, std::string>, const onnx::FunctionProto*> functions;
   // Every failure, so that all of them are reported at once.
   std::vector<Status> failures;
-  std::map<std::string, std::vector<std::string>> unknown_ops;           // "domain::Op" -> node names
-  int depth = 0;                                                         // nested functions and subgraphs
-  int64_t expanded = 0;                                                  // nodes from function bodies
-  bool too_large = false;                                                // expansion was given up
+  std::map<std::string, std::vector<std::string>> unknown_ops;  // "domain::Op" -> node names
+  int depth = 0;                                                // nested functions and subgraphs
+  int64_t expanded = 0;                                         // nodes from function bodies
+  bool too_large = false;                                       // expansion was given up
 };
 
 // The names visible at one place: a graph being built, and the scope around it for subgraphs.
@@ -38,13 +38,15 @@ class Scope {
 
   Session& session;
   Graph& graph;
-  std::map<std::string, int64_t> opsets;                    // of this graph or function, by domain
-  std::map<std::string, const onnx::AttributeProto*> attrs; // of the function call being expanded
+  std::map<std::string, int64_t> opsets;                     // of this graph or function, by domain
+  std::map<std::string, const onnx::AttributeProto*> attrs;  // of the function call being expanded
 
   // none when nobody defines the name. A name of the outer scope becomes a capture.
   ValueId find(const std::string& name);
   void define(const std::string& name, ValueId value) { names_[name] = value; }
   bool knows(const std::string& name) const;
+  // The same, but for what the outer scope defines: such names may be taken again.
+  bool has_own(const std::string& name) const { return names_.contains(name) || poisoned_.contains(name); }
   // The name exists, but the node that makes it failed; its users are skipped in silence.
   void poison(const std::string& name) { poisoned_.insert(name); }
   bool poisoned(const std::string& name) const;

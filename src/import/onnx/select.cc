@@ -14,6 +14,7 @@ namespace hone::import_onnx {
 namespace {
 
 void import_top_k(NodeImport& n) {
+  n.ignore({"sorted"});  // sorted is one of the orders that 0 allows
   const TopK op{n.i("axis", -1), n.i("largest", 1) != 0};
   const ValueId k = n.opset() < 10 ? n.ints({n.i("k")}) : n.input(1);
   const auto results = n.add(op, {n.input(0), k}, 2);
@@ -76,8 +77,9 @@ void import_one_hot(NodeImport& n) {
   const ValueId x = n.input(0), values = n.input(2);
   const int64_t rank = n.rank(x) + 1, axis = n.axis(n.i("axis", -1), rank);
   const ValueId depth = to_scalar(n, n.cast(n.input(1), DType::i64));
-  const ValueId picked = n.add(Reshape{}, {n.cast(x, DType::i64), n.add(Concat{0}, {
-      n.add(ShapeOf{0, axis}, {x}), n.ints({1}), n.add(ShapeOf{axis, INT64_MAX}, {x})})});
+  const ValueId picked = n.add(
+      Reshape{}, {n.cast(x, DType::i64),
+                  n.add(Concat{0}, {n.add(ShapeOf{0, axis}, {x}), n.ints({1}), n.add(ShapeOf{axis, INT64_MAX}, {x})})});
   const auto value = [&](int64_t k) { return n.add(Gather{0}, {values, n.constant(Tensor::scalar(k))}); };
   const ValueId off = value(0), on = value(1);
   if (n.failed()) return;

@@ -24,6 +24,7 @@ void import_concat(NodeImport& n) {
 }
 
 void import_optional(NodeImport& n) {
+  n.ignore({"type"});  // the input's, where there is one
   if (n.has_input(0)) return n.output(0, n.input(0));
   const TensorType type = n.type_attr("type");
   n.output(0, n.add(EmptyOptional{.type = type.dtype, .element = type.element}, {}));

@@ -22,16 +22,32 @@ struct TypeRow {
   DType type;
 };
 constexpr TypeRow kTypes[] = {
-    {TensorProto::FLOAT, DType::f32}, {TensorProto::UINT8, DType::u8}, {TensorProto::INT8, DType::i8},
-    {TensorProto::UINT16, DType::u16}, {TensorProto::INT16, DType::i16}, {TensorProto::INT32, DType::i32},
-    {TensorProto::INT64, DType::i64}, {TensorProto::STRING, DType::string}, {TensorProto::BOOL, DType::boolean},
-    {TensorProto::FLOAT16, DType::f16}, {TensorProto::DOUBLE, DType::f64}, {TensorProto::UINT32, DType::u32},
-    {TensorProto::UINT64, DType::u64}, {TensorProto::COMPLEX64, DType::c64}, {TensorProto::COMPLEX128, DType::c128},
-    {TensorProto::BFLOAT16, DType::bf16}, {TensorProto::FLOAT8E4M3FN, DType::f8e4m3fn},
-    {TensorProto::FLOAT8E4M3FNUZ, DType::f8e4m3fnuz}, {TensorProto::FLOAT8E5M2, DType::f8e5m2},
-    {TensorProto::FLOAT8E5M2FNUZ, DType::f8e5m2fnuz}, {TensorProto::UINT4, DType::u4}, {TensorProto::INT4, DType::i4},
-    {TensorProto::FLOAT4E2M1, DType::f4e2m1}, {TensorProto::FLOAT8E8M0, DType::f8e8m0},
-    {TensorProto::UINT2, DType::u2}, {TensorProto::INT2, DType::i2},
+    {TensorProto::FLOAT, DType::f32},
+    {TensorProto::UINT8, DType::u8},
+    {TensorProto::INT8, DType::i8},
+    {TensorProto::UINT16, DType::u16},
+    {TensorProto::INT16, DType::i16},
+    {TensorProto::INT32, DType::i32},
+    {TensorProto::INT64, DType::i64},
+    {TensorProto::STRING, DType::string},
+    {TensorProto::BOOL, DType::boolean},
+    {TensorProto::FLOAT16, DType::f16},
+    {TensorProto::DOUBLE, DType::f64},
+    {TensorProto::UINT32, DType::u32},
+    {TensorProto::UINT64, DType::u64},
+    {TensorProto::COMPLEX64, DType::c64},
+    {TensorProto::COMPLEX128, DType::c128},
+    {TensorProto::BFLOAT16, DType::bf16},
+    {TensorProto::FLOAT8E4M3FN, DType::f8e4m3fn},
+    {TensorProto::FLOAT8E4M3FNUZ, DType::f8e4m3fnuz},
+    {TensorProto::FLOAT8E5M2, DType::f8e5m2},
+    {TensorProto::FLOAT8E5M2FNUZ, DType::f8e5m2fnuz},
+    {TensorProto::UINT4, DType::u4},
+    {TensorProto::INT4, DType::i4},
+    {TensorProto::FLOAT4E2M1, DType::f4e2m1},
+    {TensorProto::FLOAT8E8M0, DType::f8e8m0},
+    {TensorProto::UINT2, DType::u2},
+    {TensorProto::INT2, DType::i2},
 };
 
 // Elements that share a byte in ONNX's raw form.
@@ -80,9 +96,11 @@ Tensor over(DType type, const Dims& dims, std::string_view raw, std::shared_ptr<
   return out;
 }
 
+std::string label(const TensorProto& proto) { return fmt::format("tensor '{}'", proto.name()); }
+
 Result<Dims> dims_of(const TensorProto& proto, DType type) {
   Dims dims(proto.dims().begin(), proto.dims().end());
-  HONE_CHECK(checked_bytes(type, dims));
+  if (const auto bytes = checked_bytes(type, dims); !bytes.ok()) return bytes.status().within(label(proto));
   return dims;
 }
 
@@ -140,10 +158,11 @@ Result<Tensor> from_fields(const TensorProto& proto, DType type, const Dims& dim
   }
 }
 
-Result<size_t> number(const std::string& text) {
+Result<size_t> number(const TensorProto& proto, const std::string& key, const std::string& text) {
   size_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return invalid("'{}' is not a number", text);
+  if (error != std::errc() || end != text.data() + text.size())
+    return invalid("tensor '{}': external data's {} '{}' is not a number of bytes", proto.name(), key, text);
   return value;
 }
 
@@ -153,17 +172,19 @@ Result<Tensor> from_external(const TensorProto& proto, DType type, const Dims& d
   for (const auto& entry : proto.external_data()) {
     if (entry.key() == "location") location = entry.value();
     if (entry.key() == "offset") {
-      HONE_TRY(offset, number(entry.value()));
+      HONE_TRY(offset, number(proto, "offset", entry.value()));
     }
     if (entry.key() == "length") {
-      HONE_TRY(length, number(entry.value()));
+      HONE_TRY(length, number(proto, "length", entry.value()));
     }
   }
   namespace fs = std::filesystem;
   const fs::path path = fs::path(location).lexically_normal();
   if (location.empty() || path.is_absolute() || *path.begin() == "..")
     return invalid("tensor '{}': external data '{}' must be a file beside the model", proto.name(), location);
-  HONE_TRY(auto file, FileMap::open((fs::path(folder) / path).string()));
+  const auto opened = FileMap::open((fs::path(folder) / path).string());
+  if (!opened.ok()) return opened.status().within(label(proto));
+  const auto& file = *opened;
   const std::string_view all = file->text();
   const size_t want = raw_bytes(type, element_count(dims));
   if (length == SIZE_MAX) length = want;

@@ -69,6 +69,7 @@ std::vector<double> tensor_numbers(NodeImport& n, const char* attr) {
 
 // TreeEnsemble-5, where nodes and leaves are numbered apart.
 void import_trees(NodeImport& n) {
+  n.ignore({"nodes_hitrates"});
   const auto roots = n.ints("tree_roots"), columns = n.ints("nodes_featureids"), on_true = n.ints("nodes_truenodeids"),
              on_false = n.ints("nodes_falsenodeids"), true_leaf = n.ints("nodes_trueleafs"),
              false_leaf = n.ints("nodes_falseleafs"), targets = n.ints("leaf_targetids");
@@ -121,6 +122,7 @@ struct OlderTrees {
 };
 
 OlderTrees read_older(NodeImport& n, const std::string& votes) {
+  n.ignore({"nodes_hitrates", "nodes_hitrates_as_tensor"});  // how often, of use to compilers that place code by it
   OlderTrees t{.tree_ids = n.ints("nodes_treeids"),
                .node_ids = n.ints("nodes_nodeids"),
                .columns = n.ints("nodes_featureids"),
