@@ -58,7 +58,7 @@ struct BuildOptions {
 // calibration cache or data and a budget are refused, and int8 and fp8 need an engine with ranges.
 // Errors: invalid (missing or broken model, open dims, bad options, an engine without a portable graph), unsupported
 // (all that the model needs and Hone lacks, or with `strict` all that fp16 cannot hold, in one message with the node
-// names), device (no such target here), cancelled.
+// names), device (no such device here), cancelled.
 HONE_API Result<Engine> build(const std::string& path, const BuildOptions& options = {});
 
 HONE_NAMESPACE_END

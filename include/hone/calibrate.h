@@ -78,7 +78,7 @@ struct HONE_API Calibration {
 // needs. Memory does not grow with the number of samples. Thread safe, as long as `data` is not shared. Errors: invalid
 // (missing or broken model, bad options, no data, data that does not fit or holds NaN or infinities, a tensor that
 // becomes NaN: the message names the source of the data and the tensor), unsupported (ops that Hone lacks), device (no
-// such target here, or its memory is too small), cancelled, and what next() returns.
+// such device here, or its memory is too small), cancelled, and what next() returns.
 HONE_API Result<Calibration> calibrate(const std::string& model, CalibrationData& data,
                                        const CalibrationOptions& options = {});
 

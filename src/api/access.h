@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/out_of_memory.h"
 #include "engine/engine_file.h"
 #include "hone/engine.h"
 #include "runtime/context.h"
@@ -25,8 +26,8 @@ template <class F>
 auto guarded(F&& f) -> decltype(f()) {
   try {
     return f();
-  } catch (const std::bad_alloc&) {
-    return Status(Code::device, "out of memory");
+  } catch (const std::bad_alloc& e) {
+    return Status(Code::device, out_of_memory(e));
   } catch (const std::exception& e) {
     return internal("{}", e.what());
   }

@@ -72,7 +72,7 @@ Result<Tensor> npy_from_bytes(std::string_view all) {
     if (row.type == DType::boolean) make_truths(t);
     return t;
   }
-  return unsupported("element type {}", descr.substr(0, descr.find('\'')));
+  return unsupported("element type {} is not read: save it in another", descr.substr(0, descr.find('\'')));
 }
 
 Result<Tensor> read_npy(const std::string& path) {

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/out_of_memory.h"
+
 namespace hone {
 namespace {
 
@@ -14,7 +16,7 @@ constexpr size_t kAlignment = 64;
 std::shared_ptr<void> allocate(size_t bytes) {
   const size_t rounded = (std::max<size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
   void* memory = std::aligned_alloc(kAlignment, rounded);
-  if (memory == nullptr) throw std::bad_alloc();
+  if (memory == nullptr) throw OutOfMemory(rounded);
   std::memset(memory, 0, rounded);
   return {memory, std::free};
 }

@@ -109,6 +109,7 @@ Result<std::shared_ptr<v0::Engine::Impl>> make(const std::string& path, const v0
   HONE_TRY(const auto file, FileMap::open(path));
   HONE_TRY(Network network, looks_like_engine(file->text()) ? read_engine(path, options) : read_model(path, options));
   std::vector<std::string> warnings = std::move(network.notes);
+  std::ranges::move(unused_precisions(network.options), std::back_inserter(warnings));
   network.options.warn = [&](const std::string& line) { warnings.push_back(line); };
   auto built = build_engine(std::move(network.graph), network.options, {.portable = options.portable}, start);
   if (!built.ok()) return built.status().within(path);

@@ -38,6 +38,9 @@ Result<CompileOptions> api::compile_options(const v0::BuildOptions& options) {
     result.budget = {.most = options.accuracy_budget, .metric = *metric};
   }
   HONE_TRY(result.max_tier, tier_of(options.isa));
+  for (const v0::Precision p : options.precisions)
+    if (p < v0::Precision::fp32 || p > v0::Precision::int8)
+      return invalid("there is no precision number {}", static_cast<int>(p));
   const auto allowed = [&](v0::Precision p) {
     return std::find(options.precisions.begin(), options.precisions.end(), p) != options.precisions.end();
   };

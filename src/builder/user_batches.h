@@ -23,8 +23,11 @@ class UserBatches : public calibrate::Batches {
     calibrate::Batch batch{given.source.empty() ? fmt::format("batch {}", number_) : given.source, {}};
     ++number_;
     for (const calibrate::Input& input : inputs_) {
-      const auto found = std::ranges::find(given.inputs, input.name, &std::pair<std::string, v0::TensorView>::first);
+      constexpr auto kName = &std::pair<std::string, v0::TensorView>::first;
+      const auto found = std::ranges::find(given.inputs, input.name, kName);
       if (found == given.inputs.end()) return invalid("{}: has no value for input '{}'", batch.source, input.name);
+      if (std::ranges::count(given.inputs, input.name, kName) > 1)
+        return invalid("{}: has two values for input '{}'", batch.source, input.name);
       auto value = api::to_tensor(found->second);
       if (!value.ok()) return value.status().within(fmt::format("{}: input '{}'", batch.source, input.name));
       batch.inputs.push_back(std::move(*value));

@@ -34,10 +34,14 @@ const CacheFormat* find_cache_format(std::string_view name) {
 const CacheFormat& cache_format_for(std::string_view path) { return kFormats[path.ends_with(".json") ? 1 : 0]; }
 
 Status write_cache(const RangeTable& table, const std::string& path, const CacheFormat& format) {
-  for (const TensorRange& range : table.ranges)
+  for (const TensorRange& range : table.ranges) {
+    if (!(std::isfinite(range.low) && std::isfinite(range.high) && range.low <= range.high && range.threshold() > 0))
+      return invalid("{}: the range of tensor '{}' is {} to {}: no cache holds it", path, range.name, range.low,
+                     range.high);
     if (!format.holds(range.name))
       return invalid("{}: the name of tensor '{}' cannot be kept in a cache of the format {}: take another one", path,
                      range.name, format.name);
+  }
   const std::string text = format.write(table);
   const std::string_view parts[] = {text};
   return write_file(path, parts);

@@ -47,7 +47,7 @@ std::string target_for(const CompileOptions& build);
 // Memory: one run of the network, and for each of up to four shapes of the inputs 16 KB and 16 bytes a channel for each
 // tensor; with `auto` copies of what a few layers read, and the inputs of its runs. Errors: invalid (no data; data that
 // does not fit the model or holds NaN or infinities; a tensor that becomes NaN, with the node and the data),
-// unsupported, device (no such target, or its memory is too small), cancelled.
+// unsupported, device (no such device, or its memory is too small), cancelled.
 Result<Report> calibrate(const std::string& model_path, Batches& data, const Options& options);
 
 }  // namespace hone::calibrate

@@ -269,9 +269,7 @@ Result<Machine> machine_of(const std::string& target, const CompileOptions& opti
     return machine;
   }
   const auto ordinal = cuda::ordinal_of(target);
-  if (!ordinal)
-    return Status(Code::device,
-                  fmt::format("there is no target '{}': it is cpu, cuda, cuda:N, reference or auto", target));
+  if (!ordinal) return invalid("there is no target '{}': it is cpu, cuda, cuda:N, reference or auto", target);
   HONE_CHECK(cuda::nvrtc_version());
   machine.tf32 = options.tf32;
   if (!options.cuda_arch.empty()) {
@@ -340,6 +338,20 @@ Status check_precisions(const CompileOptions& options) {
   if (!cuda::has_fp8(machine.cuda_arch))
     return unsupported("fp8 needs a GPU of compute capability 8.9 or newer, which {} is not", machine.cuda_arch);
   return {};
+}
+
+std::vector<std::string> unused_precisions(const CompileOptions& options) {
+  const std::string target = resolve_target(options);
+  if (target != "cpu" && target != "reference") return {};
+  std::vector<std::string> lines;
+  const auto add = [&](bool allowed, std::string_view precision, std::string_view has) {
+    if (allowed) lines.push_back(fmt::format("{} is not used: target '{}' computes in {}", precision, target, has));
+  };
+  const std::string_view has = target == "cpu" ? "fp32, bf16 and int8" : "the types of the model";
+  add(options.tf32, "tf32", has);
+  add(options.half == DType::f16, "fp16", has);
+  add(options.bf16 && target == "reference", "bf16", has);
+  return lines;
 }
 
 Result<Compiled> compile(const Graph& graph, const CompileOptions& given, Start start) {

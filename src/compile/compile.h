@@ -64,6 +64,9 @@ Status check_cuda_arch(const std::string& arch);
 // ranges are looked for, which takes time.
 Status check_precisions(const CompileOptions& options);
 
+// A line for each precision that the target has no use for: the engine is right, and in fp32.
+std::vector<std::string> unused_precisions(const CompileOptions& options);
+
 using Start = std::chrono::steady_clock::time_point;  // of a build, for its report
 inline Start now() { return std::chrono::steady_clock::now(); }
 

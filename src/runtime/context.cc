@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "base/out_of_memory.h"
 #include "ops/sequence.h"
 #include "runtime/control.h"
 
@@ -25,7 +26,7 @@ std::shared_ptr<std::byte> allocate_arena(int64_t bytes) {
   const size_t rounded =
       (static_cast<size_t>(std::max<int64_t>(bytes, 1)) + kArenaAlign - 1) / kArenaAlign * kArenaAlign;
   auto* memory = static_cast<std::byte*>(std::aligned_alloc(kArenaAlign, rounded));
-  if (memory == nullptr) throw std::bad_alloc();
+  if (memory == nullptr) throw OutOfMemory(rounded);
   return {memory, std::free};
 }
 

@@ -1,5 +1,5 @@
-#include <sys/resource.h>
-
+#include <algorithm>
+#include <fstream>
 #include <set>
 
 #include "engine/inspect.h"
@@ -10,6 +10,14 @@
 
 namespace hone::tools {
 namespace {
+
+// Of this process alone: what getrusage() says begins with the peak of the one that started it.
+int64_t peak_resident_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (int64_t kib = 0; word == "VmHWM:" && status >> kib) return kib * 1024;
+  return 0;
+}
 
 struct Bench {
   ModelOptions model;
@@ -23,16 +31,17 @@ struct Bench {
   Result<Json> row(const GivenInputs& given, int64_t batch) const {
     HONE_TRY(const Opened opened, open_model(model, given.shapes(), batch, output));
     const Program& p = opened.engine->program();
+    HONE_CHECK(check_batch(p, batch));
     HONE_TRY(const NamedTensors values, given.values(p.inputs, input.seed));
     HONE_TRY(const double warm_up_s, parse_seconds(warm_up));
     HONE_TRY(const double duration_s, parse_seconds(duration));
-    HONE_TRY(const Measurement m, measure(opened.engine, values, streams, io, warm_up_s, duration_s));
+    const auto measured = measure(opened.engine, values, streams, io, warm_up_s, duration_s);
+    if (!measured.ok()) return measured.status().within(model.model);
+    const Measurement& m = *measured;
     Json shapes = Json::object();
     for (const auto& [name, value] : values) shapes[name] = value.dims();
     const Dims first = p.inputs.empty() ? Dims() : values.at(p.inputs[0].name).dims();
     const int64_t rows = first.empty() ? 1 : std::max<int64_t>(first[0], 1);
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
     std::set<std::string_view> precisions;
     for (const Step& step : p.steps) precisions.insert(precision_of(step));
     return Json{{"model", model.model},
@@ -56,7 +65,19 @@ struct Bench {
                 {"memory",
                  {{"arena_bytes", p.memory.arena_bytes},
                   {"weights_bytes", p.memory.weights_bytes},
-                  {"peak_resident_bytes", usage.ru_maxrss * 1024}}}};
+                  {"peak_resident_bytes", peak_resident_bytes()}}}};
+  }
+
+  // Models with a fixed batch, engines among them, have that and no other.
+  Status check_batch(const Program& program, int64_t batch) const {
+    if (batch == 0) return {};
+    const auto has_it = [&](const Binding& b) {
+      const auto dims = b.type.shape.concrete();
+      return !dims || (!dims->empty() && dims->front() == batch);
+    };
+    if (program.inputs.empty() || std::ranges::any_of(program.inputs, has_it)) return {};
+    return invalid("{}: --batch {}: its inputs are of fixed shapes, '{}' is {}", model.model, batch,
+                   program.inputs[0].name, to_text(program.inputs[0].type));
   }
 
   static void print_row(const Json& r) {
@@ -116,13 +137,14 @@ void add_bench(CLI::App& app, int& exit) {
   sub->add_option("--io", command->io,
                   "Where inputs and outputs lie: host, or device, for the time that a GPU takes without copies")
       ->transform(CLI::CheckedTransformer(places, CLI::ignore_case))
+      ->option_text("{host,device}=host")
       ->default_str("host");
   sub->add_option("--duration", command->duration, "Time to measure for")->capture_default_str();
   sub->add_option("--warm-up", command->warm_up, "Time to run before measuring")->capture_default_str();
   sub->footer(
       "Examples: hone bench resnet50.onnx --batch 1,8 --threads 2\n"
       "          hone bench resnet50.hone --streams 4 --json now.json --against before.json");
-  sub->callback([command, &exit] { exit = report(command->run()); });
+  sub->callback([command, &exit] { exit = report(about(command->model.model, [&] { return command->run(); })); });
 }
 
 }  // namespace hone::tools

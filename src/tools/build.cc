@@ -18,6 +18,8 @@ struct Build {
   std::string path, engine;
   bool no_portable = false;
 
+  const std::string& source() const { return engine.empty() ? model.model : engine; }
+
   // The options but for several architectures, each of which has its own build.
   ModelOptions shared() const {
     ModelOptions options = model;
@@ -54,6 +56,7 @@ struct Build {
     HONE_TRY(const EngineFile file, EngineFile::open(engine));
     HONE_TRY(Portable portable, file.portable());
     HONE_TRY(CompileOptions given, attended_options(shared(), output));
+    warn_of_unused(model, given, output);
     auto options = options_from(portable.recipe, std::move(given), !model.precisions.empty());
     if (!options.ok()) return options.status().within(engine);
     Network network{std::move(portable.graph), std::move(*options)};
@@ -70,15 +73,14 @@ struct Build {
   }
 
   Status run() const {
-    HONE_CHECK(check_writable(path));
+    HONE_CHECK(check_output(path, model.model));
     const std::future<void> opened = open_target();
     const InterruptGuard guard;
     HONE_TRY(Network network, read());
-    const std::string& source = engine.empty() ? model.model : engine;
     auto built = build_engine(std::move(network.graph), network.options,
                               {.cuda_archs = model.cuda_archs, .portable = !no_portable}, network.start);
-    if (interrupted()) return Status(Code::cancelled, fmt::format("{}: interrupted", source));
-    if (!built.ok()) return built.status().within(source);
+    if (interrupted()) return Status(Code::cancelled, fmt::format("{}: interrupted", source()));
+    if (!built.ok()) return built.status().within(source());
     if (model.weights.given())
       for (EngineData& program : built->programs)
         program.program.build.notes.push_back(summary(network.weights, model.weights.format()));
@@ -125,7 +127,7 @@ void add_build(CLI::App& app, int& exit) {
   sub->footer(
       "Examples: hone build resnet50.onnx --shape x:8x3x224x224 -o resnet50.hone\n"
       "          hone build --from-engine resnet50.hone -o here.hone");
-  sub->callback([command, &exit] { exit = report(command->run()); });
+  sub->callback([command, &exit] { exit = report(about(command->source(), [&] { return command->run(); })); });
 }
 
 }  // namespace hone::tools

@@ -16,6 +16,8 @@ struct Cache {
     if (file.empty()) return invalid("there is no cache folder: set HOME or give --timing-cache");
     const Store store(store_folder(file));
     if (clear) {
+      // Only the user's own may be damaged: another file that is no cache is not ours to remove.
+      if (!path.empty()) HONE_CHECK(TacticCache::load(file));
       std::error_code error;
       std::filesystem::remove(file, error);
       if (error) return invalid("{}: cannot be removed: {}", file, error.message());

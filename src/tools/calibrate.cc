@@ -70,7 +70,7 @@ struct Calibrate {
 
   Status collect() {
     const auto start = std::chrono::steady_clock::now();
-    HONE_CHECK(check_writable(path));
+    HONE_CHECK(check_output(path, model.model));
     const InterruptGuard guard;
     HONE_TRY(const CacheFormat* const cache, cache_format());
     HONE_TRY(options.compile, compile_options());
@@ -110,6 +110,7 @@ struct Calibrate {
   }
 
   Status run() {
+    HONE_CHECK(check_is_model(model.model));
     if (!check.empty()) return data.empty() ? check_cache() : invalid("give --data or --check, not both");
     if (data.empty() || path.empty())
       return invalid("calibrating needs --data and --output (or --check for a cache that exists)");
@@ -122,10 +123,10 @@ struct Calibrate {
 void add_calibrate(CLI::App& app, int& exit) {
   auto* sub = app.add_subcommand("calibrate", "Find the ranges of a network's tensors on data, for int8");
   auto command = std::make_shared<Calibrate>();
-  command->model.add_to(*sub);
-  for (const char* tuning :
-       {"--precision", "--calibrate", "--calibration-cache", "--calibrator", "--preprocess", "--accuracy-budget",
-        "--accuracy-metric", "--cuda-arch", "--no-tune", "--time-budget", "--timing-cache", "--deterministic"})
+  command->model.add_to(*sub)->description("An .onnx file");
+  for (const char* tuning : {"--precision", "--calibrate", "--calibration-cache", "--calibrator", "--preprocess",
+                             "--accuracy-budget", "--accuracy-metric", "--cuda-arch", "--no-tune", "--time-budget",
+                             "--timing-cache", "--deterministic", "--strict", "--weights", "--block"})
     sub->remove_option(sub->get_option(tuning));
   sub->get_option("--target")->description(std::string(kTargetHelp));
   command->output.add_to(*sub);
@@ -157,7 +158,7 @@ void add_calibrate(CLI::App& app, int& exit) {
   sub->add_option("--check", command->check,
                   "Only check that this cache fits the model; with --output, write it in another format");
   sub->footer("Example: hone calibrate resnet50.onnx --data photos --preprocess imagenet -o resnet50.cache");
-  sub->callback([command, &exit] { exit = report(command->run()); });
+  sub->callback([command, &exit] { exit = report(about(command->model.model, [&] { return command->run(); })); });
 }
 
 }  // namespace hone::tools

@@ -60,6 +60,7 @@ Result<EngineData> read_engine(const ModelOptions& options) {
     if (options.deterministic && !step.varies.empty())
       return unsupported("{}: {} may differ from run to run ({}): build it again with --deterministic", options.model,
                          step.label, step.varies);
+  HONE_CHECK(check_for_engine(options, data.program));
   return data;
 }
 
@@ -233,6 +234,7 @@ Result<Network> read_network(const ModelOptions& model, const std::map<std::stri
                              const Output& output) {
   HONE_TRY(CompileOptions options, attended_options(model, output));
   HONE_CHECK(check_precisions(options));
+  warn_of_unused(model, options, output);
   options.shapes.insert(inputs.begin(), inputs.end());
   HONE_TRY(calibrate::BuildData data, calibrated(model, options.shapes, output));
   if (!options.bytes.empty()) options.thresholds = data.thresholds;

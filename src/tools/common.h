@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/out_of_memory.h"
 #include "compile/compile.h"
 #include "runtime/context.h"
 #include "tools/weights.h"
@@ -68,6 +69,27 @@ Result<Network> read_network(const ModelOptions& options, const std::map<std::st
                              const Output& output);
 // The options with what a command does while it builds: progress, warnings, an end when it is interrupted.
 Result<CompileOptions> attended_options(const ModelOptions& options, const Output& output);
+
+// Where a command that reads `model` may write.
+Status check_output(const std::string& path, const std::string& model);
+// Refuses an engine where only a model will do.
+Status check_is_model(const std::string& path);
+// Refuses an engine for options that it cannot follow: they are for building.
+Status check_for_engine(const ModelOptions& options, const Program& program);
+// What --precision and the like ask for and this build has no use for.
+void warn_of_unused(const ModelOptions& options, const CompileOptions& compile, const Output& output);
+
+// Runs f, which returns a Status: what it lacks memory for, or that it was interrupted, is said of the model.
+template <class F>
+Status about(const std::string& model, F&& f) {
+  try {
+    Status status = f();
+    if (status.code() != Code::cancelled || status.message().starts_with(model)) return status;
+    return Status(Code::cancelled, fmt::format("{}: interrupted", model));
+  } catch (const std::bad_alloc& e) {
+    return Status(Code::device, model.empty() ? out_of_memory(e) : fmt::format("{}: {}", model, out_of_memory(e)));
+  }
+}
 
 // Whether the file is an engine, by content.
 Result<bool> is_engine_file(const std::string& path);

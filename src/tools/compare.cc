@@ -78,6 +78,8 @@ struct Compare {
                      made.model.model, own.what);
     if (made.is_engine && own.any())
       return invalid("{} is an engine: options for it were chosen when it was built", made.model.model);
+    // Those of both are for the other side, which is a model.
+    if (made.is_engine) made.model = {.model = made.model.model, .deterministic = both.deterministic};
     return made;
   }
 

@@ -1,5 +1,6 @@
 #include "tools/inputs.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <random>
@@ -52,6 +53,7 @@ std::map<std::string, Dims> GivenInputs::shapes() const {
 }
 
 Result<NamedTensors> GivenInputs::values(const std::vector<Binding>& inputs, uint64_t seed) const {
+  HONE_CHECK(check_names(inputs));
   NamedTensors values = files;
   for (const Binding& b : inputs) {
     if (files.contains(b.name)) continue;
@@ -65,12 +67,20 @@ Result<NamedTensors> GivenInputs::values(const std::vector<Binding>& inputs, uin
     if (!value.ok()) return value.status().within(fmt::format("--input {}={}", b.name, number->second));
     values[b.name] = std::move(*value);
   }
-  for (const auto& [name, text] : numbers) {
-    const auto is_it = [&, &name = name](const Binding& b) { return b.name == name; };
-    if (std::none_of(inputs.begin(), inputs.end(), is_it))
-      return invalid("--input {}={}: there is no input '{}'", name, text, name);
-  }
   return values;
+}
+
+Status GivenInputs::check_names(const std::vector<Binding>& inputs) const {
+  std::string known;
+  for (const Binding& b : inputs) known += fmt::format("{}'{}'", known.empty() ? "" : ", ", b.name);
+  const auto check = [&](const std::string& name, const std::string& value) -> Status {
+    if (std::ranges::find(inputs, name, &Binding::name) != inputs.end()) return {};
+    return invalid("--input {}={}: there is no input '{}'; the inputs are {}", name, value, name,
+                   known.empty() ? "none" : known);
+  };
+  for (const auto& [name, value] : files) HONE_CHECK(check(name, "..."));
+  for (const auto& [name, text] : numbers) HONE_CHECK(check(name, text));
+  return {};
 }
 
 void InputOptions::add_to(CLI::App& app) {
@@ -84,7 +94,7 @@ Result<GivenInputs> InputOptions::read() const {
   GivenInputs read;
   for (const std::string& text : given) {
     const size_t equals = text.rfind('=');
-    if (equals == std::string::npos || equals == 0)
+    if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
       return invalid("--input {}: expected NAME=FILE.npy or NAME=NUMBER", text);
     const std::string name = text.substr(0, equals), value = text.substr(equals + 1);
     if (read.contains(name)) return invalid("--input {}: '{}' is given twice", text, name);

@@ -23,6 +23,9 @@ struct GivenInputs {
   // A value for every input, one that is not given at random from `seed`. Errors: a name that no input has, a number
   // that the input's dtype cannot hold, an input whose dims are open.
   Result<NamedTensors> values(const std::vector<Binding>& inputs, uint64_t seed) const;
+
+ private:
+  Status check_names(const std::vector<Binding>& inputs) const;
 };
 
 // --input NAME=FILE.npy, or NAME=NUMBER for all elements of an input; --seed.

@@ -131,7 +131,9 @@ struct Inspect {
     HONE_TRY(const EngineFile file, EngineFile::open(model.model));
     beside = summary_of(file);
     HONE_TRY(const size_t number, program_of(file));
-    return file.program(number);
+    HONE_TRY(EngineData engine, file.program(number));
+    HONE_CHECK(check_for_engine(model, engine.program));
+    return engine;
   }
 
   Status run() const {

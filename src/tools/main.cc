@@ -5,6 +5,7 @@
 #include <new>
 #include <system_error>
 
+#include "base/out_of_memory.h"
 #include "tools/common.h"
 
 namespace hone::tools {
@@ -31,9 +32,12 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() != 0) {
-      const bool no_command = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
-      tell(fmt::format("hone: error: {}\nTry: hone --help\n",
-                       no_command ? fmt::format("there is no command '{}'", argv[1]) : e.what()));
+      const auto commands = app.get_subcommands();
+      const bool no_command = commands.empty() && argc > 1;
+      tell(fmt::format(
+          "hone: error: {}\nTry: hone {}--help\n",
+          no_command ? fmt::format("there is no {} '{}'", argv[1][0] == '-' ? "option" : "command", argv[1]) : e.what(),
+          commands.empty() ? "" : commands.front()->get_name() + ' '));
       return 2;
     }
     app.exit(e);  // writes what --help or --version asks for
@@ -41,7 +45,8 @@ int run(int argc, char** argv) {
     if (std::ferror(stdout) == 0) throw;
     return report(invalid("standard output: cannot be written: {}", e.code().message()));
   }
-  if (std::fflush(stdout) != 0 && exit == 0)
+  // What was written before may have failed, and the end not.
+  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && exit == 0)
     return report(invalid("standard output: cannot be written: {}", std::strerror(errno)));
   return exit;
 }
@@ -54,8 +59,8 @@ int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
   try {
     return run(argc, argv);
-  } catch (const std::bad_alloc&) {
-    return report(hone::Code::device, "out of memory");
+  } catch (const std::bad_alloc& e) {
+    return report(hone::Code::device, hone::out_of_memory(e).c_str());
   } catch (const std::exception& e) {
     return report(hone::Code::internal, e.what());
   }

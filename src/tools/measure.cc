@@ -6,6 +6,8 @@
 #include <numeric>
 #include <thread>
 
+#include "base/out_of_memory.h"
+
 namespace hone::tools {
 namespace {
 
@@ -37,8 +39,8 @@ struct Stream {
   void attempt(const F& part) {
     try {
       if (status.ok()) status = part();
-    } catch (const std::bad_alloc&) {
-      status = {Code::device, "out of memory"};
+    } catch (const std::bad_alloc& e) {
+      status = {Code::device, out_of_memory(e)};
     }
   }
 

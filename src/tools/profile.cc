@@ -127,7 +127,7 @@ void add_profile(CLI::App& app, int& exit) {
   sub->footer(
       "Each step is waited for, which on a GPU adds the time of its launch.\n"
       "Example: hone profile resnet50.hone -o trace.json");
-  sub->callback([command, &exit] { exit = report(command->run()); });
+  sub->callback([command, &exit] { exit = report(about(command->model.model, [&] { return command->run(); })); });
 }
 
 }  // namespace hone::tools

@@ -34,7 +34,8 @@ struct Quantize {
   }
 
   Status run() {
-    HONE_CHECK(check_writable(path));
+    HONE_CHECK(check_output(path, model.model));
+    HONE_CHECK(check_is_model(model.model));
     if (model.weights.given()) return run_weights();
     HONE_CHECK(check_quantizable(model.model));
     const InterruptGuard guard;
@@ -69,7 +70,7 @@ void add_quantize(CLI::App& app, int& exit) {
   auto* sub = app.add_subcommand(
       "quantize", "Write an ONNX model with QuantizeLinear and DequantizeLinear, for int8 or for small weights");
   auto command = std::make_shared<Quantize>();
-  command->model.add_to(*sub);
+  command->model.add_to(*sub)->description("An .onnx file");
   for (const char* other :
        {"--precision", "--cuda-arch", "--no-tune", "--time-budget", "--timing-cache", "--max-workspace",
         "--no-winograd", "--strict", "--deterministic", "--accuracy-budget", "--accuracy-metric"})
@@ -80,7 +81,7 @@ void add_quantize(CLI::App& app, int& exit) {
   sub->footer(
       "Examples: hone quantize resnet50.onnx --calibrate photos --preprocess imagenet -o resnet50-int8.onnx\n"
       "          hone quantize bert.onnx --weights int4 -o bert-int4.onnx");
-  sub->callback([command, &exit] { exit = report(command->run()); });
+  sub->callback([command, &exit] { exit = report(about(command->model.model, [&] { return command->run(); })); });
 }
 
 }  // namespace hone::tools

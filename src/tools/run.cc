@@ -23,14 +23,18 @@ struct Run {
     HONE_TRY(const GivenInputs given, input.read());
     HONE_TRY(const Opened opened, open_model(model, given.shapes(), 1, output));
     const auto& inputs = opened.engine->program().inputs;
+    HONE_TRY(const NamedTensors values, given.values(inputs, input.seed));
     for (const Binding& b : inputs)
       if (!given.empty() && !given.contains(b.name))
         return invalid("input '{}' ({}) is not given", b.name, to_text(b.type));
-    HONE_TRY(const NamedTensors values, given.values(inputs, input.seed));
     ExecutionContext context(opened.engine);
-    for (const auto& [name, value] : values) HONE_CHECK(context.bind_input(name, value));
-    HONE_CHECK(context.run());
+    HONE_CHECK(compute(context, values).within(model.model));
     return write_outputs(context);
+  }
+
+  static Status compute(ExecutionContext& context, const NamedTensors& values) {
+    for (const auto& [name, value] : values) HONE_CHECK(context.bind_input(name, value));
+    return context.run();
   }
 
   Status write_outputs(const ExecutionContext& context) const {
@@ -63,7 +67,7 @@ void add_run(CLI::App& app, int& exit) {
   command->input.add_to(*sub);
   sub->add_option("--output-dir", command->folder, "Where NAME.npy of every output is written");
   sub->footer("Example: hone run resnet50.hone --input x=photo.npy --input training=0 --output-dir out");
-  sub->callback([command, &exit] { exit = report(command->run()); });
+  sub->callback([command, &exit] { exit = report(about(command->model.model, [&] { return command->run(); })); });
 }
 
 }  // namespace hone::tools

@@ -161,6 +161,9 @@ struct Verify {
       return for_each_set(folder, [&](const fs::path& set) { return check_model(folder / "model.onnx", set, found); });
     HONE_TRY(const fs::path path, find_engine(folder));
     HONE_TRY(EngineData loaded, load_engine(path.string()));
+    ModelOptions options = model;
+    options.model = path.filename().string();
+    HONE_CHECK(check_for_engine(options, loaded.program));
     HONE_TRY(const auto engine, LoadedEngine::make(std::move(loaded)));
     const auto inputs = kinds_of(engine->program().inputs), outputs = kinds_of(engine->program().outputs);
     return for_each_set(folder, [&](const fs::path& set) -> Status {
@@ -178,7 +181,7 @@ struct Verify {
       return;
     }
     std::vector<Comparison> found;
-    const Status status = check_folder(folder, found);
+    const Status status = about({}, [&] { return check_folder(folder, found); });
     if (!status.ok()) found.push_back({.reason = status.message()});
     for (const Comparison& c : found)
       if (output.verbose && c.range > 0)
@@ -204,6 +207,8 @@ struct Verify {
             "verify --precision {0}: a folder's own inputs are no data to calibrate on: put an engine that was built "
             "with {0} into the folder in the place of model.onnx",
             precision);
+    HONE_TRY(const CompileOptions options, model.compile_options());
+    warn_of_unused(model, options, output);
     HONE_CHECK(read_skips());
     for (const std::string& folder : folders) check(folder);
     HONE_CHECK(output.write({{"passed", passed}, {"failed", failed}, {"skipped", skipped}, {"failures", failures}}));

@@ -49,8 +49,8 @@ Result<TacticCache> TacticCache::load(const std::string& path) {
     cache.networks_ = json.value("networks", cache.networks_);
     const auto peaks = json.value("peaks", nlohmann::json::object());
     for (const auto& [device, row] : peaks.items()) cache.peaks_[device] = peaks_from(row);
-  } catch (const std::exception& e) {
-    return invalid("{}: not a tactic cache: {}", path, e.what());
+  } catch (const std::exception&) {
+    return invalid("{}: not a tactic cache, or a damaged one: remove it, or name another file", path);
   }
   return cache;
 }

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 #include <hone/hone.h>
 
+#include <limits>
+
 #include "api/tiny_model.h"
 
 using hone::CalibrationBatch;
@@ -108,6 +110,8 @@ TEST_F(Calibrate, ErrorsAreValues) {
   other.ranges = {{"z", -1, 1, 1}};
   EXPECT_NE(other.check(net).message().find("another model"), std::string::npos);
   EXPECT_EQ(other.save(folder() / "a", "parquet").code(), Code::invalid);
+  other.ranges = {{"z", -1, std::numeric_limits<double>::infinity(), 1}};
+  EXPECT_EQ(other.save(folder() / "a.json").code(), Code::invalid);
 }
 
 TEST_F(Calibrate, AnAccuracyBudgetIsMeasuredOnTheUsersData) {

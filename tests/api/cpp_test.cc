@@ -122,10 +122,14 @@ TEST_F(Api, ReportsErrors) {
   EXPECT_EQ(hone::Engine().save(folder / "x").code(), Code::invalid);
   EXPECT_EQ(hone::Engine().create_context().run().code(), Code::invalid);
   const std::string path = folder.write("tiny.onnx", add_relu());
-  EXPECT_EQ(hone::build(path, {.target = "abacus"}).status().code(), Code::device);
+  EXPECT_EQ(hone::build(path, {.target = "abacus"}).status().code(), Code::invalid);
   EXPECT_EQ(hone::build(path, {.target = "cpu", .precisions = {hone::Precision::fp8}}).status().code(),
             Code::unsupported);
   EXPECT_EQ(hone::build(path, {.precisions = {hone::Precision::int8}}).status().code(), Code::invalid);
+  EXPECT_EQ(hone::build(path, {.precisions = {static_cast<hone::Precision>(9)}}).status().code(), Code::invalid);
+  const auto fp16 = hone::build(path, {.target = "cpu", .precisions = {hone::Precision::fp16}, .tune = false});
+  ASSERT_TRUE(fp16.ok()) << fp16.status().message();
+  EXPECT_NE(fp16->inspect_json().find("fp16 is not used"), std::string::npos);
   EXPECT_EQ(hone::build(path, {.shapes = {{"q", {1, 4}}}}).status().code(), Code::invalid);
   EXPECT_EQ(hone::build(path, {.shapes = {{"x", {-1, 4}}}}).status().code(), Code::invalid);
   EXPECT_EQ(hone::build(path, {.isa = "mmx"}).status().code(), Code::invalid);
