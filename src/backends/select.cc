@@ -77,9 +77,10 @@ constexpr double kLongUs = 2000;
 // What takes up to so many times as long as the best may have been unlucky.
 constexpr double kNear = 1.15, kNearLong = 1.05;
 
-// The candidates that lost, each with why: `field` holds the variants that were timed.
+// The candidates that lost to what took `won_us`, each with why: `field` holds the variants that were timed, of which
+// only the leaders were timed again.
 std::vector<std::pair<std::string, std::string>> losers_of(const auto& candidates, const Tactic* winner,
-                                                           const auto& field) {
+                                                           const auto& field, double won_us) {
   std::vector<std::pair<std::string, std::string>> losers;
   for (const auto& candidate : candidates) {
     const Tactic* tactic = candidate.tactic;
@@ -92,7 +93,8 @@ std::vector<std::pair<std::string, std::string>> losers_of(const auto& candidate
       if constexpr (requires { timed.failure; })
         if (!timed.failure.ok()) reason = "failed: " + timed.failure.message();
     }
-    losers.emplace_back(tactic->name, us < 1e18 ? fmt::format("slower: {:.1f} us", us) : reason);
+    const char* const said = us < won_us ? "near the best, not timed again" : "slower";
+    losers.emplace_back(tactic->name, us < 1e18 ? fmt::format("{}: {:.1f} us", said, us) : reason);
   }
   return losers;
 }
@@ -212,7 +214,7 @@ Result<Selector::Winner> Selector::measure(const Problem& problem, std::span<con
   }
   const auto leader = std::min_element(field.begin(), field.begin() + std::min<size_t>(field.size(), 3), faster);
   winner.choice = {std::string(leader->tactic->name), leader->variant, leader->us};
-  winner.losers = losers_of(candidates, leader->tactic, field);
+  winner.losers = losers_of(candidates, leader->tactic, field, leader->us);
   return winner;
 }
 
@@ -298,7 +300,7 @@ Result<Selector::Winner> Selector::measure_on_gpu(const Problem& problem, std::s
     HONE_TRY(const double us, box->time_us(*witness->ready.kernel, witness->ready.prepared, pool_));
     winner.choice = {std::string(witness->variant.tactic->name), witness->variant.variant, us};
   }
-  winner.losers = losers_of(candidates, find_tactic(winner.choice.tactic), field);
+  winner.losers = losers_of(candidates, find_tactic(winner.choice.tactic), field, winner.choice.time_us);
   return winner;
 }
 

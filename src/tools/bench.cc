@@ -80,6 +80,11 @@ struct Bench {
                    program.inputs[0].name, to_text(program.inputs[0].type));
   }
 
+  static void print_header(bool against) {
+    fmt::print("{:>6} {:>8} {:>8} {:>10} {:>10} {:>10} {:>10} {:>12} {:>9} {:>9}{}\n", "batch", "threads", "streams",
+               "median ms", "min", "p90", "p99", "per second", "build s", "load ms", against ? "     speed-up" : "");
+  }
+
   static void print_row(const Json& r) {
     const Json& l = r["latency_ms"];
     fmt::print("{:>6} {:>8} {:>8} {:>10.3f} {:>10.3f} {:>10.3f} {:>10.3f} {:>12.1f} {:>9.2f} {:>9.1f}",
@@ -98,9 +103,6 @@ struct Bench {
     if (!against.empty()) {
       HONE_TRY(former, FormerBench::read(against));
     }
-    if (output.shows_table())
-      fmt::print("{:>6} {:>8} {:>8} {:>10} {:>10} {:>10} {:>10} {:>12} {:>9} {:>9}{}\n", "batch", "threads", "streams",
-                 "median ms", "min", "p90", "p99", "per second", "build s", "load ms", former ? "   speed-up" : "");
     Json rows = Json::array();
     for (int64_t batch : batches) {
       HONE_TRY(Json r, row(given, batch));
@@ -110,7 +112,10 @@ struct Bench {
                            ? Json{{"median_ms", *median}, {"ratio", *median / r["latency_ms"]["median"].get<double>()}}
                            : Json();
       }
-      if (output.shows_table()) print_row(r);
+      if (output.shows_table()) {
+        if (rows.empty()) print_header(former.has_value());
+        print_row(r);
+      }
       rows.push_back(std::move(r));
     }
     return output.write({{"rows", rows}});

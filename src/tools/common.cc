@@ -216,8 +216,9 @@ Result<Graph> import_filled(const std::string& path, const std::map<std::string,
   HONE_TRY(const ImportedModel model, import_model(path, shapes, std::max<int64_t>(batch, 1)));
   std::string open;
   for (ValueId v : model.open)
-    open += fmt::format("\n  input '{}' is {}", model.graph.value(v).name, to_text(model.graph.type(v)));
-  if (!open.empty()) return invalid("{}: some dims are open: give --shape NAME:1x3x224x224 for{}", path, open);
+    open +=
+        fmt::format("{}'{}' is {}", open.empty() ? "" : ", ", model.graph.value(v).name, to_text(model.graph.type(v)));
+  if (!open.empty()) return invalid("{}: some dims are open: {}: give --shape NAME:1x3x224x224 for each", path, open);
   return model.graph;
 }
 

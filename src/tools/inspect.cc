@@ -34,8 +34,9 @@ void print_table(const Program& p, const FileSummary& file, bool verbose) {
   for (size_t i = 0; i < p.steps.size(); ++i) {
     const Step& s = p.steps[i];
     const auto floor = floor_us(p, s);
-    fmt::print("{:>4}  {:<28} {:<14} {:>10.1f} {:>10}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op,
-               s.time_us, floor ? fmt::format("{:.1f}", *floor) : "-", fmt::join(s.sources, " + "));
+    fmt::print("{:>4}  {:<28} {:<14} {:>10} {:>10}  {}\n", i, fmt::format("{}/{}", s.tactic, s.variant), s.op,
+               s.time_us > 0 ? fmt::format("{:.1f}", s.time_us) : "-", floor ? fmt::format("{:.1f}", *floor) : "-",
+               fmt::join(s.sources, " + "));
     if (verbose && p.streams() > 1)
       fmt::print("      in stream {}{}\n", s.stream,
                  s.waits.empty() ? "" : fmt::format(", behind {}", fmt::join(s.waits, " and ")));
