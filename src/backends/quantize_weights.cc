@@ -386,7 +386,8 @@ std::string summary(const std::vector<WeightReport>& reports, const WeightFormat
     ++done;
     least = std::min(least, r.sqnr_db);
   }
-  if (done == 0) return fmt::format("no matrix is made int{}: none of floats has {} bytes or more", format.bits, kLeastWeightBytes);
+  if (done == 0)
+    return fmt::format("no matrix becomes int{}: none of floats has {} bytes or more", format.bits, kLeastWeightBytes);
   return fmt::format("{} of {} in int{}, by blocks of {}: {:.2f} MB instead of {:.2f} MB, SQNR {:.1f} dB or better",
                      done, counted(reports.size(), "matrix", "matrices"), format.bits, format.block,
                      static_cast<double>(after) / 1e6, static_cast<double>(before) / 1e6, least);

@@ -186,7 +186,7 @@ TEST_F(Weights, WhatCannotBeIsNamed) {
   tiny.node("MatMul", {"x", "w"}, {"y"});
   tiny.output("y");
   save(tiny, "tiny.onnx");
-  expect_error({"quantize", path("tiny.onnx"), "--weights", "int4", "-o", out}, 3, {"no matrix is in int4"});
+  expect_error({"quantize", path("tiny.onnx"), "--weights", "int4", "-o", out}, 3, {"no matrix becomes int4"});
   EXPECT_FALSE(fs::exists(out));
 }
 
