@@ -41,7 +41,7 @@ struct BuildOptions {
   std::string timing_cache;            // file of earlier timings to read and extend, with compiled code in the folder
                                        // FILE.d beside it; empty: none
   bool tune = true;                    // false: the first tactic that fits, without timing
-  bool winograd = true;                // false: neither Winograd convolutions nor Strassen products
+  bool winograd = true;                // false: none of Winograd's and Strassen's algorithms, see docs/cpu.md
   // The same engine on the same device gives the same bits on every run: tactics that do not promise that are refused
   // (on a CPU there are none), and random numbers without a seed are an error (unsupported).
   bool deterministic = false;

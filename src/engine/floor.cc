@@ -56,7 +56,7 @@ constexpr std::pair<std::string_view, double> kSaved[] = {
     {"cpu.conv_winograd_phases", 4},  // of 7x7 at stride 2; others save less
     {"cpu.conv_strassen", 8. / 7},
     {"cpu.gemm_strassen", 8. / 7},
-    {"cpu.conv_1x1_fip", 1.5},
+    {"cpu.conv_fip", 1.5},
     {"cpu.gemm_fip", 1.5},
     {"cpu.conv_strassen_fip", 8. / 7 * 1.5},
     {"cpu.gemm_strassen_fip", 8. / 7 * 1.5},

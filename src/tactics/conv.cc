@@ -104,7 +104,7 @@ Tactic row(std::string_view name) {
 std::span<const Tactic> conv_tactics() {
   static const std::array<Tactic, kAlgorithms> kRows = {row<0>("cpu.conv_1x1"),
                                                         row<1>("cpu.conv_strassen"),
-                                                        row<2>("cpu.conv_1x1_fip"),
+                                                        row<2>("cpu.conv_fip"),
                                                         row<3>("cpu.conv_strassen_fip"),
                                                         row<4>("cpu.conv_depthwise"),
                                                         row<5>("cpu.conv_winograd_f4"),

@@ -26,7 +26,7 @@ struct SideOptions {
     app.add_option("--isa-" + side, isa, about("Highest instruction set"))
         ->check(CLI::IsMember({"auto", "avx512", "avx2", "scalar"}));
     app.add_option("--threads-" + side, threads, about("CPU threads"))->check(CLI::Range(0, 1024));
-    app.add_flag("--no-winograd-" + side, no_winograd, about("No Winograd convolutions or Strassen products"));
+    app.add_flag("--no-winograd-" + side, no_winograd, about("None of Winograd's and Strassen's algorithms"));
   }
   bool any() const { return !target.empty() || !isa.empty() || !threads.empty() || !precisions.empty() || no_winograd; }
 };

@@ -262,7 +262,7 @@ TEST(Runtime, MistakesAreOneClearLine) {
   expect(context.output("nope").status(), {"'nope'"});
   const auto data = compile_graph(graph, {.target = "toaster"});
   ASSERT_FALSE(data.ok());
-  EXPECT_EQ(data.status().code(), Code::device);
+  EXPECT_EQ(data.status().code(), Code::invalid);
 }
 
 TEST(Runtime, AnUnknownTacticAsksForARebuild) {

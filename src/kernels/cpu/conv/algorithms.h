@@ -8,7 +8,7 @@ namespace hone::cpu {
 
 extern const ConvAlgorithm conv_1x1;
 extern const ConvAlgorithm conv_strassen;
-extern const ConvAlgorithm conv_1x1_fip;
+extern const ConvAlgorithm conv_fip;
 extern const ConvAlgorithm conv_strassen_fip;
 extern const ConvAlgorithm conv_depthwise;
 extern const ConvAlgorithm conv_winograd_f4;

@@ -9,7 +9,7 @@ std::span<const ConvAlgorithm* const> conv_algorithms() {
   static constexpr const ConvAlgorithm* kTable[] = {
       &conv_1x1,
       &conv_strassen,
-      &conv_1x1_fip,
+      &conv_fip,
       &conv_strassen_fip,
       &conv_depthwise,
       &conv_winograd_f4,

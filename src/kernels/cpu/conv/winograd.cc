@@ -78,6 +78,7 @@ struct Plain {
   using Value = float;
   static constexpr int64_t kHead = 0;
   static constexpr Tier kLeast = Tier::scalar;
+  static constexpr bool kReadsBf16 = true;  // pixels
   static int rows(Tier tier) { return panel_kernel(tier).mr; }
   static int columns(Tier tier) { return panel_kernel(tier).nr; }
   static int64_t row_values(int64_t cin) { return round_up(cin, kLine); }
@@ -90,6 +91,7 @@ struct Pairs {
   using Value = float;
   static constexpr int64_t kHead = kFipHead;
   static constexpr Tier kLeast = Tier::avx512;
+  static constexpr bool kReadsBf16 = false;
   static int rows(Tier) { return kFipRows; }
   static int columns(Tier tier) { return panel_kernel(tier).nr; }
   static int64_t row_values(int64_t cin) { return fip_row_floats(cin); }
@@ -394,7 +396,9 @@ void run_on(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) 
 
 template <class W, class Points>
 void run(const ConvProblem& p, const ConvContext& ctx, const ConvArgs& args) {
-  ctx.in_bf16 ? run_on<W, bf16, Points>(p, ctx, args) : run_on<W, float, Points>(p, ctx, args);
+  if constexpr (Points::kReadsBf16)
+    if (ctx.in_bf16) return run_on<W, bf16, Points>(p, ctx, args);
+  run_on<W, float, Points>(p, ctx, args);
 }
 
 template <class W, class Points>
@@ -424,7 +428,7 @@ constexpr ConvAlgorithm algorithm(const char* name) {
           .candidates = candidates<W, Points>,
           .error_bound = [](const ConvProblem& p,
                             const float* weights) { return winograd_error<W>(p, weights, Points::roundings(p.cin)); },
-          .takes_bf16 = true,
+          .takes_bf16 = Points::kReadsBf16,
           .least_tier = Points::kLeast};
 }
 

@@ -26,7 +26,7 @@ WorkerLayout layout_of(const DenseShape& s, int nr, const DenseBlocking& b) {
   l.panel = l.scratch + padded(scratch * sizeof(float));
   const size_t panel = s.filled ? static_cast<size_t>(nr * s.taps * s.depth) : 0;
   l.prepared = l.panel + padded(panel * sizeof(float));
-  const size_t prepared = s.fip ? row_block * static_cast<size_t>(fip_row_floats(s.depth)) : 0;
+  const size_t prepared = s.fip ? row_block * static_cast<size_t>(fip_row_floats(s.taps * s.depth)) : 0;
   // One line more, so that the workers' areas do not all start in one set of the cache.
   l.total = l.prepared + padded(prepared * sizeof(float)) + kAlign;
   return l;
@@ -91,18 +91,26 @@ struct RowBlock {
 };
 static_assert(sizeof(RowBlock) <= kAlign);
 
+// Replaces pointers to each tap of rows by those to prepared rows at `to`, of all taps.
+void prepare_fip(const DenseShape& s, int64_t m, const float** rows, int64_t rows_ld, float* to) {
+  const int64_t k = s.taps * s.depth, apart = fip_row_floats(k);
+  for (int64_t i = 0; i < m && s.taps > 1; ++i) {
+    float* const values = to + i * apart + kFipHead;
+    for (int64_t t = 0; t < s.taps; ++t) std::copy_n(rows[t * rows_ld + i], s.depth, values + t * s.depth);
+    rows[i] = values;
+  }
+  fip_prepare({rows, m, k, 0, to, apart});
+  for (int64_t i = 0; i < m; ++i) rows[i] = to + i * apart;
+}
+
 void run_task(const DenseJob& job, const PanelKernel& kernel, const WorkerLayout& l, const Task& t, char* mine) {
   const DenseShape& s = job.shape;
   auto** rows = reinterpret_cast<const float**>(mine + l.rows);
   auto& prepared = *reinterpret_cast<RowBlock*>(mine);
   if (prepared.row0 != t.row0) {
     job.fill_rows(job.context, t.row0, t.m, rows, job.blocking.row_block, reinterpret_cast<float*>(mine + l.scratch));
-    if (s.fip) {
-      auto* const to = reinterpret_cast<float*>(mine + l.prepared);
-      fip_prepare({rows, t.m, s.depth, 0, to, fip_row_floats(s.depth)});
-      for (int64_t i = 0; i < t.m; ++i) rows[i] = to + i * fip_row_floats(s.depth);
-    }
-    prepared = {t.row0, s.taps == 1 ? distance_between(rows, t.m) : 0};
+    if (s.fip) prepare_fip(s, t.m, rows, job.blocking.row_block, reinterpret_cast<float*>(mine + l.prepared));
+    prepared = {t.row0, s.taps == 1 || s.fip ? distance_between(rows, t.m) : 0};
   }
   PanelJob p;
   p.rows = rows;
@@ -110,8 +118,8 @@ void run_task(const DenseJob& job, const PanelKernel& kernel, const WorkerLayout
   p.rows_apart = prepared.apart;
   p.a_offset = t.batch * job.a_stride;
   p.m = t.m;
-  p.taps = s.taps;
-  p.depth = s.depth;
+  p.taps = s.fip ? 1 : s.taps;
+  p.depth = s.fip ? s.taps * s.depth : s.depth;
   p.b_ld = job.b_ld;
   p.k_block = job.blocking.k_block;
   p.partial = reinterpret_cast<float*>(mine + l.partial);

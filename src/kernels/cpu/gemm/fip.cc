@@ -49,7 +49,8 @@ void fip_pack_panel(const float* panel, int64_t k, int64_t nr, float* packed) {
     const int64_t part = std::min(kFipPart, (k - group) / 3);
     for (int64_t i = 0; i < part; ++i) {
       const float *const first = panel + (group + part + i) * nr, *const second = first + part * nr;
-      for (size_t j = 0; j < columns; ++j) pairs[j] += (i % 2 == 0 ? 1 : -1) * double{first[j]} * second[j];
+      const int sign = part == kFipPart && i % 2 != 0 ? -1 : 1;
+      for (size_t j = 0; j < columns; ++j) pairs[j] += sign * double{first[j]} * second[j];
     }
   }
   for (size_t j = 0; j < columns; ++j) {
@@ -76,7 +77,7 @@ void fip_pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k
 std::vector<DenseTuning> fip_tunings(const DenseShape& shape, Tier tier, int threads) {
   std::vector<DenseTuning> list{{}};
   for (int split = 1; split <= (threads > 1 ? 2 : 1); ++split)
-    for (const int rows : {32, 64, 128}) list.push_back({.split = split, .row_block = rows});
+    for (const int rows : {16, 32, 64, 128}) list.push_back({.split = split, .row_block = rows});
   return distinct(std::span<const DenseTuning>(list), [&](const DenseTuning& tuning) {
     DenseBlocking b = choose_blocking(shape, tier, threads, tuning);
     if (tuning.row_block == 0) b.row_block = 0;

@@ -11,7 +11,8 @@
 // Rows and columns are scaled by powers of two to a norm of about 1: sums of A's and B's then round no worse than a
 // plain sum of products does, as |a1 + b2| is bounded by norms that are alike (R. P. Brent, "Error analysis of
 // algorithms for matrix multiplication and triangular decomposition using Winograd's identity", 1970). Pairs take
-// either form in turns, so that what is subtracted nearly cancels where all values of a row have one sign.
+// either form in turns, but for a few at the end, so that what is subtracted nearly cancels where all values of a row
+// have one sign.
 #pragma once
 
 #include <vector>

@@ -79,7 +79,7 @@ HONE_INLINE void add_up(const float* row, const RowShape& shape, float scale, V&
   HONE_UNROLL
   for (int j = 0; j < kLanes; ++j) signs[j] = j % 2 == 0 ? 1.f : -1.f;
   const __m256 sum = _mm256_add_ps(products[0], products[1]);
-  pairs = (V(_mm512_insertf32x8(_mm512_setzero_ps(), sum, 0)) + of_last) * signs;
+  pairs = fma(V(_mm512_insertf32x8(_mm512_setzero_ps(), sum, 0)), signs, of_last);
 }
 
 // Exponents of powers of two by which rows of such squares get norms between 0.7 and 1.42.
@@ -242,8 +242,7 @@ struct FipTiles {
           fip_step<true>(c, a + 1, apart, kFipPart, b + 3 * kFipPanel, ahead);
         }
       const int64_t part = k / 3;
-      for (int64_t i = 0; i < part; ++i, ++a, b += 3 * kFipPanel)
-        i % 2 == 0 ? fip_step<false>(c, a, apart, part, b, ahead) : fip_step<true>(c, a, apart, part, b, ahead);
+      for (int64_t i = 0; i < part; ++i, ++a, b += 3 * kFipPanel) fip_step<false>(c, a, apart, part, b, ahead);
       a += 2 * part;
       for (k -= 3 * part; k > 0; --k, ++a, b += kFipPanel) plain_step(c, a, apart, b);
       HONE_UNROLL
