@@ -250,15 +250,6 @@ Result<Compiled> compile_best(const Graph& graph, const CompileOptions& options,
 
 constexpr int kLeastMajor = 8;  // of compute capabilities
 
-// What `auto` stands for on this machine.
-std::string resolve_target(const CompileOptions& options) {
-  if (options.target != "auto") return options.target;
-  if (!options.cuda_arch.empty()) return "cuda";
-  const auto gpus = cuda::devices();
-  return gpus.ok() && !gpus->empty() && gpus->front().major >= kLeastMajor && cuda::nvrtc_version().ok() ? "cuda"
-                                                                                                         : "cpu";
-}
-
 Result<Machine> machine_of(const std::string& target, const CompileOptions& options) {
   Machine machine{.threads = options.threads > 0 ? options.threads : cpu::usable_cpu_count(),
                   .max_tier = options.max_tier,
@@ -338,6 +329,14 @@ Status check_precisions(const CompileOptions& options) {
   if (!cuda::has_fp8(machine.cuda_arch))
     return unsupported("fp8 needs a GPU of compute capability 8.9 or newer, which {} is not", machine.cuda_arch);
   return {};
+}
+
+std::string resolve_target(const CompileOptions& options) {
+  if (options.target != "auto") return options.target;
+  if (!options.cuda_arch.empty()) return "cuda";
+  const auto gpus = cuda::devices();
+  return gpus.ok() && !gpus->empty() && gpus->front().major >= kLeastMajor && cuda::nvrtc_version().ok() ? "cuda"
+                                                                                                         : "cpu";
 }
 
 std::vector<std::string> unused_precisions(const CompileOptions& options) {

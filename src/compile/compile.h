@@ -64,6 +64,9 @@ Status check_cuda_arch(const std::string& arch);
 // ranges are looked for, which takes time.
 Status check_precisions(const CompileOptions& options);
 
+// What the target is that the options name, or that `auto` is here.
+std::string resolve_target(const CompileOptions& options);
+
 // A line for each precision that the target has no use for: the engine is right, and in fp32.
 std::vector<std::string> unused_precisions(const CompileOptions& options);
 

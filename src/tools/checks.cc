@@ -69,6 +69,10 @@ Status check_for_engine(const ModelOptions& options, const Program& program) {
 
 void warn_of_unused(const ModelOptions& options, const CompileOptions& compile, const Output& output) {
   for (const std::string& line : unused_precisions(compile)) warn(output, line);
+  const bool bytes = options.allows("int8") || options.allows("fp8");
+  const bool halves = options.allows("fp16") || options.allows("bf16") || options.allows("tf32");
+  if (bytes && !halves && kind_of(resolve_target(compile)) == "cuda")
+    warn(output, "what stays in floats is computed in fp32: on a GPU --precision int8,fp16 is faster as a rule");
   const bool weighs = options.weights.given(), budget = !options.accuracy_budget.empty();
   const bool ranges = options.allows("int8") || options.allows("fp8") || options.allows("fp16");
   if (!options.calibration_data.empty() && !ranges && !weighs && !budget)

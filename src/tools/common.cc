@@ -138,7 +138,7 @@ void ModelOptions::add_options_to(CLI::App& app) {
                  "Refuse tactics that need more scratch memory for a step, e.g. 512M");
   app.add_option("--timing-cache", timing_cache,
                  "Tactic cache file, with compiled code in the folder FILE.d beside it; 'none' for neither");
-  app.add_flag("--no-winograd", no_winograd, "Forbid Winograd's and Strassen's algorithms, for convolutions and products");
+  app.add_flag("--no-winograd", no_winograd, "Forbid Winograd's and Strassen's algorithms");
   app.add_flag("--no-tune", no_tune, "Take the first tactic that fits instead of timing");
   app.add_flag("--strict", strict, "Refuse to build where fp16 cannot hold a tensor, instead of keeping it in fp32");
   app.add_flag("--deterministic", deterministic,

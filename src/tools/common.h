@@ -76,7 +76,7 @@ Status check_output(const std::string& path, const std::string& model);
 Status check_is_model(const std::string& path);
 // Refuses an engine for options that it cannot follow: they are for building.
 Status check_for_engine(const ModelOptions& options, const Program& program);
-// What --precision and the like ask for and this build has no use for.
+// What --precision and the like ask for and this build has no use for, or lack.
 void warn_of_unused(const ModelOptions& options, const CompileOptions& compile, const Output& output);
 
 // Runs f, which returns a Status: what it lacks memory for, or that it was interrupted, is said of the model.

@@ -170,11 +170,12 @@ TEST_P(Lowering, EveryTileOfDepthwiseConvolutionsCompiles) {
     expect_variants("cuda.conv_depthwise_mma", problem, INT_MAX);
 }
 
-// Attention in f16 over all kinds of what narrows the keys.
-Problem attention_problem(const std::string& layout, Dims q, Dims k, Dims mask = {}, bool causal = false) {
+// Attention over all kinds of what narrows the keys.
+Problem attention_problem(const std::string& layout, Dims q, Dims k, Dims mask = {}, bool causal = false,
+                          DType type = DType::f16) {
   const auto op = make_op("Attention", {{"layout", layout}, {"causal", causal}});
   EXPECT_TRUE(op.ok());
-  const auto of = [](const Dims& dims) { return TensorType{DType::f16, Shape::of(dims)}; };
+  const auto of = [type](const Dims& dims) { return TensorType{type, Shape::of(dims)}; };
   const bool packed = layout == "packed";
   const Dims y = packed ? Dims{q[0], q[1], q[3], q[4]} : q;
   Problem problem{.op = *op,
@@ -196,6 +197,10 @@ TEST_P(Lowering, EveryShapeOfAttentionCompiles) {
     if (std::string_view(GetParam()) == "sm_90") expect_variants("cuda.attention_wgmma", problem, INT_MAX);
     else EXPECT_NE(find_tactic("cuda.attention_wgmma")->supports(problem, {.cuda_arch = GetParam()}), "");
   }
+  expect_variants("cuda.attention_tiles", attention_problem("packed", {8, 197, 3, 12, 64}, {}, {}, false, DType::f32),
+                  INT_MAX);
+  expect_variants("cuda.attention_tiles",
+                  attention_problem("heads", {1, 2, 20, 127}, {1, 2, 333, 127}, {20, 300}, true, DType::f32), INT_MAX);
 }
 
 TEST_P(Lowering, BlocksMayShareAnAverage) {

@@ -247,6 +247,23 @@ inline const RowCase kProductRows[] = {
        return attention("rows", {2, 100, 4, 64}, {2, 100, 2, 64}, {2, 100, 2, 64}, true, absent(),
                         {Tensor::vector(Ints{100, 50})});
      }},
+    {"cuda.attention_tiles", kFloats,
+     [](DType) {
+       return attention("heads", {1, 2, 70, 20}, {1, 2, 301, 20}, {1, 2, 301, 7}, true);
+     }},
+    {"cuda.attention_tiles", kFloats,
+     [](DType) {
+       return attention("rows", {2, 100, 4, 128}, {2, 100, 2, 128}, {2, 100, 2, 128}, true, absent(),
+                        {Tensor::vector(Ints{100, 50})});
+     }},
+    {"cuda.attention_tiles", kFloats,
+     [](DType) {
+       return attention("packed", {1, 197, 3, 2, 64}, {}, {});
+     }},
+    {"cuda.attention_tiles", kFloats,
+     [](DType) {
+       return attention("heads", {1, 2, 9, 63}, {1, 2, 330, 63}, {1, 2, 330, 33}, false, real({9, 330}));
+     }},
     {"cuda.attention", kFloats,
      [](DType) {
        return attention("heads", {1, 2, 19, 20}, {1, 2, 301, 20}, {1, 2, 301, 7}, true);

@@ -5,6 +5,7 @@
 #include "kernels/cuda/attention.cuh.h"
 #include "kernels/cuda/attention_mma.cuh.h"
 #include "kernels/cuda/attention_rows.cuh.h"
+#include "kernels/cuda/attention_tiles.cuh.h"
 #include "kernels/cuda/block.cuh.h"
 #include "tactics/cuda/gemm.h"
 
@@ -87,11 +88,57 @@ cuda::Launch mma_launch(const Problem& problem, int variant) {
           .shared_bytes = static_cast<unsigned>(shape.stages * stage_bytes(g))};
 }
 
+std::string supports_tiles(const Problem& problem) {
+  if (std::string reason = cuda::refuse_attention(problem); !reason.empty()) return reason;
+  const AttentionGeometry g = cuda::attention_geometry(problem);
+  if (g.queries < 4) return "few queries";
+  return g.size > kMostSize || g.v_size > kMostSize ? fmt::format("a head larger than {}", kMostSize) : "";
+}
+
+// Queries of a thread: more read less shared memory for each product, fewer leave more blocks of threads.
+std::vector<int64_t> runs(const AttentionGeometry& g) {
+  std::vector<int64_t> list;
+  for (const int64_t run : {4, 2, 1})
+    if (run == 1 || 8 * run < g.queries) list.push_back(run);
+  return list;
+}
+
+struct TilesShape {
+  int64_t run, block;  // keys of a block, whose tiles fit in shared memory
+};
+
+TilesShape tiles_shape(const AttentionGeometry& g, int variant) {
+  return {runs(g)[static_cast<size_t>(variant)], g.size + g.v_size > 128 ? 32 : 64};
+}
+
+int tiles_variants(const Problem& problem, const Machine&) {
+  return static_cast<int>(runs(cuda::attention_geometry(problem)).size());
+}
+
+Result<cuda::Source> tiles_source(const Problem& problem, int variant) {
+  const TilesShape shape = tiles_shape(cuda::attention_geometry(problem), variant);
+  return cuda::Source{cuda::attention_definitions(problem) +
+                      fmt::format("#define RUN {}\n#define BLOCK {}\n", shape.run, shape.block) +
+                      kernels::attention_tiles_cuh};
+}
+
+cuda::Launch tiles_launch(const Problem& problem, int variant) {
+  const AttentionGeometry g = cuda::attention_geometry(problem);
+  const auto [run, block] = tiles_shape(g, variant);
+  const int64_t rows = 16 * run;
+  const int64_t floats = g.size * (rows + 8 + block + 8) + block * (rows + 4) + block * g.v_size + 16;
+  return {.grid = {static_cast<unsigned>(cuda::blocks(g.queries, rows)), static_cast<unsigned>(g.heads),
+                   static_cast<unsigned>(g.batch)},
+          .block = {256},
+          .shared_bytes = static_cast<unsigned>(floats * 4)};
+}
+
 }  // namespace
 
 std::span<const Tactic> cuda_attention_tactics() {
   static constexpr Tactic kRows[] = {
       cuda::row<supports_mma, mma_source, mma_launch, mma_variants>("cuda.attention_mma"),
+      cuda::row<supports_tiles, tiles_source, tiles_launch, tiles_variants>("cuda.attention_tiles", 1),
       cuda::row<supports, source, launch>("cuda.attention", 2)};
   return kRows;
 }

@@ -39,7 +39,8 @@ struct WinogradOutput {
 template <class T>
 struct WinogradKernel {
   void (*input)(const WinogradInput<T, float>& job);
-  void (*input_to_bf16)(const WinogradInput<T, bf16>& job);  // null where pixels are not bf16, and of larger tiles than 2x2
+  // null where pixels are not bf16, and of larger tiles than 2x2
+  void (*input_to_bf16)(const WinogradInput<T, bf16>& job);
   void (*output)(const WinogradOutput<T>& job);
 };
 
