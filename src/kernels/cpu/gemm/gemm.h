@@ -29,7 +29,8 @@ size_t gemm_workspace_bytes(const GemmProblem& p, const GemmContext& ctx);
 void gemm(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
           const Epilogue& ep, void* workspace, ThreadPool& pool);
 
-// With B from strassen_pack(), with or without fast inner products; the batch's items are those of StrassenShape, lda and ldc floats between all rows.
+// With B from strassen_pack(), with or without fast inner products; the batch's items are those of StrassenShape, lda
+// and ldc floats between all rows.
 size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ctx, bool fip);
 void gemm_strassen(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
                    const Epilogue& ep, void* workspace, ThreadPool& pool, bool fip);
