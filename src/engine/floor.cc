@@ -45,7 +45,7 @@ std::optional<double> bytes_of(const Program& program, const Step& step) {
 }
 
 // How many times fewer products an algorithm makes than the definition does (kernels/cpu/conv/winograd_scheme.h,
-// kernels/cpu/gemm/strassen.h, kernels/cpu/gemm/fip.h).
+// kernels/cpu/gemm/strassen.h, kernels/cpu/gemm/fip_kernel.h).
 constexpr std::pair<std::string_view, double> kSaved[] = {
     {"cpu.conv_winograd_f4", 4},
     {"cpu.conv_winograd_f5", 225. / 49},

@@ -5,7 +5,7 @@
 #include "amx_emulation.h"
 #include "base/dtype.h"
 #include "kernel_testing.h"
-#include "kernels/cpu/attention/attention_bf16.h"
+#include "kernels/cpu/attention/bf16_attention.h"
 #include "kernels/cpu/bf16/tiles_impl.inc"
 #include "kernels/cpu/planes/planes.h"
 #include "transposed_reference.h"

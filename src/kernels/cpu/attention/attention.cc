@@ -7,7 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "kernels/cpu/attention/attention_bf16.h"
+#include "kernels/cpu/attention/bf16_attention.h"
 #include "kernels/cpu/attention/attention_kernel.h"
 #include "kernels/cpu/bf16/rows.h"
 #include "kernels/cpu/conv/dot_kernel.h"

@@ -1,4 +1,4 @@
-// As in attention_bf16.cc, the weights of softmax are turned, and so the rows of the second product.
+// As in bf16_attention.cc, the weights of softmax are turned, and so the rows of the second product.
 #include "kernels/cpu/attention/attention_int8.h"
 
 #include "kernels/cpu/attention/attention_blocks.h"

@@ -210,7 +210,7 @@ struct Run {
     if constexpr (std::is_same_v<Points, Pairs>) {
       const float* rows[S * S];
       for (int e = 0; e < S * S; ++e) rows[e] = job.v + e * w.v_point;
-      fip_prepare({rows, S * S, p.cin, 0, v, w.v_point});
+      fip_prepare({rows, S * S, p.cin, v, w.v_point});
     }
   }
 

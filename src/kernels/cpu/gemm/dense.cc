@@ -5,7 +5,7 @@
 #include <cstring>
 #include <new>
 
-#include "kernels/cpu/gemm/fip.h"
+#include "kernels/cpu/gemm/fip_kernel.h"
 
 namespace hone::cpu {
 namespace {
@@ -99,7 +99,7 @@ void prepare_fip(const DenseShape& s, int64_t m, const float** rows, int64_t row
     for (int64_t t = 0; t < s.taps; ++t) std::copy_n(rows[t * rows_ld + i], s.depth, values + t * s.depth);
     rows[i] = values;
   }
-  fip_prepare({rows, m, k, 0, to, apart});
+  fip_prepare({rows, m, k, to, apart});
   for (int64_t i = 0; i < m; ++i) rows[i] = to + i * apart;
 }
 

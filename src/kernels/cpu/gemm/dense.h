@@ -25,7 +25,7 @@ struct DenseShape {
   int64_t batch = 1;     // independent products over the same row pointers (channel groups)
   bool scratch = false;  // the filler gets taps * depth floats a row of a block to copy windows to
   bool filled = false;   // panels are made as they are needed: see DenseJob::fill_panel
-  bool fip = false;      // by fast inner products (fip.h): one product, B from fip_pack()
+  bool fip = false;      // by fast inner products (fip_kernel.h): one product, B from fip_pack()
 };
 
 struct DenseBlocking {

@@ -1,7 +1,7 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
-// The kernels of fast inner products (see fip.h).
+// The kernels of fast inner products (see fip_kernel.h).
 #include "kernels/cpu/gemm/activation.inc"
-#include "kernels/cpu/gemm/fip.h"
+#include "kernels/cpu/gemm/fip_kernel.h"
 #include "kernels/cpu/register_tiles.h"
 
 namespace hone::cpu::HONE_TIER_NS {
@@ -125,10 +125,10 @@ static __attribute__((noinline)) void prepare_extreme(const float* row, const Ro
 // Up to a vector's lanes of rows, from row0 on.
 static void prepare_some(const FipRows& job, const RowShape& shape, int64_t row0, int count) {
   const float* const* const rows = job.rows + row0;
-  const int64_t offset = job.a_offset, apart = job.apart;
+  const int64_t apart = job.apart;
   float* const first = job.to + row0 * apart;
   V squares[kLanes], pairs[kLanes];
-  for (int i = 0; i < count; ++i) add_up(rows[i] + offset, shape, 1.f, squares[i], pairs[i]);
+  for (int i = 0; i < count; ++i) add_up(rows[i], shape, 1.f, squares[i], pairs[i]);
   for (int i = count; i < kLanes; ++i) {
     squares[i] = set1(1.f);
     pairs[i] = V{};
@@ -147,12 +147,12 @@ static void prepare_some(const FipRows& job, const RowShape& shape, int64_t row0
   float* to = first;
   for (int i = 0; i < count; ++i, to += apart) {
     if (!all && ordinary[i] == 0) {
-      prepare_extreme(rows[i] + offset, shape, to);
+      prepare_extreme(rows[i], shape, to);
       continue;
     }
     to[0] = inverse[i];
     to[1] = start[i];
-    store_scaled(rows[i] + offset, shape, scale[i], to + kFipHead);
+    store_scaled(rows[i], shape, scale[i], to + kFipHead);
   }
 }
 

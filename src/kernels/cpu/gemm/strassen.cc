@@ -145,7 +145,7 @@ struct Block {
     prepared() = {row0, {distance_between(rows_of(kA11), half()), distance_between(rows_of(kA22), half())}};
     if (!shape.fip) return;
     for (int q = 0; q < kQuarters; ++q) {
-      fip_prepare({rows_of(q), half(), quarter, 0, made_row(q, 0), l.row});
+      fip_prepare({rows_of(q), half(), quarter, made_row(q, 0), l.row});
       for (int64_t i = 0; i < half(); ++i) rows_of(q)[i] = made_row(q, i);
     }
   }

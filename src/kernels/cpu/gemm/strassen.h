@@ -15,7 +15,7 @@ namespace hone::cpu {
 // so that what is large or not a number in one item stays there.
 struct StrassenShape {
   int64_t items = 1, rows = 0, n = 0, k = 0;
-  bool fip = false;  // the seven products by fast inner products (fip.h)
+  bool fip = false;  // the seven products by fast inner products (fip_kernel.h)
 };
 
 // nullptr, or why not.

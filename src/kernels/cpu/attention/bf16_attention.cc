@@ -1,6 +1,6 @@
 // The weights that softmax makes of the scores are turned, and so the rows of a second product, whose columns are the
 // values.
-#include "kernels/cpu/attention/attention_bf16.h"
+#include "kernels/cpu/attention/bf16_attention.h"
 
 #include <cstring>
 
