@@ -298,6 +298,23 @@ void add_peaks(Program& program, const Machine& machine, TacticCache& cache) {
   if (auto peaks = gpu_peaks(machine, cache); peaks.ok()) program.build.gpu = *peaks;
 }
 
+// What was not timed or measured is said, and how far bf16 leads away.
+Status add_notes(const Graph& graph, const CompileOptions& options, const Machine& machine, EngineData& engine) {
+  BuildSummary& build = engine.program.build;
+  if (!machine.cuda_arch.empty() && machine.cuda_device < 0)
+    build.notes.push_back(
+        fmt::format("nothing was timed for {}, which is not here: first guesses are taken, and hone build "
+                    "--from-engine tunes there",
+                    machine.cuda_arch));
+  if (machine.bf16 && !options.budget && is_static(graph)) {
+    HONE_TRY(std::string distance, bf16_distance(graph, engine, options));
+    if (!distance.empty()) build.notes.push_back(std::move(distance));
+  }
+  if (!options.accuracy.empty() && !options.budget)
+    build.notes.push_back(fmt::format("not measured again: {}", options.accuracy));
+  return {};
+}
+
 }  // namespace
 
 std::future<void> open_gpu(int ordinal) {
@@ -401,19 +418,8 @@ Result<Compiled> compile(const Graph& graph, const CompileOptions& given, Start 
                                                 : "build again with a timing cache, which leaves this kernel out"));
   }
   HONE_CHECK(compiled);
-  BuildSummary& build = compiled->engine.program.build;
-  if (!machine.cuda_arch.empty() && machine.cuda_device < 0)
-    build.notes.push_back(
-        fmt::format("nothing was timed for {}, which is not here: first guesses are taken, and hone build "
-                    "--from-engine tunes there",
-                    machine.cuda_arch));
-  if (machine.bf16 && !options.budget && is_static(graph)) {
-    HONE_TRY(std::string distance, bf16_distance(graph, compiled->engine, options));
-    if (!distance.empty()) build.notes.push_back(std::move(distance));
-  }
-  if (!options.accuracy.empty() && !options.budget)
-    build.notes.push_back(fmt::format("not measured again: {}", options.accuracy));
-  build.seconds = std::chrono::duration<double>(now() - start).count();
+  HONE_CHECK(add_notes(graph, options, machine, compiled->engine));
+  compiled->engine.program.build.seconds = std::chrono::duration<double>(now() - start).count();
   return compiled;
 }
 
