@@ -91,12 +91,8 @@ constexpr Packing kStrassen{
       return cpu::strassen_tunings({gemm.batch, gemm.m, gemm.n, gemm.k, FIP}, tier, threads);
     },
     by_items,
-    [](const cpu::GemmProblem& gemm, const cpu::GemmContext& context) {
-      return cpu::gemm_strassen_workspace_bytes(gemm, context, FIP);
-    },
-    [](const cpu::GemmProblem& gemm, const cpu::GemmContext& context, const float* a, const float* packed, float* c,
-       const cpu::Epilogue& epilogue, void* workspace,
-       cpu::ThreadPool& pool) { cpu::gemm_strassen(gemm, context, a, packed, c, epilogue, workspace, pool, FIP); }};
+    cpu::gemm_strassen_workspace_bytes<FIP>,
+    cpu::gemm_strassen<FIP>};
 constexpr Packing kFip{cpu::fip_packed_bytes,
                        cpu::fip_pack,
                        [](const cpu::GemmProblem& gemm, cpu::Tier tier, int threads) {

@@ -129,12 +129,14 @@ TEST(Gemm, StrassenIsWithinItsErrorBound) {
           ThreadPool pool(threads);
           const GemmContext ctx{tier, threads, tuning};
           const bool from_rows = tuning.split == 1;
-          Workspace packed(strassen_packed_bytes(p.n, p.k, tier, fip)), ws(gemm_strassen_workspace_bytes(p, ctx, fip));
+          const auto workspace_bytes = fip ? gemm_strassen_workspace_bytes<true> : gemm_strassen_workspace_bytes<false>;
+          const auto multiply = fip ? gemm_strassen<true> : gemm_strassen<false>;
+          Workspace packed(strassen_packed_bytes(p.n, p.k, tier, fip)), ws(workspace_bytes(p, ctx));
           strassen_pack(from_rows ? transposed.data() : b.data(), from_rows ? p.k : p.n, from_rows, p.n, p.k, tier, fip,
                         static_cast<float*>(packed.get()));
           std::vector<float> c = residual;
           const Epilogue ep{.bias = bias.data(), .residual = c.data()};
-          gemm_strassen(p, ctx, a.data(), static_cast<const float*>(packed.get()), c.data(), ep, ws.get(), pool, fip);
+          multiply(p, ctx, a.data(), static_cast<const float*>(packed.get()), c.data(), ep, ws.get(), pool);
           for (int64_t i = 0; i < rows; ++i) {
             for (int64_t j = 0; j < p.n; ++j) {
               const double expected = want[i * p.n + j];

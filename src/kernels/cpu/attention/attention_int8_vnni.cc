@@ -125,7 +125,6 @@ void finish(const BytesResult& r) {
 
 }  // namespace
 
-extern const AttentionInt8Kernel kAttentionInt8Kernel;
 const AttentionInt8Kernel kAttentionInt8Kernel{pack, take_off, softmax, finish};
 
 }  // namespace hone::cpu::HONE_TIER_NS

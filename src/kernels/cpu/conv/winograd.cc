@@ -124,7 +124,7 @@ struct Plan {
 template <class W, class Points>
 Plan plan_of(const ConvProblem& p, const ConvContext& ctx) {
   constexpr int64_t kPoints = W::kPoints * W::kPoints;
-  constexpr int64_t kValues = sizeof(float) / sizeof(typename Points::Value);  // of V in a float
+  constexpr int64_t kValues = std::is_same_v<typename Points::Value, bf16> ? 2 : 1;  // of V in a float
   const int mr = Points::rows(ctx.tier), nr = Points::columns(ctx.tier);
   const CpuInfo& cpu = cpu_info();
   const auto in_floats = [](int64_t bytes) { return bytes / static_cast<int64_t>(sizeof(float)); };
@@ -344,7 +344,7 @@ size_t packed_bytes(const ConvProblem& p, Tier tier) {
 // Each factor of a panel, [cin][nr].
 template <class W>
 std::vector<float> factors_of(const ConvProblem& p, const float* weights, int64_t panel, int64_t nr) {
-  constexpr int F = W::kFactors;
+  constexpr int64_t F = W::kFactors;
   std::vector<float> factors(static_cast<size_t>(F * F * p.cin * nr));
   for (int64_t j = 0; j < std::min(nr, p.cout - panel * nr); ++j)
     for (int64_t ic = 0; ic < p.cin; ++ic) {

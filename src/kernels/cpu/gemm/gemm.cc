@@ -78,17 +78,26 @@ void gemm(const GemmProblem& p, const GemmContext& ctx, const float* a, const fl
   run_dense(job, pool, workspace);
 }
 
-size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ctx, bool fip) {
-  return strassen_workspace_bytes(strassen_shape(p, fip), ctx.tier, ctx.threads, ctx.tuning);
+template <bool FIP>
+size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ctx) {
+  return strassen_workspace_bytes(strassen_shape(p, FIP), ctx.tier, ctx.threads, ctx.tuning);
 }
 
+template <bool FIP>
 void gemm_strassen(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
-                   const Epilogue& ep, void* workspace, ThreadPool& pool, bool fip) {
+                   const Epilogue& ep, void* workspace, ThreadPool& pool) {
   const Rows rows{a, p.lda > 0 ? p.lda : p.k};
   DenseJob job = job_of(p, ctx, rows, c, ep);
   job.b = packed_b;
-  run_strassen(strassen_shape(p, fip), ctx.tuning, job, pool, workspace);
+  run_strassen(strassen_shape(p, FIP), ctx.tuning, job, pool, workspace);
 }
+
+template size_t gemm_strassen_workspace_bytes<false>(const GemmProblem&, const GemmContext&);
+template size_t gemm_strassen_workspace_bytes<true>(const GemmProblem&, const GemmContext&);
+template void gemm_strassen<false>(const GemmProblem&, const GemmContext&, const float*, const float*, float*,
+                                   const Epilogue&, void*, ThreadPool&);
+template void gemm_strassen<true>(const GemmProblem&, const GemmContext&, const float*, const float*, float*,
+                                  const Epilogue&, void*, ThreadPool&);
 
 size_t gemm_fip_workspace_bytes(const GemmProblem& p, const GemmContext& ctx) {
   DenseShape shape = shape_of(p);

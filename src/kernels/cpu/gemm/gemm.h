@@ -29,11 +29,13 @@ size_t gemm_workspace_bytes(const GemmProblem& p, const GemmContext& ctx);
 void gemm(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
           const Epilogue& ep, void* workspace, ThreadPool& pool);
 
-// With B from strassen_pack(), with or without fast inner products; the batch's items are those of StrassenShape, lda
-// and ldc floats between all rows.
-size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ctx, bool fip);
+// With B from strassen_pack(), FIP as it was there; the batch's items are those of StrassenShape, lda and ldc floats
+// between all rows.
+template <bool FIP>
+size_t gemm_strassen_workspace_bytes(const GemmProblem& p, const GemmContext& ctx);
+template <bool FIP>
 void gemm_strassen(const GemmProblem& p, const GemmContext& ctx, const float* a, const float* packed_b, float* c,
-                   const Epilogue& ep, void* workspace, ThreadPool& pool, bool fip);
+                   const Epilogue& ep, void* workspace, ThreadPool& pool);
 
 // With B from fip_pack(); one B.
 size_t gemm_fip_workspace_bytes(const GemmProblem& p, const GemmContext& ctx);
