@@ -1,31 +1,27 @@
 // Copyright The Hone Authors. SPDX-License-Identifier: Apache-2.0
 // The kernels of fast inner products (see fip_kernel.h).
+#include <utility>
+
 #include "kernels/cpu/gemm/activation.inc"
 #include "kernels/cpu/gemm/fip_kernel.h"
 #include "kernels/cpu/register_tiles.h"
 
 namespace hone::cpu::HONE_TIER_NS {
 
-constexpr int kFipPanel = 2 * kLanes;  // columns
-
-typedef int32_t Lanes __attribute__((vector_size(kLanes * 4)));
+constexpr int64_t kFipPanel = 2 * kLanes;  // columns
 
 // Sums of neighbouring lanes, of `a` and then of `b`.
-HONE_INLINE V add_neighbours(V a, V b) {
-  Lanes even, odd;
-  HONE_UNROLL
-  for (int i = 0; i < kLanes; ++i) {
-    even[i] = 2 * i;
-    odd[i] = 2 * i + 1;
-  }
-  return __builtin_shuffle(a, b, even) + __builtin_shuffle(a, b, odd);
+template <int... I>
+HONE_INLINE V add_neighbours(V a, V b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, (2 * I)...) + __builtin_shufflevector(a, b, (2 * I + 1)...);
 }
 
 // Lane i is the sum of all lanes of v[i].
 HONE_INLINE V sums_of(V (&v)[kLanes]) {
   HONE_UNROLL
-  for (int n = kLanes / 2; n > 0; n /= 2) HONE_UNROLL
-  for (int i = 0; i < n; ++i) v[i] = add_neighbours(v[2 * i], v[2 * i + 1]);
+  for (int64_t n = kLanes / 2; n > 0; n /= 2) HONE_UNROLL
+  for (int64_t i = 0; i < n; ++i)
+    v[i] = add_neighbours(v[2 * i], v[2 * i + 1], std::make_integer_sequence<int, kLanes>());
   return v[0];
 }
 
