@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <vector>
 
 #include "base/cpu_info.h"
 #include "base/tensor.h"
@@ -19,8 +20,8 @@ constexpr int64_t kRounds = 20000;        // of multiply-adds: some 100 us
 constexpr int64_t kBytesATask = 1 << 20;  // what a task touches at least, so that starting it does not count
 constexpr int64_t kAlign = 512;
 constexpr int64_t kTileBytes = 192 << 10;  // of a tile, so deep that its sums do not count
-constexpr int64_t kTiles = 100;           // of a pass: some 100 us
-constexpr int kOperandByte = 0x3f;        // 63, or 0.75 in bf16: no denormals
+constexpr int64_t kTiles = 100;            // of a pass: some 100 us
+constexpr int kOperandByte = 0x3f;         // 63, or 0.75 in bf16: no denormals
 
 // The best of several passes that do `amount` each.
 template <class F>
@@ -76,14 +77,15 @@ double tile_rate(const cpu::TileForm& form, cpu::ThreadPool& pool, const F& run)
 
 double int8_rate(cpu::Tier tier, cpu::ThreadPool& pool) {
   const cpu::Int8Kernel& kernel = cpu::int8_kernel(cpu::best_int8_set(tier), true);
+  const std::vector<int32_t> zeros(static_cast<size_t>(kernel.form.panel));  // from operands' bytes sums would overflow
   return tile_rate(kernel.form, pool,
                    [&](const cpu::GatherPlan& plan, std::byte* rows, std::byte* panel, std::byte* sums) {
-                     const auto* start = reinterpret_cast<const int32_t*>(panel);
+                     const auto* weights = reinterpret_cast<const int8_t*>(panel) + 4 * plan.form.panel;
                      kernel.run({.a = {.first = rows, .ld = plan.a_ld},
                                  .rows = plan.form.rows,
                                  .steps = plan.steps(),
-                                 .start = start,
-                                 .b = reinterpret_cast<const int8_t*>(start + plan.form.panel),
+                                 .start = zeros.data(),
+                                 .b = weights,
                                  .panel = plan.form.panel,
                                  .columns = plan.form.panel,
                                  .sums = reinterpret_cast<int32_t*>(sums)});
