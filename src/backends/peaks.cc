@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <vector>
 
 #include "base/cpu_info.h"
 #include "base/tensor.h"
@@ -21,7 +20,8 @@ constexpr int64_t kBytesATask = 1 << 20;  // what a task touches at least, so th
 constexpr int64_t kAlign = 512;
 constexpr int64_t kTileBytes = 192 << 10;  // of a tile, so deep that its sums do not count
 constexpr int64_t kTiles = 100;            // of a pass: some 100 us
-constexpr int kOperandByte = 0x3f;         // 63, or 0.75 in bf16: no denormals
+// Of operands: 0.75 in bf16, where denormals would cost time; 1, or 257 where i8 is widened, so that no sum overflows.
+constexpr int kBf16Byte = 0x3f, kInt8Byte = 1;
 
 // The best of several passes that do `amount` each.
 template <class F>
@@ -56,7 +56,7 @@ double fp32_rate(cpu::Tier tier, cpu::ThreadPool& pool) {
 // The rate of an inner kernel's largest tile on operands that stay in the second cache, by run(plan, rows, panel,
 // sums).
 template <class F>
-double tile_rate(const cpu::TileForm& form, cpu::ThreadPool& pool, const F& run) {
+double tile_rate(const cpu::TileForm& form, int operand_byte, cpu::ThreadPool& pool, const F& run) {
   const int64_t values = kTileBytes / (form.panel * form.b_bytes + form.rows * form.a_bytes);
   const int64_t depth = values / form.k_step * form.k_step;
   const cpu::GatherPlan plan = cpu::packed_plan({.w = form.rows, .cin = depth, .cout = form.panel}, form);
@@ -64,7 +64,7 @@ double tile_rate(const cpu::TileForm& form, cpu::ThreadPool& pool, const F& run)
   Tensors memory;
   for (int t = 0; t < pool.size(); ++t) {
     memory.emplace_back(DType::u8, Dims{rows_bytes + plan.panel_bytes + rows * columns * 4});
-    std::memset(memory.back().mutable_raw(), kOperandByte, static_cast<size_t>(memory.back().bytes()));
+    std::memset(memory.back().mutable_raw(), operand_byte, static_cast<size_t>(memory.back().bytes()));
   }
   return rate_of(pool, static_cast<double>(kTiles * 2 * rows * columns * depth), [&](int64_t task) {
     auto* a = memory[static_cast<size_t>(task)].mutable_data<std::byte>();
@@ -77,15 +77,14 @@ double tile_rate(const cpu::TileForm& form, cpu::ThreadPool& pool, const F& run)
 
 double int8_rate(cpu::Tier tier, cpu::ThreadPool& pool) {
   const cpu::Int8Kernel& kernel = cpu::int8_kernel(cpu::best_int8_set(tier), true);
-  const std::vector<int32_t> zeros(static_cast<size_t>(kernel.form.panel));  // from operands' bytes sums would overflow
-  return tile_rate(kernel.form, pool,
+  return tile_rate(kernel.form, kInt8Byte, pool,
                    [&](const cpu::GatherPlan& plan, std::byte* rows, std::byte* panel, std::byte* sums) {
-                     const auto* weights = reinterpret_cast<const int8_t*>(panel) + 4 * plan.form.panel;
+                     const auto* start = reinterpret_cast<const int32_t*>(panel);
                      kernel.run({.a = {.first = rows, .ld = plan.a_ld},
                                  .rows = plan.form.rows,
                                  .steps = plan.steps(),
-                                 .start = zeros.data(),
-                                 .b = weights,
+                                 .start = start,
+                                 .b = reinterpret_cast<const int8_t*>(start + plan.form.panel),
                                  .panel = plan.form.panel,
                                  .columns = plan.form.panel,
                                  .sums = reinterpret_cast<int32_t*>(sums)});
@@ -98,7 +97,7 @@ double bf16_rate(cpu::Tier tier, cpu::ThreadPool& pool) {
   if (tier < cpu::Tier::avx512 || !set) return 0;
   const cpu::Bf16Kernel& kernel = cpu::bf16_kernel(*set);
   const cpu::Epilogue none;
-  return tile_rate(kernel.from_bf16, pool,
+  return tile_rate(kernel.from_bf16, kBf16Byte, pool,
                    [&](const cpu::GatherPlan& plan, std::byte* rows, std::byte* panel, std::byte* sums) {
                      kernel.to_f32({.a = {.first = rows, .ld = plan.a_ld},
                                     .rows = plan.form.rows,
