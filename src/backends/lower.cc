@@ -205,6 +205,8 @@ class Lowering {
     const auto index = program().steps.size();
     Step step = step_of(scope, id, problem);
     step.tactic = "control";
+    // The steps that follow are all that runs of them; their constants as text would be read whenever an engine is.
+    for (const ControlBody& body : bodies) step.attrs[std::string(body.attr)] = std::make_shared<const Graph>();
     for (ValueId v : node.inputs) step.inputs.push_back(slot_for(scope, v));
     for (ValueId v : node.outputs)
       step.outputs.push_back(add_output(scope, v, has_fixed_size(scope.graph.type(v)), -1));

@@ -61,6 +61,30 @@ class ControlTest : public testing::FolderTest {
   }
 };
 
+// Their steps are there: what the graphs hold would be read again as text whenever the engine is loaded.
+TEST_F(ControlTest, AStepDoesNotKeepTheGraphsOfItsBodies) {
+  const auto made = engine(parse(R"g(graph "g" {
+  input %1 "c" : bool[]
+  input %2 "x" : f32[2]
+  %3 : f32[2] = If(%1, %2, %2) {else_branch=graph "e" {
+      input %1 "x" : f32[2]
+      const %2 : f32[2] = [1, 2]
+      %3 : f32[2] = Pointwise(%1, %2) {program="in0:f32; in1:f32; add:f32(0,1)"}
+      output %3 "y"
+    }, then_branch=graph "t" {
+      input %1 "x" : f32[2]
+      %2 : f32[2] = Pointwise(%1) {program="in0:f32; neg:f32(0)"}
+      output %2 "y"
+    }}
+  output %3 "y"
+})g"));
+  ASSERT_FALSE(made->program().steps.empty());
+  const Step& step = made->program().steps[0];
+  ASSERT_EQ(step.bodies.size(), 2u);
+  for (const auto& [name, attr] : step.attrs)
+    EXPECT_TRUE(std::get<std::shared_ptr<const Graph>>(attr)->outputs().empty()) << name;
+}
+
 const Tensor kYes = Tensor::scalar(1.0, DType::boolean), kNo = Tensor::scalar(0.0, DType::boolean);
 
 constexpr const char* kBranches = R"g(graph "g" {
