@@ -61,8 +61,9 @@ Status agree(const Problem& problem, const Machine& machine, const Tensor& want,
   const double typical = finite > 0 ? std::sqrt(squares / static_cast<double>(finite)) : 0;
   const bool integers = is_integer(problem.outputs[0].dtype);
   // Integers of integers are the same; those of floats may be rounded to either side.
-  const double fixed = integers && !is_integer(problem.inputs[0].dtype) ? 1 : 0;
-  const double unit = integers ? 0 : unit_of(problem, machine);
+  const bool exact = integers && is_integer(problem.inputs[0].dtype);
+  const double fixed = integers && !exact ? 1 : 0;
+  const double unit = exact ? 0 : unit_of(problem, machine);
   for (size_t i = 0; i < wanted.size(); ++i) {
     const double w = wanted[i], g = made[i];
     if ((std::isnan(w) && std::isnan(g)) || w == g) continue;

@@ -1,6 +1,7 @@
 #include "backends/gpu_fusion.h"
 
 #include "backends/join.h"
+#include "ops/attention.h"
 #include "ops/movement.h"
 #include "ops/norm.h"
 #include "ops/pointwise.h"
@@ -13,7 +14,8 @@ namespace {
 using namespace rewrite;
 
 bool takes_epilogue_on_gpu(const Graph& graph, NodeId id) {
-  return takes_epilogue(graph, id) || (op_of<LayerNorm>(graph, id) != nullptr && graph.node(id).outputs.size() == 1);
+  const bool stores = op_of<LayerNorm>(graph, id) != nullptr || op_of<Attention>(graph, id) != nullptr;
+  return takes_epilogue(graph, id) || (stores && graph.node(id).outputs.size() == 1);
 }
 
 bool join_epilogue(Graph& graph, NodeId id, const Machine& machine) {

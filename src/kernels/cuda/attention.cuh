@@ -3,8 +3,8 @@
 // Around it the source defines QUERIES, KEYS, SIZE, V_SIZE, PARAMETERS, ARGUMENTS, `int keys_seen(parameters, int
 // batch, int query)`, which does not fall from query to query, `float adjusted(parameters, float product, int batch,
 // int head, int query, int key)`, the score of a key that is seen, ADJUSTED, whether that is more than the product
-// times SCALE, and for row i: `q_row`, `k_row`, `v_row` and `y_row(parameters, int batch, int head, int i)`, which are
-// pointers.
+// times SCALE, for row i: `q_row`, `k_row`, `v_row` and `y_row(parameters, int batch, int head, int i)`, which are
+// pointers, and `finished(float)`, what becomes of a result before it is stored as a Y.
 extern "C" __global__ void __launch_bounds__(256) kernel(PARAMETERS) {
   begin();
   extern __shared__ float scores[];
@@ -31,6 +31,6 @@ extern "C" __global__ void __launch_bounds__(256) kernel(PARAMETERS) {
   for (int i = threadIdx.x; i < V_SIZE; i += 256) {
     float acc = 0;
     for (int key = 0; key < seen; ++key) acc += scores[key] * (float)v_row(ARGUMENTS, batch, head, key)[i];
-    result[i] = (T)(sum == 0 ? 0.0f : acc / sum);
+    result[i] = (Y)finished(sum == 0 ? 0.0f : acc / sum);
   }
 }

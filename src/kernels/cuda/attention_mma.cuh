@@ -164,7 +164,6 @@ extern "C" __global__ void __launch_bounds__(128) kernel(PARAMETERS) {
     auto* const result = y_row(ARGUMENTS, batch, head, query) + member * 2;
 #pragma unroll
     for (int j = 0; j < V_SIZE / 8; ++j)
-      *(unsigned*)(result + j * 8) =
-          pair_of((A*)nullptr, out[j * 4 + half * 2] * factor, out[j * 4 + half * 2 + 1] * factor);
+      store_results(result + j * 8, out[j * 4 + half * 2] * factor, out[j * 4 + half * 2 + 1] * factor);
   }
 }

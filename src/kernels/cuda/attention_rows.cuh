@@ -69,3 +69,15 @@ __device__ inline float inverse_sum(const Rows& rows, int half) {
   sum += __shfl_xor_sync(0xffffffffu, sum, 2);
   return sum == 0 ? 0 : 1 / sum;
 }
+
+// Two neighbouring results, written at once.
+template <class T, class V>
+__device__ inline void store_pair(T* to, V low, V high) {
+  const V pair[2] = {low, high};
+  store_run(to, pair);
+}
+__device__ inline void store_pair(signed char* to, int low, int high) {
+  *(unsigned short*)to = __byte_perm(low, high, 0x0040);
+}
+__device__ inline void store_pair(e4m3* to, float low, float high) { *(unsigned short*)to = e4m3_pair(low, high); }
+__device__ inline void store_results(Y* to, float low, float high) { store_pair(to, finished(low), finished(high)); }

@@ -28,10 +28,10 @@ __device__ inline void load_columns(float* tile, int first, int count, const Row
 extern "C" __global__ void __launch_bounds__(256) kernel(PARAMETERS) {
   begin();
   extern __shared__ __align__(16) float shared[];
-  float* const queries = shared;                         // [SIZE][PITCH_Q]
-  float* const keys = queries + SIZE * PITCH_Q;          // [SIZE][PITCH_K]
-  float* const weights = keys + SIZE * PITCH_K;          // [BLOCK][PITCH_P]
-  float* const values = weights + BLOCK * PITCH_P;       // [BLOCK][V_SIZE], and what the last column reads beyond it
+  float* const queries = shared;                    // [SIZE][PITCH_Q]
+  float* const keys = queries + SIZE * PITCH_Q;     // [SIZE][PITCH_K]
+  float* const weights = keys + SIZE * PITCH_K;     // [BLOCK][PITCH_P]
+  float* const values = weights + BLOCK * PITCH_P;  // [BLOCK][V_SIZE], and what the last column reads beyond it
   const int tx = threadIdx.x % 16, ty = threadIdx.x / 16, head = blockIdx.y, batch = blockIdx.z;
   const int query0 = blockIdx.x * ROWS;
   load_columns<ROWS, PITCH_Q>(queries, query0, QUERIES, [&](int i) { return q_row(ARGUMENTS, batch, head, i); });
@@ -101,8 +101,7 @@ extern "C" __global__ void __launch_bounds__(256) kernel(PARAMETERS) {
       }
     }
 #pragma unroll
-    for (int j = 0; j < KEYS_OF_THREAD; ++j)
-      *(Queries*)(weights + (tx + 16 * j) * PITCH_P + ty * RUN) = weight[j];
+    for (int j = 0; j < KEYS_OF_THREAD; ++j) *(Queries*)(weights + (tx + 16 * j) * PITCH_P + ty * RUN) = weight[j];
     __syncwarp();  // the weights of a query are those of half a warp
 
 #pragma unroll 8
@@ -129,6 +128,6 @@ extern "C" __global__ void __launch_bounds__(256) kernel(PARAMETERS) {
     const float factor = total == 0 ? 0.0f : 1 / total;
 #pragma unroll
     for (int c = 0; c < COLUMNS; ++c)
-      if (tx + 16 * c < V_SIZE) result[tx + 16 * c] = (T)(out[r][c] * factor);
+      if (tx + 16 * c < V_SIZE) result[tx + 16 * c] = (Y)finished(out[r][c] * factor);
   }
 }

@@ -19,7 +19,8 @@
 #define BUFFERS_Q (ROUNDS > 1 ? 2 : 1)
 #define TILES ((QUERIES + 63) / 64)
 #define KEY_BLOCKS ((KEYS + KEYS_A_BLOCK - 1) / KEYS_A_BLOCK)
-#define RUNS_A_ROW (V_SIZE / 8)  // of 16 bytes
+#define RUNS_A_ROW (V_SIZE / 8)
+#define BYTES_RUN (8 * (int)sizeof(Y))
 
 __device__ inline void group_barrier() { asm volatile("bar.sync %0, 128;" ::"r"(1 + threadIdx.x / 128) : "memory"); }
 
@@ -136,23 +137,24 @@ extern "C" __global__ void __launch_bounds__(128 * GROUPS, BLOCKS_AT_ONCE)
       }
     }
 
-    // Through shared memory, so that a lane stores 16 bytes.
+    // Through shared memory, so that a lane stores a run of 8.
     group_barrier();
-    unsigned char* const staged = shared + buffer * BYTES_Q + warp * (16 * RUNS_A_ROW * 16);
+    unsigned char* const staged = shared + buffer * BYTES_Q + warp * (16 * RUNS_A_ROW * BYTES_RUN);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float factor = inverse_sum(rows, half);
 #pragma unroll
       for (int j = 0; j < RUNS_A_ROW; ++j)
-        *(unsigned*)(staged + staged_at(lane / 4 + half * 8, j) * 16 + lane % 4 * 4) =
-            pair_of((A*)nullptr, out[j * 4 + half * 2] * factor, out[j * 4 + half * 2 + 1] * factor);
+        store_results((Y*)(staged + staged_at(lane / 4 + half * 8, j) * BYTES_RUN) + lane % 4 * 2,
+                      out[j * 4 + half * 2] * factor, out[j * 4 + half * 2 + 1] * factor);
     }
     __syncwarp();
 #pragma unroll
     for (int i = lane; i < 16 * RUNS_A_ROW; i += 32) {
       const int row = i / RUNS_A_ROW, run = i % RUNS_A_ROW, to = tile * 64 + warp * 16 + row;
       if (to < QUERIES)
-        *(uint4*)(y_row(ARGUMENTS, batch, head, to) + run * 8) = *(const uint4*)(staged + staged_at(row, run) * 16);
+        *(RunOf<unsigned, BYTES_RUN / 4>*)(y_row(ARGUMENTS, batch, head, to) + run * 8) =
+            *(const RunOf<unsigned, BYTES_RUN / 4>*)(staged + staged_at(row, run) * BYTES_RUN);
     }
   }
 }

@@ -2,7 +2,7 @@
 
 #include "tactics/cuda/kernel.h"
 
-// What the kernels for attention share.
+// What the kernels for attention share. Problems are attention alone, or with elementwise work on its result.
 namespace hone::cuda {
 
 // Where an operand's element [batch][head][row][i] lies.

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "ops/attention.h"
+#include "tactics/cuda/after.h"
 #include "tactics/cuda/attention.h"
 #include "tactics/cuda/gemm.h"
 #include "tactics/cuda/source.h"
@@ -15,7 +16,8 @@ std::string AttentionOperand::at(const char* function, int64_t heads_a_head) con
       function, name, offset, batch, heads_a_head, head, row);
 }
 
-AttentionGeometry attention_geometry(const Problem& problem) {
+AttentionGeometry attention_geometry(const Problem& given) {
+  const Problem problem = view_after(given).plain;
   const Attention& op = *problem.op.as<Attention>();
   const Dims q = dims_of(problem.inputs[0]);
   if (op.layout == "packed") {
@@ -53,7 +55,8 @@ AttentionGeometry attention_geometry(const Problem& problem) {
           operand("y", q, v[3])};
 }
 
-std::string refuse_attention(const Problem& problem) {
+std::string refuse_attention(const Problem& given) {
+  const auto [problem, after, operands] = view_after(given);
   const auto* op = problem.op.as<Attention>();
   if (op == nullptr) return kAnotherOp;
   if (std::string reason = refuse_unless_fixed_real(problem); !reason.empty()) return reason;
@@ -61,7 +64,13 @@ std::string refuse_attention(const Problem& problem) {
   for (size_t i = 4; i < 6; ++i)
     if (has(problem, i) && element_type(problem.inputs[i].dtype) == nullptr)
       return fmt::format("an input of {}", name(problem.inputs[i].dtype));
-  const AttentionGeometry g = attention_geometry(problem);
+  if (after) {
+    if (std::string reason = refuse_program(*after); !reason.empty()) return reason;
+    if (std::ranges::any_of(operands, [](int input) { return input >= 0; })) return "other values join its result";
+    // What tensor cores' results leave through is as large as the queries.
+    if (size_of(given.outputs[0].dtype) > size_of(problem.inputs[0].dtype)) return "its result is of a larger type";
+  }
+  const AttentionGeometry g = attention_geometry(given);
   if (has(problem, 3)) {
     const TensorType& mask = problem.inputs[3];
     if (mask.dtype != DType::boolean && !is_real_element(mask.dtype))
@@ -74,9 +83,9 @@ std::string refuse_attention(const Problem& problem) {
 
 namespace {
 
-std::string parameters_of(const Problem& problem) {
+std::string parameters_of(const Problem& problem, DType result) {
   const char* type = element_type(problem.inputs[0].dtype);
-  std::string text = fmt::format("{0}* __restrict__ y, const {0}* __restrict__ q", type);
+  std::string text = fmt::format("{}* __restrict__ y, const {}* __restrict__ q", element_type(result), type);
   for (size_t i = 1; i < 3; ++i)
     if (has(problem, i)) text += fmt::format(", const {}* __restrict__ {}", type, i == 1 ? "k" : "v");
   if (has(problem, 3)) text += fmt::format(", const {}* __restrict__ mask", element_type(problem.inputs[3].dtype));
@@ -106,13 +115,27 @@ std::string keys_seen(const Problem& problem, const AttentionGeometry& g) {
   return text + "  return (int)most(seen, (i64)0);\n";
 }
 
+// What becomes of an element of the result before it is stored.
+std::string finish(const std::optional<PointwiseProgram>& after, DType result) {
+  return fmt::format("typedef {} Y;\ntypedef {} Result;\n__device__ inline Result finished(float acc) {{\n{}}}\n",
+                     element_type(result),
+                     is_held_in_float(result) ? "float"
+                     : size_of(result) < 4    ? "int"
+                                              : "i64",
+                     after ? statements(*after, std::vector<std::string>(after->code.size(), "acc")) +
+                                 fmt::format("  return v{};\n", after->code.size() - 1)
+                           : "  return acc;\n");
+}
+
 }  // namespace
 
-std::string attention_definitions(const Problem& problem) {
+std::string attention_definitions(const Problem& given) {
+  const auto [problem, after, operands] = view_after(given);
+  const DType result = given.outputs[0].dtype;
   const Attention& op = *problem.op.as<Attention>();
   const AttentionGeometry g = attention_geometry(problem);
   const double scale = op.scale == 0 ? 1 / std::sqrt(static_cast<double>(g.size)) : op.scale;
-  const std::string parameters = parameters_of(problem);
+  const std::string parameters = parameters_of(problem, result);
   std::string score = "  float s = product * SCALE;\n";
   if (op.softcap > 0) score += fmt::format("  s = {0} * tanhf(s / {0});\n", float_literal(op.softcap));
   if (has(problem, 3)) {
@@ -134,7 +157,7 @@ std::string attention_definitions(const Problem& problem) {
 #define ARGUMENTS {}
 typedef {} T;
 typedef T A;
-{}{}{}{}
+{}{}{}{}{}
 __device__ inline int keys_seen(PARAMETERS, int batch, int query) {{
 {}}}
 __device__ inline float adjusted(PARAMETERS, float product, int batch, int head, int query, int key) {{
@@ -142,9 +165,9 @@ __device__ inline float adjusted(PARAMETERS, float product, int batch, int head,
 }}
 )cuda",
                      g.queries, g.keys, g.size, g.v_size, float_literal(scale), adjusted ? 1 : 0, parameters,
-                     arguments_of(parameters), element_type(problem.inputs[0].dtype), g.q.at("q_row", 1),
-                     g.k.at("k_row", g.heads / g.kv_heads), g.v.at("v_row", g.heads / g.kv_heads), g.y.at("y_row", 1),
-                     keys_seen(problem, g), score);
+                     arguments_of(parameters), element_type(problem.inputs[0].dtype), finish(after, result),
+                     g.q.at("q_row", 1), g.k.at("k_row", g.heads / g.kv_heads), g.v.at("v_row", g.heads / g.kv_heads),
+                     g.y.at("y_row", 1), keys_seen(problem, g), score);
 }
 
 }  // namespace hone::cuda

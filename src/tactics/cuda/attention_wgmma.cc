@@ -5,6 +5,7 @@
 #include "kernels/cuda/attention_wgmma.cuh.h"
 #include "kernels/cuda/boxes.cuh.h"
 #include "ops/attention.h"
+#include "tactics/cuda/after.h"
 #include "tactics/cuda/attention.h"
 #include "tactics/cuda/wgmma.h"
 
@@ -97,7 +98,7 @@ constexpr Layout kLayouts[] = {
     {"heads", 4, "%3, %4, %5, %7"}, {"rows", 4, "%3, %5, %4, %7"}, {"packed", 5, "%3, %5, %6, %4, %7"}};
 
 const Layout& layout_of(const Problem& problem) {
-  const std::string& name = problem.op.as<Attention>()->layout;
+  const std::string name = cuda::view_after(problem).plain.op.as<Attention>()->layout;
   const auto found =
       std::find_if(std::begin(kLayouts), std::end(kLayouts), [&](const Layout& l) { return l.name == name; });
   return found == std::end(kLayouts) ? kLayouts[0] : *found;

@@ -6,9 +6,8 @@
 #include "kernels/cuda/block.cuh.h"
 #include "kernels/cuda/reduce_columns.cuh.h"
 #include "ops/elements.h"
-#include "ops/fused.h"
 #include "ops/norm.h"
-#include "ops/pointwise.h"
+#include "tactics/cuda/after.h"
 #include "tactics/cuda/gemm.h"
 #include "tactics/cuda/reduced.h"
 #include "tactics/cuda/source.h"
@@ -129,30 +128,15 @@ cuda::Launch norm_launch(const Problem& problem) { return launch_rows(norm_rows(
 constexpr int64_t kNormWarps = 8;
 constexpr int64_t kMostNormExtent = 4096, kMostEarlyExtent = 1024;
 
-// A norm, alone or with elementwise work on its result that reads nothing else.
-struct Norm {
-  Problem plain;  // the norm alone
-  std::optional<PointwiseProgram> after;
-};
-
-Norm view_norm(const Problem& problem) {
-  Norm norm{problem, {}};
-  const auto* fused = problem.op.as<Fused>();
-  if (fused == nullptr) return norm;
-  const Graph& body = *fused->body;
-  const auto order = body.order();
-  if (order.size() != 2) return norm;
-  const Node &first = body.node(order[0]), &second = body.node(order[1]);
-  const auto* pointwise = second.op.as<Pointwise>();
-  if (pointwise == nullptr || second.inputs != first.outputs || first.inputs != body.inputs()) return norm;
-  norm.plain.op = first.op;
-  norm.plain.outputs = {body.type(first.outputs[0])};
-  norm.after = pointwise->program;
-  return norm;
+// Whether the norm's rows have an element of the tensor each, at the same place in all of them.
+bool is_column(const Problem& norm, const TensorType& type) {
+  const Dims dims = dims_of(type), x = dims_of(norm.inputs[0]);
+  const int64_t extent = norm_rows(norm).extent;
+  return extent == x.back() && !dims.empty() && dims.back() == extent && element_count(dims) == extent;
 }
 
 std::string norm_warp_supports(const Problem& given) {
-  const auto [problem, after] = view_norm(given);
+  const auto [problem, after, operands] = cuda::view_after(given);
   if (std::string reason = norm_supports(problem); !reason.empty()) return reason;
   if (after)
     if (std::string reason = cuda::refuse_program(*after); !reason.empty()) return reason;
@@ -162,29 +146,55 @@ std::string norm_warp_supports(const Problem& given) {
   for (size_t i = 1; i < 3; ++i)
     if (has(problem, i) && element_count(dims_of(problem.inputs[i])) != rows.extent)
       return "scale or bias are not a row";
+  for (const int input : operands) {
+    if (input < 0) continue;
+    const TensorType& type = given.inputs[static_cast<size_t>(input)];
+    if (!cuda::is_real_element(type.dtype) || !is_column(problem, type)) return "more than a row joins its result";
+  }
   return {};
 }
 
+// What a norm reads beside its rows, and what it does to `norm`, an element of its result.
+struct NormText {
+  std::string parameters, ahead, loads, result;
+};
+
+NormText norm_text(const Problem& given) {
+  const auto [problem, after, operands] = cuda::view_after(given);
+  const int64_t extent = norm_rows(problem).extent;
+  NormText text;
+  std::set<int> read;
+  const auto element = [&](int input) {
+    const auto i = static_cast<size_t>(input);
+    if (read.insert(input).second) {
+      const char* type = cuda::element_type(given.inputs[i].dtype);
+      text.parameters += fmt::format(", const {}* p{}", type, i);
+      // Constants do not wait for the launch ahead; of long rows they would take too many registers.
+      const bool early = given.is_constant(i) && extent <= kMostEarlyExtent;
+      (early ? text.ahead : text.loads) += fmt::format(
+          "  Run<{1}, RUN> p{0}_runs[TURNS];\n#pragma unroll\n  for (int t = 0; t < TURNS; ++t)\n"
+          "    if (at(t) < EXTENT) p{0}_runs[t] = load_run<RUN>(p{0} + at(t));\n",
+          i, type);
+    }
+    return fmt::format("(float)p{}_runs[t].v[j]", i);
+  };
+  int place = 0;  // among the inputs that are there
+  for (size_t i = 1; i < 3; ++i)
+    if (has(problem, i)) text.result += fmt::format("      norm {} {};\n", i == 1 ? "*=" : "+=", element(++place));
+  std::vector<std::string> inputs;
+  for (const int input : operands) inputs.push_back(input < 0 ? "norm" : element(input));
+  if (after) text.result += cuda::statements(*after, inputs);
+  text.result += fmt::format("      results[j] = {};\n", after ? fmt::format("v{}", after->code.size() - 1) : "norm");
+  return text;
+}
+
 Result<cuda::Source> norm_warp_source(const Problem& given) {
-  const auto [problem, after] = view_norm(given);
+  const Problem problem = cuda::view_after(given).plain;
+  const NormText text = norm_text(given);
   const DType type = given.outputs[0].dtype;
   const bool real = cuda::is_held_in_float(type);
   const LayerNorm& op = *problem.op.as<LayerNorm>();
   const Rows rows = norm_rows(problem);
-  std::string parameters, ahead, loads, affine;
-  for (size_t i = 1; i < 3; ++i) {
-    if (!has(problem, i)) continue;
-    parameters += fmt::format(", const {}* p{}", cuda::element_type(problem.inputs[i].dtype), i);
-    // Constants do not wait for the launch ahead; of long rows they would take too many registers.
-    const bool early = problem.is_constant(i) && rows.extent <= kMostEarlyExtent;
-    (early ? ahead : loads) += fmt::format(
-        "  Run<{1}, RUN> p{0}_runs[TURNS];\n#pragma unroll\n  for (int t = 0; t < TURNS; ++t)\n"
-        "    if (at(t) < EXTENT) p{0}_runs[t] = load_run<RUN>(p{0} + at(t));\n",
-        i, cuda::element_type(problem.inputs[i].dtype));
-    affine += fmt::format("      norm {} (float)p{}_runs[t].v[j];\n", i == 1 ? "*=" : "+=", i);
-  }
-  if (after) affine += cuda::statements(*after, {"norm"});
-  affine += fmt::format("      results[j] = {};\n", after ? fmt::format("v{}", after->code.size() - 1) : "norm");
   return cuda::Source{kernels::block_cuh + fmt::format(R"cuda(
 #define EXTENT {0}
 #define ROWS {1}
@@ -226,14 +236,14 @@ extern "C" __global__ void __launch_bounds__({4}) kernel({10}* __restrict__ y, c
 )cuda",
                                                        rows.extent, rows.outer * rows.inner,
                                                        cuda::run_of(problem.inputs[0].dtype, rows.extent),
-                                                       type_of(problem), 32 * kNormWarps, parameters,
+                                                       type_of(problem), 32 * kNormWarps, text.parameters,
                                                        op.rms ? "0" : "reduce_warp<combine_sum>(mean) / EXTENT",
-                                                       cuda::float_literal(op.epsilon), loads, affine,
-                                                       cuda::element_type(type), real ? "float" : "i64", ahead)};
+                                                       cuda::float_literal(op.epsilon), text.loads, text.result,
+                                                       cuda::element_type(type), real ? "float" : "i64", text.ahead)};
 }
 
 cuda::Launch norm_warp_launch(const Problem& given) {
-  const Problem problem = view_norm(given).plain;
+  const Problem problem = cuda::view_after(given).plain;
   const Rows rows = norm_rows(problem);
   return {{static_cast<unsigned>((rows.outer * rows.inner + kNormWarps - 1) / kNormWarps)}, {32 * kNormWarps}};
 }
