@@ -50,4 +50,16 @@ inline Problem norm_in_bytes(int64_t rows, int64_t extent, bool bias, DType from
                   bias ? ", %3" : "", quantising_text(from, to, "in1:f32")));
 }
 
+// A product of bytes in steps of kSumStep, a function of it, and that in kPerOne steps of 1.
+constexpr double kSumStep = 0.0005, kPerOne = 30;
+inline Problem function_in_bytes(const char* function) {
+  return fused_problem(
+      fmt::format("graph {{\ninput %1 \"a\" : i8[70,256]\ninput %2 \"b\" : i8[256,48]\n"
+                  "%3 = MatMul(%1, %2)\n%4 = Pointwise(%3) {{program=\"in0:i32; cast:f32(0); "
+                  "constant:f32({}); mul:f32(1,2); {}:f32(3); constant:f32({}); mul:f32(4,5); "
+                  "round:f32(6); constant:f32(-128); constant:f32(127); clip:f32(7,8,9); "
+                  "cast:i8(10)\"}}\noutput %4 \"y\"\n}}",
+                  kSumStep, function, kPerOne));
+}
+
 }  // namespace hone::testing

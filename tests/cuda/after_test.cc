@@ -8,6 +8,7 @@
 #include "cuda/nvrtc.h"
 #include "ops/fused.h"
 #include "tactics/cuda/after.h"
+#include "tactics/cuda/kernel.h"
 
 namespace hone {
 namespace {
@@ -106,6 +107,19 @@ TEST(JoinedWork, StepsOfColumnsAreJoinedToNorms) {
   EXPECT_EQ(nodes_left(norm("1,8")), 1u);
   EXPECT_EQ(nodes_left(norm("8,1")), 2u);
   EXPECT_EQ(nodes_left(norm("8,8")), 2u);
+}
+
+TEST(JoinedWork, FunctionsAreShortAheadOfBytesAlone) {
+  EXPECT_TRUE(cuda::has_short_results(function_in_bytes("gelu_erf")));
+  EXPECT_TRUE(cuda::has_short_results(attention_in_bytes(kAttentionForms[0], DType::f32, DType::i8, 40)));
+  const auto ends_in = [](const char* program, DType type) {
+    return cuda::has_short_results({.op = *make_op("Pointwise", {{"program", std::string(program)}}),
+                                    .inputs = {{DType::f32, Shape::of(Dims{8})}},
+                                    .outputs = {{type, Shape::of(Dims{8})}}});
+  };
+  EXPECT_TRUE(ends_in("in0:f32; exp:f32(0); cast:f16(1)", DType::f16));
+  EXPECT_FALSE(ends_in("in0:f32; exp:f32(0)", DType::f32));
+  EXPECT_FALSE(ends_in("in0:f32; exp:f32(0); cast:i8(1)", DType::i8));
 }
 
 TEST(JoinedWork, TheOpAloneHasItsOwnInputs) {

@@ -55,6 +55,17 @@ TEST(HalfFunctions, AreExactEnoughForAllArguments) {
   }
 }
 
+// What becomes a byte is a function of any float.
+TEST(HalfFunctions, AreAsExactBetweenNumbersOf16Bits) {
+  exp2_error = reciprocal_error = 0;
+  for (const Function& f : kFunctions)
+    for (int i = -1'000'000; i <= 1'000'000; ++i) {
+      const float a = static_cast<float>(i) * 1.7e-5f;
+      const double want = f.exact(a);
+      ASSERT_NEAR(f.fast(a), want, f.relative * std::fabs(want) + 0x1p-31) << f.name << "(" << a << ")";
+    }
+}
+
 TEST(HalfFunctions, KeepInfinitiesAndNaN) {
   exp2_error = reciprocal_error = 0;
   for (const Function& f : kFunctions) {

@@ -24,9 +24,9 @@ class GpuAfter : public ::testing::Test {
   }
 };
 
-// The kernels may be off by off(value) before they multiply by step(i) and round.
-template <class Off, class Step>
-void expect_bytes(const Problem& problem, const Tensors& inputs, const Off& off, const Step& step) {
+// `value` is what the op's result i becomes before it is rounded, and `off` how far the kernels may be from that.
+template <class Value, class Off>
+void expect_bytes(const Problem& problem, const Tensors& inputs, const Value& value, const Off& off) {
   const Machine machine{.cuda_arch = cuda::device(0)->arch(), .cuda_device = 0};
   const Problem plain = cuda::view_after(problem).plain;
   Tensors exact;
@@ -44,13 +44,12 @@ void expect_bytes(const Problem& problem, const Tensors& inputs, const Off& off,
     const auto got = c.run(problem, machine, **box, pool);
     ASSERT_TRUE(got.ok()) << c.tactic.name << ": " << got.status().message();
     for (int64_t i = 0; i < want.count(); ++i) {
-      const double top = integers ? 127 : 448, low = integers ? -128 : -448;
-      const double value = std::clamp(want.at(i) * step(i), low, top);
+      const double exact = value(want.at(i), i), near = off(exact, i);
+      const double steps = integers ? std::clamp(exact, -128.0, 127.0) : std::clamp(exact, -448.0, 448.0);
       // Neighbours are 1 apart in i8; in e4m3 2^-3 of the value or 2^-9.
-      const double rounding = integers ? 0.5 : std::max(0x1p-4 * std::fabs(value), 0x1p-10);
-      ASSERT_LE(std::fabs((*got)[0].at(i) - value),
-                1.0001 * rounding + (integers ? 1 : 1.07) * off(want.at(i)) * step(i))
-          << c.tactic.name << "/" << c.variant << " [" << i << "] " << value;
+      const double rounding = integers ? 0.5 : std::max(0x1p-4 * (std::fabs(steps) + near), 0x1p-10);
+      ASSERT_LE(std::fabs((*got)[0].at(i) - steps), 1.0001 * rounding + near)
+          << c.tactic.name << "/" << c.variant << " [" << i << "] " << exact;
     }
   }
 }
@@ -66,7 +65,8 @@ TEST_F(GpuAfter, SmallAttentionStoresBytes) {
         if (&form != &every && (from != DType::f16 || to != DType::i8)) continue;
         const Problem problem = testing::attention_in_bytes(form, from, to, kStep);
         expect_bytes(
-            problem, values_of(problem), [&](double) { return rounding(from) + 1e-5; }, [](int64_t) { return kStep; });
+            problem, values_of(problem), [](double v, int64_t) { return v * kStep; },
+            [&](double, int64_t) { return (rounding(from) + 1e-5) * kStep; });
       }
 }
 
@@ -78,10 +78,26 @@ TEST_F(GpuAfter, SmallNormsStoreBytes) {
         Tensors inputs = values_of(problem);
         Tensor& steps = inputs.back();
         for (int64_t i = 0; i < steps.count(); ++i) steps.set(i, 20 + static_cast<double>(i % 50));
+        const auto step = [&](int64_t i) { return steps.at(i % steps.count()); };
         expect_bytes(
-            problem, inputs, [](double v) { return 1e-5 * (std::fabs(v) + 1); },
-            [&](int64_t i) { return steps.at(i % steps.count()); });
+            problem, inputs, [&](double v, int64_t i) { return v * step(i); },
+            [&](double v, int64_t i) { return 1e-5 * (std::fabs(v) + step(i)); });
       }
+}
+
+// Functions have short forms ahead of a rounding to bytes, with errors of up to 2^-14.
+TEST_F(GpuAfter, SmallFunctionsOfProductsAreRight) {
+  const std::pair<const char*, double (*)(double)> functions[] = {
+      {"exp", [](double a) { return std::exp(a); }},
+      {"sigmoid", [](double a) { return 1 / (1 + std::exp(-a)); }},
+      {"silu", [](double a) { return a / (1 + std::exp(-a)); }},
+      {"gelu_erf", [](double a) { return a * 0.5 * std::erfc(-a / std::sqrt(2.0)); }}};
+  const Input a = whole(DType::i8, {70, 256}, -127, 128), b = whole(DType::i8, {256, 48}, -127, 128);
+  for (const auto& [name, function] : functions)
+    expect_bytes(
+        testing::function_in_bytes(name), {a.value, b.value},
+        [f = function](double sum, int64_t) { return testing::kPerOne * f(sum * testing::kSumStep); },
+        [](double v, int64_t) { return 0x1p-14 * std::fabs(v) + 1e-4; });
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include "kernels/cuda/exact_functions.cuh.h"
 #include "kernels/cuda/half_functions.cuh.h"
 #include "kernels/cuda/prelude.cuh.h"
+#include "ops/fused.h"
+#include "ops/pointwise.h"
 #include "tactics/cuda/source.h"
 
 namespace hone::cuda {
@@ -89,9 +91,18 @@ Launch elementwise(int64_t count) {
   return {{static_cast<unsigned>((count + kElementwiseThreads - 1) / kElementwiseThreads)}, {kElementwiseThreads}};
 }
 
-Result<Prepared> prepare(const Source& source, bool half_results, const Machine& machine) {
+bool has_short_results(const Problem& problem) {
+  const DType type = problem.outputs[0].dtype;
+  if (type != DType::i8) return type == DType::f16 || type == DType::bf16 || type == DType::f8e4m3fn;
+  const auto* fused = problem.op.as<Fused>();
+  const Op last = fused != nullptr ? fused->body->node(fused->body->order().back()).op : problem.op;
+  const auto* pointwise = last.as<Pointwise>();
+  return pointwise != nullptr && ends_in_quantising(pointwise->program);
+}
+
+Result<Prepared> prepare(const Source& source, bool short_results, const Machine& machine) {
   HONE_TRY(Tensor cubin,
-           compile(kernels::prelude_cuh + (half_results ? kernels::half_functions_cuh : kernels::exact_functions_cuh) +
+           compile(kernels::prelude_cuh + (short_results ? kernels::half_functions_cuh : kernels::exact_functions_cuh) +
                        source.text,
                    machine.cuda_arch + (source.arch_specific ? "a" : ""), machine.store));
   Prepared prepared{.packed = {std::move(cubin)}, .drops = source.drops};

@@ -49,10 +49,10 @@ inline constexpr int64_t kMultiprocessors = 132;
 Launch elementwise(int64_t count);
 inline constexpr int64_t kElementwiseThreads = 256;
 
-// Whether results of a type are rounded so much that functions need not be exact to the last digit of f32.
-inline bool is_short(DType type) { return type == DType::f16 || type == DType::bf16 || type == DType::f8e4m3fn; }
-// `half_results`: they are f16, bf16 or e4m3, so that functions need not be exact to the last digit of f32.
-Result<Prepared> prepare(const Source& source, bool half_results, const Machine& machine);
+// Whether results are rounded so much, to f16, bf16, e4m3 or a step of i8, that functions need not be exact to the last
+// digit of f32.
+bool has_short_results(const Problem& problem);
+Result<Prepared> prepare(const Source& source, bool short_results, const Machine& machine);
 Result<std::unique_ptr<const Kernel>> make(const Launch& launch, std::span<const Tensor> packed,
                                            const Machine& machine);
 
@@ -75,7 +75,7 @@ constexpr Tactic row(std::string_view name, int tier = 0) {
           .variants = variants,
           .prepare = [](const Problem& problem, int variant, const Machine& machine) -> Result<Prepared> {
             HONE_TRY(const Source text, apply<source>(problem, variant, machine));
-            return cuda::prepare(text, is_short(problem.outputs[0].dtype), machine);
+            return cuda::prepare(text, has_short_results(problem), machine);
           },
           .make = [](const Problem& problem, std::span<const Tensor> packed, int variant,
                      const Machine& machine) -> Result<std::unique_ptr<const Kernel>> {

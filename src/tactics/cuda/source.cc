@@ -301,6 +301,10 @@ std::string refuse_program(const PointwiseProgram& program) {
   return {};
 }
 
+bool ends_in_quantising(const PointwiseProgram& program) {
+  return quantising_clip(program, program.code.size() - 1) != nullptr;
+}
+
 std::string statements(const PointwiseProgram& program, const std::vector<std::string>& inputs) {
   std::string text;
   const bool exact = quantises(program);

@@ -53,6 +53,8 @@ struct RunOperands {
 
 // Why the kernels cannot compute `program`, or empty.
 std::string refuse_program(const PointwiseProgram& program);
+// Whether the result is the nearest whole number between bounds, as i8: a value in steps.
+bool ends_in_quantising(const PointwiseProgram& program);
 // Statements that define v0, v1, ... with the result in the last, an i8 in its lowest byte alone; input i is the
 // expression inputs[i].
 std::string statements(const PointwiseProgram& program, const std::vector<std::string>& inputs);
