@@ -182,6 +182,7 @@ NormText norm_text(const Problem& given) {
   for (size_t i = 1; i < 3; ++i)
     if (has(problem, i)) text.result += fmt::format("      norm {} {};\n", i == 1 ? "*=" : "+=", element(++place));
   std::vector<std::string> inputs;
+  inputs.reserve(operands.size());
   for (const int input : operands) inputs.push_back(input < 0 ? "norm" : element(input));
   if (after) text.result += cuda::statements(*after, inputs);
   text.result += fmt::format("      results[j] = {};\n", after ? fmt::format("v{}", after->code.size() - 1) : "norm");
