@@ -51,7 +51,7 @@ inline Problem norm_in_bytes(int64_t rows, int64_t extent, bool bias, DType from
 }
 
 // A product of bytes in steps of kSumStep, a function of it, and that in kPerOne steps of 1.
-constexpr double kSumStep = 0.0005, kPerOne = 30;
+constexpr double kSumStep = 2e-5, kPerOne = 30;
 inline Problem function_in_bytes(const char* function) {
   return fused_problem(
       fmt::format("graph {{\ninput %1 \"a\" : i8[70,256]\ninput %2 \"b\" : i8[256,48]\n"
