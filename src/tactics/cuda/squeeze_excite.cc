@@ -94,7 +94,7 @@ std::string plain_supports(const Problem& problem) {
 }
 
 std::string supports(const Problem& problem, const Machine& machine) {
-  const std::string reason = plain_supports(problem);
+  std::string reason = plain_supports(problem);
   if (!reason.empty() || cuda::has_clusters(machine.cuda_arch)) return reason;
   return "it needs clusters of blocks, of compute capability 9.0";
 }
