@@ -93,11 +93,14 @@ TEST_F(GpuAfter, SmallFunctionsOfProductsAreRight) {
       {"silu", [](double a) { return a / (1 + std::exp(-a)); }},
       {"gelu_erf", [](double a) { return a * 0.5 * std::erfc(-a / std::sqrt(2.0)); }}};
   const Input a = whole(DType::i8, {70, 256}, -127, 128), b = whole(DType::i8, {256, 48}, -127, 128);
-  for (const auto& [name, function] : functions)
+  for (const auto& [name, function] : functions) {
+    Problem problem = testing::function_in_bytes(name);
+    problem.constants = {Tensor(), b.value};
     expect_bytes(
-        testing::function_in_bytes(name), {a.value, b.value},
+        problem, {a.value, b.value},
         [f = function](double sum, int64_t) { return testing::kPerOne * f(sum * testing::kSumStep); },
         [](double v, int64_t) { return 0x1p-14 * std::fabs(v) + 1e-4; });
+  }
 }
 
 }  // namespace
