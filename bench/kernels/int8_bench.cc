@@ -140,6 +140,18 @@ int main(int argc, char** argv) {
                            [p, args, context] { int8_conv(p, context, args); }});
         }
       }
+      if (int8_winograd_refusal(p, {.set = set}, &given) == nullptr) {
+        packed = keep(int8_winograd_packed_bytes(p, set));
+        int8_winograd_pack(p, {.set = set}, given, packed);
+        args.packed = packed;
+        for (int split = 1; split <= 2; ++split)
+          for (int tiles : {12, 24, 48, 96}) {
+            const Int8Context context{.set = set, .threads = threads, .split = split, .row_block = tiles};
+            args.workspace = keep(int8_winograd_workspace_bytes(p, context));
+            small.push_back({"Winograd, split " + std::to_string(split) + ", tiles " + std::to_string(tiles),
+                             [p, args, context] { int8_winograd(p, context, args); }});
+          }
+      }
     }
     ConvArgs float_args{.in = at<float>(float_in), .out = at<float>(float_out), .epilogue = {}, .pool = &pool};
     float_args.epilogue.bias = at<float>(channels);

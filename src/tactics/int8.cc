@@ -69,6 +69,19 @@ std::string supports_conv(const Problem& problem, const Machine&) {
   return kDepthwise ? "not one channel a group" : "one channel a group";
 }
 
+std::string supports_winograd(const Problem& problem, const Machine& machine) {
+  if (std::string reason = supports_conv<false>(problem, machine); !reason.empty()) return reason;
+  if (std::string reason = refuse_error(0, kErrorBound, machine); !reason.empty()) return reason;
+  const auto sums = view_sums(problem);
+  const cpu::ConvProblem p = product_geometry(problem, sums->op);
+  const cpu::Int8Context context{.set = cpu::best_int8_set(tier_of(machine)),
+                                 .unsigned_in = unsigned_in(problem, sums->op)};
+  std::optional<cpu::Int8Weights> weights;
+  if (problem.is_constant(1)) weights = product_weights<int8_t>(problem, sums->op, p);
+  const char* reason = cpu::int8_winograd_refusal(p, context, weights ? &*weights : nullptr);
+  return reason == nullptr ? "" : reason;
+}
+
 std::string supports_gemm(const Problem& problem, const Machine&) {
   const auto sums = view_sums(problem);
   if (!sums || sums->op.as<MatMul>() == nullptr) return kAnotherOp;
@@ -96,6 +109,37 @@ cpu::Int8Context tuning(const Problem& problem, const Op& op, const Machine& mac
 
 int variants(const Problem&, const Machine& machine) { return static_cast<int>(tunings(machine).size()); }
 
+std::vector<cpu::Int8Context> winograd_tunings(const Problem& problem, const Machine& machine) {
+  cpu::Int8Context first{.set = cpu::best_int8_set(tier_of(machine)), .threads = machine.threads};
+  if (const auto sums = view_sums(problem)) first.unsigned_in = unsigned_in(problem, sums->op);
+  std::vector<cpu::Int8Context> list{first};
+  for (int split = 1; split <= (machine.threads > 1 ? 2 : 1); ++split)
+    for (int tiles : {12, 24, 48, 96}) {
+      list.push_back(first);
+      list.back().split = split;
+      list.back().row_block = tiles;
+    }
+  return list;
+}
+
+int winograd_variants(const Problem& problem, const Machine& machine) {
+  return static_cast<int>(winograd_tunings(problem, machine).size());
+}
+
+cpu::Int8Context winograd_tuning(const Problem& problem, const Machine& machine, int variant) {
+  const auto list = winograd_tunings(problem, machine);
+  return list[static_cast<size_t>(variant) % list.size()];
+}
+
+Result<Prepared> prepare_winograd(const Problem& problem, int variant, const Machine& machine) {
+  const auto sums = view_sums(problem);
+  const cpu::ConvProblem p = product_geometry(problem, sums->op);
+  const cpu::Int8Context context = winograd_tuning(problem, machine, variant);
+  Tensor packed(DType::u8, {static_cast<int64_t>(cpu::int8_winograd_packed_bytes(p, context.set))});
+  cpu::int8_winograd_pack(p, context, product_weights<int8_t>(problem, sums->op, p), packed.mutable_raw());
+  return Prepared{{packed, Tensor::scalar(static_cast<int64_t>(context.set))}, {false, true}};
+}
+
 Result<Prepared> prepare(const Problem& problem, int variant, const Machine& machine) {
   const auto sums = view_sums(problem);
   const cpu::ConvProblem p = product_geometry(problem, sums->op);
@@ -106,7 +150,8 @@ Result<Prepared> prepare(const Problem& problem, int variant, const Machine& mac
 }
 
 // The set that weights are packed for, once it is sure that this CPU has it and that they are of its size.
-Result<cpu::Int8Set> check_packed_set(const cpu::ConvProblem& p, std::span<const Tensor> packed) {
+Result<cpu::Int8Set> check_packed_set(const cpu::ConvProblem& p, std::span<const Tensor> packed,
+                                      size_t (*bytes)(const cpu::ConvProblem&, cpu::Int8Set)) {
   if (packed.size() != 2) return invalid("packed weights are missing");
   const int64_t set = packed[1].int_at(0);
   if (set < 0 || set > static_cast<int64_t>(cpu::Int8Set::amx)) return invalid("packed weights of no known set");
@@ -115,8 +160,7 @@ Result<cpu::Int8Set> check_packed_set(const cpu::ConvProblem& p, std::span<const
     return Status(Code::device,
                   fmt::format("the engine's weights are packed for {}, which this CPU lacks: build the engine again",
                               cpu::int8_set_name(known)));
-  if (packed[0].count() < static_cast<int64_t>(cpu::int8_packed_bytes(p, known)))
-    return invalid("packed weights are too small");
+  if (packed[0].count() < static_cast<int64_t>(bytes(p, known))) return invalid("packed weights are too small");
   return known;
 }
 
@@ -202,9 +246,19 @@ Result<std::unique_ptr<const Kernel>> make(const Problem& problem, std::span<con
   const auto sums = view_sums(problem);
   const cpu::ConvProblem p = product_geometry(problem, sums->op);
   cpu::Int8Context context = tuning(problem, sums->op, machine, variant);
-  HONE_TRY(context.set, check_packed_set(p, packed));
+  HONE_TRY(context.set, check_packed_set(p, packed, cpu::int8_packed_bytes));
   return make_kernel(*sums, p.cout, packed[0], cpu::int8_workspace_bytes(p, context),
                      [p, context](const cpu::Int8Args& args) { cpu::int8_conv(p, context, args); });
+}
+
+Result<std::unique_ptr<const Kernel>> make_winograd(const Problem& problem, std::span<const Tensor> packed, int variant,
+                                                    const Machine& machine) {
+  const auto sums = view_sums(problem);
+  const cpu::ConvProblem p = product_geometry(problem, sums->op);
+  cpu::Int8Context context = winograd_tuning(problem, machine, variant);
+  HONE_TRY(context.set, check_packed_set(p, packed, cpu::int8_winograd_packed_bytes));
+  return make_kernel(*sums, p.cout, packed[0], cpu::int8_winograd_workspace_bytes(p, context),
+                     [p, context](const cpu::Int8Args& args) { cpu::int8_winograd(p, context, args); });
 }
 
 Result<Prepared> prepare_depthwise(const Problem& problem, int, const Machine&) {
@@ -242,6 +296,13 @@ int in_place(const Problem& problem) {
 std::span<const Tactic> int8_tactics() {
   static constexpr Tactic kRows[] = {{"cpu.conv_int8_depthwise", supports_conv<true>, one_variant, prepare_depthwise,
                                       make_depthwise, in_place, drops_second},
+                                     {.name = "cpu.conv_int8_winograd",
+                                      .supports = supports_winograd,
+                                      .variants = winograd_variants,
+                                      .prepare = prepare_winograd,
+                                      .make = make_winograd,
+                                      .in_place = in_place,
+                                      .drops = drops_second},
                                      {.name = "cpu.conv_int8",
                                       .supports = supports_conv<false>,
                                       .variants = variants,

@@ -1,95 +1,11 @@
-#include "kernels/cpu/int8/int8.h"
+#include "int8_testing.h"
 
 #include "amx_emulation.h"
-#include "kernel_testing.h"
 #include "kernels/cpu/int8/tiles_impl.inc"
 #include "window_cases.h"
 
 namespace hone::cpu {
 namespace {
-
-// Small sums, and the largest that there are.
-std::vector<int8_t> bytes(int64_t n, unsigned seed, bool extreme) {
-  std::mt19937 gen(seed);
-  std::uniform_int_distribution<int> dist(-128, 127);
-  std::vector<int8_t> v(static_cast<size_t>(n));
-  for (auto& x : v) x = static_cast<int8_t>(extreme ? (dist(gen) > 120 ? 127 : -128) : dist(gen));
-  return v;
-}
-
-// The values of x are taken for u8 where that is asked for.
-std::vector<int32_t> reference(const ConvProblem& p, const std::vector<int8_t>& x, const std::vector<int8_t>& w,
-                               bool unsigned_in) {
-  const auto value = [&](int64_t i) {
-    const int8_t v = x[static_cast<size_t>(i)];
-    return unsigned_in ? int{static_cast<uint8_t>(v)} : int{v};
-  };
-  const int64_t cin = p.cin / p.groups, cout = p.cout / p.groups;
-  std::vector<int32_t> y;
-  for_each_index({p.n, p.out_h(), p.out_w(), p.cout}, [&](const std::vector<int64_t>& at) {
-    int32_t sum = 0;
-    for_each_index({p.kh, p.kw, cin}, [&](const std::vector<int64_t>& k) {
-      const int64_t iy = at[1] * p.stride_h - p.pad_top + k[0] * p.dilation_h;
-      const int64_t ix = at[2] * p.stride_w - p.pad_left + k[1] * p.dilation_w;
-      if (iy < 0 || iy >= p.h || ix < 0 || ix >= p.w) return;
-      const int64_t from = ((at[0] * p.h + iy) * p.w + ix) * p.cin + at[3] / cout * cin + k[2];
-      sum += value(from) * w[static_cast<size_t>(((at[3] * cin + k[2]) * p.kh + k[0]) * p.kw + k[1])];
-    });
-    y.push_back(sum);
-  });
-  return y;
-}
-
-std::vector<Int8Set> sets() {
-  std::vector<Int8Set> all;
-  for (int i = 0; i <= static_cast<int>(Int8Set::amx); ++i)
-    if (has_int8_set(static_cast<Int8Set>(i))) all.push_back(static_cast<Int8Set>(i));
-  return all;
-}
-
-struct Data {
-  std::vector<int8_t> x, w;
-  std::vector<int32_t> sums;
-  Int8Weights weights;
-
-  Data(const ConvProblem& p, bool extreme, bool unsigned_in)
-      : x(bytes(p.n * p.h * p.w * p.cin, 1, extreme)),
-        w(bytes(p.cout * p.cin / p.groups * p.kh * p.kw, 2, extreme)),
-        sums(reference(p, x, w, unsigned_in)),
-        weights{w.data(), p.cin / p.groups * p.kh * p.kw, p.kh * p.kw, 1} {}
-};
-
-// Calls run(workspace, pool, threads) and compares the sums.
-void check_sums(const ConvProblem& p, const Int8Context& context) {
-  for (bool extreme : {false, true}) {
-    const Data data(p, extreme, context.unsigned_in);
-    SCOPED_TRACE(std::string(int8_set_name(context.set)) + (extreme ? ", extreme" : "") +
-                 (context.unsigned_in ? ", u8" : "") + ", threads " + std::to_string(context.threads) + ", split " +
-                 std::to_string(context.split) + ", depth " + std::to_string(p.cin * p.kh * p.kw));
-    Workspace packed(int8_packed_bytes(p, context.set)), workspace(int8_workspace_bytes(p, context));
-    int8_pack(p, context, data.weights, packed.get());
-    std::vector<int32_t> y(data.sums.size(), 7);
-    ThreadPool pool(context.threads);
-    int8_conv(p, context,
-              {.in = data.x.data(),
-               .packed = packed.get(),
-               .out = y.data(),
-               .epilogue = {},
-               .workspace = workspace.get(),
-               .pool = &pool});
-    ASSERT_EQ(y, data.sums);
-  }
-}
-
-void check(const ConvProblem& p) {
-  for (Int8Set set : sets()) {
-    for (bool unsigned_in : {false, true}) {
-      check_sums(p, {.set = set, .unsigned_in = unsigned_in});
-      for (int split : {1, 2})
-        check_sums(p, {.set = set, .unsigned_in = unsigned_in, .threads = 2, .split = split, .row_block = 5});
-    }
-  }
-}
 
 TEST(Int8, EveryDepth) {
   for (int64_t k = 1; k <= 70; ++k) check({.w = 14, .cin = k, .cout = 19});
@@ -210,7 +126,7 @@ void check_depthwise(const ConvProblem& p) {
     const Data data(p, true, unsigned_in);
     Workspace packed(int8_depthwise_packed_bytes(p));
     int8_depthwise_pack(p, data.weights, packed.get());
-    for (Int8Set set : sets()) {
+    for (Int8Set set : sets_where(has_int8_set)) {
       for (int threads : {1, 2}) {
         const Int8Context context{.set = set, .unsigned_in = unsigned_in, .threads = threads};
         Workspace ready(int8_depthwise_ready_bytes(p, context)), workspace(int8_depthwise_workspace_bytes(p, context));
@@ -280,79 +196,25 @@ TEST(Int8, Depthwise) {
                    .groups = 33});
 }
 
-// What int8_conv or, of one channel a group, int8_depthwise makes of the data.
-std::vector<int8_t> quantized(const ConvProblem& p, const Int8Context& context, const Data& data,
-                              const Int8Epilogue& epilogue) {
-  const bool depthwise = p.groups > 1;
-  Workspace packed(depthwise ? int8_depthwise_packed_bytes(p) : int8_packed_bytes(p, context.set));
-  Workspace ready(depthwise ? int8_depthwise_ready_bytes(p, context) : 1);
-  Workspace workspace(depthwise ? int8_depthwise_workspace_bytes(p, context) : int8_workspace_bytes(p, context));
-  ThreadPool pool(context.threads);
-  std::vector<int8_t> y(data.sums.size());
-  Int8Args args{
-      .in = data.x.data(), .out = y.data(), .epilogue = epilogue, .workspace = workspace.get(), .pool = &pool};
-  if (depthwise) {
-    int8_depthwise_pack(p, data.weights, packed.get());
-    int8_depthwise_ready(p, context, packed.get(), ready.get());
-    args.packed = ready.get();
-    int8_depthwise(p, context, args);
-  } else {
-    int8_pack(p, context, data.weights, packed.get());
-    args.packed = packed.get();
-    int8_conv(p, context, args);
-  }
-  return y;
-}
-
-// Scale, bias, residual, steps behind it and bounds alone, and the same with a clip that does nothing, which takes the
-// way of all others.
-void check_plain(const ConvProblem& p, float size, bool unsigned_in = false) {
-  const Data data(p, false, unsigned_in);
-  const auto channels = static_cast<size_t>(p.cout);
-  std::vector<float> scale(channels), bias(channels), steps(channels);
-  for (size_t c = 0; c < channels; ++c) {
-    scale[c] = 3e-4f * static_cast<float>(c % 7 + 1) * size;
-    bias[c] = static_cast<float>(c % 11) - 5.5f;
-    steps[c] = 0.25f + static_cast<float>(c % 5);
-  }
-  const auto residual = bytes(static_cast<int64_t>(data.sums.size()), 3, true);
-  for (const bool added : {false, true}) {
-    for (const bool stepped : {false, true}) {
-      if (stepped && !added) continue;
-      Int8Epilogue e{.scale = scale.data(), .residual_scale = 0.3f, .quantized = true, .low = -7, .high = 101};
-      e.real.bias = bias.data();
-      if (added) e.residual = residual.data();
-      if (stepped) e.step = steps.data();
-      std::vector<int8_t> want(data.sums.size());
-      for (size_t i = 0; i < want.size(); ++i) {
-        const float sum = static_cast<float>(data.sums[i]) * scale[i % channels];
-        float v = sum + bias[i % channels];
-        if (added) v += static_cast<float>(residual[i]) * 0.3f;
-        if (stepped) v *= steps[i % channels];
-        want[i] = static_cast<int8_t>(std::clamp(std::nearbyint(v), -7.f, 101.f));
-      }
-      for (Int8Set set : sets()) {
-        for (int threads : {1, 2}) {
-          SCOPED_TRACE(std::string(int8_set_name(set)) + ", channels " + std::to_string(p.cout));
-          const Int8Context context{.set = set, .unsigned_in = unsigned_in, .threads = threads};
-          Int8Epilogue other = e;
-          other.real.act = Activation::clip;
-          other.real.a = -1e30f;
-          other.real.b = 1e30f;
-          ASSERT_EQ(quantized(p, context, data, e), want);
-          ASSERT_EQ(quantized(p, context, data, other), want);
-        }
-      }
-    }
-  }
-}
+// In the form of the others: weights are made ready as they are packed.
+constexpr Algorithm kDepthwise{
+    [](const ConvProblem& p, Int8Set set) {
+      return std::max(int8_depthwise_ready_bytes(p, {.set = set}),
+                      int8_depthwise_ready_bytes(p, {.set = set, .unsigned_in = true}));
+    },
+    [](const ConvProblem& p, const Int8Context& context, const Int8Weights& weights, void* ready) {
+      Workspace packed(int8_depthwise_packed_bytes(p));
+      int8_depthwise_pack(p, weights, packed.get());
+      int8_depthwise_ready(p, context, packed.get(), ready);
+    },
+    int8_depthwise_workspace_bytes, int8_depthwise};
 
 TEST(Int8, PlainEpilogues) {
   for (int64_t k : {7, 16, 33})
-    for (int64_t n : {3, 16, 32, 50, 83, 128, 144}) check_plain({.w = 45, .cin = k, .cout = n}, 1);
-  for (int64_t n : {16, 30, 44, 64}) check_plain({.w = 13, .cin = 1030, .cout = n}, 0.1f);
+    for (int64_t n : {3, 16, 32, 50, 83, 128, 144}) check_plain(kDense, {.w = 45, .cin = k, .cout = n}, 1);
+  for (int64_t n : {16, 30, 44, 64}) check_plain(kDense, {.w = 13, .cin = 1030, .cout = n}, 0.1f);
   // Beyond what i32 holds.
-  check_plain({.w = 9, .cin = 12, .cout = 40}, 1e9f);
+  check_plain(kDense, {.w = 9, .cin = 12, .cout = 40}, 1e9f);
 }
 
 TEST(Int8, PlainDepthwise) {
@@ -360,8 +222,8 @@ TEST(Int8, PlainDepthwise) {
     for (int64_t size : {1, 2, 7, 14})
       for (int64_t stride : {1, 2})
         for (bool unsigned_in : {false, true})
-          check_plain(depthwise_3x3(size, 15 - size, channels, stride), 10, unsigned_in);
-  check_plain(depthwise_3x3(5, 6, 40, 1), 1e9f);
+          check_plain(kDepthwise, depthwise_3x3(size, 15 - size, channels, stride), 10, unsigned_in);
+  check_plain(kDepthwise, depthwise_3x3(5, 6, 40, 1), 1e9f);
 }
 
 // The same sums, and what zero points add to them: [pixel][channel] + offset[channel] + row[pixel] * factor[channel].
@@ -376,7 +238,7 @@ TEST(Int8, Corrections) {
   for (size_t r = 0; r < 45; ++r) rows[r] = 70'000 - static_cast<int32_t>(r) * 9'001;
   std::vector<int32_t> want = data.sums;
   for (size_t i = 0; i < want.size(); ++i) want[i] += offset[i % 37] + rows[i / 37] * factor[i % 37];
-  for (Int8Set set : sets()) {
+  for (Int8Set set : sets_where(has_int8_set)) {
     const Int8Context context{.set = set, .unsigned_in = true, .threads = 2};
     Workspace packed(int8_packed_bytes(p, set)), workspace(int8_workspace_bytes(p, context));
     int8_pack(p, context, data.weights, packed.get());

@@ -69,4 +69,14 @@ void int8_depthwise_ready(const ConvProblem& p, const Int8Context& context, cons
 size_t int8_depthwise_workspace_bytes(const ConvProblem& p, const Int8Context& context);
 void int8_depthwise(const ConvProblem& p, const Int8Context& context, const Int8Args& args);
 
+// 3x3 convolutions of one group with strides of 1, by Winograd's F(4x4, 3x3) in whole numbers (winograd_kernel.h):
+// a quarter of the products, of 16 bits, and the same sums. Not with AMX, whose products of bytes are faster.
+// Why it cannot be, or null; with weights, whether their sums are small enough.
+const char* int8_winograd_refusal(const ConvProblem& p, const Int8Context& context, const Int8Weights* weights);
+size_t int8_winograd_packed_bytes(const ConvProblem& p, Int8Set set);
+void int8_winograd_pack(const ConvProblem& p, const Int8Context& context, const Int8Weights& weights, void* packed);
+// row_block: tiles of 4x4 pixels.
+size_t int8_winograd_workspace_bytes(const ConvProblem& p, const Int8Context& context);
+void int8_winograd(const ConvProblem& p, const Int8Context& context, const Int8Args& args);
+
 }  // namespace hone::cpu

@@ -31,6 +31,12 @@ struct Int8Kernel {
 // For activations of i8, or of u8.
 const Int8Kernel& int8_kernel(Int8Set set, bool unsigned_in);
 
+// Products of 16 bits, of tiles whose rows and columns hold pairs of them: sums wrap.
+struct Int16Products {
+  int rows, panel;
+  void (*run)(const Int8Tile& tile);
+};
+
 // Rows of sums, which are changed, to results.
 struct Int8Finish {
   int32_t* sums = nullptr;

@@ -60,8 +60,17 @@ HONE_INLINE void start_sums(const Int8Tile& t, VI (&sums)[ROWS][COLS]) {
   }
 }
 
+// What tiles make of a step: four products of bytes, or two of 16 bits.
+struct PairSumsOut;
+
+template <class Last>
+HONE_INLINE VI add_products(VI sums, __m512i row, __m512i columns) {
+  if constexpr (std::is_same_v<Last, PairSumsOut>) return (VI)_mm512_dpwssd_epi32((__m512i)sums, row, columns);
+  else return (VI)_mm512_dpbusd_epi32((__m512i)sums, row, columns);
+}
+
 // One step of rows that begin at at(row), by the columns at b.
-template <int ROWS, int COLS, class At>
+template <class Last, int ROWS, int COLS, class At>
 HONE_INLINE void add_step(const int8_t* b, int64_t ahead, VI (&sums)[ROWS][COLS], const At& at) {
   __m512i columns[COLS];
   __builtin_prefetch(b + ahead, 0, 2);
@@ -76,7 +85,7 @@ HONE_INLINE void add_step(const int8_t* b, int64_t ahead, VI (&sums)[ROWS][COLS]
     std::memcpy(&quad, at(i), 4);
     const __m512i row = _mm512_set1_epi32(quad);
     HONE_UNROLL
-    for (int j = 0; j < COLS; ++j) sums[i][j] = (VI)_mm512_dpbusd_epi32((__m512i)sums[i][j], row, columns[j]);
+    for (int j = 0; j < COLS; ++j) sums[i][j] = add_products<Last>(sums[i][j], row, columns[j]);
   }
 }
 
@@ -103,14 +112,14 @@ struct QuadTile {
       const std::byte* a = t.a.first + rows.row * t.a.ld;
       const int64_t ld = t.a.ld;
       for (int64_t s = 0; s < t.steps; ++s, a += 4, b += int64_t{4} * t.panel)
-        add_step<ROWS>(b, ahead, sums, [&](int i) { return a + i * ld; });
+        add_step<Last>(b, ahead, sums, [&](int i) { return a + i * ld; });
     }
     for (int64_t l = 0; kLines && l < t.a.lines; ++l) {
       const std::byte* a[ROWS];
       HONE_UNROLL
       for (int i = 0; i < ROWS; ++i) a[i] = t.a.line(l, rows.row + i);
       for (int64_t s = 0; s < t.steps; ++s, b += int64_t{4} * t.panel)
-        add_step<ROWS>(b, ahead, sums, [&](int i) { return a[i] + 4 * s; });
+        add_step<Last>(b, ahead, sums, [&](int i) { return a[i] + 4 * s; });
     }
     rows.last.store(sums, rows.row);
   }
@@ -132,12 +141,21 @@ struct SumsOut {
   }
 };
 
+struct PairSumsOut : SumsOut {};
+
 template <int COLS>
 void store_sums(const Int8Tile& t) {
   const auto run = t.a.in_place() ? tile_of<QuadTile<SumsOut, true>, COLS>(t.rows, kHeights<COLS>)
                                   : tile_of<QuadTile<SumsOut, false>, COLS>(t.rows, kHeights<COLS>);
   run({t, {t}, 0});
 }
+
+template <int COLS>
+void store_sums_of_pairs(const Int8Tile& t) {
+  tile_of<QuadTile<PairSumsOut, false>, COLS>(t.rows, kHeights<COLS>)({t, {{t}}, 0});
+}
+
+void run_pairs(const Int8Tile& t) { t.columns <= kLanes ? store_sums_of_pairs<1>(t) : store_sums_of_pairs<2>(t); }
 
 void run_quads(const Int8Tile& t) {
   static constexpr decltype(&run_quads) kColumns[] = {store_sums<1>, store_sums<2>, store_sums<3>, store_sums<4>};
@@ -163,7 +181,9 @@ int64_t store_near(const Int8Tile& t, const PlainColumns& columns) {
     const int64_t ahead = next_panel + kLanes * 4 * part;
     VI next[ROWS][COLS];
     start_sums(t, next);
-    const auto step = [&](int64_t s) { add_step(b, ahead, next, [&](int i) { return a + i * ld + 4 * s; }); };
+    const auto step = [&](int64_t s) {
+      add_step<PlainOut<kResidual>>(b, ahead, next, [&](int i) { return a + i * ld + 4 * s; });
+    };
     HONE_UNROLL
     for (int i = 0; i < ROWS; ++i, b += b_step) {
       step(i);
@@ -197,22 +217,23 @@ void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
   }
 }
 
-template <PlainResidual kResidual>
-void store_plain(const Int8Tile& t, const PlainOut<kResidual>& out) {
-  static constexpr void (*kColumns[2][kQuadVectors])(const Int8Tile&, const PlainOut<kResidual>&) = {
-      {store_plain<kResidual, false, 1>, store_plain<kResidual, false, 2>, store_plain<kResidual, false, 3>,
-       store_plain<kResidual, false, 4>},
-      {store_plain<kResidual, true, 1>, store_plain<kResidual, true, 2>, store_plain<kResidual, true, 3>,
-       store_plain<kResidual, true, 4>}};
-  kColumns[t.a.in_place() ? 1 : 0][(t.columns - 1) / kLanes](t, out);
+template <PlainResidual kResidual, bool kLines>
+void store_plain(const Int8Tile& t, const PlainColumns& columns) {
+  static constexpr void (*kColumns[])(const Int8Tile&, const PlainOut<kResidual>&) = {
+      store_plain<kResidual, kLines, 1>, store_plain<kResidual, kLines, 2>, store_plain<kResidual, kLines, 3>,
+      store_plain<kResidual, kLines, 4>};
+  kColumns[(t.columns - 1) / kLanes](t, {columns});
 }
 
 bool run_plain_quads(const Int8Tile& t, const Int8Finish& job) {
   const PlainColumns columns(job);
   if (!columns.bounded(255.f * 128.f * 4.f * static_cast<float>(t.a.lines * t.steps))) return false;
-  if (columns.residual == nullptr) store_plain<PlainResidual::none>(t, {columns});
-  else if (columns.stepped) store_plain<PlainResidual::stepped>(t, {columns});
-  else store_plain<PlainResidual::whole>(t, {columns});
+  const bool lines = t.a.in_place();
+  if (columns.residual == nullptr)
+    lines ? store_plain<PlainResidual::none, true>(t, columns) : store_plain<PlainResidual::none, false>(t, columns);
+  else if (lines) store_plain<PlainResidual::stepped, true>(t, columns);  // by 1, where there is no step
+  else if (columns.stepped) store_plain<PlainResidual::stepped, false>(t, columns);
+  else store_plain<PlainResidual::whole, false>(t, columns);
   return true;
 }
 
@@ -238,6 +259,7 @@ constexpr Int8Kernel quads() {
 
 }  // namespace
 
+extern const Int16Products kVnniProducts{.rows = kQuadRows, .panel = 2 * kLanes, .run = run_pairs};
 extern const Int8Kernel kInt8Quads = quads<128>(), kUint8Quads = quads<0>();
 
 }  // namespace hone::cpu::HONE_TIER_NS

@@ -109,4 +109,12 @@ HONE_INLINE void store_i8(int8_t* p, VI first, VI second) {
 #endif
 }
 
+// The first n of kLanes values.
+HONE_INLINE void store_i8_part(int8_t* p, VI v, int n) {
+  if (n >= kLanes) return store_i8(p, v);
+  int8_t copy[kLanes];
+  store_i8(copy, v);
+  for (int i = 0; i < n; ++i) p[i] = copy[i];
+}
+
 }  // namespace hone::cpu::HONE_TIER_NS

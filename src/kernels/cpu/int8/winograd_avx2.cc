@@ -1,0 +1,1 @@
+#include "kernels/cpu/int8/winograd_impl.inc"
