@@ -8,6 +8,7 @@
 
 #include "base/cpu_info.h"
 #include "base/thread_pool.h"
+#include "engine/checksum_piece.h"
 
 namespace hone {
 namespace {
@@ -21,6 +22,11 @@ int threads_for(int64_t pieces) {
   return static_cast<int>(std::min<int64_t>(useful, useful > 1 ? cpu::usable_cpu_count() : 1));
 }
 
+uint64_t hash_piece(std::string_view piece) {
+  static const bool avx2 = cpu::best_tier() >= cpu::Tier::avx2;
+  return avx2 ? hash_piece_avx2(piece.data(), piece.size()) : XXH3_64bits(piece.data(), piece.size());
+}
+
 }  // namespace
 
 std::vector<uint64_t> checksums(std::span<const std::string_view> all) {
@@ -31,16 +37,15 @@ std::vector<uint64_t> checksums(std::span<const std::string_view> all) {
     first.push_back(pieces.size());
   }
   std::vector<uint64_t> hashes(pieces.size());
-  const auto hash_piece = [&](int64_t i, int) {
-    const std::string_view piece = pieces[static_cast<size_t>(i)];
-    hashes[static_cast<size_t>(i)] = XXH3_64bits(piece.data(), piece.size());
+  const auto hash = [&](int64_t i, int) {
+    hashes[static_cast<size_t>(i)] = hash_piece(pieces[static_cast<size_t>(i)]);
   };
   const auto count = static_cast<int64_t>(pieces.size());
   const auto bytes = std::accumulate(all.begin(), all.end(), size_t{0}, [](size_t n, auto b) { return n + b.size(); });
   try {
-    cpu::ThreadPool(threads_for(static_cast<int64_t>(bytes / kPiece))).parallel(count, hash_piece);
+    cpu::ThreadPool(threads_for(static_cast<int64_t>(bytes / kPiece))).parallel(count, hash);
   } catch (const std::system_error&) {  // no more threads to be had
-    cpu::ThreadPool(1).parallel(count, hash_piece);
+    cpu::ThreadPool(1).parallel(count, hash);
   }
   std::vector<uint64_t> results;
   for (size_t k = 0; k < all.size(); ++k)

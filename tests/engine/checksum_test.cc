@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <string>
+
+#include "base/cpu_info.h"
+#include "engine/checksum_piece.h"
 
 namespace hone {
 namespace {
@@ -40,6 +44,16 @@ TEST(Checksum, OneCpuFindsTheSameAsMany) {
   ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
   EXPECT_EQ(checksum(bytes), want);
   sched_setaffinity(0, sizeof all, &all);
+}
+
+// Files of one machine are read by others.
+TEST(Checksum, WithAvx2IsThatOfTheLibrary) {
+  if (cpu::best_tier() < cpu::Tier::avx2) GTEST_SKIP() << "no AVX2 here";
+  const std::string bytes = pattern();
+  for (const size_t size : {0, 1, 3, 8, 16, 17, 128, 129, 240, 241, 1024, 1025, 99999})
+    for (const size_t from : {size_t{0}, size_t{1}, kPiece - 1})
+      EXPECT_EQ(hash_piece_avx2(bytes.data() + from, size), XXH3_64bits(bytes.data() + from, size)) << size;
+  EXPECT_EQ(hash_piece_avx2(bytes.data(), kPiece), XXH3_64bits(bytes.data(), kPiece));
 }
 
 TEST(Checksum, OfNothingDiffersFromThatOfAZero) { EXPECT_NE(checksum({}), checksum(std::string_view("", 1))); }
