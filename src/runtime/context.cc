@@ -1,6 +1,7 @@
 #include "runtime/context.h"
 
 #include <fmt/ranges.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
@@ -16,17 +17,18 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kArenaAlign = 4096;
+constexpr size_t kPage = 4096, kLargePage = size_t{2} << 20;
 
 double microseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
 }
 
 std::shared_ptr<std::byte> allocate_arena(int64_t bytes) {
-  const size_t rounded =
-      (static_cast<size_t>(std::max<int64_t>(bytes, 1)) + kArenaAlign - 1) / kArenaAlign * kArenaAlign;
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(kArenaAlign, rounded));
+  const size_t align = bytes < static_cast<int64_t>(kLargePage) ? kPage : kLargePage;
+  const size_t rounded = (static_cast<size_t>(std::max<int64_t>(bytes, 1)) + kPage - 1) / kPage * kPage;
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(align, rounded));
   if (memory == nullptr) throw OutOfMemory(rounded);
+  if (align == kLargePage) (void)madvise(memory, rounded, MADV_HUGEPAGE);
   return {memory, std::free};
 }
 
