@@ -15,6 +15,7 @@ struct Cache {
     const std::string file = path.empty() ? default_cache_path() : path;
     if (file.empty()) return invalid("there is no cache folder: set HOME or give --timing-cache");
     const Store store(store_folder(file));
+    if (!clear && !path.empty() && !std::filesystem::exists(file)) return invalid("{}: there is no such file", file);
     if (clear) {
       // Only the user's own may be damaged: another file that is no cache is not ours to remove.
       if (!path.empty()) HONE_CHECK(TacticCache::load(file));

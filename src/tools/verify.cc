@@ -127,10 +127,9 @@ struct Verify {
 
   // Calls check(set) for each test_data_set_K.
   static Status for_each_set(const fs::path& folder, const std::function<Status(const fs::path&)>& check) {
-    int k = 0;
-    for (; fs::exists(folder / fmt::format("test_data_set_{}", k)); ++k)
+    for (int k = 0; fs::exists(folder / fmt::format("test_data_set_{}", k)); ++k)
       HONE_CHECK(check(folder / fmt::format("test_data_set_{}", k)));
-    return k > 0 ? Status() : invalid("holds no test_data_set_0");
+    return {};
   }
 
   // The one engine in a folder, by content.
@@ -156,6 +155,16 @@ struct Verify {
     return kinds;
   }
 
+  // Whether there is something to check: bad usage, else, and no check that failed.
+  static Status check_usable(const fs::path& folder) {
+    std::error_code error;
+    if (const auto kind = fs::status(folder, error).type(); kind != fs::file_type::directory)
+      return kind == fs::file_type::not_found ? invalid("there is no such folder") : invalid("is not a folder");
+    const auto holds = [&](const char* name) { return fs::exists(folder / name, error); };
+    if (!holds("model.onnx")) HONE_CHECK(find_engine(folder).status());
+    return holds("test_data_set_0") ? Status() : invalid("holds no test_data_set_0");
+  }
+
   Status check_folder(const fs::path& folder, std::vector<Comparison>& found) const {
     if (fs::exists(folder / "model.onnx"))
       return for_each_set(folder, [&](const fs::path& set) { return check_model(folder / "model.onnx", set, found); });
@@ -172,10 +181,14 @@ struct Verify {
     });
   }
 
+  // What is to be skipped, as it is in `skips`.
+  auto find_skip(const fs::path& folder) const {
+    const std::string name = folder.filename().string();
+    return skips.find(name.empty() ? folder.parent_path().filename().string() : name);
+  }
+
   void check(const fs::path& folder) {
-    std::string name = folder.filename().string();
-    if (name.empty()) name = folder.parent_path().filename().string();
-    if (const auto skip = skips.find(name); skip != skips.end()) {
+    if (const auto skip = find_skip(folder); skip != skips.end()) {
       ++skipped;
       if (output.verbose) fmt::print("skipped {}: {}\n", folder.string(), skip->second);
       return;
@@ -210,6 +223,8 @@ struct Verify {
     HONE_TRY(const CompileOptions options, model.compile_options());
     warn_of_unused(model, options, output);
     HONE_CHECK(read_skips());
+    for (const std::string& folder : folders)
+      if (find_skip(folder) == skips.end()) HONE_CHECK(check_usable(folder).within(folder));
     for (const std::string& folder : folders) check(folder);
     HONE_CHECK(output.write({{"passed", passed}, {"failed", failed}, {"skipped", skipped}, {"failures", failures}}));
     if (output.json != "-") fmt::print("{} passed, {} failed, {} skipped\n", passed, failed, skipped);

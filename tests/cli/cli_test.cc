@@ -112,10 +112,10 @@ TEST_F(Cli, VerifyTellsWhenItFails) {
   write("input_1.pb", {2, 3}, 0);
   expect_words(hone({"verify", path("case")}).out, {"input_1.pb", "1 failed"});
   fs::copy(path("case/engine"), path("case/second"));
-  expect_words(hone({"verify", path("case")}).out, {"2 engines", "1 failed"});
+  expect_error({"verify", path("case")}, 2, {path("case") + ": ", "2 engines"});
   fs::remove(path("case/engine"));
   fs::remove(path("case/second"));
-  expect_words(hone({"verify", path("case")}).out, {"neither model.onnx nor an engine"});
+  expect_error({"verify", path("case")}, 2, {"neither model.onnx nor an engine"});
 }
 
 // What was at a path before is there still, and nothing beside it.

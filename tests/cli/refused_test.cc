@@ -67,6 +67,57 @@ TEST_F(Refused, InputsThatTheModelHasNot) {
   expect_error({"run", path("net.hone"), "--input", "x=" + path("y.npy")}, 2, {"net.hone: input 'x' is f32[2,3]"});
 }
 
+TEST_F(Refused, FilesAndFoldersThatAreNotThere) {
+  const std::string model = path("net.onnx"), engine = path("net.hone"), none = path("none"), into = path("none/out");
+  const std::string data = folder_.string(), new_file = path("new");
+  const std::vector<std::vector<std::string>> commands{
+      {"build", none, "-o", new_file},
+      {"build", model, "-o", into},
+      {"build", "--from-engine", none, "-o", new_file},
+      {"build", model, "-o", new_file, "--precision", "int8", "--calibrate", none},
+      {"build", model, "-o", new_file, "--precision", "int8", "--calibration-cache", none},
+      {"run", none},
+      {"run", engine, "--input", "x=" + none},
+      {"run", engine, "--json", into},
+      {"bench", none},
+      {"bench", engine, "--against", none},
+      {"verify", none},
+      {"verify", none + '/', "--json", "-"},
+      {"verify", none, "--skip", none},
+      {"compare", none, engine},
+      {"compare", engine, none},
+      {"inspect", none},
+      {"inspect", engine, "--html", into},
+      {"inspect", engine, "--json", into},
+      {"profile", none},
+      {"profile", engine, "-o", into},
+      {"calibrate", none, "--data", data, "-o", new_file},
+      {"calibrate", model, "--data", none, "-o", new_file},
+      {"calibrate", model, "--check", none},
+      {"quantize", none, "-o", new_file, "--weights", "int8"},
+      {"quantize", model, "-o", into, "--weights", "int8"},
+      {"quantize", model, "-o", new_file, "--calibrate", none},
+      {"cache", "--timing-cache", none},
+      {"doctor", "--json", into},
+  };
+  for (const auto& command : commands) expect_error(command, 2, {none});
+  EXPECT_FALSE(fs::exists(none));
+  EXPECT_FALSE(fs::exists(new_file));
+  EXPECT_EQ(hone({"cache", "--clear", "--timing-cache", none}).status, 0);  // as is asked
+}
+
+TEST_F(Refused, VerifyingWhatIsNoTest) {
+  expect_error({"verify", path("net.onnx")}, 2, {"net.onnx: is not a folder"});
+  fs::create_directories(path("case"));
+  expect_error({"verify", path("case")}, 2, {"case: holds neither model.onnx nor an engine"});
+  fs::copy(path("net.onnx"), path("case/model.onnx"));
+  expect_error({"verify", path("case")}, 2, {"case: holds no test_data_set_0"});
+  write("skips", "case for a reason\n");
+  const Outcome skipped = hone({"verify", path("case"), "--skip", path("skips")});
+  EXPECT_EQ(skipped.status, 0) << skipped.err;
+  expect_words(skipped.out, {"0 passed, 0 failed, 1 skipped"});
+}
+
 TEST_F(Refused, MoreMemoryThanThereIs) {
   ModelBuilder m;
   m.input("x", {1 << 17, 1 << 19});
