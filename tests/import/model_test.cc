@@ -67,6 +67,13 @@ TEST(Import, NotAModel) {
   EXPECT_EQ(import_onnx_file("/no/such/file.onnx").status().code(), Code::invalid);
 }
 
+TEST(Import, NoOutputs) {
+  ModelBuilder m;
+  m.input("x", {1});
+  m.node("Relu", {"x"}, {"y"});
+  expect_error(m, Code::invalid, {"the model has no outputs"});
+}
+
 TEST(Import, Opsets) {
   expect_error(ModelBuilder(20), Code::invalid, {"graph"});
   ModelBuilder old(5), future(99);

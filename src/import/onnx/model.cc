@@ -67,6 +67,7 @@ const auto kQuiet = (google::protobuf::SetLogHandler(nullptr), 0);
 Result<Graph> import_model(onnx::ModelProto& model, const std::string& folder, const OnnxOptions& options) {
   using namespace import_onnx;
   if (!model.has_graph()) return invalid("not an ONNX model: it holds no graph");
+  if (model.graph().output().empty()) return invalid("the model has no outputs: there is nothing to compute");
   Session session{.model = model, .folder = folder, .shapes = options.shapes};
   HONE_CHECK(check_opsets(model, session));
   collect_functions(model, session);
