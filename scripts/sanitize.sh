@@ -6,8 +6,9 @@
 set -e
 cd "$(dirname "$0")/.."
 
-# A status that no program has of its own, so that a finding is never taken for an error that a test expects.
-export ASAN_OPTIONS=exitcode=99:detect_stack_use_after_return=1:hard_rss_limit_mb=8192
+# A status that no program has of its own, so that a finding is never taken for an error that a test expects. What
+# malloc() cannot give is null here too: Hone's error for it has a test.
+export ASAN_OPTIONS=exitcode=99:detect_stack_use_after_return=1:hard_rss_limit_mb=8192:allocator_may_return_null=1
 export UBSAN_OPTIONS=exitcode=99:print_stacktrace=1
 export TSAN_OPTIONS=exitcode=99:hard_rss_limit_mb=8192:suppressions=$PWD/tests/tsan.supp
 
