@@ -98,6 +98,26 @@ TEST_P(Lowering, ConvolutionsCompile) {
   }
 }
 
+TEST_P(Lowering, EveryTileOfTrueFp32Compiles) {
+  const std::pair<const char*, Graph> cases[] = {{"cuda.conv_simt", conv_graph(1, true)},
+                                                 {"cuda.matmul_simt", parse(R"hone(graph {
+      input %1 "a" : f32[5,3,17,64]
+      input %2 "b" : f32[5,3,9,64]
+      %3 = MatMul(%1, %2) {trans_b=true}
+      output %3 "y"
+    })hone")}};
+  for (const auto& [name, graph] : cases) {
+    const Tactic& tactic = *find_tactic(name);
+    const Problem problem = problem_of(graph, graph.order().front());
+    const Machine machine{.cuda_arch = GetParam()};
+    ASSERT_EQ(tactic.supports(problem, machine), "") << name;
+    for (int v = 0; v < tactic.variants(problem, machine); ++v) {
+      const auto prepared = tactic.prepare(problem, v, machine);
+      ASSERT_TRUE(prepared.ok()) << name << " " << v << ": " << prepared.status().message();
+    }
+  }
+}
+
 TEST_P(Lowering, EveryTf32VariantCompilesWhereItIsAllowed) {
   const std::pair<const char*, Graph> cases[] = {{"cuda.conv_mma", conv_graph(1, false)},
                                                  {"cuda.matmul_mma", parse(R"hone(graph {

@@ -88,6 +88,22 @@ inline const RowCase kProductRows[] = {
      [](DType t) {
        return batched_product({3, 70, in_bytes(t, 656)}, {3, 33, in_bytes(t, 656)});
      }},
+    {"cuda.matmul_simt",
+     {DType::f32},
+     [](DType) {
+       return product({150, 1036}, {1036, 76});
+     },
+     true},
+    {"cuda.matmul_simt",
+     {DType::f32},
+     [](DType) {
+       return product({37, 20}, {20, 129});
+     }},
+    {"cuda.matmul_simt",
+     {DType::f32},
+     [](DType) {
+       return batched_product({3, 70, 164}, {3, 33, 164});
+     }},
     {"cuda.matmul", kRowTypes,
      [](DType) {
        return product({1500, 20}, {20, 1450});
@@ -120,6 +136,12 @@ inline const RowCase kProductRows[] = {
     {"cuda.conv_mma", kRowTypes,
      [](DType t) {
        return convolution({3, 9, 8, in_bytes(t, 464)}, {76, in_bytes(t, 464), 3, 3}, {.pad = 1});
+     },
+     true},
+    {"cuda.conv_simt",
+     {DType::f32},
+     [](DType) {
+       return convolution({3, 9, 8, 116}, {76, 116, 3, 3}, {.pad = 1});
      },
      true},
     {"cuda.conv_gathered_mma", kRowTypes,

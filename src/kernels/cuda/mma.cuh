@@ -24,14 +24,6 @@
 #define FRAGMENTS_M (TILE_M / WARPS_M / 16)
 #define FRAGMENTS_N (TILE_N / WARPS_N / 8)
 
-// 16 bytes, or zeros when there is no `from`. The address must be a mapped one even then: `mapped` is.
-__device__ inline void copy_async(unsigned* to, const void* from, const void* mapped) {
-  const unsigned address = (unsigned)__cvta_generic_to_shared(to);
-  const int bytes = from != nullptr ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from != nullptr ? from : mapped),
-               "r"(bytes));
-}
-
 template <bool rounded>
 __device__ inline unsigned operand(unsigned word) {
   if (WORD > 1 || rounded) return word;

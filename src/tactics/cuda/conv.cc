@@ -50,24 +50,45 @@ std::string supports_mma(const Problem& problem, const Machine& machine) {
   return reason.empty() ? cuda::refuse_mma(cuda::conv_geometry(problem).gemm()) : reason;
 }
 
-Result<cuda::Source> mma_source(const Problem& problem, int variant) {
-  const auto anchor = cuda::conv_anchor(problem);
-  const cuda::ConvGeometry g = cuda::conv_geometry(problem);
-  const std::string functions = g.defines() + kRowOf + R"cuda(
+// The functions of mma.cuh.
+std::string pointers(const Problem& problem) {
+  return cuda::conv_geometry(problem).defines() + kRowOf + R"cuda(
 __device__ inline const A* a_at(PARAMETERS, Row row, int k) {
   const int h = row.h + k / CIN / KW * DILATION_H, w_ = row.w + k / CIN % KW * DILATION_W;
   return h < 0 || h >= H || w_ < 0 || w_ >= W ? nullptr : x + (((i64)row.n * H + h) * W + w_) * CIN + k % CIN;
 }
 __device__ inline const A* b_at(PARAMETERS, i64, int n, int k) { return w + (i64)n * K + k; }
-)cuda" + anchor.store;
+)cuda" + cuda::conv_anchor(problem).store;
+}
+
+Result<cuda::Source> mma_source(const Problem& problem, int variant) {
+  const auto anchor = cuda::conv_anchor(problem);
+  const cuda::Gemm gemm = cuda::conv_geometry(problem).gemm();
   const Tensor& weights = problem.constants[1];
   return cuda::with_weights(
-      {cuda::mma_source(g.gemm(), variant, {.b_rounded = true}, cuda::conv_parameters(problem, anchor), functions)},
+      {cuda::mma_source(gemm, variant, {.b_rounded = true}, cuda::conv_parameters(problem, anchor), pointers(problem))},
       cuda::permuted_for_tensor_cores(weights, cuda::outputs_first(weights)));
 }
 
 cuda::Launch mma_launch(const Problem& problem, int variant) {
   return cuda::mma_launch(cuda::conv_geometry(problem).gemm(), variant);
+}
+
+std::string supports_simt(const Problem& problem) {
+  std::string reason = cuda::wide_refusal(problem);
+  return reason.empty() ? cuda::refuse_simt(cuda::conv_geometry(problem).gemm()) : reason;
+}
+
+Result<cuda::Source> simt_source(const Problem& problem, int variant) {
+  const auto anchor = cuda::conv_anchor(problem);
+  const Tensor& weights = problem.constants[1];
+  return cuda::with_weights({cuda::simt_source(cuda::conv_geometry(problem).gemm(), variant,
+                                               cuda::conv_parameters(problem, anchor), pointers(problem))},
+                            cuda::permuted(weights, cuda::outputs_first(weights)));
+}
+
+cuda::Launch simt_launch(const Problem& problem, int variant) {
+  return cuda::simt_launch(cuda::conv_geometry(problem).gemm(), variant);
 }
 
 // A filter's values as rows of whole 16 bytes, so that those of A are gathered into the like.
@@ -139,6 +160,7 @@ std::span<const Tactic> cuda_conv_tactics() {
       cuda::row<supports_wgmma, wgmma_source, wgmma_launch, wgmma_variants>("cuda.conv_wgmma"),
       cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.conv_mma", 1),
       cuda::row<supports_gathered, gathered_source, gathered_launch, cuda::mma_variants>("cuda.conv_gathered_mma", 1),
+      cuda::row<supports_simt, simt_source, simt_launch, cuda::simt_variants>("cuda.conv_simt", 1),
       cuda::row<supports_dense, dense_source, dense_launch>("cuda.conv", 2)};
   return kRows;
 }

@@ -30,7 +30,8 @@ TensorMapSpec image_map(const ConvGeometry& g, int64_t channels, int64_t columns
 TensorMapSpec filter_map(const ConvGeometry& g, int64_t channels, int64_t outputs);
 // Why no kernel can do it as a convolution of `grouped` or one group, or empty.
 std::string conv_refusal(const Problem& problem, bool grouped);
-// The same for kernels that read 16 bytes of a pixel at once.
+// The same for kernels that read 16 bytes of a pixel at once; with a machine, for its tensor cores.
+std::string wide_refusal(const Problem& problem);
 std::string wide_refusal(const Problem& problem, const Machine& machine);
 // Why no kernel that gathers what makes up a result, which lies in either layout, can do a (transposed) convolution.
 std::string refuse_gathered(const Problem& problem, const AnchorView& anchor, bool channels_last);

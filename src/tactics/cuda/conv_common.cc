@@ -80,13 +80,17 @@ std::string conv_refusal(const Problem& problem, bool grouped) {
   return refuse_gemm(geometry(problem, *anchor).gemm());
 }
 
-std::string wide_refusal(const Problem& problem, const Machine& machine) {
+std::string wide_refusal(const Problem& problem) {
   if (std::string reason = conv_refusal(problem, false); !reason.empty()) return reason;
   const auto anchor = conv_anchor(problem);
   if (anchor.prologue) return "its input is computed in place";
-  if (geometry(problem, anchor).cin * static_cast<int64_t>(size_of(anchor.data.dtype)) % 16 != 0)
-    return "a pixel's channels are not a multiple of 16 bytes";
-  return refuse_tf32(anchor.data.dtype, machine);
+  const int64_t bytes = geometry(problem, anchor).cin * static_cast<int64_t>(size_of(anchor.data.dtype));
+  return bytes % 16 != 0 ? "a pixel's channels are not a multiple of 16 bytes" : "";
+}
+
+std::string wide_refusal(const Problem& problem, const Machine& machine) {
+  std::string reason = wide_refusal(problem);
+  return reason.empty() ? refuse_tf32(conv_anchor(problem).data.dtype, machine) : reason;
 }
 
 std::string refuse_gathered(const Problem& problem, const AnchorView& anchor, bool channels_last) {

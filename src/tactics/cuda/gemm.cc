@@ -4,8 +4,10 @@
 #include <bit>
 #include <cmath>
 
+#include "kernels/cuda/copy_async.cuh.h"
 #include "kernels/cuda/gemm.cuh.h"
 #include "kernels/cuda/mma.cuh.h"
+#include "kernels/cuda/simt.cuh.h"
 #include "ops/elements.h"
 #include "tactics/cuda/source.h"
 
@@ -31,6 +33,17 @@ constexpr MmaTile kMmaTiles[] = {{64, 32, 2, 1, 4, 1},   {64, 64, 2, 2, 4, 1}, {
                                  {128, 128, 2, 4, 3, 1}, {64, 64, 2, 2, 3, 2}, {64, 32, 2, 1, 3, 4},
                                  {32, 32, 1, 1, 3, 8}};
 constexpr int kMmaPitch = 36;  // words: PITCH of the kernel
+
+struct SimtTile {
+  int warps_m, warps_n, thread_m, thread_n, stages;
+
+  int m() const { return 8 * warps_m * thread_m; }
+  int n() const { return 4 * warps_n * thread_n; }
+};
+
+constexpr SimtTile kSimtTiles[] = {{2, 4, 8, 8, 3}, {1, 4, 8, 8, 3}, {2, 2, 8, 8, 3}, {1, 4, 8, 4, 4},
+                                   {1, 2, 8, 8, 4}, {2, 4, 4, 4, 4}, {1, 2, 4, 8, 4}};
+constexpr int kSimtSlice = 16;  // TILE_K of the kernel
 
 // For the slices that are on their way, and after them for the groups' sums.
 int shared_bytes(const MmaTile& t) {
@@ -108,7 +121,7 @@ std::string mma_source(const Gemm& gemm, int variant, Operands operands, const s
              size_defines(gemm, parameters), tile.m, tile.n, tile.warps_m, tile.warps_n, tile.stages, tile.groups,
              operands.b_rounded, operands.gathered ? 1 : 0, element_type(gemm.type), instruction,
              gemm.type == DType::i8 ? "+r" : "+f") +
-         functions + kernels::mma_cuh;
+         functions + kernels::copy_async_cuh + kernels::mma_cuh;
 }
 
 Launch mma_launch(const Gemm& gemm, int variant) {
@@ -116,6 +129,29 @@ Launch mma_launch(const Gemm& gemm, int variant) {
   return {.grid = grid_of(gemm, tile.m, tile.n),
           .block = {static_cast<unsigned>(32 * tile.warps_m * tile.warps_n * tile.groups)},
           .shared_bytes = static_cast<unsigned>(shared_bytes(tile)),
+          .extents = {static_cast<int>(gemm.m)}};
+}
+
+std::string refuse_simt(const Gemm& gemm) {
+  return gemm.type == DType::f32 ? refuse_mma(gemm) : fmt::format("{} elements", name(gemm.type));
+}
+
+int simt_variants(const Problem&, const Machine&) { return static_cast<int>(std::size(kSimtTiles)); }
+
+std::string simt_source(const Gemm& gemm, int variant, const std::string& parameters, const std::string& functions) {
+  const SimtTile& tile = kSimtTiles[variant];
+  return fmt::format(
+             "{}typedef float A;\n#define WARPS_M {}\n#define WARPS_N {}\n#define THREAD_M {}\n#define THREAD_N "
+             "{}\n#define STAGES {}\n",
+             size_defines(gemm, parameters), tile.warps_m, tile.warps_n, tile.thread_m, tile.thread_n, tile.stages) +
+         functions + kernels::copy_async_cuh + kernels::simt_cuh;
+}
+
+Launch simt_launch(const Gemm& gemm, int variant) {
+  const SimtTile& tile = kSimtTiles[variant];
+  return {.grid = grid_of(gemm, tile.m(), tile.n()),
+          .block = {static_cast<unsigned>(32 * tile.warps_m * tile.warps_n)},
+          .shared_bytes = static_cast<unsigned>(tile.stages * (tile.m() + tile.n()) * kSimtSlice * sizeof(float)),
           .extents = {static_cast<int>(gemm.m)}};
 }
 

@@ -30,6 +30,12 @@ std::string mma_source(const Gemm& gemm, int variant, Operands operands, const s
                        const std::string& functions);
 Launch mma_launch(const Gemm& gemm, int variant);
 
+// Of f32 without tensor cores (kernels/cuda/simt.cuh); `functions` as of mma.cuh. A variant is a tile size.
+std::string refuse_simt(const Gemm& gemm);
+int simt_variants(const Problem& problem, const Machine& machine);
+std::string simt_source(const Gemm& gemm, int variant, const std::string& parameters, const std::string& functions);
+Launch simt_launch(const Gemm& gemm, int variant);
+
 // Whether the tensor cores of an architecture ("sm_90") multiply e4m3: of compute capability 8.9 on.
 bool has_fp8(std::string_view arch);
 // Why tensor cores may not be used for operands of a type, or empty: f32 needs leave to compute in TF32.

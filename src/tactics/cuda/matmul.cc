@@ -68,11 +68,14 @@ std::string parameters_of(const Problem& problem, const cuda::AnchorView& anchor
                      type, packed ? "" : b, anchor.parameters, packed ? b : "");
 }
 
+std::vector<int64_t> columns_first(const View& view) {
+  return view.op.trans_b ? std::vector<int64_t>{0, 1} : std::vector<int64_t>{1, 0};
+}
+
 cuda::Source finish(const Problem& problem, const View& view, cuda::Source source) {
   if (!packs_b(problem)) return source;
   source.drops = {false, true};
-  source.packed = {cuda::permuted_for_tensor_cores(
-      problem.constants[1], view.op.trans_b ? std::vector<int64_t>{0, 1} : std::vector<int64_t>{1, 0})};
+  source.packed = {cuda::permuted_for_tensor_cores(problem.constants[1], columns_first(view))};
   return source;
 }
 
@@ -94,13 +97,18 @@ __device__ inline Sum load_b(PARAMETERS, i64 z, int k, int n) {{ return b[({}) *
 
 cuda::Launch launch(const Problem& problem) { return cuda::gemm_launch(matmul_view(problem).layout.gemm); }
 
-std::string supports_tensor_cores(const Problem& problem, const Machine& machine) {
+// Why rows of both operands do not lie in memory as they are summed, or empty.
+std::string refuse_layout(const Problem& problem) {
   if (std::string reason = cuda::matmul_refusal(problem); !reason.empty()) return reason;
-  if (std::string reason = cuda::refuse_tf32(problem.inputs[0].dtype, machine); !reason.empty()) return reason;
   const MatMul op = matmul_view(problem).op;
   if (op.trans_a) return "the left operand is transposed";
   if (!op.trans_b && !packs_b(problem)) return "the right operand is neither constant nor transposed";
   return {};
+}
+
+std::string supports_tensor_cores(const Problem& problem, const Machine& machine) {
+  if (std::string reason = refuse_layout(problem); !reason.empty()) return reason;
+  return cuda::refuse_tf32(problem.inputs[0].dtype, machine);
 }
 
 std::string supports_mma(const Problem& problem, const Machine& machine) {
@@ -108,11 +116,10 @@ std::string supports_mma(const Problem& problem, const Machine& machine) {
   return cuda::refuse_mma(matmul_view(problem).layout.gemm);
 }
 
-Result<cuda::Source> mma_source(const Problem& problem, int variant) {
-  const View view = matmul_view(problem);
+// The functions of mma.cuh.
+std::string pointers(const View& view) {
   const Layout& l = view.layout;
-  const std::string functions =
-      fmt::format(R"cuda(
+  return fmt::format(R"cuda(
 struct Row {{ i64 at; }};
 __device__ inline Row row_of(PARAMETERS, i64 z, int m) {{
   return m < M ? Row{{({}) * ((i64)M * K) + (i64)m * K}} : Row{{-1}};
@@ -120,16 +127,40 @@ __device__ inline Row row_of(PARAMETERS, i64 z, int m) {{
 __device__ inline const A* a_at(PARAMETERS, Row row, int k) {{ return row.at < 0 ? nullptr : a + row.at + k; }}
 __device__ inline const A* b_at(PARAMETERS, i64 z, int n, int k) {{ return b + ({}) * ((i64)N * K) + (i64)n * K + k; }}
 )cuda",
-                  cuda::broadcast_index(l.batch_a, l.batch, "z"), cuda::broadcast_index(l.batch_b, l.batch, "z")) +
-      view.anchor.store;
+                     cuda::broadcast_index(l.batch_a, l.batch, "z"), cuda::broadcast_index(l.batch_b, l.batch, "z")) +
+         view.anchor.store;
+}
+
+Result<cuda::Source> mma_source(const Problem& problem, int variant) {
+  const View view = matmul_view(problem);
   const bool packed = packs_b(problem);
   return finish(problem, view,
-                {cuda::mma_source(l.gemm, variant, {.b_rounded = packed}, parameters_of(problem, view.anchor, packed),
-                                  functions)});
+                {cuda::mma_source(view.layout.gemm, variant, {.b_rounded = packed},
+                                  parameters_of(problem, view.anchor, packed), pointers(view))});
 }
 
 cuda::Launch mma_launch(const Problem& problem, int variant) {
   return cuda::mma_launch(matmul_view(problem).layout.gemm, variant);
+}
+
+std::string supports_simt(const Problem& problem) {
+  if (std::string reason = refuse_layout(problem); !reason.empty()) return reason;
+  return cuda::refuse_simt(matmul_view(problem).layout.gemm);
+}
+
+Result<cuda::Source> simt_source(const Problem& problem, int variant) {
+  const View view = matmul_view(problem);
+  const bool packed = packs_b(problem);
+  cuda::Source source{
+      cuda::simt_source(view.layout.gemm, variant, parameters_of(problem, view.anchor, packed), pointers(view))};
+  if (!packed) return source;
+  source.drops = {false, true};
+  source.packed = {cuda::permuted(problem.constants[1], columns_first(view))};
+  return source;
+}
+
+cuda::Launch simt_launch(const Problem& problem, int variant) {
+  return cuda::simt_launch(matmul_view(problem).layout.gemm, variant);
 }
 
 cuda::WarpgroupProduct product_of(const Problem& problem) {
@@ -171,6 +202,7 @@ std::span<const Tactic> cuda_matmul_tactics() {
   static constexpr Tactic kRows[] = {
       cuda::row<supports_wgmma, wgmma_source, wgmma_launch, wgmma_variants>("cuda.matmul_wgmma"),
       cuda::row<supports_mma, mma_source, mma_launch, cuda::mma_variants>("cuda.matmul_mma", 1),
+      cuda::row<supports_simt, simt_source, simt_launch, cuda::simt_variants>("cuda.matmul_simt", 1),
       cuda::row<cuda::matmul_refusal, source, launch>("cuda.matmul", 2)};
   return kRows;
 }
