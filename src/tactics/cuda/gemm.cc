@@ -41,8 +41,8 @@ struct SimtTile {
   int n() const { return 4 * warps_n * thread_n; }
 };
 
-constexpr SimtTile kSimtTiles[] = {{2, 4, 8, 8, 3}, {1, 4, 8, 8, 3}, {2, 2, 8, 8, 3}, {1, 4, 8, 4, 4},
-                                   {1, 2, 8, 8, 4}, {2, 4, 4, 4, 4}, {1, 2, 4, 8, 4}};
+constexpr SimtTile kSimtTiles[] = {{2, 2, 8, 8, 3}, {1, 4, 8, 8, 4}, {2, 4, 8, 8, 3}, {1, 4, 8, 4, 4},
+                                   {1, 2, 8, 4, 4}, {2, 4, 4, 8, 4}, {1, 2, 4, 8, 4}, {2, 4, 4, 4, 4}};
 constexpr int kSimtSlice = 16;  // TILE_K of the kernel
 
 // For the slices that are on their way, and after them for the groups' sums.
