@@ -8,12 +8,15 @@
 #include "ops/movement.h"
 #include "ops/pointwise.h"
 #include "ops/pool.h"
+#include "ops/reduce.h"
 
 namespace hone {
 namespace {
 
 // Not counted are those of the last tier: integers with them are no faster than floats with the others.
 constexpr int kSlowestTier = 2;
+
+constexpr int64_t kMaxTerms = 1 << 16;  // of a sum of bytes: f32 holds it exactly
 
 int32_t append(PointwiseProgram& program, PointwiseInstr instr) {
   program.code.push_back(instr);
@@ -118,6 +121,29 @@ std::optional<RequantizeForm> requantization_of(const Graph& graph, NodeId id, V
   for (ValueId v : node.inputs) spreads.push_back(spread_of(graph.type(v).shape, graph.type(node.outputs[0]).shape));
   const auto at = std::find(node.inputs.begin(), node.inputs.end(), sums) - node.inputs.begin();
   return as_requantize(node.op.as<Pointwise>()->program, static_cast<int>(at), spreads);
+}
+
+std::optional<ValueId> add_byte_mean(Graph& graph, NodeId mean, ValueId values, float scale, int zero,
+                                     const Machine& machine) {
+  const Node node = graph.node(mean);
+  const auto* op = node.op.as<Reduce>();
+  if (op == nullptr || op->kind != "mean") return std::nullopt;
+  Reduce sum = *op;
+  sum.kind = "sum_i32";
+  Problem problem = problem_of(graph, mean);
+  problem.op = sum;
+  problem.inputs[0].dtype = DType::i8;
+  problem.outputs[0].dtype = DType::i32;
+  if (!problem.is_static() || !has_fast_kernel(problem, machine)) return std::nullopt;
+  const int64_t results = element_count(*problem.outputs[0].shape.concrete());
+  const int64_t count = results > 0 ? element_count(*problem.inputs[0].shape.concrete()) / results : 0;
+  if (count == 0 || count > kMaxTerms) return std::nullopt;
+  std::vector<ValueId> inputs = node.inputs;
+  inputs[0] = values;
+  const ValueId sums = add_value(graph, sum, inputs, problem.outputs[0], node.sources);
+  const auto unit = static_cast<float>(static_cast<double>(scale) / static_cast<double>(count));
+  return add_value(graph, Pointwise{dequantizing(DType::i32, unit, static_cast<int>(zero * count))}, {sums},
+                   graph.type(node.outputs[0]), node.sources);
 }
 
 OutputChannels output_channels(const Op& op, const Dims& weights) {

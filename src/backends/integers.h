@@ -46,6 +46,11 @@ std::optional<Problem> product_of(const Problem& problem, DType type);
 // An elementwise node as an epilogue of its input `sums`; nothing when it is none.
 std::optional<RequantizeForm> requantization_of(const Graph& graph, NodeId id, ValueId sums);
 
+// The mean of floats that a node takes, from their values in i8, (q - zero) * scale: the sum of these in i32, exact,
+// and scaled once. Nothing where no kernel of the machine can do it.
+std::optional<ValueId> add_byte_mean(Graph& graph, NodeId mean, ValueId values, float scale, int zero,
+                                     const Machine& machine);
+
 // Which element of its weights belongs to which output channel.
 struct OutputChannels {
   int64_t count = 1, inner = 1;

@@ -10,6 +10,7 @@
 #include "ops/conv.h"
 #include "ops/matmul.h"
 #include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "passes/layout/layout.h"
 
 namespace hone {
@@ -81,6 +82,8 @@ class Quantizer {
     for (Int8Layer& layer : layers)
       if (layer.reason.empty()) graph_.node(layer.node).op.as<Attention>() ? convert_attention(layer) : convert(layer);
     for (NodeId id : graph_.order()) quantize_all_but_one_sum(id);
+    for (NodeId id : graph_.order())
+      if (const auto averaged = average_bytes(id)) made.tensors.push_back(*averaged);
     const auto quantized = quantized_;
     for (const auto& [from, to] : quantized)
       if (redirect_readers(from)) made.tensors.push_back({given(from), step_of(from)});
@@ -307,6 +310,34 @@ class Quantizer {
       if (results_.contains(v) && threshold(v) > 0) sums.push_back(v);
     std::sort(sums.begin(), sums.end());
     for (size_t i = 0; i + 1 < sums.size(); ++i) quantized(sums[i]);
+  }
+
+  // Whether layers in 8 bits make a tensor, with elementwise work behind them.
+  bool is_made_by_layers(ValueId v) const {
+    if (results_.contains(v)) return true;
+    const NodeId producer = graph_.value(v).producer;
+    if (producer == NodeId::none) return false;
+    const Node& node = graph_.node(producer);
+    if (node.op.as<Pointwise>() != nullptr)
+      return std::ranges::any_of(node.inputs, [&](ValueId input) { return results_.contains(input); });
+    return keeps_values(node.op) && std::all_of(node.inputs.begin(), node.inputs.begin() + data_inputs(node),
+                                                [&](ValueId input) { return is_made_by_layers(input); });
+  }
+
+  // The mean over an image, as ahead of a classifier, reads bytes where nothing else reads the image: the last layer
+  // then writes bytes as the others do. What rounding adds to a mean is less than to one value.
+  std::optional<Int8Tensor> average_bytes(NodeId id) {
+    const Node node = graph_.node(id);
+    if (type_ != DType::i8 || node.op.as<Reduce>() == nullptr) return std::nullopt;
+    const ValueId v = node.inputs[0];
+    const bool alone = graph_.value(v).users.size() == 1 && std::ranges::count(graph_.outputs(), v) == 0;
+    if (!alone || steps_.contains(v) || !(threshold(v) > 0) || !is_made_by_layers(v)) return std::nullopt;
+    const auto step = static_cast<float>(step_of(v));
+    const auto mean = add_byte_mean(graph_, id, quantized(v), step, 0, machine_);
+    if (!mean) return std::nullopt;
+    graph_.set_name(*mean, graph_.value(node.outputs[0]).name);
+    graph_.replace_uses(node.outputs[0], *mean);
+    return Int8Tensor{given(v), step_of(v)};
   }
 
   // Elementwise work on a quantised tensor reads its 8-bit values. Whether there is any.

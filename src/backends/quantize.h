@@ -54,6 +54,7 @@ Tensor rounded_weights(const Op& op, const Tensor& weights, std::span<const doub
 // tensor has one scale) to 1, so that weights and activations share it. What else reads a quantised tensor elementwise,
 // as a residual sum does, reads the quantised values too, so that a layer writes no other ones.
 // Attention has its queries, keys and values in int8 where their ranges are known, and weights that the kernel rounds.
+// A mean that alone reads what such layers make, as ahead of a classifier, is the sum of its int8 values, scaled once.
 // Maximum pooling, concatenations and movements of such tensors are done on int8. `floats`: layers that are to stay in
 // floats, by name.
 // With `type` f8e4m3fn the same is done in fp8, with sums in f32: q = x * (448 / threshold) as the nearest e4m3, none

@@ -140,6 +140,7 @@ class Converter {
       else if (op_of<Dequantize>(graph_, id) != nullptr) dequantize(id);
       else if (op_of<Conv>(graph_, id) != nullptr || op_of<MatMul>(graph_, id) != nullptr) multiply(id);
       else if (keeps_values(graph_.node(id).op)) move(id);
+      else average(id);
     }
     for (const auto& [value, codes] : codes_) give_each_reader_its_own(value, codes);
     graph_.remove_dead();
@@ -227,6 +228,14 @@ class Converter {
     const TensorType type = graph_.type(node.outputs[0]);
     const ValueId values = add_value(graph_, node.op, inputs, {dtype, type.shape}, node.sources);
     replace(node.outputs[0], floats({values, dtype, scale}, type));
+  }
+
+  void average(NodeId id) {
+    const ValueId x = input(graph_, id, 0), mean = graph_.node(id).outputs[0];
+    const auto codes = codes_.find(x);
+    if (codes == codes_.end() || codes->second.type != DType::i8 || graph_.type(mean).dtype != DType::f32) return;
+    const auto [values, _, scale] = codes->second;
+    if (const auto made = add_byte_mean(graph_, id, values, scale.scale, scale.zero, machine_)) replace(mean, *made);
   }
 
   void multiply(NodeId id) {

@@ -191,6 +191,7 @@ constexpr Reduction kReductions[] = {{"mean", [](const Interval& x, double) { re
                                      {"max", [](const Interval& x, double) { return x; }},
                                      {"min", [](const Interval& x, double) { return x; }},
                                      {"sum", [](const Interval& x, double n) { return scaled(x, n); }},
+                                     {"sum_i32", [](const Interval& x, double n) { return scaled(x, n); }},
                                      {"l1",
                                       [](const Interval& x, double n) {
                                         return Interval{0, n * x.magnitude()};

@@ -13,6 +13,8 @@
 #include "ops/attention.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"
+#include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "passes/layout/layout.h"
 #include "passes/pipeline.h"
 
@@ -137,11 +139,14 @@ class QdqWriter {
     return {};
   }
 
-  // Elementwise nodes that are to read a tensor's int8 values.
+  // Elementwise nodes, and a mean that alone reads the tensor, are to read its int8 values.
   void plan_reads(const Graph& floats, const Int8Tensor& tensor) {
     const std::string name = layout::framework_name(floats, tensor.value);
-    for (NodeId user : floats.value(tensor.value).users) {
-      if (floats.node(user).op.name() != "Pointwise") continue;
+    const auto& users = floats.value(tensor.value).users;
+    for (NodeId user : users) {
+      const Op& op = floats.node(user).op;
+      const bool averages = op.as<Reduce>() != nullptr && users.size() == 1;
+      if (op.as<Pointwise>() == nullptr && !averages) continue;
       for (const std::string& source : floats.node(user).sources)
         if (const auto place = places_.find(source); place != places_.end())
           reads_[{place->second, name}] = tensor.step;

@@ -13,12 +13,14 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 Status check_kind(const std::string& kind) {
-  static constexpr std::string_view kKinds[] = {"sum", "mean", "max", "min",     "prod",
-                                                "l1",  "l2",   "sum_square", "log_sum", "log_sum_exp"};
+  static constexpr std::string_view kKinds[] = {"sum", "mean",       "max",     "min",         "prod",   "l1",
+                                                "l2",  "sum_square", "log_sum", "log_sum_exp", "sum_i32"};
   if (std::find(std::begin(kKinds), std::end(kKinds), kind) == std::end(kKinds))
     return invalid("reduction '{}' is unknown", kind);
   return {};
 }
+
+DType result_type(const Reduce& op, DType type) { return op.kind == "sum_i32" ? DType::i32 : type; }
 
 // The axes that a reduction runs over, from its (possibly absent) axes input.
 Result<std::vector<int64_t>> reduced_axes(const Tensor& axes, int64_t rank, bool noop_without_axes) {
@@ -40,8 +42,8 @@ Shape reduced_shape(const Shape& x, const std::vector<int64_t>& axes, bool keep_
 
 // How the elements of x fall on those of the result: the strides of the result seen by x's index.
 struct Plan {
-  Dims dims;      // of the result
-  Dims strides;   // one a dim of x, 0 along reduced ones
+  Dims dims;          // of the result
+  Dims strides;       // one a dim of x, 0 along reduced ones
   int64_t group = 1;  // elements of x for one of the result
 };
 
@@ -160,21 +162,23 @@ Result<Types> Reduce::infer(const InferArgs& args) const {
   const TensorType& x = args.type(0);
   HONE_CHECK(check_kind(kind));
   if (x.dtype == DType::string || is_complex(x.dtype)) return invalid("reduction '{}' of {}", kind, name(x.dtype));
-  if (!x.shape.ranked) return Types{{x.dtype, Shape::unranked()}};
+  if (kind == "sum_i32" && x.dtype != DType::i8) return invalid("reduction '{}' of {}", kind, name(x.dtype));
+  const DType type = result_type(*this, x.dtype);
+  if (!x.shape.ranked) return Types{{type, Shape::unranked()}};
   if (args.has(1) && !args.value(1).defined()) {
-    if (keep_dims) return Types{{x.dtype, unknown_dims(x.shape.rank())}};
+    if (keep_dims) return Types{{type, unknown_dims(x.shape.rank())}};
     const int64_t n = vector_length(args.type(1).shape);
-    return Types{{x.dtype, n > 0 ? unknown_dims(x.shape.rank() - n) : Shape::unranked()}};
+    return Types{{type, n > 0 ? unknown_dims(x.shape.rank() - n) : Shape::unranked()}};
   }
   HONE_TRY(const auto axes, reduced_axes(args.value(1), x.shape.rank(), noop_without_axes));
-  return Types{{x.dtype, reduced_shape(x.shape, axes, keep_dims)}};
+  return Types{{type, reduced_shape(x.shape, axes, keep_dims)}};
 }
 
 Result<Tensors> Reduce::evaluate(const EvalArgs& args) const {
   const Tensor& x = args[0];
   HONE_TRY(const auto axes, reduced_axes(args[1], x.rank(), noop_without_axes));
   const Plan p = plan(x.dims(), axes, keep_dims);
-  Tensor out(x.type(), p.dims);
+  Tensor out(result_type(*this, x.type()), p.dims);
   if (is_float(x.type()) || is_real_kind(kind)) {
     const auto values = reduce_reals(kind, x, p);
     for (size_t i = 0; i < values.size(); ++i) out.set(static_cast<int64_t>(i), values[i]);

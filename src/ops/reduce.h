@@ -5,7 +5,7 @@
 namespace hone {
 
 // reduce(x, axes?): i64 `axes` input; absent or empty means all dims, or none when noop_without_axes.
-// kind: sum, mean, max, min, prod, sum_square, l1, l2, log_sum, log_sum_exp.
+// kind: sum, mean, max, min, prod, sum_square, l1, l2, log_sum, log_sum_exp; sum_i32, of i8 in i32.
 struct Reduce {
   static constexpr std::string_view kName = "Reduce";
   std::string kind = "sum";

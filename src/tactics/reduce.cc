@@ -1,5 +1,8 @@
 #include "kernels/cpu/reduce/reduce.h"
 
+#include <algorithm>
+
+#include "kernels/cpu/reduce/byte_sums.h"
 #include "ops/elements.h"
 #include "ops/reduce.h"
 #include "tactics/in_bf16.h"
@@ -57,6 +60,43 @@ Result<std::unique_ptr<const Kernel>> reduce_make(const Problem& problem, std::s
   });
 }
 
+// Of axes beside each other.
+Result<cpu::ByteSumsProblem> byte_sums_problem(const Dims& dims, std::vector<int64_t> axes) {
+  if (axes.empty()) return cpu::ByteSumsProblem{.outer = element_count(dims)};
+  const auto rank = static_cast<int64_t>(dims.size());
+  std::ranges::sort(axes);
+  const int64_t first = axes.front(), end = axes.back() + 1;
+  if (first < 0 || end > rank || end - first != static_cast<int64_t>(axes.size()))
+    return invalid("axes that are not beside each other");
+  return cpu::ByteSumsProblem{span_count(dims, 0, first), span_count(dims, first, end), span_count(dims, end, rank)};
+}
+
+std::string byte_sums_supports(const Problem& problem, const Machine& machine) {
+  const auto* op = problem.op.as<Reduce>();
+  if (op == nullptr || op->kind != "sum_i32") return kAnotherOp;
+  if (!problem.is_static()) return "shapes are not fixed";
+  if (problem.constants.empty()) return {};
+  if (has(problem, 1) && !problem.is_constant(1)) return "axes are not constant";
+  const auto prepared = reduce_prepare(problem, 0, machine);
+  if (!prepared.ok()) return prepared.status().message();
+  const auto p = byte_sums_problem(dims_of(problem.inputs[0]), prepared->packed[0].to_ints());
+  if (!p.ok()) return p.status().message();
+  const char* reason = cpu::byte_sums_supports(*p);
+  return reason != nullptr ? reason : "";
+}
+
+Result<std::unique_ptr<const Kernel>> byte_sums_make(const Problem& problem, std::span<const Tensor> packed, int,
+                                                     const Machine& machine) {
+  if (packed.size() != 1 || packed[0].type() != DType::i64) return invalid("a reduction without its packed axes");
+  HONE_TRY(const auto p, byte_sums_problem(dims_of(problem.inputs[0]), packed[0].to_ints()));
+  if (p.outer * p.inner != element_count(dims_of(problem.outputs[0])) || cpu::byte_sums_supports(p) != nullptr)
+    return invalid("packed axes that are not those of its result");
+  return kernel([p, tier = tier_of(machine)](const KernelArgs& args) -> Status {
+    cpu::byte_sums(p, tier, args.inputs[0]->data<int8_t>(), args.outputs[0]->mutable_data<int32_t>(), args.pool);
+    return {};
+  });
+}
+
 Result<cpu::ArgReduceProblem> arg_problem(const Problem& problem) {
   const auto* op = problem.op.as<ArgReduce>();
   const Dims dims = dims_of(problem.inputs[0]);
@@ -88,6 +128,7 @@ Result<std::unique_ptr<const Kernel>> arg_make(const Problem& problem, std::span
 std::span<const Tactic> reduce_tactics() {
   static constexpr Tactic kRows[] = {
       {"reduce", reduce_supports, one_variant, reduce_prepare, reduce_make, nullptr, drops_second},
+      {"cpu.byte_sums", byte_sums_supports, one_variant, reduce_prepare, byte_sums_make, nullptr, drops_second},
       {"arg_reduce", arg_supports, one_variant, nothing_to_prepare, arg_make}};
   return kRows;
 }

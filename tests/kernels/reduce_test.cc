@@ -3,6 +3,7 @@
 
 #include "kernel_testing.h"
 #include "kernels/cpu/bf16/bf16.h"
+#include "kernels/cpu/reduce/byte_sums.h"
 
 namespace hone::cpu {
 namespace {
@@ -114,6 +115,31 @@ TEST(Reduce, ArgReduce) {
   EXPECT_EQ(y[0], 1);
   EXPECT_EQ(y[1], 1);
   EXPECT_EQ(y[2], 0);
+}
+
+TEST(ByteSums, AreExact) {
+  const ByteSumsProblem problems[] = {{1, 49, 2048}, {3, 49, 131},   {2, 7, 1}, {5, 1, 40},
+                                      {2, 1000, 1},  {1, 4099, 300}, {3, 0, 17}};
+  std::mt19937 gen(5);
+  for (const ByteSumsProblem& p : problems) {
+    std::vector<int8_t> x(static_cast<size_t>(p.outer * p.length * p.inner));
+    for (auto& v : x) v = static_cast<int8_t>(gen() % 5 == 0 ? gen() : 0x80);  // sums far beyond 16 bits
+    for (Tier tier : tiers())
+      for (int threads : {1, 2}) {
+        ThreadPool pool(threads);
+        std::vector<int32_t> y(static_cast<size_t>(p.outer * p.inner), -1);
+        byte_sums(p, tier, x.data(), y.data(), pool);
+        for (int64_t o = 0; o < p.outer; ++o)
+          for (int64_t c = 0; c < p.inner; ++c) {
+            int64_t want = 0;
+            for (int64_t r = 0; r < p.length; ++r) want += x[static_cast<size_t>((o * p.length + r) * p.inner + c)];
+            ASSERT_EQ(y[static_cast<size_t>(o * p.inner + c)], want)
+                << p.length << " x " << p.inner << ", " << o << ' ' << c;
+          }
+      }
+  }
+  EXPECT_EQ(byte_sums_supports({1, 1 << 24, 1}), nullptr);
+  EXPECT_NE(byte_sums_supports({1, (1 << 24) + 1, 1}), nullptr);
 }
 
 }  // namespace

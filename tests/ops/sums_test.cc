@@ -2,6 +2,7 @@
 
 #include "ops/conv.h"
 #include "ops/matmul.h"
+#include "ops/reduce.h"
 
 namespace hone {
 namespace {
@@ -34,6 +35,14 @@ TEST(Sums, EightBitConvolutionsAreExact) {
              192 * 128 * 128);
   expect_all(kConv, {filled(DType::u8, {1, 5, 64}, 255), filled(DType::i8, {2, 64, 3}, -128)}, {1, 3, 2},
              192 * 255 * -128);
+}
+
+TEST(Sums, OfBytesAreExact) {
+  const Op sum = Reduce{.kind = "sum_i32", .keep_dims = false};
+  const Tensor axes = Tensor::vector(std::vector<int64_t>{1});
+  expect_all(sum, {filled(DType::i8, {3, 300, 2}, -128), axes}, {3, 2}, 300 * -128);
+  EXPECT_FALSE(sum.infer({Types{{DType::u8, Shape::of(Dims{4})}}, {}, 1}).ok());
+  EXPECT_FALSE(sum.infer({Types{{DType::f32, Shape::of(Dims{4})}}, {}, 1}).ok());
 }
 
 TEST(Sums, OtherTypesDoNotMixAndThereIsNoBias) {

@@ -1,0 +1,1 @@
+#include "kernels/cpu/reduce/byte_sums_impl.inc"
