@@ -20,6 +20,8 @@ LONG = {"scripts/make_models.py"}
 
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(?:work|home|root|Users|mnt|scratch)/")
 TERMINAL = re.compile(r"std::(?:cout|cerr|clog|puts|printf)\b|\bstd::fprintf\b|\bfmt::print\b|\bgetenv\(")
+# With which the same source were other code on another day; tests/tsan.supp rests on it, too.
+CLOCK = re.compile(r"\b__(?:DATE|TIME|TIMESTAMP)__")
 # What is read outside the tools: where NVIDIA's libraries are, when the loader cannot find them.
 ASKS = {"src/cuda/library.cc"}
 
@@ -47,6 +49,8 @@ def findings_in(name, text):
             yield f"{name}:{number}: a path of one machine"
         if name.startswith("src/") and not name.startswith("src/tools/") and name not in ASKS and TERMINAL.search(line):
             yield f"{name}:{number}: only src/tools writes to the terminal or reads the environment"
+        if name.startswith(("src/", "include/")) and CLOCK.search(line):
+            yield f"{name}:{number}: code that depends on when it is compiled"
     if name.endswith(".h") and "#pragma once" not in text and "#ifndef" not in text:
         yield f"{name}: has no include guard"
     if text and not text.endswith("\n"):
