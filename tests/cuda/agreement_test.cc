@@ -31,8 +31,8 @@ TEST(Agreement, ThePlainestKernelIsTheWitness) {
   const Tactic* witness = witness_of(product(DType::f16, DType::f16), kHopper);
   ASSERT_NE(witness, nullptr);
   EXPECT_EQ(witness->name, "cuda.matmul");
-  // In fp32 there is no other kind of kernel.
-  EXPECT_EQ(witness_of(product(DType::f32, DType::f32), kHopper), nullptr);
+  // On integers of 32 bits there is no other kind of kernel.
+  EXPECT_EQ(witness_of(product(DType::i32, DType::i32), kHopper), nullptr);
 }
 
 TEST(Agreement, RoundingIsAllowedAndNothingElse) {

@@ -37,8 +37,8 @@ inline const Row kRows[] = {
       output %3 "y"
     })hone"},
     {"cuda.matmul", R"hone(graph {
-      input %1 "a" : f32[300,64]
-      input %2 "b" : f32[200,64]
+      input %1 "a" : f32[300,63]
+      input %2 "b" : f32[200,63]
       input %3 "bias" : f32[200]
       %4 = MatMul(%1, %2, %3) {trans_b=true}
       %5 = Pointwise(%4) {program="in0:f32; relu:f32(0)"}
