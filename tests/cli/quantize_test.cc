@@ -111,7 +111,7 @@ TEST_F(Quantize, TheModelComputesWhatTheInt8EngineDoes) {
   ASSERT_TRUE(model.ParseFromString(read_text(path("q.onnx"))));
   size_t quantize_nodes = 0;
   for (const auto& node : model.graph().node()) quantize_nodes += node.op_type() == "QuantizeLinear";
-  EXPECT_EQ(quantize_nodes, 5u);  // one for each tensor that a layer reads: the residual sum reads one of them
+  EXPECT_EQ(quantize_nodes, 6u);  // one for each tensor that a layer or the average reads: so does the residual sum
   for (const auto& weights : model.graph().initializer())
     EXPECT_TRUE(weights.data_type() != onnx::TensorProto::FLOAT || weights.dims_size() < 2 || weights.dims(1) == 1)
         << weights.name();
