@@ -71,6 +71,7 @@ Result<TensorType> type_from_text(std::string_view text) {
 
 bool compatible(const TensorType& a, const TensorType& b) {
   if (a.dtype != b.dtype) return false;
+  if (a.element != b.element && a.element != DType::none && b.element != DType::none) return false;
   if (!a.shape.ranked || !b.shape.ranked) return true;
   if (a.shape.dims.size() != b.shape.dims.size()) return false;
   for (size_t i = 0; i < a.shape.dims.size(); ++i) {

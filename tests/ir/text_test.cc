@@ -155,6 +155,7 @@ TEST(Text, BadInputIsAnErrorWithItsLine) {
                            "graph { input %1 : f32[] %2 = Pointwise(%1) {program=\"in0:f32\", more=1} }",
                            "graph { input %1 : f32[] %2 = Pointwise(%1) {program=\"in0:f32\", program=\"in0:f32\"} }",
                            "graph { input %1 : f32[2] %2 : f32[3] = Pointwise(%1) {program=\"in0:f32\"} }",
+                           "graph { %1 : sequence<f32>[] = SequenceConstruct() {element=\"f64\"} }",
                            "graph { input %1 : f32[2] %2, %3 = Pointwise(%1) {program=\"in0:f32\"} }",
                            "graph { meta \"a = 1 }",
                            "graph { meta \"\\q\" = \"\" }",
