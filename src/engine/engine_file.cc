@@ -164,7 +164,6 @@ Result<Portable> EngineFile::read_portable() const {
     return value;
   };
   HONE_TRY(portable.graph, graph_from_text(text, read));
-  if (const Status status = verify(portable.graph); !status.ok()) return invalid("{}", status.message());
   return portable;
 }
 

@@ -104,6 +104,7 @@ struct TextOptions {
 };
 using ConstantReader = std::function<Result<Tensor>(uint64_t number, DType type, const Dims& dims)>;
 std::string to_text(const Graph& graph, const TextOptions& options = {});
+// A graph that verify() accepts.
 Result<Graph> graph_from_text(std::string_view text, const ConstantReader& read = {});
 
 // Runs the graph by each op's reference evaluation. `inputs` in the order of graph.inputs().

@@ -474,6 +474,8 @@ Result<Graph> graph_from_text(std::string_view text, const ConstantReader& read)
   if (!scan.accept_word("graph")) return scan.error("expected 'graph'");
   HONE_TRY(Graph graph, Parser(scan, read, 0).graph());
   if (!scan.done()) return scan.error("text follows the graph");
+  // A type of the text that says less than inference, or more, may have let pass what a node refuses.
+  if (const Status status = verify(graph); !status.ok()) return invalid("{}", status.message());
   return graph;
 }
 

@@ -232,6 +232,19 @@ TEST(Text, EveryPrefixAndEveryFlippedByteIsSafe) {
   }
 }
 
+TEST(Text, TypesDoNotHideWhatANodeRefuses) {
+  const auto graph = graph_from_text(R"(graph {
+    input %1 : f32[2,3]
+    const %2 : i64[2] = [5, 5]
+    %3 : f32[*] = Transpose(%1) {perm=[1, 0]}
+    %4 = Reshape(%3, %2)
+    output %4 "y"
+  })");
+  ASSERT_FALSE(graph.ok());
+  EXPECT_NE(graph.status().message().find("[3,2] cannot be reshaped to [5,5]"), std::string::npos)
+      << graph.status().message();
+}
+
 TEST(Equal, SeesEveryDifference) {
   const std::string base = R"hone(graph "g" {
     input %1 "x" : f32[2]
